@@ -1,0 +1,110 @@
+"""Django: patches its two handlers and ``resolve_request``; or patches nothing, with ObskitMiddleware."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from obskit.instrumentation import asgi, wsgi
+from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.routes import readable
+from obskit.instrumentation.server import EXCHANGE, ServerExchange
+from obskit.tracing.failures import failed
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every request to Django. ``module`` is one of ``django.core.handlers``."""
+    if hasattr(module, "WSGIHandler"):
+        patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: ""))
+    elif hasattr(module, "ASGIHandler"):
+        patches.wrap(module.ASGIHandler, "__call__", asgi.wrapper(route=""))
+    else:
+        patches.wrap(module.BaseHandler, "resolve_request", _resolve_request)
+        patches.on_remove(_watch_exceptions("obskit.patches"))
+
+
+class ObskitMiddleware:
+    """A server span for each request, to be listed first; beside the patches it adds none."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+
+        self.get_response = get_response
+        self._asynchronous = iscoroutinefunction(get_response)
+        if self._asynchronous:
+            markcoroutinefunction(self)
+        _watch_exceptions("obskit.middleware")
+
+    def __call__(self, request: Any) -> Any:
+        """Serve one request; return its response, or a coroutine that does."""
+        if self._asynchronous:
+            return self._call_async(request)
+        with _serving(request) as responded:
+            return responded(self.get_response(request))
+
+    async def _call_async(self, request: Any) -> Any:
+        with _serving(request) as responded:
+            return responded(await self.get_response(request))
+
+
+@contextmanager
+def _serving(request: Any) -> Iterator[Callable[[Any], Any]]:
+    """Serve ``request`` within a span, unless an outer layer does; give what the response is to be passed through."""
+    exchange = wsgi.begin(request.META) if _exchange(request) is None else None
+    with exchange.current() if exchange is not None else nullcontext():
+        yield partial(_responded, request, exchange)
+
+
+def _exchange(request: Any) -> Any:
+    """Return the exchange of a request, which under ASGI may have begun before ``META`` was built."""
+    return request.META.get(EXCHANGE) or getattr(request, "scope", request.META).get(EXCHANGE)
+
+
+def _tell_route(request: Any) -> None:
+    try:
+        exchange, match = _exchange(request), request.resolver_match
+        if exchange is not None:
+            exchange.route = readable(match.route) if match is not None else ""
+    except Exception:
+        failed("reading a route")
+
+
+def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> Any:
+    """Have the end of ``response`` end the span; a file keeps its type, for which servers use sendfile."""
+    _tell_route(request)
+    if exchange is None:
+        return response
+    exchange.status = response.status_code
+    if not response.streaming:
+        exchange.finish()
+    elif getattr(response, "file_to_stream", None) is not None:
+        wsgi.finish_with_close(response, exchange)
+    else:
+        body = asgi.AsyncBody if response.is_async else wsgi.Body
+        response.streaming_content = body(response.streaming_content, exchange)
+    return response
+
+
+def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    match = resolve(*args, **kwargs)
+    _tell_route(*args, *kwargs.values())
+    return match
+
+
+def _watch_exceptions(name: str) -> Callable[[], object]:
+    from django.core.signals import got_request_exception
+
+    got_request_exception.connect(_note_exception, dispatch_uid=name)
+    return lambda: got_request_exception.disconnect(dispatch_uid=name)
+
+
+def _note_exception(request: Any = None, **_: Any) -> None:
+    exchange = _exchange(request) if request is not None else None
+    if exchange is not None:
+        exchange.error = sys.exc_info()[1]

@@ -1,0 +1,64 @@
+"""Flask: patches ``Flask.__call__``, above all of the application's own WSGI middleware.
+
+Route and exception come from Flask's public surface: the request it leaves in the environ, and its signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.wsgi import Environ, serve, wrapper
+from obskit.tracing.failures import failed
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every Flask application of this process. ``module`` is ``flask.app``."""
+    patches.wrap(module.Flask, "__call__", wrapper(route))
+    note = partial(_note_exception)  # its own receiver: disconnecting it leaves those of instrument(app)
+    module.got_request_exception.connect(note, weak=False)
+    patches.on_remove(lambda: module.got_request_exception.disconnect(note))
+
+
+def instrument(app: Flask) -> Flask:
+    """Trace one application without patching anything; returns it. Twice is once."""
+    from flask import got_request_exception
+
+    inner = app.wsgi_app
+    if not getattr(inner, "__obskit__", False):
+
+        def traced(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+            return serve(inner, environ, start_response, route)
+
+        traced.__obskit__ = True  # type: ignore[attr-defined]
+        app.wsgi_app = traced  # type: ignore[method-assign]
+        got_request_exception.connect(_note_exception, app)
+    return app
+
+
+def route(environ: Environ) -> str | None:
+    """Return the matched rule, such as ``/orders/<int:order_id>``; empty where none matched."""
+    request = environ.get("werkzeug.request")
+    if request is None:
+        return None
+    return request.url_rule.rule if request.url_rule is not None else ""
+
+
+def _note_exception(_app: Any, exception: BaseException, **_: Any) -> None:
+    """Take the exception, and the route in case no response follows, for a debugging server raises."""
+    from flask import request
+
+    try:
+        exchange = request.environ.get(EXCHANGE)
+        if exchange is not None:
+            exchange.error = exception
+            exchange.route = route(request.environ)
+    except Exception:
+        failed("reading a route")

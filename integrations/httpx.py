@@ -1,0 +1,80 @@
+"""httpx: patches ``Client._send_single_request`` and its async twin: one hop each, above any transport."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+
+from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.patching import Patches
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every request. ``module`` is ``httpx``."""
+    patches.around(module.Client, "_send_single_request", _before, _after)
+    patches.around_async(module.AsyncClient, "_send_single_request", _before, _after)
+
+
+def _before(_client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+    request = args[0] if args else kwargs["request"]
+    return begin(request.method, request.url, request.headers)
+
+
+def _after(exchange: ClientExchange, response: Any) -> None:
+    exchange.status = response.status_code
+    if response.is_closed:
+        exchange.finish()
+    elif isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = _Stream(response.stream, exchange)
+    else:
+        response.stream = _AsyncStream(response.stream, exchange)
+
+
+class _Stream(httpx.SyncByteStream):
+    """A body that ends the span when it is closed, or fails."""
+
+    def __init__(self, stream: Any, exchange: ClientExchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._exchange.finish(error)
+            raise
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._exchange.finish()
+
+
+class _AsyncStream(httpx.AsyncByteStream):
+    """The same for ``AsyncClient``."""
+
+    def __init__(self, stream: Any, exchange: ClientExchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._exchange.finish(error)
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._exchange.finish()

@@ -1,0 +1,86 @@
+"""Starlette and FastAPI: patches ``Starlette.__call__``, and the ``handle`` of the routes that match.
+
+A mounted application continues the route of its mount. FastAPI keeps an included router's prefix apart from the
+routes, so its own ``APIRoute.handle`` is patched as well.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from opentelemetry.trace import get_tracer_provider
+
+from obskit.instrumentation.asgi import Scope, wrapper
+from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.tracer import provider
+
+_PREFIX = "obskit.route_prefix"
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every Starlette application, or FastAPI's part of it, by the name of ``module`` (one of TARGETS)."""
+    _INSTALL[module.__name__](module, patches)
+
+
+def _starlette_applications(module: ModuleType, patches: Patches) -> None:
+    patches.wrap(module.Starlette, "__call__", wrapper(route=""))
+
+
+def _starlette_routing(module: ModuleType, patches: Patches) -> None:
+    patches.wrap(module.Route, "handle", _handle)
+    patches.wrap(module.Mount, "handle", _handle_mount)
+
+
+def _fastapi_routing(module: ModuleType, patches: Patches) -> None:
+    if "handle" in vars(module.APIRoute):
+        patches.wrap(module.APIRoute, "handle", _handle)
+
+
+def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
+    """Switch off FastAPI's own spans: it makes a second one of each request where our tracer provider is global."""
+    switched: list[dict[str, Any]] = []
+
+    def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        options = getattr(app, "_telemetry", None)  # what FastAPI(telemetry={"tracing": False}) sets
+        if options and options["tracing"] and options["tracer_provider"] is None and get_tracer_provider() is provider:
+            options["tracing"] = False
+            switched.append(options)
+        return wrapped(*args, **kwargs)
+
+    patches.wrap(module.FastAPI, "__call__", call)
+    patches.on_remove(lambda: [options.update(tracing=True) for options in switched])
+
+
+_INSTALL = {
+    "starlette.applications": _starlette_applications,
+    "starlette.routing": _starlette_routing,
+    "fastapi.applications": _fastapi_applications,
+    "fastapi.routing": _fastapi_routing,
+}
+
+
+def _handle(handle: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    _note(args[0], _path(args[0], route))
+    return handle(*args, **kwargs)
+
+
+def _handle_mount(handle: Any, mount: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = args[0]
+    if not mount.routes:  # an application without routes that we could see: static files, say
+        _note(scope, mount.path + "/{path}")
+    scope[_PREFIX] = scope.get(_PREFIX, "") + mount.path
+    return handle(*args, **kwargs)
+
+
+def _path(scope: Scope, route: Any) -> str:
+    """Return the path of ``route``, with the prefixes of the routers that include it."""
+    included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    return str(included.path if included is not None and included.original_route is route else route.path)
+
+
+def _note(scope: Scope, path: str) -> None:
+    exchange = scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.route = scope.get(_PREFIX, "") + path

@@ -1,0 +1,40 @@
+"""urllib3 1.26 and 2: patches ``HTTPConnectionPool._make_request``, which runs once per attempt.
+
+``urlopen`` calls itself for retries and redirects, so a span there would nest them.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from obskit.instrumentation.body import finish_with_body
+from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.http import full_url
+from obskit.instrumentation.patching import Patches
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every attempt. ``module`` is ``urllib3.connectionpool``."""
+    patches.around(module.HTTPConnectionPool, "_make_request", _before, _after)
+
+
+def _before(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+    method, target = args[1:3]
+    exchange = begin(method, full_url(pool.scheme, pool.host, pool.port, target), None)
+    if exchange is not None:
+        headers = _copy(kwargs.get("headers"))
+        exchange.inject(headers)
+        kwargs["headers"] = headers
+    return exchange
+
+
+def _copy(headers: Any) -> Any:
+    """Return a copy, as the caller's headers may be the pool's own; HTTPHeaderDict keeps its repeated ones."""
+    return headers.copy() if hasattr(headers, "copy") else dict(headers or ())
+
+
+def _after(exchange: ClientExchange, response: Any) -> None:
+    """Version 2 returns its own response around the one of ``http.client``, version 1.26 that one itself."""
+    exchange.status = response.status
+    finish_with_body(exchange, getattr(response, "_original_response", response))

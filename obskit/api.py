@@ -1,0 +1,101 @@
+"""The public calls, as users type them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from obskit.instrumentation.tracer import propagator, tracer
+from obskit.propagation import mesh
+from obskit.runtime import runtime
+from obskit.settings import load
+from obskit.tracing.current import attach, current_span, detach, get_context
+from obskit.tracing.scope import SpanScope
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+__all__ = ["continue_trace", "current_span", "flush", "init", "inject", "shutdown", "span", "stats"]
+
+
+def init(
+    *,
+    enabled: bool | None = None,
+    service: str | None = None,
+    version: str | None = None,
+    environment: str | None = None,
+    exporter: str | SpanExporter | Sequence[str | SpanExporter] | None = None,
+    sample_rate: float | None = None,
+    propagation: Sequence[str] | None = None,
+    integrations: Sequence[str] | None = None,
+    disable: Sequence[str] | None = None,
+    project: str | None = None,
+    queue_size: int | None = None,
+    batch_size: int | None = None,
+    flush_interval: float | None = None,
+    export_timeout: float | None = None,
+    exit_timeout: float | None = None,
+) -> None:
+    """Start observing this process.
+
+    Each option left out comes from its ``OBSKIT_*`` variable, then from the ecosystem's (``OTEL_SERVICE_NAME`` and
+    the like), then from its default; docs/settings.md lists them all. Called again with the same options it does
+    nothing, with others it reconfigures. Starts no thread and touches no network.
+
+    Raises ConfigurationError (a ValueError) naming option, value and remedy.
+    """
+    runtime.configure(load(locals()))
+
+
+def span(name: str, **tags: Any) -> SpanScope:
+    """Return a child span of the current one, as a context manager and a decorator.
+
+    ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
+    function or a generator. An exception that leaves the block is the span's ``error`` tag.
+    """
+    return SpanScope(tracer, name, tags)
+
+
+def inject(headers: MutableMapping[str, str]) -> MutableMapping[str, str]:
+    """Write the current trace into ``headers`` (a message's, say), for transports no integration covers; return it."""
+    headers.update(mesh.of(get_context()))
+    propagator.inject_span(current_span(), headers.__setitem__)
+    return headers
+
+
+@contextmanager
+def continue_trace(headers: Mapping[str, str]) -> Iterator[None]:
+    """Continue, for the length of the block, the trace that ``headers`` name: spans begun in it are its children.
+
+    Names are read without regard to case. Headers without a trace, or malformed ones, begin a new trace.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    token = attach(propagator.extract(lower))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def flush(timeout: float = 2.0) -> bool:
+    """Deliver every span that has ended; return whether all were delivered within ``timeout`` seconds."""
+    return runtime.flush(timeout)
+
+
+def shutdown(timeout: float = 2.0, unpatch: bool = False) -> bool:
+    """Deliver what is queued and stop; return whether it was done within ``timeout`` seconds.
+
+    With ``unpatch`` every patched function is put back. ``init()`` starts again.
+    """
+    return runtime.shutdown(timeout, unpatch)
+
+
+def stats() -> dict[str, Any]:
+    """Return what became of this process's spans.
+
+    ``sampled_out`` counts traces not recorded, ``failures`` our own errors; ``exporters`` has one entry for each
+    destination, with ``produced``, ``delivered``, ``dropped`` (by reason), ``queued`` and the ``worker``'s state:
+    produced = delivered + all dropped + queued.
+    """
+    return runtime.stats()

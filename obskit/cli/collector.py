@@ -1,0 +1,92 @@
+"""``obskit collector``: the embedded Zipkin-compatible collector until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from types import FrameType
+
+    from obskit.collector.server import CollectorServer
+
+_FAILED = 1
+_BAD_USAGE = 2
+_LARGEST_PORT = 65535
+_CHECK_INTERVAL = 1.0  # seconds between two looks at the server thread
+
+
+class _UsageError(Exception):
+    """A flag that cannot be used: one line which names it and the remedy."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command. Values stay text: ``run`` checks them, to say in one line what to write instead."""
+    parser = subparsers.add_parser("collector", help="run the embedded Zipkin-compatible collector")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
+    parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until a signal comes. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    try:
+        server = _start(args)
+    except _UsageError as error:
+        return _fail(_BAD_USAGE, str(error))
+    except ImportError as error:
+        return _fail(_FAILED, str(error))
+    except OSError as error:
+        remedy = "stop what listens there, or choose another --port (0 takes a free one) or --host"
+        return _fail(_FAILED, f"cannot listen on {args.host}:{args.port}: {error.strerror}; {remedy}")
+    except Exception as error:  # the store and the server say what failed
+        return _fail(_FAILED, str(error))
+    try:
+        return _serve_until_signal(server)
+    finally:
+        server.stop()
+
+
+def _start(args: argparse.Namespace) -> CollectorServer:
+    from obskit.collector.server import CollectorServer
+
+    port = _number("--port", args.port, 0, _LARGEST_PORT)
+    max_spans = _number("--max-spans", args.max_spans, 1, sys.maxsize)
+    try:
+        return CollectorServer(
+            args.host, port, args.storage, max_spans=max_spans, allowed_hosts=args.allow_host
+        ).start()
+    except ValueError as error:
+        raise _UsageError(f"--storage: {error}") from None
+
+
+def _number(flag: str, text: str, smallest: int, largest: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20) or not smallest <= int(text) <= largest:
+        raise _UsageError(f"{flag}: got {text!r}; give a whole number from {smallest} to {largest}")
+    return int(text)
+
+
+def _serve_until_signal(server: CollectorServer) -> int:
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    print(f"obskit collector listens on {server.url}", flush=True)
+    while not stop.wait(_CHECK_INTERVAL):
+        if not server.running:
+            return _fail(_FAILED, "the server thread died; the log has the reason")
+    return 0
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"obskit collector: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,1 @@
+"""The embedded Zipkin-compatible collector: ingest, store, query and two plain pages."""

@@ -1,0 +1,220 @@
+"""The HTTP interface: Zipkin's API v2, health and info, and the pages.
+
+Source: the Zipkin v2 API (openzipkin/zipkin-api) as zipkin-server 3.6.1 answers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from obskit.collector.guard import Guard, HostPolicy
+from obskit.collector.ingest import MAX_BODY, Rejected, store_body, too_large
+from obskit.collector.pages import Pages
+from obskit.collector.query import QueryError, parse_query
+from obskit.collector.store import SpanStore, StoreError
+from obskit.zipkin.ids import normalise_trace_id
+from obskit.zipkin.json_v2 import encode_list
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from obskit.zipkin.model import Span
+
+_BODY_TIMEOUT = 30.0  # seconds for the whole body of a POST
+_MOST_UPLOADS = 64  # bodies held at once: bounds memory at 64 * MAX_BODY
+_FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
+
+
+class Api:
+    """The endpoints over a store. Plain methods run on worker threads, so a slow search blocks nobody."""
+
+    def __init__(self, store: SpanStore) -> None:
+        self._store = store
+        self._uploads = 0
+        self._writer = anyio.CapacityLimiter(1)
+
+    async def post_spans(self, request: Request) -> Response:
+        """202 once every span is stored. Decoding and writing run on one thread at a time."""
+        if self._uploads >= _MOST_UPLOADS:
+            return PlainTextResponse("too many uploads at once; try again", 503, {"retry-after": "1"})
+        self._uploads += 1
+        try:
+            body = await _read_body(request)
+            kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
+            await anyio.to_thread.run_sync(store_body, self._store, body, kind, encoding, limiter=self._writer)
+        except ClientDisconnect:  # nobody reads the answer
+            return Response(status_code=400)
+        finally:
+            self._uploads -= 1
+        return Response(status_code=202)
+
+    def traces(self, request: Request) -> Response:
+        """The traces which match a query."""
+        return _json(_lists(self._store.search(parse_query(request.query_params))))
+
+    def trace(self, request: Request) -> Response:
+        """One trace by its id."""
+        trace_id = _trace_id(request.path_params["trace_id"])
+        spans = self._store.trace(trace_id)
+        return _json(encode_list(spans)) if spans else PlainTextResponse(f"{trace_id} not found\n", 404)
+
+    def trace_many(self, request: Request) -> Response:
+        """Several traces by their ids; unknown ones are left out."""
+        ids = [_trace_id(text) for text in request.query_params.get("traceIds", "").split(",")]
+        if len(ids) == 1:
+            raise QueryError("traceIds has one id; use /api/v2/trace/{traceId} to read a single trace")
+        redundant = next((trace_id for number, trace_id in enumerate(ids) if trace_id in ids[:number]), None)
+        if redundant:
+            raise QueryError(f"redundant traceId: {redundant}")
+        traces = [self._store.trace(trace_id) for trace_id in ids]
+        return _json(_lists([spans for spans in traces if spans]))
+
+    def services(self, _request: Request) -> Response:
+        """The names of the local services."""
+        names = self._store.service_names()
+        return _names(names, cached=len(names) > _FEW_NAMES)
+
+    def spans(self, request: Request) -> Response:
+        """The span names of a service."""
+        return self._names_of_service(request, self._store.span_names)
+
+    def remote_services(self, request: Request) -> Response:
+        """The remote services of a service."""
+        return self._names_of_service(request, self._store.remote_service_names)
+
+    def health(self, _request: Request) -> Response:
+        """200 and UP, or 503 and DOWN with the reason."""
+        status, details = "UP", {}
+        try:
+            self._store.check()
+        except StoreError as error:
+            status, details = "DOWN", {"details": {"error": str(error)}}
+        storage = {"status": status, **details}
+        zipkin = {"status": status, "details": {f"SQLiteStorage{{{self._store.name}}}": storage}}
+        return _json(msgspec.json.encode({"status": status, "zipkin": zipkin}), 200 if status == "UP" else 503)
+
+    def info(self, _request: Request) -> Response:
+        """The version of this collector."""
+        return _json(msgspec.json.encode({"zipkin": {"version": f"obskit {_version()}", "commit": "unknown"}}))
+
+    def _names_of_service(self, request: Request, names: Callable[[str], list[str]]) -> Response:
+        service = request.query_params.get("serviceName")
+        if service is None:
+            raise QueryError("serviceName is missing; give the name of a service")
+        return _names(names(service.lower()), cached=len(self._store.service_names()) > _FEW_NAMES)
+
+
+def create_app(store: SpanStore, hosts: HostPolicy) -> ASGIApp:
+    """The whole collector as an ASGI application."""
+    api, pages = Api(store), Pages(store)
+    app = Starlette(
+        routes=[*_api_routes(api), *_page_routes(pages)],
+        exception_handlers={Rejected: _rejected, QueryError: _bad_query, StoreError: _store_failed},
+    )
+    app.router.redirect_slashes = False
+    return Guard(app, hosts)
+
+
+def _api_routes(api: Api) -> list[Route]:
+    reads = {
+        "traces": api.traces,
+        "trace/{trace_id}": api.trace,
+        "traceMany": api.trace_many,
+        "services": api.services,
+        "spans": api.spans,
+        "remoteServices": api.remote_services,
+    }
+    return [
+        Route("/api/v2/spans", api.post_spans, methods=["POST"]),
+        Route("/api/v1/spans", _refuse_v1, methods=["POST"]),
+        *[Route(f"{prefix}/api/v2/{path}", read) for prefix in ("", "/zipkin") for path, read in reads.items()],
+        Route("/health", api.health),
+        Route("/info", api.info),
+    ]
+
+
+def _page_routes(pages: Pages) -> list[Route]:
+    return [
+        Route("/", _to_pages),
+        Route("/zipkin", _to_pages),
+        Route("/zipkin/", pages.recent),
+        Route("/zipkin/style.css", pages.style),
+        Route("/zipkin/traces/{trace_id}", pages.trace),
+    ]
+
+
+async def _read_body(request: Request) -> bytes:
+    try:
+        return await asyncio.wait_for(_collect(request), _BODY_TIMEOUT)
+    except asyncio.TimeoutError:
+        raise Rejected(408, f"the body took longer than {_BODY_TIMEOUT:.0f} s") from None
+
+
+async def _collect(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:  # the server reads and drops the rest, so the client sees the answer
+            raise too_large()
+    return bytes(body)
+
+
+def _trace_id(text: str) -> str:
+    try:
+        return normalise_trace_id(text.strip())
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+
+
+def _json(data: bytes, status: int = 200) -> Response:
+    return Response(data, status, media_type="application/json")
+
+
+def _names(names: list[str], *, cached: bool) -> Response:
+    response = _json(msgspec.json.encode(names))
+    if cached:
+        response.headers["cache-control"] = "max-age=300, must-revalidate"
+    return response
+
+
+def _lists(traces: list[list[Span]]) -> bytes:
+    return b"[" + b",".join(encode_list(spans) for spans in traces) + b"]"
+
+
+def _refuse_v1(_request: Request) -> Response:
+    return PlainTextResponse("this collector reads Zipkin v2 JSON; post it to /api/v2/spans\n", 415)
+
+
+def _to_pages(_request: Request) -> Response:
+    return RedirectResponse("/zipkin/", 302)
+
+
+def _rejected(_request: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, Rejected) else 400
+    return PlainTextResponse(f"{error}\n", status)
+
+
+def _bad_query(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", 400)
+
+
+def _store_failed(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"storage failed: {error}\n", 503)
+
+
+def _version() -> str:
+    try:
+        return version("obskit")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,88 @@
+"""Who may talk to the collector, and what browsers may do with its answers.
+
+A page of another origin can make a browser send requests here, also by a name that it has pointed to
+127.0.0.1 (DNS rebinding). So the Host header must be a name of ours, and a POST must not come from elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_host_header = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]*)?").fullmatch
+_SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class HostPolicy:
+    """The host names under which the collector answers: loopback, what it is bound to, and ``extra`` names.
+
+    Bound to every interface it also answers to any IP address, which no DNS record can forge, and to the
+    name of this machine.
+    """
+
+    def __init__(self, bound: str, extra: Iterable[str] = ()) -> None:
+        self._any_address = bound in {"", "0.0.0.0", "::"}
+        self._names = {"localhost", bound.lower(), *(name.lower() for name in extra)}
+        if self._any_address:
+            self._names.add(socket.gethostname().lower())
+
+    def allows(self, host: str) -> bool:
+        """True for a Host header (``name``, ``name:port``, ``[ipv6]:port``) that names this collector."""
+        parts = _host_header(host)
+        if not parts:
+            return False
+        name = (parts["ipv6"] or parts["name"]).lower()
+        return name in self._names or self._allows_address(name)
+
+    def _allows_address(self, name: str) -> bool:
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._any_address or address.is_loopback
+
+
+class Guard:
+    """ASGI middleware: refuses foreign hosts and cross-origin posts, and adds the security headers."""
+
+    def __init__(self, app: ASGIApp, hosts: HostPolicy) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers 403 or hands the request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+            await send(message)
+
+        reason = self._refusal(scope)
+        app = PlainTextResponse(reason, 403) if reason else self._app
+        await app(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._hosts.allows(host):
+            return "this Host is not allowed; use localhost, or start the collector with --allow-host NAME\n"
+        origin = headers.get("origin")
+        if scope["method"] == "POST" and origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
+            return "cross-origin requests are not allowed\n"
+        return None

@@ -1,0 +1,73 @@
+"""From the body of a POST to stored spans: limits, gzip, format, decoding.
+
+Answers equal those of the Zipkin server 3.6.1 (``http_status`` in the test vectors), except that 202 means
+stored here, where Zipkin means accepted.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from obskit.collector.store import SpanStore
+from obskit.zipkin.json_v2 import DecodeError, decode_list
+
+MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
+_GZIP = 31  # zlib's number for a gzip header and the largest window
+_OTHER_FORMATS = ("application/x-protobuf", "application/protobuf", "application/x-thrift")
+
+
+class Rejected(Exception):
+    """A message that is not stored: the HTTP status and a one-line reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def too_large() -> Rejected:
+    """The answer to more than MAX_BODY bytes."""
+    return Rejected(413, f"body over {MAX_BODY} bytes; send fewer spans in one message")
+
+
+def store_body(store: SpanStore, body: bytes, content_type: str, content_encoding: str) -> None:
+    """Stores every span of a message, or raises Rejected or StoreError and stores none."""
+    if content_type.partition(";")[0].strip().lower() in _OTHER_FORMATS:
+        raise Rejected(415, "this collector reads Zipkin v2 JSON; send it as application/json")
+    if "gzip" in content_encoding:
+        body = gunzip(body)
+    if not body:
+        return
+    _check_format(body)
+    try:
+        spans = decode_list(body)
+    except DecodeError as error:
+        raise Rejected(400, str(error)) from None
+    store.add(spans)
+
+
+def gunzip(data: bytes) -> bytes:
+    """The inflated bytes, never more than MAX_BODY of them. Raises Rejected."""
+    parts: list[bytes] = []
+    size = 0
+    while data:  # a gzip stream may have several members
+        member = zlib.decompressobj(_GZIP)
+        try:
+            parts.append(member.decompress(data, MAX_BODY + 1 - size))
+        except zlib.error:
+            raise Rejected(400, "Cannot gunzip spans") from None
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise too_large()
+        if not member.eof:
+            raise Rejected(400, "Cannot gunzip spans")
+        data = member.unused_data
+    return b"".join(parts)
+
+
+def _check_format(body: bytes) -> None:
+    """Looks at the bytes before they are decoded, as Zipkin does: its rule for a newline is an accident we keep."""
+    if body[:1] not in {b"[", b"\n"}:
+        raise Rejected(400, "Expected a JSON_V2 encoded list")
+    if b'yAnnotations"' in body:
+        raise Rejected(400, "Expected a JSON_V2 encoded list, but received: JSON_V1")

@@ -1,0 +1,69 @@
+"""The two pages: recent traces, and one trace as a waterfall. Plain HTML, no script, everything escaped."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from obskit.collector.html import Html, join, render
+from obskit.collector.query import QueryError, parse_query
+from obskit.collector.recent_page import recent_page
+from obskit.collector.store import SpanStore
+from obskit.collector.style import STYLE
+from obskit.collector.trace_page import trace_page
+from obskit.zipkin.ids import normalise_trace_id
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="/zipkin/style.css">
+</head>
+<body>
+<header class="top"><a href="/zipkin/">obskit collector</a></header>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+_MESSAGE = '<div class="card message">{text}</div>'
+
+
+class Pages:
+    """The pages over a store."""
+
+    def __init__(self, store: SpanStore) -> None:
+        self._store = store
+
+    def recent(self, request: Request) -> Response:
+        """The traces that match the form, or what is wrong with it."""
+        params = {name: value for name, value in request.query_params.items() if value}
+        services = self._store.service_names()
+        try:
+            traces, problem = self._store.search(parse_query({"limit": "50", **params})), ""
+        except QueryError as error:
+            traces, problem = [], str(error)
+        return _page("Traces", recent_page(traces, services, params, problem), 400 if problem else 200)
+
+    def trace(self, request: Request) -> Response:
+        """One trace."""
+        text = request.path_params["trace_id"]
+        try:
+            trace_id = normalise_trace_id(text.strip())
+        except ValueError as error:
+            return _page("Not a trace id", render(_MESSAGE, text=error), 400)
+        spans = self._store.trace(trace_id)
+        if not spans:
+            return _page("Trace not found", render(_MESSAGE, text=f"Trace {trace_id} is not stored here."), 404)
+        return _page(f"Trace {trace_id}", trace_page(trace_id, spans))
+
+    def style(self, _request: Request) -> Response:
+        """The style sheet."""
+        return Response(STYLE, media_type="text/css", headers={"cache-control": "max-age=600"})
+
+
+def _page(title: str, body: Html, status: int = 200) -> Response:
+    return HTMLResponse(render(_PAGE, title=title, body=join([body])), status)

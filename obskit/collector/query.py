@@ -1,0 +1,131 @@
+"""What GET /api/v2/traces asks for, and whether a trace answers it.
+
+Source: ``zipkin2.storage.QueryRequest`` (openzipkin/zipkin 3.6.1), whose answers are the test vectors.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from obskit.zipkin.model import Span
+
+_DAY_MS = 86_400_000
+_MOST_CONDITIONS = 100
+_LARGEST = 2**63 - 1
+_is_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
+
+
+class QueryError(ValueError):
+    """A parameter which cannot be used; the message names it, its value and the remedy."""
+
+
+@dataclass(frozen=True)
+class TraceQuery:
+    """A search. Durations are microseconds; ``end_ts`` and ``lookback`` are milliseconds.
+
+    ``annotations`` maps a tag key to its value, or a tag key or annotation value to "".
+    """
+
+    end_ts: int
+    lookback: int = _DAY_MS
+    limit: int = 10
+    service: str | None = None
+    remote_service: str | None = None
+    span_name: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    min_duration: int | None = None
+    max_duration: int | None = None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First and last trace timestamp, in microseconds, both included."""
+        return max((self.end_ts - self.lookback) * 1000, 0), min(self.end_ts * 1000, _LARGEST)
+
+    def matches(self, spans: list[Span]) -> bool:
+        """True when the trace lies in the window and each condition holds for some span of the service."""
+        first, last = self.window
+        timestamp = _trace_timestamp(spans)
+        if not timestamp or not first <= timestamp <= last:
+            return False
+        local = [span for span in spans if self.service in {None, _service(span)}]
+        return bool(local) and self._names_match(local) and self._duration_matches(local) and self._tags_match(local)
+
+    def _names_match(self, spans: list[Span]) -> bool:
+        return (self.span_name is None or any(span.name == self.span_name for span in spans)) and (
+            self.remote_service is None or any(_remote_service(span) == self.remote_service for span in spans)
+        )
+
+    def _duration_matches(self, spans: list[Span]) -> bool:
+        if self.min_duration is None:
+            return True
+        longest = self.max_duration or _LARGEST
+        return any(self.min_duration <= (span.duration or 0) <= longest for span in spans)
+
+    def _tags_match(self, spans: list[Span]) -> bool:
+        return all(any(_has(span, key, value) for span in spans) for key, value in self.annotations.items())
+
+
+def parse_query(params: Mapping[str, str]) -> TraceQuery:
+    """A search from the parameters of the HTTP API. Raises QueryError."""
+    query = TraceQuery(
+        end_ts=_positive(params, "endTs") or int(time.time() * 1000),
+        lookback=_positive(params, "lookback") or _DAY_MS,
+        limit=_positive(params, "limit") or 10,
+        service=params.get("serviceName", "").lower() or None,
+        remote_service=params.get("remoteServiceName", "").lower() or None,
+        span_name=_span_name(params.get("spanName", "").lower()),
+        annotations=parse_annotation_query(params.get("annotationQuery", "")),
+        min_duration=_positive(params, "minDuration"),
+        max_duration=_positive(params, "maxDuration"),
+    )
+    if query.max_duration is not None and (query.min_duration is None or query.max_duration < query.min_duration):
+        raise QueryError("maxDuration needs a minDuration which is not larger")
+    return query
+
+
+def parse_annotation_query(text: str) -> dict[str, str]:
+    """``error and http.method=GET`` as ``{"error": "", "http.method": "GET"}``; the last value of a key wins."""
+    conditions: dict[str, str] = {}
+    for part in text.split(" and ", _MOST_CONDITIONS - 1) if text else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if equals or key not in conditions:
+            conditions[key] = value
+    return conditions
+
+
+def _span_name(name: str) -> str | None:
+    return None if name in {"", "all"} else name
+
+
+def _positive(params: Mapping[str, str], name: str) -> int | None:
+    """The number, or None when it is absent or empty."""
+    text = params.get(name, "")
+    if not text:
+        return None
+    if not _is_integer(text) or not 0 < int(text) <= _LARGEST:
+        raise QueryError(f"{name} is {text[:40]!r}; give a whole number above 0")
+    return int(text)
+
+
+def _trace_timestamp(spans: list[Span]) -> int | None:
+    """The first timestamp of a span without a parent, else the earliest."""
+    timed = [span for span in spans if span.timestamp]
+    roots = [span.timestamp for span in timed if span.parent_id is None]
+    return roots[0] if roots else min((span.timestamp or 0 for span in timed), default=None)
+
+
+def _has(span: Span, key: str, value: str) -> bool:
+    if value:
+        return span.tags.get(key) == value
+    return key in span.tags or any(annotation.value == key for annotation in span.annotations)
+
+
+def _service(span: Span) -> str | None:
+    return span.local_endpoint.service_name if span.local_endpoint else None
+
+
+def _remote_service(span: Span) -> str | None:
+    return span.remote_endpoint.service_name if span.remote_endpoint else None

@@ -1,0 +1,153 @@
+"""Runs the collector: binds the port, serves on a thread of its own, stops when told."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from obskit.collector.store import MAX_SPANS, open_store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import uvicorn
+
+    from obskit.collector.store import SpanStore
+
+_START_TIMEOUT = 10.0  # seconds
+_STOP_TIMEOUT = 5.0
+_MOST_CONNECTIONS = 1_000
+
+
+class CollectorServer:
+    """A Zipkin-compatible collector on a thread of this process; also a context manager.
+
+    ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``.
+    ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        storage: str = "memory",
+        *,
+        max_spans: int = MAX_SPANS,
+        allowed_hosts: Iterable[str] = (),
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._storage = storage
+        self._max_spans = max_spans
+        self._allowed_hosts = tuple(allowed_hosts)
+        self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address without a path, such as ``http://127.0.0.1:9411``; a wildcard host is shown as loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """False before ``start``, after ``stop``, and when the server thread has died."""
+        return self._running is not None and self._running[1].is_alive()
+
+    def start(self) -> CollectorServer:
+        """Listens and returns; does nothing when it runs already.
+
+        Raises ImportError without the extra, OSError when the port cannot be bound, ValueError or StoreError
+        for the storage, RuntimeError when it does not start in time.
+        """
+        if self.running:
+            return self
+        serve = _server_factory()
+        listener = _listen(self.host, self.port)
+        try:
+            store = open_store(self._storage, self._max_spans)
+        except Exception:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        server = serve(store, self.host, self._allowed_hosts)
+        thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
+        self._running = (server, thread, store)
+        thread.start()
+        self._await_start(server, thread)
+        return self
+
+    def stop(self) -> None:
+        """Finishes the requests under way, for a few seconds at most, and closes the storage."""
+        if self._running is None:
+            return
+        server, thread, store = self._running
+        server.should_exit = True
+        thread.join(_STOP_TIMEOUT)
+        store.close()
+        self._running = None
+
+    def _await_start(self, server: uvicorn.Server, thread: threading.Thread) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"the collector did not start on {self.url}; the log has the reason")
+            time.sleep(0.005)
+
+    def __enter__(self) -> CollectorServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _server_factory() -> Callable[[SpanStore, str, tuple[str, ...]], uvicorn.Server]:
+    """Imports the web framework, which is an extra, only when a collector is started."""
+    try:
+        import uvicorn
+
+        from obskit.collector.app import create_app
+        from obskit.collector.guard import HostPolicy
+    except ModuleNotFoundError as error:
+        raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
+
+    def build(store: SpanStore, host: str, allowed_hosts: tuple[str, ...]) -> uvicorn.Server:
+        config = uvicorn.Config(
+            create_app(store, HostPolicy(host, allowed_hosts)),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,  # the logging of the host process is not ours to configure
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_graceful_shutdown=2,
+        )
+        return uvicorn.Server(config)
+
+    return build
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError when the address is taken or not of this machine."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, f"{host!r} is not a host name") from None
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)  # asyncio sets TCP_NODELAY only where the protocol is named
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,203 @@
+"""Spans in SQLite, in memory or in a file.
+
+One row is one span, kept as the JSON that the API answers with; the other columns are what searches look at.
+One connection, guarded by a lock: statements are short, and SQLite has a single writer anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from obskit.collector.query import TraceQuery
+from obskit.zipkin.json_v2 import encode_span
+from obskit.zipkin.model import Span
+
+MAX_SPANS = 500_000
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spans (
+    number INTEGER PRIMARY KEY,    -- order of arrival
+    trace_id TEXT NOT NULL,
+    digest BLOB NOT NULL,          -- of json: a span that is sent again is stored once
+    service TEXT,
+    remote_service TEXT,
+    name TEXT,
+    timestamp INTEGER,             -- microseconds
+    json BLOB NOT NULL,
+    UNIQUE (trace_id, digest)
+);
+CREATE INDEX IF NOT EXISTS spans_by_service ON spans (service, name);
+CREATE INDEX IF NOT EXISTS spans_by_time ON spans (timestamp);
+"""
+_INSERT = """
+INSERT OR IGNORE INTO spans (trace_id, digest, service, remote_service, name, timestamp, json)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_decode_span = msgspec.json.Decoder(Span).decode
+
+
+class StoreError(Exception):
+    """The database refused or returned rubbish; the message is one line which says what."""
+
+
+class SpanStore:
+    """A bounded store: with more than ``max_spans`` spans, the traces that arrived first are deleted.
+
+    ``path`` None means memory. A file is created readable by its owner alone. Raises StoreError.
+    """
+
+    def __init__(self, path: str | None = None, max_spans: int = MAX_SPANS) -> None:
+        self.name = path or "memory"
+        self._max_spans = max_spans
+        self._lock = threading.Lock()
+        self._connection = _connect(path)
+        try:
+            with self._access() as connection:
+                _prepare(connection)
+                (self._count,) = connection.execute("SELECT count(*) FROM spans").fetchone()
+        except StoreError:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the database; a store in memory is gone."""
+        with self._lock:
+            self._connection.close()
+
+    def check(self) -> None:
+        """Raises StoreError when the database cannot be read."""
+        self._rows("SELECT number FROM spans LIMIT 1")
+
+    def add(self, spans: list[Span]) -> None:
+        """Stores all of the spans, or none and raises StoreError."""
+        rows = [_row(span) for span in spans]
+        with self._access() as connection:
+            with connection:  # one transaction: commits at the end, or rolls back
+                count = self._count + connection.executemany(_INSERT, rows).rowcount
+                count -= _delete_oldest(connection, count - self._max_spans)
+            self._count = count
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """The spans of a trace in order of arrival, as they were sent; empty when it is unknown."""
+        rows = self._rows("SELECT json FROM spans WHERE trace_id = ? ORDER BY number", trace_id)
+        try:
+            return [_decode_span(data) for (data,) in rows]
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise StoreError(f"trace {trace_id} in {self.name} is damaged: {error}") from None
+
+    def search(self, query: TraceQuery) -> list[list[Span]]:
+        """At most ``query.limit`` traces which match, that with the newest span first."""
+        found: list[list[Span]] = []
+        for trace_id in self._candidates(query):
+            if query.matches(spans := self.trace(trace_id)):
+                found.append(spans)
+            if len(found) >= query.limit:
+                break
+        return found
+
+    def service_names(self) -> list[str]:
+        """The local services, sorted."""
+        return self._names("SELECT DISTINCT service FROM spans WHERE service NOT NULL")
+
+    def span_names(self, service: str) -> list[str]:
+        """The names of the spans of a local service, sorted."""
+        return self._names("SELECT DISTINCT name FROM spans WHERE service = ? AND name NOT NULL", service)
+
+    def remote_service_names(self, service: str) -> list[str]:
+        """The remote services of the spans of a local service, sorted."""
+        statement = "SELECT DISTINCT remote_service FROM spans WHERE service = ? AND remote_service NOT NULL"
+        return self._names(statement, service)
+
+    def _candidates(self, query: TraceQuery) -> list[str]:
+        """The traces with a span in the window and one of the service and name, newest span first."""
+        statement = "SELECT trace_id FROM spans WHERE timestamp BETWEEN ? AND ?"
+        parameters: list[object] = [*query.window]
+        wanted = [(column, value) for column, value in _columns(query) if value is not None]
+        if wanted:
+            conditions = " AND ".join(f"{column} = ?" for column, _ in wanted)
+            statement += f" AND trace_id IN (SELECT trace_id FROM spans WHERE {conditions})"
+            parameters += [value for _, value in wanted]
+        rows = self._rows(statement + " GROUP BY trace_id ORDER BY max(timestamp) DESC", *parameters)
+        return [trace_id for (trace_id,) in rows]
+
+    def _names(self, statement: str, *parameters: object) -> list[str]:
+        return sorted(str(name) for (name,) in self._rows(statement, *parameters))
+
+    def _rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._access() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    @contextmanager
+    def _access(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.name}: {error}") from None
+
+
+def open_store(url: str, max_spans: int = MAX_SPANS) -> SpanStore:
+    """A store from ``memory`` or ``sqlite:///PATH``. Raises ValueError for another URL, StoreError for a bad file."""
+    if url == "memory":
+        return SpanStore(max_spans=max_spans)
+    scheme, separator, path = url.partition(":///")
+    if scheme != "sqlite" or not separator or not path:
+        raise ValueError(f"storage is {url!r}; use memory or sqlite:///PATH, such as sqlite:///traces.db")
+    return SpanStore(path, max_spans)
+
+
+def _connect(path: str | None) -> sqlite3.Connection:
+    if path is not None:
+        try:  # sqlite3 would create the file readable by others; its journal files take the mode of this one
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreError(
+                f"cannot open {path}: {error.strerror}; name a writable file in a folder that exists"
+            ) from None
+    return sqlite3.connect(path or ":memory:", check_same_thread=False)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in {0, _SCHEMA_VERSION}:
+        raise sqlite3.DatabaseError(f"schema version {version} is of another obskit release; use another file")
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from somebody else
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # survives a crash of this process
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+def _row(span: Span) -> tuple[object, ...]:
+    data = encode_span(span)
+    local, remote = span.local_endpoint, span.remote_endpoint
+    return (
+        span.trace_id,
+        blake2b(data, digest_size=16).digest(),
+        local.service_name if local else None,
+        remote.service_name if remote else None,
+        span.name,
+        span.timestamp,
+        data,
+    )
+
+
+def _columns(query: TraceQuery) -> list[tuple[str, str | None]]:
+    """What narrows a search. A name and a service must stand on one span, as ``TraceQuery.matches`` has it."""
+    return [("service", query.service), ("name", query.span_name)]
+
+
+def _delete_oldest(connection: sqlite3.Connection, excess: int) -> int:
+    """Deletes whole traces, oldest arrival first, that hold the ``excess`` oldest spans; returns how many spans."""
+    if excess <= 0:
+        return 0
+    oldest = "SELECT trace_id FROM spans ORDER BY number LIMIT ?"
+    return connection.execute(f"DELETE FROM spans WHERE trace_id IN ({oldest})", (excess,)).rowcount

@@ -1,0 +1,94 @@
+"""A trace as rows in reading order: parents before children, each with its depth.
+
+Traces arrive incomplete and sometimes malformed, so every span gets a row whatever its parent id says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from obskit.zipkin.model import Span
+
+
+@dataclass(frozen=True)
+class Row:
+    """A span, how deep it stands, and whether the parent it names is not in the trace."""
+
+    span: Span
+    depth: int
+    orphan: bool
+
+
+@dataclass(frozen=True)
+class Extent:
+    """First and last moment of a trace in epoch microseconds; both 0 when no span has a timestamp."""
+
+    start: int
+    end: int
+
+    @property
+    def duration(self) -> int:
+        """Microseconds."""
+        return self.end - self.start
+
+
+def arrange(spans: list[Span]) -> list[Row]:
+    """One row for each span: roots first, then orphans, each followed by its descendants by start time."""
+    parents = _parents(spans)
+    children: dict[int | None, list[int]] = defaultdict(list)
+    for number in sorted(range(len(spans)), key=lambda number: spans[number].timestamp or 0):
+        children[parents[number]].append(number)
+    roots = sorted(children[None], key=lambda number: spans[number].parent_id is not None)
+    rows: list[Row] = []
+    seen: set[int] = set()
+    for number in [*roots, *range(len(spans))]:  # the second part reaches parents that form a circle
+        _descend(number, spans, children, rows, seen)
+    return rows
+
+
+def extent(spans: list[Span]) -> Extent:
+    """The time that the spans cover; spans without a timestamp cover none."""
+    timed = [(span.timestamp, span.duration or 0) for span in spans if span.timestamp]
+    start = min((timestamp for timestamp, _ in timed), default=0)
+    return Extent(start, max((timestamp + duration for timestamp, duration in timed), default=0))
+
+
+def service_of(span: Span) -> str:
+    """The local service, or ``unknown``."""
+    return (span.local_endpoint and span.local_endpoint.service_name) or "unknown"
+
+
+def _descend(
+    start: int, spans: list[Span], children: dict[int | None, list[int]], rows: list[Row], seen: set[int]
+) -> None:
+    """Appends a span and its descendants, depth first; a loop, not recursion, because traces can be deep."""
+    stack = [(start, 0)]
+    while stack:
+        number, depth = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        rows.append(Row(spans[number], depth, orphan=depth == 0 and spans[number].parent_id is not None))
+        stack += [(child, depth + 1) for child in reversed(children.get(number, ()))]
+
+
+def _parents(spans: list[Span]) -> list[int | None]:
+    """For each span the number of its parent's row, or None."""
+    by_id: dict[str, list[int]] = defaultdict(list)
+    for number, span in enumerate(spans):
+        by_id[span.id].append(number)
+    return [_parent(number, spans, by_id) for number in range(len(spans))]
+
+
+def _parent(number: int, spans: list[Span], by_id: dict[str, list[int]]) -> int | None:
+    """The client half of the same id for a server half; else the half of the parent that is in the same service."""
+    span = spans[number]
+    if span.kind != "CLIENT":
+        clients = [other for other in by_id[span.id] if spans[other].kind == "CLIENT" and other != number]
+        if clients and (span.shared or span.kind == "SERVER"):
+            return clients[0]
+    candidates = [other for other in by_id.get(span.parent_id or "", ()) if other != number]
+    same_service = [other for other in candidates if service_of(spans[other]) == service_of(span)]
+    servers = [other for other in same_service if spans[other].kind == "SERVER"]
+    return next(iter(servers or same_service or candidates), None)

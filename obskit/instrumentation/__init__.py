@@ -1,0 +1,1 @@
+"""What integrations call: HTTP exchanges of servers and clients, patching, import hooks."""

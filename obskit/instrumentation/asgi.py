@@ -1,0 +1,135 @@
+"""Serving an ASGI application (https://asgi.readthedocs.io, HTTP) within a server span."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, begin
+from obskit.propagation.headers import LOWER
+from obskit.tracing.current import attach, detach
+from obskit.tracing.failures import failed
+
+if TYPE_CHECKING:
+    from obskit.instrumentation.patching import Wrapper
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_WANTED = {name.encode(): name for name in LOWER.all()}
+
+
+async def serve(application: Application, scope: Scope, receive: Receive, send: Send, route: str | None = None) -> None:
+    """Call ``application`` within a server span that ends when the last message of its response is sent.
+
+    A framework says by ``route=""`` that it has routes, and sets the one that matched on ``scope[EXCHANGE]``. Other
+    scopes than HTTP pass through, and so do requests which an outer layer has a span for.
+    """
+    exchange = _begin(scope, route) if scope["type"] == "http" else None
+    if exchange is None:
+        return await application(scope, receive, send)
+
+    async def observe(message: Message) -> None:
+        _look(exchange, message)
+        await send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            exchange.finish()
+
+    token = attach(exchange.context)
+    try:
+        await application(scope, receive, observe)
+    except BaseException as error:
+        exchange.fail(error)
+        raise
+    finally:
+        detach(token)
+        exchange.finish()
+
+
+def wrapper(route: str) -> Wrapper:
+    """Return a wrapper for Patches that serves what it wraps; where the call is none of ASGI's, that will say so."""
+
+    def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return serve(wrapped, *args, route) if len(args) == 3 and not kwargs else wrapped(*args, **kwargs)
+
+    return call
+
+
+def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
+    try:
+        outer = scope.get(EXCHANGE)
+        if outer is not None:
+            outer.route = route if outer.route is None else outer.route
+            return None
+        client = scope.get("client")
+        exchange = begin(
+            wanted_headers(scope["headers"]).get,
+            LOWER,
+            scope["method"],
+            scope["path"],
+            (client[0], client[1]) if client else None,
+        )
+        if exchange is not None:
+            exchange.route = route
+            scope[EXCHANGE] = exchange
+    except Exception:
+        failed("starting a server span")
+        return None
+    return exchange
+
+
+def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers we read, by lower-case name; repeated ones joined as HTTP does (RFC 9110, 5.2)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        wanted = _WANTED.get(name)
+        if wanted is not None:
+            text = value.decode("latin-1")
+            found[wanted] = f"{found[wanted]},{text}" if wanted in found else text
+    return found
+
+
+def _look(exchange: ServerExchange, message: Message) -> None:
+    """Note a response's status, and the exception whose handler sends it: frameworks re-raise it too late or never."""
+    if message["type"] != "http.response.start":
+        return
+    try:
+        exchange.status = int(message["status"])
+    except Exception:  # the server will tell the application
+        return
+    if exchange.status >= SERVER_ERROR and exchange.error is None:
+        exchange.error = sys.exc_info()[1]
+
+
+class AsyncBody:
+    """An asynchronous response body: the span is current while it is iterated, and ends when it is over or closed."""
+
+    __slots__ = ("_exchange", "_iterator")
+
+    def __init__(self, body: AsyncIterable[bytes], exchange: ServerExchange) -> None:
+        self._exchange = exchange
+        self._iterator = aiter(body)
+
+    def __aiter__(self) -> AsyncBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        token = attach(self._exchange.context)
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            self._exchange.finish()
+            raise
+        except Exception as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+
+    def close(self) -> None:
+        """End the span of a body that nobody will read to its end."""
+        self._exchange.finish()

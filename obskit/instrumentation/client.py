@@ -1,0 +1,122 @@
+"""The client side of one HTTP exchange: one hop, whatever the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import Token
+from typing import Protocol
+
+from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
+
+from obskit.instrumentation.http import safe_url, span_name, tag_response
+from obskit.instrumentation.tracer import propagator, tracer
+from obskit.propagation import mesh
+from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, get_context
+from obskit.tracing.failures import failed
+from obskit.tracing.span import Span
+from obskit.tracing.values import error_text
+
+_CALL_KEY = create_key("obskit-client-call")
+_B3 = frozenset(["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"])
+_B3_AND_W3C = _B3 | {"traceparent", "tracestate"}
+
+
+class Headers(Protocol):
+    """A request's headers, as any mapping shows them. Spelling may matter to it: we compare without case."""
+
+    def __iter__(self) -> Iterator[str]: ...
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+    def __delitem__(self, name: str, /) -> None: ...
+
+
+class ClientExchange:
+    """One outbound request, from its first byte until its response's body is over.
+
+    Integrations set ``status`` when they learn it. An exchange that nobody finishes ends when it is forgotten.
+    """
+
+    __slots__ = ("_suspicion", "over", "span", "status")
+
+    def __init__(self, span: AnySpan) -> None:
+        self.span = span
+        self.status = 0
+        self.over = False
+        self._suspicion: str | None = None
+
+    def suspect(self, error: BaseException) -> None:
+        """Note an error that counts only if no response follows.
+
+        Kept as text: the exception would keep its frames alive, and through them the connection and its socket.
+        """
+        self._suspicion = error_text(error)
+
+    def enter(self) -> Token[Context]:
+        """Make the span current; the caller detaches the token before the library's call returns.
+
+        Meanwhile libraries below (urllib3 under requests) see that their call has a span already.
+        """
+        return attach(Context({**get_context(), SPAN_KEY: self.span, _CALL_KEY: self.span}))
+
+    def inject(self, headers: Headers) -> None:
+        """Write the trace's headers in place of older ones, and the mesh's that the caller did not set. Never raises."""
+        try:
+            _inject(self.span, headers)
+        except Exception:
+            failed("writing trace headers")
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the span, once. Never raises."""
+        if self.over:
+            return
+        self.over = True
+        span = self.span
+        if type(span) is Span:
+            try:
+                tag_response(span, self.status, error if self.status or error is not None else self._suspicion)
+            except Exception:
+                failed("describing a response")
+            span.end()
+
+    def __del__(self) -> None:
+        if not self.over:
+            self.finish()
+
+
+def begin(method: str, url: object, headers: Headers | None) -> ClientExchange | None:
+    """Start an outbound request, without making its span current, and write its trace headers to ``headers``.
+
+    ``url`` is anything whose text is the URL; it is rendered only if the request is recorded. Returns None where
+    tracing is suppressed and where an outer layer of the same call (requests above urllib3) has a span already.
+    """
+    context = get_context()
+    parent = context.get(SPAN_KEY)
+    if context.get(SUPPRESS_KEY) or (parent is not None and context.get(_CALL_KEY) is parent):
+        return None
+    span = tracer.start(span_name(method), SpanKind.CLIENT, parent, {})
+    if type(span) is Span:
+        span.tags["http.method"] = method
+        _tag_url(span, url)
+    exchange = ClientExchange(span)
+    if headers is not None:
+        exchange.inject(headers)
+    return exchange
+
+
+def _inject(span: AnySpan, headers: Headers) -> None:
+    """An older context must go wholly: mixed with ours it would be a third one, and a lone ``b3`` would win."""
+    written = _B3_AND_W3C if "w3c" in propagator.formats else _B3
+    present = {name.lower(): name for name in headers}
+    for name in written & present.keys():
+        del headers[present[name]]
+    for name, value in mesh.of(get_context()).items():
+        if name not in present:
+            headers[name] = value
+    propagator.inject_span(span, headers.__setitem__)
+
+
+def _tag_url(span: Span, url: object) -> None:
+    try:
+        span.tags["http.url"], span.tags["http.host"], span.tags["http.path"] = safe_url(str(url))
+    except Exception:
+        failed("reading a URL")

@@ -1,0 +1,74 @@
+"""What an HTTP span says: names, tags and errors, as Brave's HTTP parsers decide them.
+
+Source: brave.http.HttpRequestParser and HttpResponseParser, with one addition: every status is tagged, not only
+those outside 2xx, because Cloud Trace filters by it.
+"""
+
+from __future__ import annotations
+
+from obskit.tracing.span import Span
+
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
+_REDIRECTS = frozenset([301, 302, 303, 305, 306, 307])
+_NOT_FOUND = 404
+_FIRST_ERROR = 400
+_FIRST_STATUS = 100
+_LONGEST_PATH = 2048
+_PORTS = {"http": 80, "https": 443}
+
+
+def span_name(method: str) -> str:
+    """Return the name of a request's span while nothing more is known: its method, if HTTP knows it."""
+    return method if method in _METHODS else "HTTP"
+
+
+def route_name(method: str, route: str, status: int) -> str:
+    """Return the name once routing is over; an empty ``route`` means that nothing matched."""
+    if route:
+        return f"{method} {route}"
+    if status in _REDIRECTS:
+        return f"{method} redirected"
+    return f"{method} not_found" if status == _NOT_FOUND else method
+
+
+def path_tag(path: str) -> str:
+    """Return the value of ``http.path``: never empty, cut to a sane length."""
+    return path[:_LONGEST_PATH] or "/"
+
+
+def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
+    """Tag how a request ended: ``status`` is 0 where there was no response."""
+    if status:
+        span.tags["http.status_code"] = str(status)
+    if error is not None:
+        span.error(error)
+    elif status and not _FIRST_STATUS <= status < _FIRST_ERROR:
+        span.tags.setdefault("error", str(status))
+
+
+def safe_url(url: str) -> tuple[str, str, str]:
+    """Return ``url`` without what may be secret (user, query, fragment), its host with port, and its path.
+
+    Linear in the length of ``url``, and never raises: a malformed one gives what can be told.
+    """
+    bare = url.partition("#")[0].partition("?")[0]
+    scheme, separator, rest = bare.partition("://")
+    if not separator:
+        return path_tag(bare), "", path_tag(bare)
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    path = path_tag(slash + path)
+    return f"{scheme}://{host}{path}", host, path
+
+
+def full_url(scheme: str, host: str, port: int | None, target: str) -> str:
+    """Return the URL of a request to ``host`` whose first line names ``target`` (RFC 9112, section 3.2).
+
+    A target is a path, a whole URL (sent to a proxy), or something else that is no part of a URL.
+    """
+    if not target.startswith("/") and "://" in target:
+        return target
+    netloc = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    if port and port != _PORTS.get(scheme):
+        netloc = f"{netloc}:{port}"
+    return f"{scheme}://{netloc}{target if target.startswith('/') else ''}"

@@ -1,0 +1,172 @@
+"""Wrapping a library's functions so that it can always be undone, and our failures never reach the caller."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from obskit.instrumentation.client import ClientExchange
+from obskit.tracing.current import detach
+from obskit.tracing.failures import failed
+
+_MISSING = object()
+
+Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], ClientExchange | None]
+"""Looks at a call (instance, args, kwargs) before it is made; may change ``kwargs`` in place."""
+After = Callable[[ClientExchange, Any], None]
+"""Looks at what the call returned, and finishes the exchange: at once, or when the body is over."""
+
+
+class Patch:
+    """One replaced attribute of a class or module."""
+
+    def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+        import wrapt  # noqa: PLC0415 - costs more than obskit.init(), so only where something is patched
+
+        self.owner = owner
+        self.name = name
+        self.active = True
+        self.original = vars(owner).get(name, _MISSING)
+
+        def switch(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return wrapper(wrapped, instance, args, kwargs) if self.active else wrapped(*args, **kwargs)
+
+        self.replacement = wrapt.FunctionWrapper(_find(owner, name), switch)
+        setattr(owner, name, self.replacement)
+
+    def holds(self) -> bool:
+        """Whether calls still come here: False where the attribute was replaced, as by reloading its module."""
+        found = vars(self.owner).get(self.name)
+        while found is not None and found is not self.replacement:
+            found = getattr(found, "__wrapped__", None)
+        return found is not None
+
+    def remove(self) -> None:
+        """Put the original back; where somebody wrapped ours since, only stop acting."""
+        self.active = False
+        if vars(self.owner).get(self.name) is not self.replacement:
+            return
+        if self.original is _MISSING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+
+
+def _find(owner: Any, name: str) -> Any:
+    """Return what ``owner`` has or inherits, itself: a classmethod, not the method it makes."""
+    for place in getattr(owner, "__mro__", (owner,)):
+        if name in vars(place):
+            return vars(place)[name]
+    raise AttributeError(f"{owner!r} has no {name!r} to patch: is this version of the library supported?")
+
+
+class Patches:
+    """All that is patched. Patching the same thing twice is patching it once."""
+
+    def __init__(self) -> None:
+        self._patches: dict[tuple[int, str], Patch] = {}
+        self._undo: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
+
+    def wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+        """Replace ``owner.name`` by ``wrapper(wrapped, instance, args, kwargs)``, as wrapt defines it.
+
+        Raises AttributeError where there is no such attribute.
+        """
+        with self._lock:
+            earlier = self._patches.get((id(owner), name))
+            if earlier is None or not earlier.holds():
+                self._patches[id(owner), name] = Patch(owner, name, wrapper)
+                if earlier is not None:
+                    earlier.active = False
+
+    def around(self, owner: Any, name: str, before: Before, after: After) -> None:
+        """Trace calls of ``owner.name``: ``before`` starts an exchange, ``after`` sees the result."""
+        self.wrap(owner, name, _around(before, after))
+
+    def around_async(self, owner: Any, name: str, before: Before, after: After) -> None:
+        """Trace calls of the coroutine function ``owner.name``."""
+        self.wrap(owner, name, _around_async(before, after))
+
+    def on_remove(self, undo: Callable[[], object]) -> None:
+        """Have ``undo`` called by ``remove()``: for signals and the like."""
+        self._undo.append(undo)
+
+    def targets(self) -> list[tuple[Any, str]]:
+        """Return what is patched, as pairs of a class or module and an attribute's name."""
+        return [(patch.owner, patch.name) for patch in self._patches.values()]
+
+    def names(self) -> list[str]:
+        """Return what is patched, as text such as ``Flask.__call__``."""
+        return [f"{owner.__name__}.{name}" for owner, name in self.targets()]
+
+    def remove(self) -> None:
+        """Undo everything, last first."""
+        for undo in reversed([*(patch.remove for patch in self._patches.values()), *self._undo]):
+            undo()
+        self._patches.clear()
+        self._undo.clear()
+
+
+def guarded(what: str, do: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Call ``do``; if that raises, count ``what`` as failed."""
+    try:
+        do(*args, **kwargs)
+    except Exception:
+        failed(what)
+
+
+def _around(before: Before, after: After) -> Wrapper:
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        exchange = _begin(before, instance, args, kwargs)
+        if exchange is None:
+            return wrapped(*args, **kwargs)
+        token = exchange.enter()
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            exchange.finish(error)
+            raise
+        finally:
+            detach(token)
+        _end(after, exchange, result)
+        return result
+
+    return wrapper
+
+
+def _around_async(before: Before, after: After) -> Wrapper:
+    async def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        exchange = _begin(before, instance, args, kwargs)
+        if exchange is None:
+            return await wrapped(*args, **kwargs)
+        token = exchange.enter()
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            exchange.finish(error)
+            raise
+        finally:
+            detach(token)
+        _end(after, exchange, result)
+        return result
+
+    return wrapper
+
+
+def _begin(before: Before, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+    try:
+        return before(instance, args, kwargs)
+    except Exception:
+        failed("starting a client span")
+        return None
+
+
+def _end(after: After, exchange: ClientExchange, result: Any) -> None:
+    try:
+        after(exchange, result)
+    except Exception:
+        failed("reading a response")
+        exchange.finish()

@@ -1,0 +1,115 @@
+"""The server side of one HTTP exchange, whatever the framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry.context import Context, create_key
+from opentelemetry.trace import SpanKind
+
+from obskit.instrumentation.http import path_tag, route_name, span_name, tag_response
+from obskit.instrumentation.tracer import tracer
+from obskit.propagation import mesh
+from obskit.propagation.headers import Get, HeaderNames
+from obskit.propagation.propagator import extract
+from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
+from obskit.tracing.failures import failed
+from obskit.tracing.span import Span
+
+EXCHANGE = "obskit.exchange"
+"""Where a WSGI environ or an ASGI scope keeps its exchange, so that layers of one server make one span."""
+
+_EXCHANGE_KEY = create_key("obskit-server-exchange")
+_LONGEST_NAME = 128
+SERVER_ERROR = 500
+
+
+class ServerExchange:
+    """One request being served, from the reading of its headers until its response is over.
+
+    Frameworks set ``status``, ``route`` (the pattern; empty where none matched) and ``error`` as they learn them.
+    """
+
+    __slots__ = ("context", "error", "method", "name", "over", "route", "span", "status")
+
+    def __init__(self, span: AnySpan, method: str, name: str) -> None:
+        self.span = span
+        self.method = method
+        self.name = name
+        self.route: str | None = None
+        self.status = 0
+        self.error: BaseException | None = None
+        self.over = False
+        self.context: Context
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the span current for a block, and end it where the block raises."""
+        token = attach(self.context)
+        try:
+            yield
+        except BaseException as error:
+            self.fail(error)
+            raise
+        finally:
+            detach(token)
+
+    def fail(self, error: BaseException) -> None:
+        """End the span of a request that ``error`` broke off; servers answer 500 where no response had begun."""
+        self.status = self.status or SERVER_ERROR
+        self.finish(error)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the span, once. Never raises."""
+        if self.over:
+            return
+        self.over = True
+        span = self.span
+        if type(span) is Span:
+            try:
+                try:
+                    self._describe(span, error or self.error)
+                finally:
+                    span.end()
+            except Exception:
+                failed("ending a server span")
+
+    def _describe(self, span: Span, error: BaseException | None) -> None:
+        tag_response(span, self.status, error)
+        if self.route:
+            span.tags["http.route"] = self.route
+        if self.route is not None and span.name == self.name:
+            span.name = route_name(span_name(self.method), self.route, self.status)
+
+
+def begin(
+    get: Get, names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
+) -> ServerExchange | None:
+    """Start serving a request: read its headers, decide, and only then build. None where tracing is suppressed.
+
+    ``remote`` is the caller's address and port as the server knows it.
+    """
+    context = get_context()
+    if context.get(SUPPRESS_KEY):
+        return None
+    parent: object = extract(get, names)
+    if parent is None or parent.trace_id is None:  # type: ignore[attr-defined]
+        parent = context.get(SPAN_KEY) or parent
+    name = (get(names.span_name) or span_name(method))[:_LONGEST_NAME]
+    span = tracer.start(name, SpanKind.SERVER, parent, {"http.method": method, "http.path": path_tag(path)})
+    if type(span) is Span:
+        span.remote_endpoint = remote
+    exchange = ServerExchange(span, method, name)
+    values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange}
+    meshed = mesh.extract(get, names)
+    if meshed is not None:
+        values[mesh.MESH_KEY] = meshed
+    exchange.context = Context(values)
+    return exchange
+
+
+def current_exchange() -> ServerExchange | None:
+    """Return the exchange that is being served here, for hooks which a framework calls without one."""
+    found = get_context().get(_EXCHANGE_KEY)
+    return found if isinstance(found, ServerExchange) else None

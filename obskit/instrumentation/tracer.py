@@ -1,0 +1,10 @@
+"""The tracer and the propagator that every integration works with; configured in place by the runtime."""
+
+from __future__ import annotations
+
+from obskit.propagation.propagator import Propagator
+from obskit.tracing.provider import TracerProvider
+
+provider = TracerProvider()
+tracer = provider.get_tracer("obskit")
+propagator = Propagator()

@@ -1,0 +1,107 @@
+"""B3, read and written as Zipkin's reference implementation does.
+
+Source: openzipkin/b3-propagation and Brave's ``B3Propagation``; where they differ, Brave.
+"""
+
+from __future__ import annotations
+
+import re
+
+from obskit.propagation.headers import Get, HeaderNames, Set
+from obskit.tracing.current import AnySpan
+from obskit.tracing.propagated import PropagatedSpan
+
+_SINGLE = re.compile(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
+_SINGLE_MAX = 68
+_HEX = "0123456789abcdef"
+_ZERO = "0" * 16
+_SAMPLED = {"1": True, "0": False, "true": True, "false": False}
+_LONGEST_DECISION = 5
+
+
+def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
+    """Return what the request's B3 headers say, or None where they are absent or malformed.
+
+    A valid ``b3`` header wins wholly over the ``X-B3-*`` ones.
+    """
+    single = get(names.b3)
+    return (single is not None and _parse_single(single)) or _extract_multi(get, names)
+
+
+def _parse_single(text: str) -> PropagatedSpan | None:
+    if len(text) == 1:
+        return _decision(text)
+    match = _SINGLE.fullmatch(text) if len(text) <= _SINGLE_MAX else None
+    if match is None:
+        return None
+    trace_id, span_id, decision, parent_id = match.groups()
+    if span_id == _ZERO or not trace_id.strip("0"):
+        return None
+    sampled = None if decision is None else decision != "0"
+    parent_id = None if parent_id == _ZERO else parent_id
+    return PropagatedSpan(_shorten(trace_id), span_id, parent_id, sampled, decision == "d", remote=True)
+
+
+def _decision(char: str) -> PropagatedSpan | None:
+    if char not in "01d":
+        return None
+    return PropagatedSpan(None, None, None, char != "0", char == "d", remote=True)
+
+
+def _extract_multi(get: Get, names: HeaderNames) -> PropagatedSpan | None:
+    trace_id, sampled_text = get(names.trace_id), get(names.sampled)
+    sampled = None
+    if sampled_text is not None:
+        sampled = _SAMPLED.get(sampled_text.lower()) if len(sampled_text) <= _LONGEST_DECISION else None
+        if sampled is None:
+            return None
+    debug = get(names.flags) == "1"
+    sampled = debug or sampled
+    if trace_id is not None:
+        return _with_ids(trace_id, get(names.span_id), get(names.parent_id), sampled, debug)
+    return None if sampled is None else PropagatedSpan(None, None, None, sampled, debug, remote=True)
+
+
+def _with_ids(
+    trace_id: str, span_id: str | None, parent_id: str | None, sampled: bool | None, debug: bool
+) -> PropagatedSpan | None:
+    if not _is_id(trace_id, 32) or span_id is None or not _is_id(span_id, 16):
+        return None
+    if parent_id is not None:
+        if not _is_id(parent_id, 16):
+            return None
+        parent_id = parent_id.zfill(16)
+    trace_id = trace_id.zfill(16 if len(trace_id) <= 16 else 32)
+    return PropagatedSpan(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug, remote=True)
+
+
+def _is_id(text: str, longest: int) -> bool:
+    """Return whether ``text`` is lower-case hex, not zero; ``strip`` takes a third of a regular expression's time."""
+    return 2 <= len(text) <= longest and not text.strip(_HEX) and text.strip("0") != ""
+
+
+def _shorten(trace_id: str) -> str:
+    """Return a 128-bit id whose high half is zero as the 64-bit id it was."""
+    return trace_id[16:] if len(trace_id) == 32 and trace_id.startswith(_ZERO) else trace_id
+
+
+def inject_multi(span: AnySpan, set_header: Set) -> None:
+    """Write the ``X-B3-*`` headers: ids where there are any, and the decision, debug as Flags alone."""
+    if span.trace_id is not None and span.span_id is not None:
+        set_header("X-B3-TraceId", span.trace_id)
+        set_header("X-B3-SpanId", span.span_id)
+        if span.parent_id is not None:
+            set_header("X-B3-ParentSpanId", span.parent_id)
+    if span.debug:
+        set_header("X-B3-Flags", "1")
+    elif span.sampled is not None:
+        set_header("X-B3-Sampled", "1" if span.sampled else "0")
+
+
+def inject_single(span: AnySpan, set_header: Set) -> None:
+    """Write the ``b3`` header: ``trace-span-decision-parent``, or the decision alone."""
+    decision = "d" if span.debug else {True: "1", False: "0", None: None}[span.sampled]
+    fields = (span.trace_id, span.span_id, decision, span.trace_id and span.parent_id)
+    value = "-".join(field for field in fields if field)
+    if value:
+        set_header("b3", value)

@@ -1,0 +1,61 @@
+"""The header names we read, spelled once per kind of carrier so that no request pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Get = Callable[[str], str | None]
+"""Reads one header: takes a name spelled as in the HeaderNames used, returns its value or None."""
+
+Set = Callable[[str, str], object]
+"""Writes one header: takes its name in HTTP's spelling and its value."""
+
+MESH = (
+    "x-request-id",
+    "x-ot-span-context",
+    "x-client-trace-id",
+    "x-envoy-force-trace",
+    "traceparent",
+    "tracestate",
+    "x-cloud-trace-context",
+    "grpc-trace-bin",
+    "x-datadog-trace-id",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-amzn-trace-id",
+    "sw8",
+)
+"""What Istio and Envoy ask applications to copy to their outbound calls, besides B3 (which is injected)."""
+
+
+class HeaderNames:
+    """The names of all headers we read, as one kind of carrier spells them."""
+
+    def __init__(self, spell: Callable[[str], str]) -> None:
+        self.b3 = spell("b3")
+        self.trace_id = spell("x-b3-traceid")
+        self.span_id = spell("x-b3-spanid")
+        self.parent_id = spell("x-b3-parentspanid")
+        self.sampled = spell("x-b3-sampled")
+        self.flags = spell("x-b3-flags")
+        self.span_name = spell("x-span-name")
+        self.traceparent = spell("traceparent")
+        self.tracestate = spell("tracestate")
+        self.cloud_trace_context = spell("x-cloud-trace-context")
+        self.mesh = tuple((name, spell(name)) for name in MESH)
+
+    def all(self) -> frozenset[str]:
+        """Return every name, in this spelling."""
+        single = (value for value in vars(self).values() if isinstance(value, str))
+        return frozenset([*single, *(spelled for _, spelled in self.mesh)])
+
+
+def _wsgi(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+LOWER = HeaderNames(str.lower)
+"""Lower-case names: ASGI, gRPC metadata, and any mapping that ignores case."""
+
+WSGI = HeaderNames(_wsgi)
+"""Keys of a WSGI environ (PEP 3333)."""

@@ -1,0 +1,40 @@
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): ``traceparent`` and ``tracestate``."""
+
+from __future__ import annotations
+
+import re
+
+from obskit.propagation.headers import Get, HeaderNames, Set
+from obskit.tracing.current import AnySpan
+from obskit.tracing.propagated import PropagatedSpan, trace_id_text
+
+_VERSION_0 = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_LATER = re.compile(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_LONGEST_VERSION_0 = 55
+_LONGEST = 512
+
+
+def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
+    """Return what ``traceparent`` says, or None where it is absent or malformed."""
+    text = get(names.traceparent)
+    if text is None or len(text) > _LONGEST:
+        return None
+    match = _VERSION_0.fullmatch(text) if len(text) <= _LONGEST_VERSION_0 else None
+    match = match or _LATER.fullmatch(text)
+    if match is None:
+        return None
+    trace_id, span_id, flags = int(match[1], 16), match[2], int(match[3], 16)
+    if not trace_id or not span_id.strip("0"):
+        return None
+    state = get(names.tracestate)
+    state = state if state and len(state) <= _LONGEST else None
+    return PropagatedSpan(trace_id_text(trace_id), span_id, sampled=bool(flags & 1), remote=True, trace_state=state)
+
+
+def inject(span: AnySpan, set_header: Set) -> None:
+    """Write ``traceparent`` (64-bit trace ids padded), and ``tracestate`` where one came in."""
+    if span.trace_id is None or span.span_id is None:
+        return
+    set_header("traceparent", f"00-{span.trace_id:0>32}-{span.span_id}-{'01' if span.sampled else '00'}")
+    if span.trace_state:
+        set_header("tracestate", span.trace_state)

@@ -1,0 +1,322 @@
+"""Every option in one table: its name, where it may come from, how it is read, and what it means."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from obskit.propagation.propagator import FORMATS
+
+_TRUE = frozenset(["1", "true", "yes", "on"])
+_FALSE = frozenset(["0", "false", "no", "off"])
+
+
+class ConfigurationError(ValueError):
+    """An option has a value that cannot be used. The message names the option, the value and the remedy."""
+
+
+class Settings(NamedTuple):
+    """All options, validated."""
+
+    enabled: bool
+    service: str
+    version: str | None
+    environment: str | None
+    exporter: tuple[Any, ...]
+    sample_rate: float
+    propagation: tuple[str, ...]
+    integrations: tuple[str, ...] | None
+    disable: tuple[str, ...]
+    project: str | None
+    queue_size: int
+    batch_size: int
+    flush_interval: float
+    export_timeout: float
+    exit_timeout: float
+
+
+Read = Callable[[Any], Any]
+"""Turns a value, given as an argument or as text, into the option's type; raises ValueError saying what it must be."""
+
+
+class Option(NamedTuple):
+    """One row of the table.
+
+    ``ecosystem`` names other tools' variables in the order they are asked, each with what turns its text into an
+    argument. ``default`` is called with the environment.
+    """
+
+    name: str
+    read: Read
+    default: Callable[[Mapping[str, str]], Any]
+    meaning: str
+    ecosystem: Sequence[tuple[str, Read]] = ()
+
+    @property
+    def variable(self) -> str:
+        """The option's own environment variable."""
+        return f"OBSKIT_{self.name.upper()}"
+
+
+def _boolean(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in _TRUE | _FALSE:
+        raise ValueError("must be true or false")
+    return text in _TRUE
+
+
+def _not(value: Any) -> bool:
+    return not _boolean(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be text that is not blank")
+    return value.strip() if value else None
+
+
+def _service(value: Any) -> str:
+    text = _text(value)
+    if text is None:
+        raise ValueError("must be text that is not blank")
+    return text
+
+
+def _number(lowest: float, highest: float, kind: type = float) -> Read:
+    def read(value: Any) -> Any:
+        try:
+            number = kind(value)
+        except (TypeError, ValueError):
+            number = None
+        if number is None or isinstance(value, bool) or not lowest <= number <= highest:
+            raise ValueError(f"must be a{'n integer' if kind is int else ' number'} from {lowest} to {highest}")
+        return number
+
+    return read
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if isinstance(items, bytes) or not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
+        raise ValueError("must be a list of names, or text with commas between them")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def _formats(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    if not set(names) <= FORMATS.keys():
+        raise ValueError(f"must be a list of {', '.join(FORMATS)}")
+    return names
+
+
+def _integrations(value: Any) -> tuple[str, ...] | None:
+    from obskit.integrations import TARGETS
+
+    if value is None:
+        return None
+    names = _names(value)
+    unknown = sorted(set(names) - TARGETS.keys())
+    if unknown:
+        raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(TARGETS))}")
+    return names
+
+
+def _disable(value: Any) -> tuple[str, ...]:
+    return _integrations(value) or ()
+
+
+def _exporters(value: Any) -> tuple[Any, ...]:
+    from obskit.export.destinations import FORMS, parse
+
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    targets = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for target in targets:
+        try:
+            parse(target, "", lambda: None)  # type: ignore[arg-type, return-value]
+        except ValueError as error:
+            raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
+    return targets
+
+
+# What other tools' variables say, as arguments of ours
+
+
+def _milliseconds(value: str) -> Any:
+    return _number(0, float("inf"))(value) / 1000
+
+
+def _resource_attribute(*keys: str) -> Read:
+    def read(value: str) -> str | None:
+        attributes = dict(pair.strip().split("=", 1) for pair in value.split(",") if "=" in pair)
+        return next((attributes[key] for key in keys if attributes.get(key)), None)
+
+    return read
+
+
+def _otel_formats(value: str) -> Any:
+    """Keep the formats we inject; ``baggage`` and others concern propagators that are not ours."""
+    known = {"b3multi": "b3multi", "b3": "b3", "tracecontext": "w3c"}
+    return [known[name] for name in _names(value) if name in known] or None
+
+
+def _as_given(value: str) -> str:
+    return value
+
+
+_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+def _program(_: Mapping[str, str]) -> str:
+    """Return the program's name: the script's, or its folder's for ``python -m package``."""
+    folder, file = os.path.split(sys.argv[0] if sys.argv else "")  # pathlib costs 10 ms of every start
+    stem = os.path.splitext(file)[0]
+    name = os.path.basename(folder) if stem == "__main__" else stem
+    return name if name and name not in ("-c", "-m") else "python"
+
+
+def _otel_sample_rate(environ: Mapping[str, str]) -> float:
+    """Return the rate OTEL_TRACES_SAMPLER(_ARG) asks for; a decision that arrives with a request always stands."""
+    name = environ.get("OTEL_TRACES_SAMPLER", "").removeprefix("parentbased_")
+    if name == "always_off":
+        return 0.0
+    if name != "traceidratio":
+        return 1.0
+    try:
+        rate: float = _number(0, 1)(environ.get("OTEL_TRACES_SAMPLER_ARG", "1"))
+    except ValueError:
+        return 1.0
+    return rate
+
+
+OPTIONS = (
+    Option("enabled", _boolean, lambda _: True, "False switches everything off.", [("OTEL_SDK_DISABLED", _not)]),
+    Option(
+        "service",
+        _service,
+        _program,
+        "The service's name. Default: the program's.",
+        [
+            ("OTEL_SERVICE_NAME", _as_given),
+            (_RESOURCE, _resource_attribute("service.name")),
+            ("K_SERVICE", _as_given),
+            ("GAE_SERVICE", _as_given),
+        ],
+    ),
+    Option(
+        "version",
+        _text,
+        lambda _: None,
+        "The service's version.",
+        [
+            (_RESOURCE, _resource_attribute("service.version")),
+            ("K_REVISION", _as_given),
+            ("GAE_VERSION", _as_given),
+        ],
+    ),
+    Option(
+        "environment",
+        _text,
+        lambda _: None,
+        "Where it runs, such as `prod`.",
+        [(_RESOURCE, _resource_attribute("deployment.environment.name", "deployment.environment"))],
+    ),
+    Option(
+        "exporter",
+        _exporters,
+        lambda _: ("http://127.0.0.1:9411/api/v2/spans",),
+        "Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them.",
+        [("OTEL_EXPORTER_ZIPKIN_ENDPOINT", _as_given)],
+    ),
+    Option(
+        "sample_rate",
+        _number(0, 1),
+        _otel_sample_rate,
+        "The share of new traces that is recorded, 0 to 1.",
+    ),
+    Option(
+        "propagation",
+        _formats,
+        lambda _: ("b3multi",),
+        "The formats that outbound calls carry, in order: `b3multi`, `b3`, `w3c`.",
+        [("OTEL_PROPAGATORS", _otel_formats)],
+    ),
+    Option(
+        "integrations",
+        _integrations,
+        lambda _: None,
+        "The libraries to instrument. Default: every known one that the program imports.",
+    ),
+    Option("disable", _disable, lambda _: (), "Libraries to leave alone."),
+    Option(
+        "project",
+        _text,
+        lambda _: None,
+        "The Google Cloud project's id.",
+        [("GOOGLE_CLOUD_PROJECT", _as_given), ("PROJECT_ID", _as_given)],
+    ),
+    Option(
+        "queue_size",
+        _number(1, 10_000_000, int),
+        lambda _: 10_000,
+        "How many spans may wait for delivery, for each exporter; later ones are dropped and counted.",
+        [("OTEL_BSP_MAX_QUEUE_SIZE", _as_given)],
+    ),
+    Option(
+        "batch_size",
+        _number(1, 100_000, int),
+        lambda _: 1000,
+        "How many spans go out together at most.",
+        [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _as_given)],
+    ),
+    Option(
+        "flush_interval",
+        _number(0, 3600),
+        lambda _: 0.5,
+        "Seconds a span waits for others to go out with.",
+        [("OTEL_BSP_SCHEDULE_DELAY", _milliseconds)],
+    ),
+    Option(
+        "export_timeout",
+        _number(0.001, 3600),
+        lambda _: 10.0,
+        "Seconds one attempt to deliver may take.",
+        [("OTEL_BSP_EXPORT_TIMEOUT", _milliseconds)],
+    ),
+    Option("exit_timeout", _number(0, 3600), lambda _: 2.0, "Seconds the program's end may wait for delivery."),
+)
+
+
+def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings: arguments win over ``OBSKIT_*``, which win over the ecosystem's variables.
+
+    An argument that is None counts as not given. Raises ConfigurationError for the first option that is bad.
+    """
+    unknown = sorted(arguments.keys() - {option.name for option in OPTIONS})
+    if unknown:
+        names = ", ".join(option.name for option in OPTIONS)
+        raise ConfigurationError(f"unknown option {unknown[0]!r}; the options are {names}")
+    return Settings(**{option.name: _value(option, arguments, environ) for option in OPTIONS})
+
+
+def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    if arguments.get(option.name) is not None:
+        return _read(option.name, option.read, arguments[option.name])
+    if environ.get(option.variable, "").strip():
+        return _read(option.variable, option.read, environ[option.variable])
+    for variable, convert in option.ecosystem:
+        if environ.get(variable, "").strip():
+            value = _read(variable, convert, environ[variable])
+            if value is not None:
+                return _read(variable, option.read, value)
+    return option.default(environ)
+
+
+def _read(source: str, read: Read, value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}={value!r} {error}") from None
+

@@ -1,0 +1,330 @@
+"""What every HTTP server integration owes, as tests over real sockets. Subclass it; see ``HttpServerContract``."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+from opentelemetry.trace import SpanKind
+
+from obskit.instrumentation.tracer import propagator, provider
+from obskit.propagation import mesh
+from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
+from obskit.tracing.current import current_span, get_context
+from obskit.tracing.failures import failures
+
+SERVER = SpanKind.SERVER
+_GIANT = "4" * 60_000
+
+
+class Site:
+    """The application's business: plain functions that a test's framework code calls from its routes.
+
+    ``go_on`` lets a stream continue, which with ``endless`` never ends; ``closed`` says that it was ended or closed.
+    """
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.closed = threading.Event()
+        self.endless = False
+        self.next_hop: dict[str, str] = {}
+
+    def item(self, name: str) -> tuple[str, int]:
+        """Serve ``/items/{name}``: a text (the trace id, but for ``same``) and a status; ``raise`` raises ValueError."""
+        self.next_hop = {**mesh.of(get_context())}
+        propagator.inject_span(current_span(), self.next_hop.__setitem__)
+        if name == "raise":
+            raise ValueError("no such luck")
+        text = name if name == "same" else f"{current_span().trace_id}"
+        return text, int(name) if name.isascii() and name.isdecimal() else 200
+
+    def stream(self) -> Iterator[bytes]:
+        """Serve ``/stream``: chunks that carry the current trace id, the second one when the test says go on."""
+        try:
+            yield self._chunk()
+            assert self.go_on.wait(10)
+            yield self._chunk()
+            while self.endless:
+                yield b"." * 65536
+        finally:
+            self.closed.set()
+
+    async def stream_async(self) -> AsyncIterator[bytes]:
+        """Serve ``/stream`` where the framework iterates asynchronously."""
+        try:
+            yield self._chunk()
+            assert await asyncio.to_thread(self.go_on.wait, 10)
+            yield self._chunk()
+            while self.endless:
+                yield b"." * 65536
+        finally:
+            self.closed.set()
+
+    def _chunk(self) -> bytes:
+        return f"{current_span().trace_id}\n".encode()
+
+
+class HttpServerContract(Contract):
+    """Subclass with ``integration`` and ``serve``; each test then runs against your application.
+
+    ``route`` is ``/items/{name}`` as the framework spells it, or None where it has no routes.
+    """
+
+    route: ClassVar[str | None] = "/items/{name}"
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        """Serve ``site.item(name)`` at /items/NAME and ``site.stream()`` at /stream; give the base URL."""
+        raise NotImplementedError
+
+    @contextmanager
+    def site(self) -> Iterator[Site]:
+        """Serve a Site for the length of the block."""
+        self._site = Site()
+        with self.serve(self._site) as url:
+            self._netloc = urlsplit(url).netloc
+            try:
+                yield self._site
+            finally:
+                self._site.endless = False
+                self._site.go_on.set()
+
+    def get(self, path: str, *headers: tuple[str, str], method: str = "GET") -> tuple[int, str]:
+        """Send one request, with repeated headers if asked; return status and text."""
+        connection = http.client.HTTPConnection(self._netloc, timeout=10)
+        try:
+            connection.putrequest(method, path)
+            for name, value in headers:
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def answer(self, method: str, path: str) -> tuple[int, object]:
+        """Send one request; return its status, and all of the response but its date."""
+        connection = http.client.HTTPConnection(self._netloc, timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            headers = [item for item in response.getheaders() if item[0].lower() != "date"]
+            return response.status, (response.version, response.reason, headers, response.read())
+        finally:
+            connection.close()
+
+    def test_request_without_headers_starts_a_trace(self) -> None:
+        """The server span is a root with a 128-bit id, and current in the handler."""
+        with self.site():
+            status, text = self.get("/items/apple")
+            span = self.recorder.take(SERVER)
+        assert (status, text) == (200, span.trace_id)
+        assert len(span.trace_id) == 32
+        assert span.parent_id is None
+
+    def test_span_has_name_and_tags(self) -> None:
+        """Method, path without query, route and status are tagged; the name is method and route."""
+        with self.site():
+            self.get("/items/apple?secret=1")
+            span = self.recorder.take(SERVER)
+        expected = {"http.method": "GET", "http.path": "/items/apple", "http.status_code": "200"}
+        expected |= {"http.route": self.route} if self.route else {}
+        assert span.tags == expected
+        assert span.name == (f"GET {self.route}" if self.route else "GET")
+        assert span.remote_endpoint is not None
+        assert span.remote_endpoint[0] == "127.0.0.1"
+
+    def test_path_is_tagged_as_people_read_it(self) -> None:
+        """Percent-encoding and the Latin-1 of PEP 3333 are undone."""
+        with self.site():
+            self.get("/items/%C3%A4pfel%20rot")
+            assert self.recorder.take(SERVER).tags["http.path"] == "/items/äpfel rot"
+
+    def test_multi_header_context_is_continued(self) -> None:
+        """The span is a child of the caller's, in its trace."""
+        with self.site():
+            self.get("/items/apple", *B3.items(), ("X-B3-Sampled", "1"))
+            span = self.recorder.take(SERVER)
+        assert (span.trace_id, span.parent_id) == (TRACE_ID, SPAN_ID)
+        assert span.span_id != SPAN_ID
+
+    def test_64_bit_single_header_context_is_continued_unchanged(self) -> None:
+        """A 64-bit trace id stays one."""
+        with self.site():
+            _, text = self.get("/items/apple", ("b3", f"{TRACE_ID[:16]}-{SPAN_ID}"))
+            span = self.recorder.take(SERVER)
+        assert span.trace_id == text == TRACE_ID[:16]
+
+    def test_w3c_context_is_continued_when_b3_is_absent(self) -> None:
+        """A traceparent alone is good enough."""
+        with self.site():
+            self.get("/items/apple", ("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01"))
+            assert self.recorder.take(SERVER).parent_id == SPAN_ID
+
+    def test_denied_trace_is_not_recorded_but_goes_on(self) -> None:
+        """Nothing is recorded, the handler still knows its trace, and the next hop is told not to sample."""
+        with self.site() as site:
+            _, text = self.get("/items/apple", *B3.items(), ("X-B3-Sampled", "0"))
+            self.recorder.assert_empty()
+            assert text == TRACE_ID
+            assert (site.next_hop["X-B3-TraceId"], site.next_hop["X-B3-Sampled"]) == (TRACE_ID, "0")
+
+    def test_lone_deny_is_honoured(self) -> None:
+        """``b3: 0`` without ids is a decision all the same."""
+        with self.site() as site:
+            self.get("/items/apple", ("b3", "0"))
+            self.recorder.assert_empty()
+            assert site.next_hop["X-B3-Sampled"] == "0"
+
+    def test_debug_survives_to_the_next_hop(self) -> None:
+        """The flag marks the span and is passed on, as Flags alone."""
+        with self.site() as site:
+            self.get("/items/apple", *B3.items(), ("X-B3-Flags", "1"))
+            span = self.recorder.take(SERVER)
+        assert span.debug
+        assert site.next_hop["X-B3-Flags"] == "1"
+        assert "X-B3-Sampled" not in site.next_hop
+
+    def test_next_hop_is_a_child_and_mesh_headers_are_copied(self) -> None:
+        """The handler's outbound context is the server span's; what the mesh needs travels along."""
+        with self.site() as site:
+            self.get("/items/apple", ("x-request-id", "r-1"), ("x-ot-span-context", "o-1"))
+            span = self.recorder.take(SERVER)
+        assert site.next_hop["X-B3-SpanId"] == span.span_id
+        assert (site.next_hop["x-request-id"], site.next_hop["x-ot-span-context"]) == ("r-1", "o-1")
+
+    def test_malformed_headers_start_a_trace(self) -> None:
+        """Whatever is wrong with the headers, the request is served, in a trace of its own."""
+        cases = [
+            [("X-B3-TraceId", "not hex"), ("X-B3-SpanId", SPAN_ID)],
+            [("X-B3-TraceId", TRACE_ID)],
+            [("b3", "-"), ("traceparent", "00-0-0-0")],
+            [("b3", _GIANT)],
+            [*B3.items(), ("X-B3-TraceId", TRACE_ID[::-1])],
+        ]
+        with self.site():
+            for headers in cases:
+                status, _ = self.get("/items/apple", *headers)
+                span = self.recorder.take(SERVER)
+                assert (status, span.parent_id) == (200, None)
+                assert span.trace_id != TRACE_ID
+
+    def test_error_status_is_an_error(self) -> None:
+        """From 400 on the status is the error, as in Brave."""
+        with self.site():
+            for status in (400, 503):
+                assert self.get(f"/items/{status}")[0] == status
+                span = self.recorder.take(SERVER, error=str(status))
+                assert span.tags["http.status_code"] == str(status)
+
+    def test_unmatched_path_is_not_found(self) -> None:
+        """Paths nobody serves share one name."""
+        with self.site():
+            assert self.get("/nowhere/17")[0] == 404
+            span = self.recorder.take(SERVER, error="404")
+        assert span.name == ("GET not_found" if self.route else "GET")
+
+    def test_exception_is_tagged(self) -> None:
+        """The span says what was raised, and which status the caller got."""
+        with self.site():
+            assert self.get("/items/raise")[0] == 500
+            span = self.recorder.take(SERVER, error="ValueError: no such luck")
+        assert span.tags["http.status_code"] == "500"
+        assert span.name == (f"GET {self.route}" if self.route else "GET")
+
+    def test_responses_are_those_of_the_uninstrumented_application(self) -> None:
+        """Status, reason, headers in order, Content-Length and body are equal, whatever the kind of response."""
+        cases = [("GET", "/items/same"), ("HEAD", "/items/same"), ("POST", "/items/same"), ("GET", "/nowhere")]
+        cases += [("GET", "/items/raise")]
+        with self.site():
+            traced = [self.answer(*case) for case in cases]
+            for status, _ in traced:
+                self.recorder.take(SERVER, error={200: None, 500: "ValueError"}.get(status, str(status)))
+            self.uninstall()
+            assert [self.answer(*case) for case in cases] == traced
+
+    def test_strange_method_has_a_plain_name(self) -> None:
+        """Methods HTTP does not know cannot multiply span names."""
+        with self.site():
+            status, _ = self.get("/items/apple", method="BREW")
+            span = self.recorder.take(SERVER, error=str(status) if status >= 400 else None)
+        assert span.name.split()[0] == "HTTP"
+        assert span.tags["http.method"] == "BREW"
+
+    def test_span_covers_a_streamed_body(self) -> None:
+        """The span is current in every chunk, and open until the last one."""
+        with self.site() as site:
+            connection = http.client.HTTPConnection(self._netloc, timeout=10)
+            connection.request("GET", "/stream")
+            body = connection.getresponse()
+            first = body.readline()
+            self.recorder.assert_empty()
+            site.go_on.set()
+            second = body.readline()
+            connection.close()
+            span = self.recorder.take(SERVER)
+        assert first == second == f"{span.trace_id}\n".encode()
+
+    def test_client_that_leaves_in_mid_stream_ends_the_span(self) -> None:
+        """The span ends although the body never does, and the application's iterator is closed."""
+        with self.site() as site:
+            site.endless = True
+            connection = http.client.HTTPConnection(self._netloc, timeout=10)
+            connection.request("GET", "/stream")
+            body = connection.getresponse()
+            body.readline()
+            self.recorder.assert_empty()
+            body.close()
+            connection.close()
+            site.go_on.set()
+            span = self.recorder.take(SERVER)
+            assert site.closed.wait(10)
+        assert span.tags["http.status_code"] == "200"
+
+    def test_requests_one_after_another_are_traces_of_their_own(self) -> None:
+        """Nothing of a request, streamed or failed, is left to the next one of the same worker."""
+        with self.site() as site:
+            site.go_on.set()
+            for path, error in (("items/a", None), ("stream", None), ("items/raise", "ValueError"), ("items/b", None)):
+                self.get(f"/{path}")
+                assert self.recorder.take(SERVER, error=error).parent_id is None
+
+    def test_failure_of_ours_is_not_the_applications(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A tracer that fails, when a span starts or when it ends, is counted and changes no response."""
+
+        def fail(*_: object) -> bool:
+            raise ZeroDivisionError
+
+        before = failures.value
+        with self.site():
+            for broken in ("report", "sampler"):
+                monkeypatch.setattr(provider, broken, fail)
+                assert self.get("/items/same") == (200, "same")
+        assert failures.value == before + 2
+
+    def test_concurrent_requests_keep_apart(self) -> None:
+        """Each of many requests at once sees its own trace."""
+        with self.site(), ThreadPoolExecutor(8) as pool:
+            wanted = [f"{number:032x}" for number in range(2**64, 2**64 + 24)]
+            texts = pool.map(lambda trace: self.get("/items/apple", ("b3", f"{trace}-{SPAN_ID}-1"))[1], wanted)
+            assert list(texts) == wanted
+            assert sorted(self.recorder.take(SERVER).trace_id for _ in wanted) == wanted
+
+    def test_installing_twice_makes_one_span(self) -> None:
+        """A second installation changes nothing."""
+        self.install()
+        with self.site():
+            self.get("/items/apple")
+            self.recorder.take(SERVER)
+
+    def test_uninstalled_application_is_not_traced(self) -> None:
+        """After removal requests are served without a span."""
+        with self.site():
+            self.uninstall()
+            assert self.get("/items/apple") == (200, "None")

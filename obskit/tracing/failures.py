@@ -1,0 +1,19 @@
+"""Our own failures: caught where they happen, counted, logged once each, and never the application's problem."""
+
+from __future__ import annotations
+
+import logging
+
+from obskit.tracing.tally import Tally
+
+logger = logging.getLogger("obskit")
+failures = Tally()
+_logged: set[str] = set()
+
+
+def failed(what: str) -> None:
+    """Count the exception being handled, and log it the first time ``what`` fails. Never raises."""
+    failures.add()
+    if what not in _logged:
+        _logged.add(what)
+        logger.warning("%s failed inside obskit; the application is not affected", what, exc_info=True)  # noqa: LOG014 - called by handlers

@@ -1,0 +1,35 @@
+"""Trace and span ids, as lower-case hex text: 32 or 16 characters for a trace, 16 for a span.
+
+The generator is our own, so that an application's ``random.seed()`` neither fixes our ids nor is disturbed
+by them, and every process seeds its own, so that forked workers never share an id.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from time import time
+
+from obskit.tracing.process import on_fork
+
+_generator = random.Random()
+_random_bits = _generator.getrandbits
+_ZERO = "0" * 16
+
+
+def _reseed() -> None:
+    _generator.seed(os.urandom(32))
+
+
+on_fork(_reseed)
+
+
+def new_trace_id() -> str:
+    """Return a 128-bit trace id whose first 32 bits are the epoch seconds, as Brave makes them."""
+    return (int(time()) << 96 | _random_bits(96)).to_bytes(17, "big").hex()[2:]
+
+
+def new_span_id() -> str:
+    """Return a 64-bit span id that is not zero."""
+    span_id = _random_bits(64).to_bytes(8, "big").hex()
+    return span_id if span_id != _ZERO else new_span_id()

@@ -1,0 +1,140 @@
+"""Starts spans: decides first whether a trace is recorded, and builds a span only if it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanKind, use_span
+from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
+from obskit.tracing.ids import new_span_id, new_trace_id
+from obskit.tracing.process import check_fork
+from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
+from obskit.tracing.span import Span, new_clock
+from obskit.tracing.values import clean
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from obskit.tracing.provider import TracerProvider
+
+Tags = dict[str, AttributeValue]
+
+
+class Tracer(otel.Tracer):
+    """Makes the spans of one instrumenting library, as ``opentelemetry.trace.Tracer``."""
+
+    def __init__(
+        self, provider: TracerProvider, name: str, version: str | None = None, schema_url: str | None = None
+    ) -> None:
+        self.provider = provider
+        self.name = name
+        self.version = version
+        self.schema_url = schema_url
+
+    @property
+    def scope(self) -> InstrumentationScope:
+        """The library, as the SDK's exporters want it."""
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        return InstrumentationScope(self.name, self.version, self.schema_url)
+
+    def start(self, name: str, kind: SpanKind, parent: object, tags: Tags) -> AnySpan:
+        """Start a span below ``parent``: a span of ours or of another OpenTelemetry provider, or None for a new trace.
+
+        An unsampled trace is not built: its ids alone stand for all its spans.
+        """
+        span: AnySpan
+        if type(parent) is Span:
+            span = self._child(name, kind, parent, tags)
+        elif parent is None:
+            span = self._root(name, kind, tags, None, False)
+        else:
+            span = self._continue(name, kind, tags, propagated(parent))
+        if self.provider.processors:
+            self.provider.started(span)
+        return span
+
+    def _child(self, name: str, kind: SpanKind, parent: Span, tags: Tags) -> Span:
+        span = Span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, parent.debug, tags)
+        if parent.trace_state is not None:
+            span.trace_state = parent.trace_state
+        return span
+
+    def _root(self, name: str, kind: SpanKind, tags: Tags, sampled: bool | None, debug: bool) -> AnySpan:
+        """Start a trace; as in Brave, its first span id is the low half of the trace id."""
+        check_fork()
+        trace_id = new_trace_id()
+        if sampled is None:
+            sampled = self.provider.sampler(trace_id)
+            if not sampled:
+                self.provider.sampled_out.add()
+        if sampled:
+            return Span(self, name, kind, trace_id, trace_id[16:], None, new_clock(), debug, tags)
+        return PropagatedSpan(trace_id, trace_id[16:], sampled=False)
+
+    def _continue(self, name: str, kind: SpanKind, tags: Tags, parent: PropagatedSpan) -> AnySpan:
+        """Start the first span of a known trace here. A decision that came with it stands; else it is made here."""
+        trace_id, sampled = parent.trace_id, parent.sampled
+        if trace_id is None:
+            return self._root(name, kind, tags, sampled, parent.debug)
+        if sampled is None:
+            sampled = self.provider.sampler(trace_id)
+            if not sampled:
+                self.provider.sampled_out.add()
+        if not sampled:
+            return parent.denied()
+        check_fork()
+        span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, new_clock(), parent.debug, tags)
+        if parent.remote:
+            span.remote_parent = True
+        if parent.trace_state is not None:
+            span.trace_state = parent.trace_state
+        return span
+
+    # opentelemetry.trace.Tracer
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: ARG002 - part of the interface; use_span acts on it
+        set_status_on_exception: bool = True,  # noqa: ARG002
+    ) -> otel.Span:
+        """Start a span that is not made current; times are epoch nanoseconds."""
+        context = get_context() if context is None else context
+        if context.get(SUPPRESS_KEY):
+            return NOOP_SPAN
+        tags = {key: clean(value) for key, value in attributes.items()} if attributes else {}
+        span = self.start(name, kind, context.get(SPAN_KEY), tags)
+        if isinstance(span, Span) and (links or start_time is not None):
+            span.links = tuple(links or ())
+            span.start_ns = span.start_ns if start_time is None else start_time
+        return span
+
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[otel.Span]:
+        """Start a span, make it current for the block (or the decorated function) and end it afterwards."""
+        span = self.start_span(name, context, kind, attributes, links, start_time)
+        with use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span

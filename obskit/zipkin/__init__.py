@@ -1,0 +1,1 @@
+"""The Zipkin v2 span model and its codecs."""

@@ -1,0 +1,47 @@
+"""The Zipkin v2 span model, field for field as the reference writes it.
+
+Source: the Zipkin v2 OpenAPI document and ``zipkin2.Span`` (openzipkin/zipkin). Struct fields stand in
+the order in which the reference encoder writes them, so encoding a ``Span`` needs no ordering step.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]
+
+
+class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True):
+    """A network host as tracing sees it: a service name and, where known, its addresses."""
+
+    service_name: str | None = None
+    ipv4: str | None = None
+    ipv6: str | None = None
+    port: int | None = None
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """An event in a span: epoch microseconds and a short text."""
+
+    timestamp: int
+    value: str
+
+
+class Span(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+    """One operation. Ids are lower-case hex (16 or 32 characters), times are microseconds."""
+
+    trace_id: str
+    parent_id: str | None = None
+    id: str
+    kind: Kind | None = None
+    name: str | None = None
+    timestamp: int | None = None
+    duration: int | None = None
+    local_endpoint: Endpoint | None = None
+    remote_endpoint: Endpoint | None = None
+    annotations: list[Annotation] = []
+    tags: dict[str, str] = {}
+    debug: bool = False
+    shared: bool = False

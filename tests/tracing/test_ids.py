@@ -1,0 +1,64 @@
+"""Ids are random per process, whatever the application does to ``random``."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+from obskit.tracing import process
+from obskit.tracing.ids import new_span_id, new_trace_id
+
+HEX = set("0123456789abcdef")
+
+
+def test_ids_are_lower_case_hex_of_full_width():
+    trace_ids, span_ids = {new_trace_id() for _ in range(2000)}, {new_span_id() for _ in range(2000)}
+    assert len(trace_ids) == len(span_ids) == 2000
+    assert {len(one) for one in trace_ids} == {32}
+    assert {len(one) for one in span_ids} == {16}
+    assert set("".join(trace_ids | span_ids)) <= HEX
+
+
+def test_a_trace_id_begins_with_the_epoch_seconds():
+    before = int(time.time())
+    assert before <= int(new_trace_id()[:8], 16) <= int(time.time())
+
+
+def test_the_applications_seed_is_neither_used_nor_disturbed():
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    first = new_span_id()
+    assert random.random() == expected
+    random.seed(7)
+    assert new_span_id() != first
+
+
+def test_forked_children_make_different_ids():
+    children = []
+    for _ in range(2):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writer, new_trace_id()[8:].encode())
+            os._exit(0)
+        os.close(writer)
+        children.append((pid, reader))
+    found = []
+    for pid, reader in children:
+        os.waitpid(pid, 0)
+        found.append(os.read(reader, 100))
+        os.close(reader)
+    assert len({*found, new_trace_id()[8:].encode()}) == 3
+
+
+def test_a_fork_without_pythons_hooks_is_noticed(monkeypatch):
+    renewed = []
+    process.on_fork(lambda: renewed.append(1))
+    process.check_fork()
+    assert renewed == []
+    monkeypatch.setattr(process, "_pid", -1)
+    process.check_fork()
+    process.check_fork()
+    assert renewed == [1]
