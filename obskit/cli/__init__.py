@@ -1,0 +1,39 @@
+"""The ``obskit`` command. Each subcommand imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from obskit import __version__
+from obskit.cli import collector, demo, run
+
+_BAD_USAGE = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, for scripts and people alike; ``--help`` has the rest."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(_BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` (default: the process's) name; return its exit status."""
+    args = _parser().parse_args(arguments)
+    status: int = args.run(args)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="obskit", description="Traces for Python services, in one line.")
+    parser.add_argument("--version", action="version", version=f"obskit {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (run, collector, demo):
+        command.add_parser(commands)
+    return parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from obskit.collector.html import Html, join, render
+from obskit.collector.html import Html, render
 from obskit.collector.query import QueryError, parse_query
 from obskit.collector.recent_page import recent_page
 from obskit.collector.store import SpanStore
@@ -66,4 +66,4 @@ class Pages:
 
 
 def _page(title: str, body: Html, status: int = 200) -> Response:
-    return HTMLResponse(render(_PAGE, title=title, body=join([body])), status)
+    return HTMLResponse(render(_PAGE, title=title, body=body), status)

@@ -44,7 +44,7 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-size: 12px; font-weight: 600; color: var(--dim); }
 th, td { padding: 9px 14px; border-bottom: 1px solid var(--line); vertical-align: top; }
 th.number { text-align: right; }
-tr:last-child > * { border-bottom: 0; }
+tbody tr:last-child > * { border-bottom: 0; }
 .traces tbody tr:hover { background: var(--hover); }
 .traces th:first-child { width: 34%; }
 .traces td { overflow-wrap: anywhere; }
@@ -83,7 +83,7 @@ svg { display: block; width: 100%; height: 32px; }
 .detail th { width: 240px; vertical-align: top; }
 @media (max-width: 760px) {
   main { padding: 16px 10px; }
-  .row { grid-template-columns: 1fr 84px; } .row > .line { display: none; }
+  .row { grid-template-columns: 1fr 104px; } .row > .line { display: none; }
   .detail th { width: 40%; }
 }
 """

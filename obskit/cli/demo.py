@@ -1,0 +1,110 @@
+"""``obskit demo``: the collector, four example services that call each other, and a little load."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from types import FrameType
+
+    from obskit.cli.demo_services import Service
+    from obskit.cli.demo_traces import Trace
+
+_FAILED = 1
+_ROUNDS = 2
+_NEEDED = ("bottle", "django", "flask", "httpx", "requests", "starlette", "uvicorn")
+_PAUSE = 1.0  # seconds between two orders
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("demo", help="run the collector and four example services, and show a trace")
+    parser.add_argument("--once", action="store_true", help="end after the first trace is shown")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo until it is done, or Ctrl-C or SIGTERM; return 0, or 1 when something failed or was cut short."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        return _fail(f"{' and '.join(missing)} not installed; run: pip install 'obskit[demo]'")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    from obskit.cli.demo_services import DemoError
+
+    try:
+        _demo(args.once, args.json)
+    except KeyboardInterrupt:
+        return _fail("stopped before it was done") if args.once else 0
+    except DemoError as error:
+        return _fail(str(error))
+    return 0
+
+
+def _demo(once: bool, as_json: bool) -> None:
+    from obskit.cli import demo_services, demo_traces
+    from obskit.collector.server import CollectorServer
+
+    with CollectorServer() as collector, demo_services.running(collector.url) as services:
+        dishes = [*demo_traces.ORDERS] * _ROUNDS
+        expected = sum((demo_traces.order(services["a"], dish) for dish in dishes), Counter[str]())
+        traces = demo_traces.await_traces(collector.url, len(dishes), expected)
+        summary = {
+            "requests": len(dishes),
+            "traces": len(traces),
+            "spans": sum(map(len, traces)),
+            "services": demo_traces.services(collector.url),
+            "edges": demo_traces.edges(traces),
+            "collector": collector.url,
+        }
+        print(json.dumps(summary) if as_json else _text(summary, traces), flush=True)
+        if not once:
+            _keep_ordering(services, quiet=as_json)
+
+
+def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
+    from obskit.cli.demo_tree import tree
+
+    calls = ", ".join(f"{caller} -> {called}" for caller, called in summary["edges"])
+    return (
+        f"{summary['requests']} orders made {summary['traces']} traces of {summary['spans']} spans: client -> a, {calls}\n"
+        f"\n{tree(max(traces, key=len))}\n"
+        f"\ncollector: {summary['collector']}/zipkin/"
+    )
+
+
+def _keep_ordering(services: dict[str, Service], quiet: bool) -> None:
+    from obskit.cli.demo_traces import ORDERS, order
+
+    if not quiet:
+        print(
+            f"every {_PAUSE:.0f} s another order; try http://127.0.0.1:{services['a'].port}/order/pasta; Ctrl-C ends",
+            flush=True,
+        )
+    for dish in cycle(ORDERS):
+        time.sleep(_PAUSE)
+        for service in services.values():
+            service.check()
+        order(services["a"], dish)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Unwind once; what a second Ctrl-C would break off is the cleaning up, which has its own time limit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> int:
+    print(f"obskit demo: {message}", file=sys.stderr)
+    return _FAILED

@@ -1,0 +1,43 @@
+"""One example service as a process of the demo: ``python -m obskit.cli.demo_child MODULE wsgi|asgi SOCKET``.
+
+It serves on a listening socket that it inherits, and lives as long as its standard input is open: the demo holds the
+other end, which the system closes however the demo ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+
+def _main(module: str, kind: str, descriptor: str) -> None:
+    threading.Thread(target=_end_with_the_demo, daemon=True).start()
+    app = import_module(module).app
+    serve = {"wsgi": _serve_wsgi, "asgi": _serve_asgi}[kind]
+    serve(app, socket.socket(fileno=int(descriptor)))
+
+
+def _end_with_the_demo() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(0)
+
+
+def _serve_wsgi(app: Any, listener: socket.socket) -> None:
+    from werkzeug.serving import make_server
+
+    host, port = listener.getsockname()
+    make_server(host, port, app, threaded=True, fd=listener.fileno()).serve_forever()
+
+
+def _serve_asgi(app: Any, listener: socket.socket) -> None:
+    import uvicorn
+
+    uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

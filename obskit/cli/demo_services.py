@@ -1,0 +1,139 @@
+"""Starts the example services for the demo, and sees to it that they end with it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+SERVICES = {"a": "wsgi", "b": "wsgi", "c": "asgi", "d": "wsgi"}
+"""The modules of ``obskit.examples``, which are the services' names, each with the interface that its ``app`` has."""
+
+_START_TIMEOUT = 60.0  # seconds, for all of them together
+_STOP_TIMEOUT = 3.0
+_LOOK = 0.05
+_NOT_RECORDED = {"X-B3-Sampled": "0"}
+_SHOWN = 2000  # characters of a failed service's output
+
+
+class DemoError(Exception):
+    """What went wrong in the demo, for its user."""
+
+
+class Service:
+    """A running example service: its name, its port on 127.0.0.1, its process, and the file with its output."""
+
+    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.port = port
+        self.process = process
+        self._log = log
+
+    def check(self) -> None:
+        """Raise DemoError if the process has ended."""
+        status = self.process.poll()
+        if status is not None:
+            raise DemoError(f"service {self.name} ended with status {status}; {self.output()}")
+
+    def output(self) -> str:
+        """Return the end of what the service printed, for a message."""
+        text = self._log.read_text(errors="replace").strip()
+        return f"its output ends:\n{text[-_SHOWN:]}" if text else "it printed nothing"
+
+    def get(self, path: str, headers: dict[str, str], timeout: float = 10.0) -> int:
+        """Return the status that the service answers a GET with. Raises OSError or HTTPException."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(collector: str) -> Iterator[dict[str, Service]]:
+    """Run the services, which report to ``collector`` (its URL), for the length of the block; all are ready.
+
+    Raises DemoError, with a service's own output, when one does not come up.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obskit-demo-")))
+        # All ports are known before the first service starts, and nobody can take them in between.
+        listeners = {name: stack.enter_context(_listener()) for name in SERVICES}
+        environment = _environment(collector, {name: one.getsockname()[1] for name, one in listeners.items()})
+        services = {}
+        for name, listener in listeners.items():
+            services[name] = _start(name, listener, environment, folder)
+            stack.callback(_stop, services[name].process)
+        deadline = monotonic() + _START_TIMEOUT
+        for service in services.values():
+            _await(service, deadline)
+        yield services
+
+
+def _listener() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def _environment(collector: str, ports: dict[str, int]) -> dict[str, str]:
+    """Return the environment without what would change the demo: settings of obskit's, and proxies."""
+    foreign = {
+        name
+        for name in os.environ
+        if name.upper().startswith(("OBSKIT_", "OTEL_")) or name.upper().endswith("_PROXY") or name == "PORT"
+    }
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    addresses = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    return {**kept, **addresses, "OBSKIT_EXPORTER": collector}
+
+
+def _start(name: str, listener: socket.socket, environment: dict[str, str], folder: Path) -> Service:
+    port, descriptor = listener.getsockname()[1], listener.fileno()
+    log = folder / f"{name}.log"
+    with listener, log.open("wb") as output:  # ours is closed: when a service dies, its port must refuse
+        process = subprocess.Popen(
+            [sys.executable, "-m", "obskit.cli.demo_child", f"obskit.examples.{name}", SERVICES[name], str(descriptor)],
+            cwd=folder,  # `-m` puts it first on sys.path, where the caller's could hide a library
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[descriptor],
+            start_new_session=True,  # Ctrl-C is for the demo, which ends them
+        )
+    return Service(name, port, process, log)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _await(service: Service, deadline: float) -> None:
+    """Wait until the service answers, whatever it says, to a request that no trace shows."""
+    while True:
+        service.check()
+        try:
+            service.get("/", _NOT_RECORDED, timeout=1.0)
+        except (OSError, http.client.HTTPException):
+            if monotonic() > deadline:
+                message = f"service {service.name} did not answer within {_START_TIMEOUT:.0f} s; {service.output()}"
+                raise DemoError(message) from None
+            sleep(_LOOK)
+        else:
+            return

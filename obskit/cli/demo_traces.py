@@ -1,0 +1,81 @@
+"""What the demo's orders must leave in the collector, and reading it back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from time import monotonic, sleep
+from typing import TypeVar
+from urllib.request import ProxyHandler, build_opener
+
+import msgspec
+
+from obskit.cli.demo_services import DemoError, Service
+from obskit.collector.tree import service_of
+from obskit.zipkin.model import Span
+
+ORDERS = {"pasta": 200, "curry": 200, "fugu": 502, "soup": 200}
+"""The dishes that are ordered, each with the status that service a answers: nobody planned the fugu."""
+
+_SERVED = Counter(a=3, b=2, c=1, d=1)  # spans: a is called and calls twice, b is called and calls, c and d are called
+_FAILED = Counter(a=2, b=2, c=1)  # without its dish nobody gets a drink
+_TIMEOUT = 20.0  # seconds
+_LOOK = 0.1
+_open = build_opener(ProxyHandler({})).open
+
+Trace = list[Span]
+T = TypeVar("T")
+
+
+def order(waiter: Service, dish: str) -> Counter[str]:
+    """Order a dish and return how many spans of which service that makes. Raises DemoError for a strange answer."""
+    expected = ORDERS[dish]
+    try:
+        status = waiter.get(f"/order/{dish}", {})
+    except OSError as error:
+        waiter.check()
+        raise DemoError(f"service a does not answer: {error}; {waiter.output()}") from None
+    if status != expected:
+        raise DemoError(f"service a answered {status}, not {expected}, to an order of {dish}; {waiter.output()}")
+    return _SERVED if status == 200 else _FAILED
+
+
+def await_traces(collector: str, count: int, expected: Counter[str]) -> list[Trace]:
+    """Return the collector's traces as soon as there are ``count`` with the ``expected`` spans of each service.
+
+    Raises DemoError, which says what is missing, when they do not come.
+    """
+    deadline = monotonic() + _TIMEOUT
+    while True:
+        traces = _read(f"{collector}/api/v2/traces?limit={count + 1}", list[Trace])
+        found = Counter(service_of(span) for trace in traces for span in trace)
+        if len(traces) == count and found == expected:
+            return traces
+        if monotonic() > deadline:
+            raise DemoError(_difference(len(traces), count, found, expected))
+        sleep(_LOOK)
+
+
+def services(collector: str) -> list[str]:
+    """Return the names of the services that the collector knows."""
+    return _read(f"{collector}/api/v2/services", list[str])
+
+
+def edges(traces: list[Trace]) -> list[tuple[str, str]]:
+    """Return which service calls which, sorted: pairs of a parent's service and its child's, where they differ."""
+    found = set()
+    for trace in traces:
+        owners = {span.id: service_of(span) for span in trace}
+        found |= {(owners[span.parent_id], service_of(span)) for span in trace if span.parent_id in owners}
+    return sorted((caller, called) for caller, called in found if caller != called)
+
+
+def _read(url: str, kind: type[T]) -> T:
+    with _open(url, timeout=10) as answer:
+        return msgspec.json.decode(answer.read(), type=kind)
+
+
+def _difference(traces: int, count: int, found: Counter[str], expected: Counter[str]) -> str:
+    names = sorted(expected | found)
+    spans = ", ".join(f"{name} {found[name]} of {expected[name]}" for name in names if found[name] != expected[name])
+    of_spans = f"; spans of service {spans}" if spans else ""
+    return f"after {_TIMEOUT:.0f} s the collector has {traces} of {count} traces{of_spans}"

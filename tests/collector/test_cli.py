@@ -1,0 +1,77 @@
+"""``obskit collector`` as a process of its own."""
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+PROGRAM = """
+import argparse, sys
+from obskit.cli import collector
+parser = argparse.ArgumentParser(prog="obskit")
+collector.add_parser(parser.add_subparsers(required=True))
+args = parser.parse_args()
+sys.exit(collector.run(args))
+"""
+
+
+def start(*args):
+    command = [sys.executable, "-c", PROGRAM, "collector", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(*args):
+    process = start(*args)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_its_address_serves_and_ends_well_on_a_signal(number, tmp_path):
+    process = start("--port", "0", "--storage", f"sqlite:///{tmp_path}/x.db")
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("obskit collector listens on http://127.0.0.1:")
+        with urllib.request.urlopen(line.split()[-1] + "/health", timeout=10) as response:
+            assert response.status == 200
+        process.send_signal(number)
+        out, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("--port", value) for value in ("x", "65536", "-1", "9" * 5000)),
+        *(("--storage", value) for value in ("postgres://x", "")),
+        ("--max-spans", "0"),
+    ],
+)
+def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flag, value):
+    status, out, err = finish(f"{flag}={value}")
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert flag in err
+
+
+def test_a_port_in_use_is_status_1_and_one_line_with_the_remedy():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status, _, err = finish("--port", str(taken.getsockname()[1]))
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert "choose another --port" in err
+
+
+def test_a_storage_that_cannot_be_opened_is_status_1_and_one_line(tmp_path):
+    status, _, err = finish("--port", "0", "--storage", f"sqlite:///{tmp_path}/nowhere/x.db")
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert "nowhere" in err

@@ -1,0 +1,106 @@
+"""POST /api/v2/spans: what is accepted, refused and stored."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pytest
+
+from obskit.collector.ingest import MAX_BODY, Rejected, gunzip
+
+CASES = json.loads((Path(__file__).parents[1] / "data" / "span_json.json").read_text(encoding="utf-8"))
+SPAN = b'[{"traceId":"1","id":"2","localEndpoint":{"serviceName":"a"}}]'
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(CASES.index(case)))
+def test_the_status_is_that_of_the_zipkin_server(shared, case):
+    answer = shared.post(case["body"].encode() if "body" in case else bytes.fromhex(case["body_hex"]))
+    assert answer.status == case["http_status"]
+    assert len(answer.text.splitlines()) == (answer.status != 202)
+
+
+def test_one_bad_span_stores_nothing_of_the_batch(client):
+    bad = b'[{"traceId":"1","id":"2","localEndpoint":{"serviceName":"a"}},{"traceId":"1"}]'
+    answer = client.post(bad)
+    assert (answer.status, answer.text) == (400, "span 1: missing id\n")
+    assert client.get("/api/v2/services").json == []
+
+
+def test_what_was_answered_202_can_be_read_at_once(client):
+    assert client.post(SPAN).status == 202
+    assert [span["id"] for span in client.get("/api/v2/trace/1").json] == ["0000000000000002"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "gzip, identity"])
+def test_gzip_is_inflated(client, encoding):
+    assert client.post(gzip.compress(SPAN), content_encoding=encoding).status == 202
+    assert client.get("/api/v2/services").json == ["a"]
+
+
+def test_a_gzip_stream_of_several_members_is_one_body(client):
+    assert client.post(gzip.compress(SPAN[:10]) + gzip.compress(SPAN[10:]), content_encoding="gzip").status == 202
+    assert client.get("/api/v2/services").json == ["a"]
+
+
+@pytest.mark.parametrize("body", [SPAN, gzip.compress(SPAN)[:-4], gzip.compress(SPAN) + b"x", b"\x1f\x8b"])
+def test_what_is_not_gzip_is_refused(shared, body):
+    answer = shared.post(body, content_encoding="gzip")
+    assert (answer.status, answer.text) == (400, "Cannot gunzip spans\n")
+
+
+def test_a_body_of_the_largest_size_is_read(shared):
+    assert shared.post(SPAN.ljust(MAX_BODY)).status == 202
+
+
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 3 * MAX_BODY])
+def test_a_body_over_the_largest_size_is_refused_and_the_client_sees_the_answer(shared, size):
+    assert shared.post(SPAN.ljust(size)).status == 413
+
+
+def test_a_body_over_the_largest_size_is_refused_when_its_length_was_not_announced(shared):
+    chunks = (SPAN.ljust(1024 * 1024) for _ in range(12))
+    assert shared.request("POST", "/api/v2/spans", chunks).status == 413
+
+
+def test_a_gzip_bomb_is_refused(shared):
+    compressor = zlib.compressobj(wbits=31)
+    megabyte = b" " * 1_000_000
+    bomb = compressor.compress(b"[") + b"".join(compressor.compress(megabyte) for _ in range(500)) + compressor.flush()
+    assert shared.post(bomb, content_encoding="gzip").status == 413
+
+
+def test_a_gzip_bomb_is_never_inflated_beyond_the_limit():
+    bomb = gzip.compress(b" " * (20 * MAX_BODY), 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Rejected):
+            gunzip(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * MAX_BODY
+
+
+def test_inflated_members_are_measured_together(shared):
+    half = gzip.compress(b"[" + b" " * (MAX_BODY // 2))
+    assert shared.post(half * 3, content_encoding="gzip").status == 413
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "text/plain", "", "application/octet-stream"])
+def test_any_other_content_type_is_read_as_json(shared, kind):
+    assert shared.post(SPAN, content_type=kind).status == 202
+
+
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "Application/X-Protobuf; a=b", "application/x-thrift"])
+def test_a_format_that_is_not_read_is_refused_with_the_one_that_is(shared, kind):
+    answer = shared.post(SPAN, content_type=kind)
+    assert answer.status == 415
+    assert "application/json" in answer.text
+
+
+def test_version_1_is_refused_with_the_version_that_is_read(shared):
+    answer = shared.post(b"[]", "/api/v1/spans")
+    assert answer.status == 415
+    assert "/api/v2/spans" in answer.text

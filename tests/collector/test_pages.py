@@ -1,0 +1,150 @@
+"""The pages: what they show, and that nothing a span holds becomes markup."""
+
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from . import reference_traces
+
+NOW = int(time.time() * 1_000_000)
+NASTY = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;{name}"
+VOID = {"meta", "link", "input", "rect", "circle", "line", "br", "img"}
+
+
+class Outline(HTMLParser):
+    """The elements, attributes and text of a page; complains about tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.attributes, self.text, self.open = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def outline(answer, status=200):
+    assert answer.status == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return Outline(answer.text)
+
+
+def nasty_span():
+    endpoint = {"serviceName": NASTY, "ipv4": "1.2.3.4", "port": 1}
+    return {
+        "traceId": "1",
+        "id": "2",
+        "parentId": "3",
+        "timestamp": NOW,
+        "duration": 5,
+        "name": NASTY,
+        "kind": "CLIENT",
+        "localEndpoint": endpoint,
+        "remoteEndpoint": endpoint,
+        "tags": {NASTY: NASTY, "error": NASTY},
+        "annotations": [{"timestamp": NOW, "value": NASTY}],
+    }
+
+
+def test_no_text_of_a_span_becomes_markup(client):
+    client.post([nasty_span()])
+    for path in ("/zipkin/", "/zipkin/traces/1"):
+        page = outline(client.get(path))
+        assert not {"script", "img", "style", "iframe"} & set(page.elements)
+        assert not [name for name, _ in page.attributes if name.startswith("on") or name == "style"]
+        assert any(NASTY.lower() in text.lower() for text in page.text)
+
+
+def test_no_parameter_becomes_markup(client):
+    quoted = "%22%3E%3Cscript%3E1%3C/script%3E"
+    for name in ("serviceName", "annotationQuery", "minDuration", "lookback", "limit", "endTs", "x"):
+        answer = client.get(f"/zipkin/?{name}={quoted}")
+        assert "script" not in Outline(answer.text).elements
+    assert "script" not in Outline(client.get(f"/zipkin/traces/{quoted.replace('/', '%2f')}").text).elements
+
+
+@pytest.mark.parametrize("name", reference_traces.NAMES)
+def test_every_span_of_a_real_trace_has_its_line(client, name):
+    spans = reference_traces.load(name)
+    client.post(spans)
+    page = outline(client.get(f"/zipkin/traces/{spans[0]['traceId']}"))
+    stored = client.get(f"/api/v2/trace/{spans[0]['traceId']}").json
+    assert page.elements.count("details") == page.elements.count("svg") == len(stored)
+
+
+def test_the_recent_page_shows_root_services_count_and_error(client):
+    root = {
+        "traceId": "1",
+        "id": "1",
+        "name": "get /",
+        "timestamp": NOW,
+        "duration": 2500,
+        "localEndpoint": {"serviceName": "front"},
+    }
+    child = {**root, "id": "2", "parentId": "1", "name": "q", "duration": 5, "localEndpoint": {"serviceName": "back"}}
+    client.post([{**child, "tags": {"error": ""}}, root])
+    page = outline(client.get("/zipkin/"))
+    assert {"front: get /", "2.500ms", "2", "error", "back", "front"} <= set(page.text)
+    assert ("href", "/zipkin/traces/0000000000000001") in page.attributes
+    assert "front: get /" not in outline(client.get("/zipkin/?serviceName=other")).text
+    assert "front: get /" in outline(client.get("/zipkin/?serviceName=front")).text
+
+
+def test_a_form_that_makes_no_sense_is_answered_with_the_reason_and_keeps_what_was_typed(client):
+    page = outline(client.get("/zipkin/?minDuration=soon"), 400)
+    assert any("minDuration is 'soon'" in text for text in page.text)
+    assert ("value", "soon") in page.attributes
+
+
+@pytest.mark.parametrize("timestamp", [None, 1, 2**63 - 1, 253_402_300_800_000_000])
+@pytest.mark.parametrize("duration", [None, 1, 2**63 - 1])
+def test_absurd_times_make_a_page_all_the_same(client, timestamp, duration):
+    odd = {"traceId": "1", "id": "2", "timestamp": timestamp, "duration": duration}
+    client.post([odd, {"traceId": "1", "id": "3", "annotations": [{"timestamp": -(2**63), "value": "a"}]}])
+    outline(client.get("/zipkin/traces/1"))
+    outline(client.get("/zipkin/?endTs=9223372036854775807&lookback=9223372036854775807"))
+
+
+def test_bars_stay_inside_the_page(client):
+    spans = [{"traceId": "1", "id": f"{n:x}", "timestamp": n * 10**6, "duration": n * 10**7} for n in range(1, 9)]
+    client.post([*spans, {"traceId": "1", "id": "a", "timestamp": 88 * 10**6}])  # begins when the last one ends
+    page = outline(client.get("/zipkin/traces/1"))
+    places = [
+        float(value[:-1]) for name, value in page.attributes if name in {"x", "cx", "width"} and value.endswith("%")
+    ]
+    assert places
+    assert all(0 <= place <= 100 for place in places)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/zipkin/traces/zz", 400), ("/zipkin/traces/abc", 404)])
+def test_a_trace_that_is_not_there_has_a_page_that_says_so(client, path, status):
+    assert any("trace" in text.lower() for text in outline(client.get(path), status).text)
+
+
+def test_a_very_large_trace_is_cut_and_says_so(client):
+    client.post([{"traceId": "1", "id": f"{number:x}", "parentId": "1"} for number in range(2, 2103)])
+    page = outline(client.get("/zipkin/traces/1"))
+    assert page.elements.count("details") == 2000
+    assert any("101 more spans" in text for text in page.text)
+
+
+def test_the_style_sheet_is_served_as_one(client):
+    answer = client.get("/zipkin/style.css")
+    assert answer.headers["content-type"].startswith("text/css")
+    assert "prefers-color-scheme: dark" in answer.text
+    assert "http" not in answer.text
