@@ -22,7 +22,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "http_client": ("http.client",),
     "httpx": ("httpx",),
     "requests": ("requests.adapters",),
-    "starlette": ("starlette.applications", "starlette.routing"),
+    "starlette": ("starlette.applications", "starlette.routing", "fastapi.applications", "fastapi.routing"),
     "urllib3": ("urllib3.connectionpool",),
 }
 """What can be patched: the integration's name, and the modules after whose import its ``install`` is called."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import SERVER_ERROR, current_exchange
 from obskit.instrumentation.wsgi import Environ, wrapper
 
@@ -23,7 +23,11 @@ def route(environ: Environ) -> str:
 
 
 def _apply(apply: Any, error: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    guarded("reading an error", _note, error)
+    return apply(*args, **kwargs)
+
+
+def _note(error: Any) -> None:
     exchange = current_exchange()
     if exchange is not None and error.status_code >= SERVER_ERROR and exchange.error is None:
         exchange.error = error.exception
-    return apply(*args, **kwargs)

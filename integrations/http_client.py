@@ -6,13 +6,13 @@ CONNECT requests to proxies pass none of the first two, so tunnels get no span a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http.client import ResponseNotReady
 from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.head import UnsentHead
 from obskit.instrumentation.http import full_url
 from obskit.instrumentation.patching import Patches, guarded
 
@@ -44,18 +44,20 @@ def _start(connection: Any, method: str, url: str, *_skips: object, **_more_skip
     vars(connection)[_KEY] = begin(method, full_url(scheme, host, port, url or "/"), None)
 
 
-def _endheaders(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _endheaders(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     exchange = _take(connection)
     if exchange is not None:
-        exchange.inject(_Lines(connection))
-    _step(exchange, wrapped, connection, args, kwargs)
+        exchange.inject(UnsentHead(connection))
+    result = _step(exchange, wrapped, connection, args, kwargs)
     vars(connection)[_KEY] = exchange
+    return result
 
 
-def _send(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _send(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     exchange = _take(connection)
-    _step(exchange, wrapped, connection, args, kwargs)
+    result = _step(exchange, wrapped, connection, args, kwargs)
     vars(connection)[_KEY] = exchange
+    return result
 
 
 def _getresponse(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -102,21 +104,3 @@ def _step(exchange: ClientExchange | None, wrapped: Any, connection: Any, args: 
         else:
             exchange.finish(error)
         raise
-
-
-class _Lines:
-    """The lines of a request's head, which a connection holds back until ``endheaders``."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._lines: list[bytes] = getattr(connection, "_buffer", [])
-
-    def __iter__(self) -> Iterator[str]:
-        return (line.partition(b":")[0].decode("latin-1") for line in self._lines[1:])
-
-    def __delitem__(self, name: str) -> None:
-        start = f"{name}:".encode("latin-1")
-        self._lines[1:] = [line for line in self._lines[1:] if not line.startswith(start)]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._connection.putheader(name, value)

@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry.trace import get_tracer_provider
 
 from obskit.instrumentation.asgi import Scope, wrapper
-from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import EXCHANGE
 from obskit.instrumentation.tracer import provider
 
@@ -42,11 +42,14 @@ def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
     """Switch off FastAPI's own spans: it makes a second one of each request where our tracer provider is global."""
     switched: list[dict[str, Any]] = []
 
-    def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def switch_off(app: Any) -> None:
         options = getattr(app, "_telemetry", None)  # what FastAPI(telemetry={"tracing": False}) sets
         if options and options["tracing"] and options["tracer_provider"] is None and get_tracer_provider() is provider:
             options["tracing"] = False
             switched.append(options)
+
+    def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        guarded("switching off FastAPI's own spans", switch_off, app)
         return wrapped(*args, **kwargs)
 
     patches.wrap(module.FastAPI, "__call__", call)
@@ -62,16 +65,23 @@ _INSTALL = {
 
 
 def _handle(handle: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _note(args[0], _path(args[0], route))
+    guarded("reading a route", _matched, route, *args)
     return handle(*args, **kwargs)
 
 
 def _handle_mount(handle: Any, mount: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = args[0]
+    guarded("reading a route", _mounted, mount, *args)
+    return handle(*args, **kwargs)
+
+
+def _matched(route: Any, scope: Scope, *_: Any) -> None:
+    _note(scope, _path(scope, route))
+
+
+def _mounted(mount: Any, scope: Scope, *_: Any) -> None:
     if not mount.routes:  # an application without routes that we could see: static files, say
         _note(scope, mount.path + "/{path}")
     scope[_PREFIX] = scope.get(_PREFIX, "") + mount.path
-    return handle(*args, **kwargs)
 
 
 def _path(scope: Scope, route: Any) -> str:

@@ -59,7 +59,7 @@ class ClientExchange:
         return attach(Context({**get_context(), SPAN_KEY: self.span, _CALL_KEY: self.span}))
 
     def inject(self, headers: Headers) -> None:
-        """Write the trace's headers in place of older ones, and the mesh's that the caller did not set. Never raises."""
+        """Write the trace's headers over older ones, and the mesh's that the caller did not set. Never raises."""
         try:
             _inject(self.span, headers)
         except Exception:

@@ -1,7 +1,7 @@
 """What an HTTP span says: names, tags and errors, as Brave's HTTP parsers decide them.
 
-Source: brave.http.HttpRequestParser and HttpResponseParser, with one addition: every status is tagged, not only
-those outside 2xx, because Cloud Trace filters by it.
+Source: brave.http.HttpRequestParser and HttpResponseParser, with two additions: every status is tagged, not only
+those outside 2xx, because Cloud Trace filters by it; and 308, which Werkzeug answers, is a redirect too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from obskit.tracing.span import Span
 
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
-_REDIRECTS = frozenset([301, 302, 303, 305, 306, 307])
+_REDIRECTS = frozenset([301, 302, 303, 305, 306, 307, 308])
 _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100

@@ -23,7 +23,7 @@ class Patch:
     """One replaced attribute of a class or module."""
 
     def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        import wrapt  # noqa: PLC0415 - costs more than obskit.init(), so only where something is patched
+        import wrapt  # costs more than obskit.init(), so only where something is patched
 
         self.owner = owner
         self.name = name
@@ -37,11 +37,16 @@ class Patch:
         setattr(owner, name, self.replacement)
 
     def holds(self) -> bool:
-        """Whether calls still come here: False where the attribute was replaced, as by reloading its module."""
+        """Whether calls still come here: False where the attribute was replaced, as by reloading its module.
+
+        Who wraps ``owner.name`` over us may hold what wrapt makes of our replacement when it is looked up.
+        """
         found = vars(self.owner).get(self.name)
-        while found is not None and found is not self.replacement:
+        while found is not None:
+            if found is self.replacement or getattr(found, "_self_parent", None) is self.replacement:
+                return True
             found = getattr(found, "__wrapped__", None)
-        return found is not None
+        return False
 
     def remove(self) -> None:
         """Put the original back; where somebody wrapped ours since, only stop acting."""

@@ -106,7 +106,9 @@ def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None
     if exchange.route:
         return
     try:
-        exchange.route = route(environ)
+        found = route(environ)
+        if found is not None:
+            exchange.route = found
     except Exception:
         failed("reading a route")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,51 +24,108 @@ from obskit.propagation.mesh import MESH_KEY
 from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
 from obskit.testing.servers import http_server
 from obskit.tracing.current import attach, current_span, detach, get_context, suppressed, with_span
+from obskit.tracing.failures import failures
 from obskit.tracing.propagated import PropagatedSpan
 
 CLIENT = SpanKind.CLIENT
 
 
-class _Upstream:
+class Upstream:
     """What the test's server received, and when it may send the rest of a streamed body."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
+        self.connections: set[tuple[str, int]] = set()
+        self.asked = threading.Event()
         self.go_on = threading.Event()
+        self.client_left = threading.Event()
 
     def headers(self) -> dict[str, str]:
-        """Return the last request's headers, by lower-case name."""
+        """Return the last request's headers, by lower-case name; repeated ones joined by a comma."""
         return self.received[-1][1]
 
 
-def _handler(upstream: _Upstream) -> type[BaseHTTPRequestHandler]:
+def upstream_handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
+    """Return a handler whose answers are named by the last part of the path: ``/stream``, ``/404``, ``/anything``."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            upstream.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            self._receive()
             kind = self.path.split("?")[0].rsplit("/", 1)[-1]
-            if kind == "stream":
-                self._stream()
-            elif kind == "redirect":
-                self._answer(302, b"", Location="/landed")
+            special = getattr(self, f"_send_{kind}", None)
+            if special is not None:
+                special()
+            elif len(kind) == len("404") and kind.isdecimal():
+                self._answer(int(kind), b"" if kind in ("204", "304") else b"hello")
             else:
-                self._answer(int(kind) if len(kind) == len("404") and kind.isdecimal() else 200, b"hello")
+                self._answer(200, b"hello")
+
+        do_HEAD = do_POST = do_GET
+
+        def _receive(self) -> None:
+            joined = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+            upstream.received.append((self.path, joined))
+            upstream.connections.add(self.client_address)
+            upstream.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+            upstream.asked.set()
 
         def _answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
+            for name, value in {"Content_Length": str(len(body)), **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(b"" if self.command == "HEAD" else body)
 
-        def _stream(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "10")
-            self.end_headers()
-            self.wfile.write(b"first")
+        def _send_redirect(self) -> None:
+            self._answer(302, b"", Location="/landed")
+
+        def _send_stream(self) -> None:
+            self._answer(200, b"first", Content_Length="10")
             assert upstream.go_on.wait(10)
             self.wfile.write(b"after")
+
+        def _send_short(self) -> None:
+            self._answer(200, b"first", Content_Length="10")
+            self.close_connection = True
+
+        def _send_broken(self) -> None:
+            self._send_chunks(b"5\r\nfirst\r\n")
+            self.close_connection = True
+
+        def _send_chunked(self) -> None:
+            self._send_chunks(b"5\r\nfirst\r\n5\r\nafter\r\n0\r\n\r\n")
+
+        def _send_chunks(self, chunks: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(chunks)
+
+        def _send_gzip(self) -> None:
+            self._answer(200, gzip.compress(b"hello"), Content_Encoding="gzip")
+
+        def _send_silence(self) -> None:
+            upstream.go_on.wait(10)
+            self.close_connection = True
+
+        def _send_watched(self) -> None:
+            self._answer(200, b"first", Content_Length="10")
+            try:
+                if self.connection.recv(1) == b"":
+                    upstream.client_left.set()
+            except ConnectionError:
+                upstream.client_left.set()
+            self.close_connection = True
+
+        def handle(self) -> None:
+            """Serve a connection; clients of these tests leave whenever they like."""
+            try:
+                super().handle()
+            except ConnectionError:
+                pass
 
         def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""
@@ -77,10 +136,12 @@ def _handler(upstream: _Upstream) -> type[BaseHTTPRequestHandler]:
 class HttpClientContract(Contract):
     """Subclass with ``integration``, ``get`` and ``stream``; each test then runs through your library.
 
-    ``connection_error`` is what the library raises when nobody listens; ``below`` names integrations it rests on.
+    ``connection_error`` is what the library raises when nobody listens, ``body_error`` what it raises when a body
+    breaks off; ``below`` names integrations it rests on.
     """
 
     connection_error: ClassVar[type[BaseException]]
+    body_error: ClassVar[type[BaseException]]
     below: ClassVar[tuple[str, ...]] = ()
 
     def get(self, url: str, headers: dict[str, str]) -> int:
@@ -92,10 +153,10 @@ class HttpClientContract(Contract):
         raise NotImplementedError
 
     @contextmanager
-    def upstream(self) -> Iterator[_Upstream]:
+    def upstream(self) -> Iterator[Upstream]:
         """Run the server that all requests go to."""
-        upstream = _Upstream()
-        with http_server(_handler(upstream)) as self._url:
+        upstream = Upstream()
+        with http_server(upstream_handler(upstream)) as self._url:
             try:
                 yield upstream
             finally:
@@ -120,7 +181,7 @@ class HttpClientContract(Contract):
             self.fetch("/a")
             span = self.recorder.take(CLIENT)
             assert current_span() is work
-            assert (span.trace_id, span.parent_id) == (work.trace_id, work.span_id)  # type: ignore[attr-defined]
+            assert (span.trace_id, span.parent_id) == (work.trace_id, work.span_id)
             assert upstream.headers()["x-b3-parentspanid"] == span.parent_id
         self.recorder.take()
 
@@ -141,14 +202,14 @@ class HttpClientContract(Contract):
 
     def test_denied_trace_is_passed_on_unrecorded(self) -> None:
         """The receiver is told not to sample, and nothing is recorded here."""
-        with self.upstream() as upstream, _current(PropagatedSpan(TRACE_ID, SPAN_ID, sampled=False)):
+        with self.upstream() as upstream, current(PropagatedSpan(TRACE_ID, SPAN_ID, sampled=False)):
             self.fetch("/a")
         assert (upstream.headers()["x-b3-traceid"], upstream.headers()["x-b3-sampled"]) == (TRACE_ID, "0")
         self.recorder.assert_empty()
 
     def test_debug_is_passed_on(self) -> None:
         """Debug travels as Flags, and marks the client span."""
-        with self.upstream() as upstream, _current(PropagatedSpan(TRACE_ID, SPAN_ID, sampled=True, debug=True)):
+        with self.upstream() as upstream, current(PropagatedSpan(TRACE_ID, SPAN_ID, sampled=True, debug=True)):
             self.fetch("/a")
         assert self.recorder.take(CLIENT).debug
         assert upstream.headers()["x-b3-flags"] == "1"
@@ -167,14 +228,14 @@ class HttpClientContract(Contract):
         assert (upstream.headers()["x-request-id"], upstream.headers()["x-ot-span-context"]) == ("mine", "o")
 
     def test_other_formats_can_be_sent(self) -> None:
-        """W3C and single-header B3 go out instead, if chosen."""
+        """W3C and single-header B3 go out instead, if chosen; older ones of the caller go."""
         propagator.use(["b3", "w3c"])
         with self.upstream() as upstream:
-            self.fetch("/a")
+            self.fetch("/a", Traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01", Tracestate="old=1")
             span = self.recorder.take(CLIENT)
         assert upstream.headers()["b3"] == f"{span.trace_id}-{span.span_id}-1"
         assert upstream.headers()["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
-        assert "x-b3-traceid" not in upstream.headers()
+        assert not {"x-b3-traceid", "tracestate"} & upstream.headers().keys()
 
     def test_error_status_is_an_error(self) -> None:
         """From 400 on the status is the error, as in Brave; the caller gets it unchanged."""
@@ -228,7 +289,7 @@ class HttpClientContract(Contract):
         wanted = [f"{number:032x}" for number in range(2**64, 2**64 + 24)]
 
         def call(trace_id: str) -> None:
-            with _current(PropagatedSpan(trace_id, SPAN_ID, sampled=True)):
+            with current(PropagatedSpan(trace_id, SPAN_ID, sampled=True)):
                 self.fetch(f"/{trace_id}")
 
         with self.upstream() as upstream, ThreadPoolExecutor(8) as pool:
@@ -254,18 +315,100 @@ class HttpClientContract(Contract):
         assert upstream.headers()["x-mine"] == "1"
         assert upstream.headers()["x-b3-traceid"] == span.trace_id
 
-    def test_layers_below_add_no_span(self) -> None:
-        """With every library it rests on instrumented too, one call is one span."""
-        patches, hooks = Patches(), ImportHooks()
-        install(self.below, hooks, patches)
-        try:
-            with self.upstream() as upstream:
+    def test_older_context_of_the_caller_goes_wholly(self) -> None:
+        """A gateway that forwards all it received sends our context alone, not a mixture of both."""
+        older = {"b3": f"{TRACE_ID}-{SPAN_ID}-1", "x-b3-parentspanid": SPAN_ID, "X-B3-Flags": "1", **B3}
+        with self.upstream() as upstream:
+            self.fetch("/a", **older)
+            span = self.recorder.take(CLIENT)
+        sent = {name: value for name, value in upstream.headers().items() if "b3" in name}
+        assert sent == {"x-b3-traceid": span.trace_id, "x-b3-spanid": span.span_id, "x-b3-sampled": "1"}
+
+    def test_userinfo_is_not_recorded(self) -> None:
+        """User and password of a URL are in no tag."""
+        with self.upstream():
+            self.get(self._url.replace("//", "//user:secret@") + "/a", {})
+            span = self.recorder.take(CLIENT)
+        assert span.tags["http.url"] == f"{self._url}/a"
+        assert "secret" not in str(span.tags)
+
+    def test_response_without_a_body_ends_the_span(self) -> None:
+        """204 and 304 have no body to wait for."""
+        with self.upstream():
+            for status in (204, 304):
+                assert self.fetch(f"/{status}") == status
+                assert self.recorder.take(CLIENT).tags["http.status_code"] == str(status)
+
+    @pytest.mark.parametrize("kind", ["chunked", "gzip"])
+    def test_encoded_body_ends_the_span(self, kind: str) -> None:
+        """Neither transfer nor content encoding hides the end of a body."""
+        with self.upstream():
+            assert self.fetch(f"/{kind}") == 200
+            self.recorder.take(CLIENT)
+
+    def test_body_that_breaks_off_is_an_error(self) -> None:
+        """The library's exception reaches the caller, and the span says what it was."""
+        self._break_off("/broken")
+
+    def test_body_shorter_than_announced_is_an_error(self) -> None:
+        """The same where only Content-Length shows that something is missing."""
+        self._break_off("/short")
+
+    def _break_off(self, path: str) -> None:
+        with self.upstream(), pytest.raises(self.body_error), self.stream(self._url + path) as chunks:
+            list(chunks)
+        span = self.recorder.take(CLIENT, error="")
+        assert span.tags["http.status_code"] == "200"
+
+    def test_failure_of_the_caller_while_reading_is_not_the_spans(self) -> None:
+        """What the application raises between two chunks is its own affair."""
+        with self.upstream() as upstream:
+            with pytest.raises(OSError, match="mine"):
+                self._fail_while_reading()
+            upstream.go_on.set()
+            self.recorder.take(CLIENT)
+
+    def _fail_while_reading(self) -> None:
+        with self.stream(self._url + "/stream") as chunks:
+            next(chunks)
+            raise OSError("mine")
+
+    def test_call_while_an_exception_is_handled_is_no_error(self) -> None:
+        """A call made by an except block is not blamed for the exception, though it comes from a socket."""
+        here, there = socket.socketpair()
+        with self.upstream(), here, there, here.makefile("rb") as file:
+            here.settimeout(0.001)
+            try:
+                file.read(1)
+            except TimeoutError:
                 self.fetch("/a")
-                span = self.recorder.take(CLIENT)
-            assert upstream.headers()["x-b3-spanid"] == span.span_id
-        finally:
-            hooks.remove()
-            patches.remove()
+            self.recorder.take(CLIENT)
+
+    def test_failure_of_ours_is_not_the_callers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If tracing itself fails the call is made as ever, and the failure is counted."""
+        monkeypatch.setattr(tracer, "start", None)
+        before = failures.value
+        with self.upstream():
+            assert self.fetch("/a") == 200
+        assert failures.value > before
+
+    def test_failure_to_write_headers_leaves_call_and_span(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The span is recorded even if its headers cannot be sent."""
+        monkeypatch.setattr(propagator, "inject_span", None)
+        with self.upstream() as upstream:
+            assert self.fetch("/a") == 200
+            self.recorder.take(CLIENT)
+        assert "x-b3-traceid" not in upstream.headers()
+
+    def test_layers_below_add_no_span(self) -> None:
+        """With any of the libraries it rests on instrumented too, one call is one span."""
+        with self.upstream() as upstream:
+            for layers in subsets(self.below):
+                with installed(layers):
+                    self.fetch("/a")
+                    span = self.recorder.take(CLIENT)
+                    self.recorder.assert_empty()
+                assert upstream.headers()["x-b3-spanid"] == span.span_id
 
     def test_installing_twice_makes_one_span(self) -> None:
         """A second installation changes nothing."""
@@ -282,8 +425,26 @@ class HttpClientContract(Contract):
         assert "x-b3-traceid" not in upstream.headers()
 
 
+def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield every choice of ``names``, from none to all."""
+    return itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+
+
 @contextmanager
-def _current(span: PropagatedSpan) -> Iterator[None]:
+def installed(names: tuple[str, ...]) -> Iterator[None]:
+    """Have further integrations installed for the length of the block."""
+    patches, hooks = Patches(), ImportHooks()
+    install(names, hooks, patches)
+    try:
+        yield
+    finally:
+        hooks.remove()
+        patches.remove()
+
+
+@contextmanager
+def current(span: PropagatedSpan) -> Iterator[None]:
+    """Have ``span`` as the current one for the length of the block."""
     token = attach(with_span(span))
     try:
         yield

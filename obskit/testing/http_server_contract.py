@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
@@ -24,6 +26,14 @@ SERVER = SpanKind.SERVER
 _GIANT = "4" * 60_000
 
 
+def _soon(condition: Callable[[], bool]) -> bool:
+    """Wait until ``condition`` holds; return whether it came to that within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
 class Site:
     """The application's business: plain functions that a test's framework code calls from its routes.
 
@@ -37,7 +47,7 @@ class Site:
         self.next_hop: dict[str, str] = {}
 
     def item(self, name: str) -> tuple[str, int]:
-        """Serve ``/items/{name}``: a text (the trace id, but for ``same``) and a status; ``raise`` raises ValueError."""
+        """Serve ``/items/{name}``: return a text, the trace id but for ``same``, and a status; ``raise`` raises."""
         self.next_hop = {**mesh.of(get_context())}
         propagator.inject_span(current_span(), self.next_hop.__setitem__)
         if name == "raise":
@@ -64,6 +74,7 @@ class Site:
             yield self._chunk()
             while self.endless:
                 yield b"." * 65536
+                await asyncio.sleep(0)  # a server whose client has left may take chunks without ever waiting
         finally:
             self.closed.set()
 
@@ -243,8 +254,10 @@ class HttpServerContract(Contract):
         cases = [("GET", "/items/same"), ("HEAD", "/items/same"), ("POST", "/items/same"), ("GET", "/nowhere")]
         cases += [("GET", "/items/raise")]
         with self.site():
-            traced = [self.answer(*case) for case in cases]
-            for status, _ in traced:
+            traced = []
+            for case in cases:
+                traced.append(self.answer(*case))
+                status = traced[-1][0]
                 self.recorder.take(SERVER, error={200: None, 500: "ValueError"}.get(status, str(status)))
             self.uninstall()
             assert [self.answer(*case) for case in cases] == traced
@@ -284,7 +297,7 @@ class HttpServerContract(Contract):
             connection.close()
             site.go_on.set()
             span = self.recorder.take(SERVER)
-            assert site.closed.wait(10)
+            assert _soon(lambda: gc.collect() >= 0 and site.closed.is_set()), "some servers leave it to the collector"
         assert span.tags["http.status_code"] == "200"
 
     def test_requests_one_after_another_are_traces_of_their_own(self) -> None:
@@ -306,7 +319,7 @@ class HttpServerContract(Contract):
             for broken in ("report", "sampler"):
                 monkeypatch.setattr(provider, broken, fail)
                 assert self.get("/items/same") == (200, "same")
-        assert failures.value == before + 2
+            assert _soon(lambda: failures.value >= before + 2)
 
     def test_concurrent_requests_keep_apart(self) -> None:
         """Each of many requests at once sees its own trace."""

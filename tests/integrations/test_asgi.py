@@ -1,0 +1,215 @@
+"""Any ASGI application behind ``obskit.integrations.asgi.ObskitMiddleware``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import pytest
+
+from obskit.instrumentation.server import EXCHANGE
+from obskit.integrations.asgi import ObskitMiddleware
+from obskit.testing import HttpServerContract, recording
+from obskit.testing.http_server_contract import Site
+from obskit.testing.servers import asgi_server
+from obskit.tracing.current import current_span
+from obskit.tracing.failures import failures
+from obskit.tracing.propagated import NOOP_SPAN
+
+Message = dict[str, Any]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def start(status: int = 200) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]}
+
+
+def body(text: bytes, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": text, "more_body": more}
+
+
+def application(site: Site) -> Application:
+    """Return an ASGI application that serves ``site``."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/stream":
+            await stream(site, receive, send)
+            return
+        name = scope["path"].removeprefix("/items/")
+        text, status = site.item(name) if name != scope["path"] else ("", 404)
+        await send(start(status))
+        await send(body(text.encode()))
+
+    return app
+
+
+async def stream(site: Site, receive: Any, send: Any) -> None:
+    """Send the site's stream until it is over or the client has left."""
+    await receive()
+    gone = asyncio.create_task(receive())
+    chunks = site.stream_async()
+    await send(start())
+    async for chunk in chunks:
+        await send(body(chunk, more=True))
+        await asyncio.sleep(0)
+        if gone.done():
+            await chunks.aclose()  # type: ignore[attr-defined]
+            return
+    await send(body(b""))
+    gone.cancel()
+
+
+class TestAsgi(HttpServerContract):
+    """The middleware, on uvicorn."""
+
+    integration = "asgi"
+    route = None
+    unsupported: ClassVar = {"test_import_order_does_not_matter": "nothing is patched"}
+
+    def install(self) -> None:
+        self.traced = True
+
+    def uninstall(self) -> None:
+        self.traced = False
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        """Serve on uvicorn, in a way that can be switched off."""
+        bare = application(site)
+        traced = ObskitMiddleware(bare)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await (traced if self.traced else bare)(scope, receive, send)
+
+        return asgi_server(app)
+
+
+def call(app: Application, **extra: Any) -> list[Message]:
+    """Send one request to an application, without a server; return the messages of its response."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None, **extra}
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        await ObskitMiddleware(app)(scope, receive, send)
+        assert current_span() is NOOP_SPAN
+
+    try:
+        asyncio.run(run())
+    finally:
+        assert current_span() is NOOP_SPAN
+    return sent
+
+
+async def hello(_scope: Any, _receive: Any, send: Any) -> None:
+    await send(start())
+    await send(body(b"hello"))
+
+
+def test_work_after_the_last_message_is_not_part_of_the_response() -> None:
+    """The span has ended, its tags are final, and what the work raises is not the request's error."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hello(scope, receive, send)
+        span = recorder.take()
+        before = dict(span.tags)
+        await send(start(503))
+        await send(body(b"once more"))
+        scope[EXCHANGE].finish(ValueError("late"))
+        assert span.tags == before
+        assert current_span() is span
+        raise ValueError("in the background")
+
+    with recording() as recorder, pytest.raises(ValueError, match="background"):
+        call(app)
+
+
+def test_an_exception_before_the_response_is_a_500() -> None:
+    """It leaves the middleware as the same object."""
+    error = ValueError("early")
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise error
+
+    with recording() as recorder:
+        with pytest.raises(ValueError, match="early") as caught:
+            call(app)
+        assert caught.value is error
+        assert recorder.take(error="ValueError: early").tags["http.status_code"] == "500"
+
+
+def test_an_exception_after_the_response_began_keeps_its_status() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(start(202))
+        await send(body(b"x", more=True))
+        recorder.assert_empty()
+        raise ValueError("late")
+
+    with recording() as recorder:
+        with pytest.raises(ValueError, match="late"):
+            call(app)
+        assert recorder.take(error="ValueError: late").tags["http.status_code"] == "202"
+
+
+def test_an_application_that_is_cancelled_ends_its_span() -> None:
+    """As servers do when they shut down, or a client leaves."""
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise asyncio.CancelledError
+
+    with recording() as recorder:
+        with pytest.raises(asyncio.CancelledError):
+            call(app)
+        recorder.take(error="CancelledError")
+
+
+def test_an_application_that_never_answers_ends_its_span() -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        pass
+
+    with recording() as recorder:
+        call(app)
+        assert "http.status_code" not in recorder.take().tags
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_other_scopes_pass_through_untouched(kind: str) -> None:
+    """Scope, receive and send are the server's own objects."""
+    seen: list[Any] = []
+
+    async def app(*args: Any) -> None:
+        seen.extend(args)
+
+    given: list[Any] = [{"type": kind}, object(), object()]
+    before = failures.value
+    with recording():
+        asyncio.run(ObskitMiddleware(app)(*given))
+    assert failures.value == before
+    assert all(one is other for one, other in zip(seen, given, strict=True))
+    assert given[0] == {"type": kind}
+
+
+def test_two_layers_make_one_span() -> None:
+    with recording() as recorder:
+        assert call(ObskitMiddleware(hello)) == [start(), body(b"hello")]
+        recorder.take()
+
+
+def test_a_message_without_a_status_is_the_servers_to_refuse() -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start"})
+
+    with recording() as recorder:
+        assert call(app) == [{"type": "http.response.start"}]
+        recorder.take()
+
+
+def test_a_scope_we_cannot_read_is_served_untraced() -> None:
+    with recording():
+        assert call(hello, headers=None) == [start(), body(b"hello")]

@@ -1,0 +1,250 @@
+"""Django under WSGI, by patching and by its middleware. Under ASGI: see test_django_asgi.py."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+from wsgiref.util import FileWrapper, setup_testing_defaults
+
+import django
+import pytest
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import got_request_exception
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import Client, override_settings
+from django.urls import include, path, re_path
+
+from obskit.instrumentation.imports import ImportHooks
+from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.routes import readable
+from obskit.integrations import install
+from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
+from obskit.testing import HttpServerContract, recording
+from obskit.testing.http_server_contract import SERVER, Site
+from obskit.testing.servers import wsgi_server
+from obskit.tracing.current import current_span
+from obskit.tracing.propagated import NOOP_SPAN
+
+MIDDLEWARE = "obskit.integrations.django.ObskitMiddleware"
+GZIP = "django.middleware.gzip.GZipMiddleware"
+
+if not settings.configured:
+    settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="x", USE_I18N=False, LOGGING_CONFIG=None)
+django.setup()
+
+
+def urls(site: Site) -> tuple[Any, ...]:
+    """Return URL patterns that serve ``site``, and what is Django's own."""
+
+    def item(_request: HttpRequest, name: str) -> HttpResponse:
+        text, status = site.item(name)
+        return HttpResponse(text, status=status, content_type="text/plain")
+
+    async def item_async(request: HttpRequest, name: str) -> HttpResponse:
+        return item(request, name)
+
+    def stream(_request: HttpRequest) -> StreamingHttpResponse:
+        return StreamingHttpResponse(site.stream())
+
+    def file(_request: HttpRequest) -> FileResponse:
+        return FileResponse(open(__file__, "rb"))
+
+    def forbidden(_request: HttpRequest) -> HttpResponse:
+        raise PermissionDenied("no")
+
+    return (
+        path("items/<name>", item),
+        path("async/<name>", item_async),
+        path("stream", stream),
+        path("file", file),
+        path("forbidden", forbidden),
+        path("api/", include([path("v1/items/<slug:name>", item), re_path(r"^old/(?P<name>[a-z]+)$", item)])),
+        path("", forbidden),
+    )
+
+
+class TestDjango(HttpServerContract):
+    """Patched."""
+
+    integration = "django"
+    route = "/items/<name>"
+
+    @contextmanager
+    def serve(self, site: Site) -> Iterator[str]:
+        """Serve on wsgiref."""
+        with override_settings(ROOT_URLCONF=urls(site), MIDDLEWARE=()), wsgi_server(WSGIHandler()) as url:
+            yield url
+
+    @pytest.mark.parametrize(
+        ("target", "name", "error"),
+        [
+            ("/async/same", "GET /async/<name>", None),
+            ("/file", "GET /file", None),
+            ("/forbidden", "GET /forbidden", "403"),
+            ("/", "GET /", "403"),
+            ("/api/v1/items/same", "GET /api/v1/items/<slug:name>", None),
+            ("/api/old/same", "GET /api/old/<name>", None),
+        ],
+    )
+    def test_route_is_the_pattern_that_matched(self, target: str, name: str, error: str | None) -> None:
+        """With those it is included in; and the response is unchanged."""
+        with self.site():
+            traced = self.answer("GET", target)
+            assert self.recorder.take(SERVER, error=error).name == name
+            self.uninstall()
+            assert self.answer("GET", target) == traced
+
+
+class TestDjangoMiddleware(TestDjango):
+    """Listed in MIDDLEWARE, nothing patched."""
+
+    middleware: ClassVar[tuple[str, ...]] = (MIDDLEWARE,)
+
+    def install(self) -> None:
+        self.traced = True
+
+    def uninstall(self) -> None:
+        self.traced = False
+
+    @contextmanager
+    def serve(self, site: Site) -> Iterator[str]:
+        """Serve with and without the middleware, to be switched."""
+        others = [name for name in self.middleware if name != MIDDLEWARE]
+        with override_settings(ROOT_URLCONF=urls(site), MIDDLEWARE=others):
+            bare = WSGIHandler()
+            with override_settings(MIDDLEWARE=self.middleware):
+                traced = self.wrapped(WSGIHandler())
+
+            def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+                return (traced if self.traced else bare)(environ, start_response)
+
+            with wsgi_server(app) as url:
+                yield url
+
+    def wrapped(self, app: Any) -> Any:
+        """Return what the server calls."""
+        return app
+
+
+class TestDjangoMiddlewareBelowGzip(TestDjangoMiddleware):
+    """Below one that compresses what it returns, streams included."""
+
+    middleware = (GZIP, MIDDLEWARE)
+
+
+class TestDjangoPatchedWithMiddleware(TestDjangoMiddleware):
+    """Both: still one span."""
+
+    def install(self) -> None:
+        TestDjango.install(self)
+        self.traced = True
+
+    def uninstall(self) -> None:
+        TestDjango.uninstall(self)
+        self.traced = False
+
+
+class TestDjangoBehindWsgiMiddleware(TestDjangoMiddleware):
+    """A span from outside Django, which its middleware tells the route and the exception."""
+
+    def wrapped(self, app: Any) -> Any:
+        return WsgiMiddleware(app)
+
+
+def client(site: Site, *middleware: str) -> Client:
+    """Return Django's test client, which calls the middleware on this thread."""
+    settings.ROOT_URLCONF, settings.MIDDLEWARE = urls(site), middleware
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with override_settings():
+        yield Site()
+
+
+def test_a_test_client_sees_the_span_end_with_the_response(site: Site) -> None:
+    """And nothing stays current on its thread."""
+    with recording() as recorder:
+        response = client(site, MIDDLEWARE).get("/items/apple")
+        assert response.content.decode() == recorder.take(SERVER).trace_id
+        assert current_span() is NOOP_SPAN
+
+
+def test_a_stream_that_is_closed_unread_ends_the_span(site: Site) -> None:
+    with recording() as recorder:
+        response = client(site, MIDDLEWARE).get("/stream")
+        recorder.assert_empty()
+        response.close()
+        recorder.take(SERVER)
+
+
+def test_a_file_is_still_the_servers_to_send(site: Site) -> None:
+    """Its own wrapper, for sendfile; and the span ends when the server closes it."""
+    environ: dict[str, Any] = {"PATH_INFO": "/file", "SCRIPT_NAME": "", "wsgi.file_wrapper": FileWrapper}
+    setup_testing_defaults(environ)
+    settings.ROOT_URLCONF, settings.MIDDLEWARE = urls(site), (MIDDLEWARE,)
+    with recording() as recorder:
+        body = WSGIHandler()(environ, lambda *_: None)
+        assert type(body) is FileWrapper
+        recorder.assert_empty()
+        body.close()
+        recorder.take(SERVER)
+
+
+def test_removing_the_patches_leaves_no_receiver() -> None:
+    patches, hooks = Patches(), ImportHooks()
+    before = list(got_request_exception.receivers)
+    install(["django"], hooks, patches)
+    assert len(got_request_exception.receivers) == len(before) + 1
+    hooks.remove()
+    patches.remove()
+    assert got_request_exception.receivers == before
+
+
+def test_a_compressed_stream_is_whole(site: Site) -> None:
+    """The span is current in every chunk of it."""
+    site.go_on.set()
+    with recording() as recorder:
+        response = client(site, GZIP, MIDDLEWARE).get("/stream", headers={"accept-encoding": "gzip"})
+        text = gzip.decompress(b"".join(response)).decode()  # type: ignore[arg-type]
+        assert set(text.split()) == {recorder.take(SERVER).trace_id}
+
+
+def test_an_exception_of_an_inner_middleware_is_told(site: Site) -> None:
+    with recording() as recorder:
+        assert client(site, MIDDLEWARE, f"{__name__}.failing").get("/items/apple").status_code == 500
+        assert recorder.take(SERVER, error="KeyError: 'inner'").name == "GET"
+
+
+def failing(_get_response: Any) -> Callable[[HttpRequest], HttpResponse]:
+    def middleware(_request: HttpRequest) -> HttpResponse:
+        raise KeyError("inner")
+
+    return middleware
+
+
+def test_an_exception_django_lets_through_is_told(site: Site) -> None:
+    with recording() as recorder, override_settings(DEBUG_PROPAGATE_EXCEPTIONS=True):
+        with pytest.raises(ValueError, match="no such luck"):
+            client(site, MIDDLEWARE).get("/items/raise")
+        assert recorder.take(SERVER, error="ValueError").tags["http.status_code"] == "500"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "route"),
+    [
+        ("", "/"),
+        ("^$", "/"),
+        ("orders/<int:pk>", "/orders/<int:pk>"),
+        (r"^articles/(?P<year>[0-9]{4})/(?P<slug>[\w-]+(-[a-z]+)*)/$", "/articles/<year>/<slug>/"),
+        (r"^(\d+)/page(?:/(?P<n>\d+))?/?$", "/<var>/page/<n>/?"),
+        (r"^feed\.(?i:xml|json)\Z", "/feed."),
+    ],
+)
+def test_a_pattern_becomes_a_readable_route(pattern: str, route: str) -> None:
+    assert readable(pattern) == route

@@ -1,0 +1,124 @@
+"""FastAPI, by the integration of Starlette, on which it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from opentelemetry import trace
+
+from obskit.instrumentation.tracer import provider
+from obskit.testing import HttpServerContract
+from obskit.testing.http_server_contract import SERVER, Site
+from obskit.testing.servers import asgi_server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_global_tracer() -> Iterator[None]:
+    """OpenTelemetry lets a program set its tracer provider once, and these tests need it both ways."""
+    saved = trace._TRACER_PROVIDER
+    trace._TRACER_PROVIDER = None
+    yield
+    trace._TRACER_PROVIDER = saved
+
+
+def refuse(code: int = 403) -> None:
+    raise HTTPException(code, "refused")
+
+
+def application(site: Site, **options: Any) -> FastAPI:
+    """Return a FastAPI application that serves ``site``, and what is FastAPI's own."""
+    app = FastAPI(**options)
+    items, api, sub = APIRouter(prefix="/items"), APIRouter(prefix="/api"), FastAPI()
+
+    @items.api_route("/{name}", methods=["GET", "BREW"], include_in_schema=False)
+    def item(name: str) -> Response:
+        return PlainTextResponse(*site.item(name))
+
+    @items.get("/{name}/async")
+    async def item_async(name: str) -> Response:
+        return PlainTextResponse(*site.item(name))
+
+    @app.get("/stream")
+    async def stream() -> Response:
+        return StreamingResponse(site.stream_async(), media_type="text/plain")
+
+    @app.get("/refused", dependencies=[Depends(refuse)])
+    def refused() -> None: ...
+
+    @app.get("/number/{number}")
+    def number(number: int) -> int:
+        return number
+
+    sub.include_router(items)
+    api.include_router(items)
+    app.include_router(items)
+    app.include_router(api)
+    app.mount("/sub", sub)
+    return app
+
+
+class TestFastAPI(HttpServerContract):
+    """Patched."""
+
+    integration = "starlette"
+    route = "/items/{name}"
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        """Serve on uvicorn."""
+        return asgi_server(application(site))
+
+    @pytest.mark.parametrize(
+        ("path", "name", "error"),
+        [
+            ("/api/items/apple", "GET /api/items/{name}", None),
+            ("/api/items/apple/async", "GET /api/items/{name}/async", None),
+            ("/sub/items/apple", "GET /sub/items/{name}", None),
+            ("/sub/nothing", "GET not_found", "404"),
+            ("/refused?code=403", "GET /refused", "403"),
+            ("/refused?code=503", "GET /refused", "HTTPException: 503: refused"),
+            ("/number/seven", "GET /number/{number}", "422"),
+            ("/openapi.json", "GET /openapi.json", None),
+        ],
+    )
+    def test_route_is_the_whole_of_it(self, path: str, name: str, error: str | None) -> None:
+        """Prefixes of routers and mounts included; what dependencies and validation refuse has a route as well."""
+        with self.site():
+            self.get(path)
+            assert self.recorder.take(SERVER, error=error).name == name
+
+
+class TestFastAPIWithAGlobalTracer(TestFastAPI):
+    """FastAPI makes spans of its own as soon as OpenTelemetry's global tracer provider is set, as we set it."""
+
+    def install(self) -> None:
+        trace._TRACER_PROVIDER = provider
+        super().install()
+
+    def uninstall(self) -> None:
+        super().uninstall()
+        trace._TRACER_PROVIDER = None
+
+    def test_removal_gives_fastapi_its_own_spans_back(self) -> None:
+        with self.site() as site:
+            app = application(site)
+            with asgi_server(app) as url:
+                self._netloc = url.removeprefix("http://")
+                self.get("/items/apple")
+                self.recorder.take(SERVER)
+                self.uninstall()
+                assert app._telemetry["tracing"] is True
+
+    def test_provider_that_the_application_chose_is_left_alone(self) -> None:
+        chosen = trace.NoOpTracerProvider()
+        with self.site() as site:
+            app = application(site, telemetry={"tracer_provider": chosen})
+            with asgi_server(app) as url:
+                self._netloc = url.removeprefix("http://")
+                self.get("/items/apple")
+                self.recorder.take(SERVER)
+                assert app._telemetry["tracing"] is True

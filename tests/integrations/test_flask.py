@@ -1,0 +1,150 @@
+"""Flask, by patching and by ``instrument(app)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask, Response, abort, got_request_exception, send_file, stream_with_context
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from obskit.instrumentation.imports import ImportHooks
+from obskit.instrumentation.patching import Patches
+from obskit.integrations import install
+from obskit.integrations.flask import instrument
+from obskit.testing import HttpServerContract
+from obskit.testing.http_server_contract import SERVER, Site
+from obskit.testing.servers import wsgi_server
+
+
+def application(site: Site) -> Flask:
+    """Return a Flask application that serves ``site``, and what is Flask's own."""
+    app = Flask("contract")
+    shop = Blueprint("shop", "shop", url_prefix="/shop/<int:shop_id>")
+    shop.add_url_rule("/items/<name>", "item", lambda shop_id, name: site.item(name))
+    app.register_blueprint(shop)
+    app.add_url_rule("/items/<name>", "item", site.item, methods=["GET", "BREW"])
+    app.add_url_rule("/stream", "stream", lambda: Response(stream_with_context(site.stream())))
+    app.add_url_rule("/abort/<int:status>", "abort", lambda status: abort(code=status))
+    app.add_url_rule("/file", "file", lambda: send_file(__file__))
+    app.add_url_rule("/slash/", "slash", lambda: "slash")
+    return app
+
+
+class TestFlask(HttpServerContract):
+    """Patched."""
+
+    integration = "flask"
+    route = "/items/<name>"
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        """Serve on wsgiref."""
+        return wsgi_server(self.prepared(application(site)))
+
+    def prepared(self, app: Flask) -> Callable[[Any, Any], Iterable[bytes]]:
+        """Return what a server is given."""
+        return app
+
+    @pytest.mark.parametrize(
+        ("path", "name", "error"),
+        [
+            ("/shop/7/items/same", "GET /shop/<int:shop_id>/items/<name>", None),
+            ("/abort/404", "GET /abort/<int:status>", "404"),
+            ("/abort/500", "GET /abort/<int:status>", "500"),
+            ("/file", "GET /file", None),
+            ("/slash", "GET redirected", None),
+        ],
+    )
+    def test_route_is_the_rule_that_matched(self, path: str, name: str, error: str | None) -> None:
+        """Of a blueprint with its prefix; and the response is unchanged."""
+        with self.site():
+            traced = self.answer("GET", path)
+            assert self.recorder.take(SERVER, error=error).name == name
+            self.uninstall()
+            assert self.answer("GET", path) == traced
+
+    def test_mounted_application_makes_one_span(self) -> None:
+        """Its route is its own; the path says where it is mounted."""
+        with self.site() as site:
+            mounted = DispatcherMiddleware(self.prepared(application(site)), {"/v2": self.prepared(application(site))})
+            with wsgi_server(mounted) as url:
+                self._netloc = url.removeprefix("http://")
+                self.get("/v2/items/apple")
+                span = self.recorder.take(SERVER)
+        assert (span.tags["http.path"], span.tags["http.route"]) == ("/v2/items/apple", "/items/<name>")
+
+    @pytest.mark.parametrize(("status", "error"), [(409, "409"), (503, "503")])
+    def test_exception_that_a_handler_answers_is_not_an_error_of_its_own(self, status: int, error: str) -> None:
+        """The handler has dealt with it; what it answers counts."""
+        with self.site() as site:
+            app = application(site)
+            app.register_error_handler(ValueError, lambda _error: ("handled", status))
+            with wsgi_server(self.prepared(app)) as url:
+                self._netloc = url.removeprefix("http://")
+                assert self.get("/items/raise") == (status, "handled")
+                self.recorder.take(SERVER, error=error)
+
+    def test_exception_behind_a_handler_of_500_is_told(self) -> None:
+        with self.site() as site:
+            app = application(site)
+            app.register_error_handler(500, lambda _error: ("sorry", 500))
+            with wsgi_server(self.prepared(app)) as url:
+                self._netloc = url.removeprefix("http://")
+                assert self.get("/items/raise") == (500, "sorry")
+                self.recorder.take(SERVER, error="ValueError: no such luck")
+
+    def test_exception_that_flask_lets_through_has_its_route(self) -> None:
+        """As a debugging server does, or the test client."""
+        app = application(Site())
+        app.testing = True
+        self.prepared(app)
+        with pytest.raises(ValueError, match="no such luck"):
+            app.test_client().get("/items/raise")
+        span = self.recorder.take(SERVER, error="ValueError: no such luck")
+        assert (span.name, span.tags["http.status_code"]) == ("GET /items/<name>", "500")
+
+
+class TestInstrumentedFlask(TestFlask):
+    """By ``instrument(app)``, without patching."""
+
+    def install(self) -> None:
+        self.traced = True
+
+    def uninstall(self) -> None:
+        self.traced = False
+
+    def prepared(self, app: Flask) -> Callable[[Any, Any], Iterable[bytes]]:
+        bare = app.wsgi_app
+        traced = instrument(app).wsgi_app
+        assert instrument(app).wsgi_app is traced, "twice is once"
+
+        def served(environ: Any, start_response: Any) -> Iterable[bytes]:
+            return (app if self.traced else bare)(environ, start_response)
+
+        return served
+
+
+class TestFlaskPatchedAndInstrumented(TestInstrumentedFlask):
+    """Both at once: still one span."""
+
+    def install(self) -> None:
+        TestFlask.install(self)
+        self.traced = True
+
+    def uninstall(self) -> None:
+        TestFlask.uninstall(self)
+        self.traced = False
+
+
+def test_removing_the_patches_leaves_instrumented_applications_their_signal() -> None:
+    """Blinker's ``disconnect`` without a sender takes a receiver from all of them."""
+    patches, hooks = Patches(), ImportHooks()
+    app = instrument(application(Site()))
+    install(["flask"], hooks, patches)
+    assert len(list(got_request_exception.receivers_for(app))) == 2
+    hooks.remove()
+    patches.remove()
+    assert len(list(got_request_exception.receivers_for(app))) == 1
+    assert not list(got_request_exception.receivers_for(object()))

@@ -1,0 +1,81 @@
+"""urllib3, 1.26 and 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import urllib3
+from urllib3._collections import HTTPHeaderDict
+
+from tests.integrations.http_clients import CERTIFICATE, CLIENT, ClientCases, proxy, tls_upstream
+
+
+class TestUrllib3(ClientCases):
+    """Patched."""
+
+    integration = "urllib3"
+    connection_error = urllib3.exceptions.MaxRetryError
+    body_error = urllib3.exceptions.ProtocolError
+    timeout_error = urllib3.exceptions.MaxRetryError
+    below = ("http_client",)
+    unsupported = {
+        "test_body_shorter_than_announced_is_an_error": "http.client closes it as if complete; urllib3 counts later",
+        "test_refused_tunnel_is_an_error": "urllib3 opens tunnels before its attempt starts",
+    }
+
+    def get(self, url: str, headers: dict[str, str]) -> int:
+        with urllib3.PoolManager(retries=urllib3.Retry(connect=0, redirect=3)) as pool:
+            return pool.request("GET", url, headers=headers, timeout=10).status
+
+    @contextmanager
+    def stream(self, url: str) -> Iterator[Iterator[bytes]]:
+        with urllib3.PoolManager() as pool:
+            response = pool.request("GET", url, preload_content=False, timeout=10)
+            try:
+                yield response.stream(5)
+            finally:
+                response.close()
+
+    def request(
+        self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
+    ) -> bytes:
+        options = {"ca_certs": CERTIFICATE, "retries": urllib3.Retry(total=0), "timeout": timeout}
+        with urllib3.ProxyManager(via, **options) if via else urllib3.PoolManager(**options) as pool:
+            return pool.request(method, url, body=body).data
+
+    def request_twice(self, url: str) -> None:
+        with urllib3.PoolManager() as pool:
+            pool.request("GET", url)
+            pool.request("GET", url)
+
+    def drop(self, url: str) -> None:
+        urllib3.PoolManager().request("GET", url, preload_content=False, timeout=10)
+
+    def test_retries_are_siblings(self) -> None:
+        retries = urllib3.Retry(total=2, status_forcelist=[503], raise_on_status=False)
+        with self.upstream() as upstream, urllib3.PoolManager(retries=retries) as pool:
+            assert pool.request("GET", self._url + "/503").status == 503
+            spans = [self.recorder.take(CLIENT, error="503") for _ in range(3)]
+        assert [span.parent_id for span in spans] == [None] * 3
+        assert [headers["x-b3-spanid"] for _, headers in upstream.received] == [span.span_id for span in spans]
+
+    def test_headers_of_caller_and_pool_are_not_touched(self) -> None:
+        """urllib3 hands on the very objects where there is a tunnel, and copies of them elsewhere."""
+        mine, pools = {"X-Mine": "1", "X-B3-TraceId": "old"}, {"X-Pool": "1"}
+        options = {"headers": pools, "ca_certs": CERTIFICATE}
+        with tls_upstream() as (_, url), proxy([]) as via, urllib3.ProxyManager(via, **options) as pool:
+            pool.request("GET", url, headers=mine)
+            pool.request("GET", url)
+            self.recorder.take(CLIENT)
+            self.recorder.take(CLIENT)
+        assert (mine, pools) == ({"X-Mine": "1", "X-B3-TraceId": "old"}, {"X-Pool": "1"})
+
+    def test_repeated_headers_stay_repeated(self) -> None:
+        headers = HTTPHeaderDict([("X-Twice", "1"), ("X-Twice", "2"), ("x-b3-traceid", "old")])
+        with self.upstream() as upstream, urllib3.PoolManager() as pool:
+            pool.request("GET", self._url, headers=headers)
+            span = self.recorder.take(CLIENT)
+        assert upstream.headers()["x-twice"] == "1,2"
+        assert upstream.headers()["x-b3-traceid"] == span.trace_id
+        assert headers["x-b3-traceid"] == "old"

@@ -1,0 +1,311 @@
+"""Any WSGI application behind ``obskit.integrations.wsgi.ObskitMiddleware``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
+from typing import Any, ClassVar
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.util import FileWrapper, setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
+
+from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.tracer import tracer
+from obskit.integrations.wsgi import ObskitMiddleware
+from obskit.testing import HttpServerContract, recording
+from obskit.testing.contract import SPAN_ID, TRACE_ID, ids
+from obskit.testing.http_server_contract import Site
+from obskit.testing.servers import wsgi_server
+from obskit.tracing.current import current_span
+from obskit.tracing.propagated import NOOP_SPAN
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def application(site: Site) -> Application:
+    """Return a WSGI application that serves ``site``."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/stream":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return site.stream()
+        text, status = site.item(path.removeprefix("/items/")) if path.startswith("/items/") else ("", 404)
+        start_response(f"{status} {HTTPStatus(status).phrase}", [("Content-Type", "text/plain")])
+        return [text.encode()]
+
+    return app
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def one_thread(app: Application) -> Iterator[str]:
+    """Serve every request on the same thread."""
+    with make_server("127.0.0.1", 0, app, handler_class=QuietHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+class TestWsgi(HttpServerContract):
+    """The middleware, on a server with a thread for each request."""
+
+    integration = "wsgi"
+    route = None
+    unsupported: ClassVar = {"test_import_order_does_not_matter": "nothing is patched"}
+
+    def install(self) -> None:
+        self.traced = True
+
+    def uninstall(self) -> None:
+        self.traced = False
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        """Serve on wsgiref, in a way that can be switched off."""
+        return wsgi_server(self.application(site))
+
+    def application(self, site: Site) -> Application:
+        bare = application(site)
+        traced = ObskitMiddleware(bare)
+
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            return (traced if self.traced else bare)(environ, start_response)
+
+        return app
+
+
+class TestWsgiOnOneThread(TestWsgi):
+    """All requests on one thread, so that whatever one leaves behind the next one finds."""
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        return one_thread(self.application(site))
+
+
+class Call:
+    """One request to an application, without a server."""
+
+    def __init__(self, app: Application, **extra: Any) -> None:
+        self.started: list[tuple[Any, ...]] = []
+        environ: Environ = {"SCRIPT_NAME": "", "PATH_INFO": "/items/a", "REMOTE_ADDR": "192.0.2.1", **extra}
+        setup_testing_defaults(environ)
+        self.environ = environ
+        self.body = app(environ, lambda *args, **_: self.started.append(args))
+
+
+def hello(_environ: Environ, start_response: StartResponse) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"hello"]
+
+
+def test_a_list_is_returned_as_it_is() -> None:
+    """Servers take Content-Length from the length of a list."""
+    body = [b"hello"]
+
+    def app(_environ: Environ, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return body
+
+    with recording() as recorder:
+        assert Call(ObskitMiddleware(app)).body is body
+        recorder.take()
+
+
+@pytest.mark.parametrize("wrapper", [FileWrapper, GunicornFileWrapper])
+def test_a_servers_file_wrapper_is_returned_as_it_is(wrapper: type, tmp_path: Any) -> None:
+    """Servers use sendfile for their own type only; its close ends the span and closes the file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"hello")
+    file = path.open("rb")
+
+    def app(environ: Environ, start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](file, 4096)
+
+    with recording() as recorder:
+        body: Any = Call(ObskitMiddleware(app), **{"wsgi.file_wrapper": wrapper}).body
+        assert type(body) is wrapper
+        recorder.assert_empty()
+        body.close()
+        recorder.take()
+    assert file.closed
+
+
+def test_a_file_wrapper_that_is_a_function_keeps_what_it_returns() -> None:
+    """uWSGI's remembers the file, and recognises the empty tuple it returned."""
+    token = ()
+
+    def app(environ: Environ, start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](None)
+
+    with recording() as recorder:
+        assert Call(ObskitMiddleware(app), **{"wsgi.file_wrapper": lambda _file: token}).body is token
+        recorder.take()
+
+
+def test_a_body_that_nobody_iterates_is_over_when_it_is_closed() -> None:
+    """As for a HEAD request; the application's close is called, within the span, and what it raises is raised."""
+
+    class Closing:
+        span: Any = None
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x"])
+
+        def close(self) -> None:
+            self.span = current_span()
+            raise KeyError("close")
+
+    inner = Closing()
+
+    def app(_environ: Environ, start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return inner
+
+    with recording() as recorder:
+        body: Any = Call(ObskitMiddleware(app)).body
+        with pytest.raises(KeyError, match="close"):
+            body.close()
+        assert recorder.take() is inner.span
+
+
+def test_an_exception_is_the_applications_own() -> None:
+    error = ValueError("mine")
+
+    def app(_environ: Environ, _start: StartResponse) -> list[bytes]:
+        raise error
+
+    with recording() as recorder:
+        with pytest.raises(ValueError, match="mine") as caught:
+            Call(ObskitMiddleware(app))
+        assert caught.value is error
+        recorder.take(error="ValueError: mine")
+
+
+def test_the_callers_span_comes_before_the_current_one() -> None:
+    """A server that is itself traced makes a span around ours: the parent where the request names none."""
+    with recording() as recorder:
+        with tracer.start_as_current_span("server") as outer:
+            Call(ObskitMiddleware(hello), HTTP_B3=f"{TRACE_ID}-{SPAN_ID}-1")
+            assert ids(recorder.take())[::2] == (TRACE_ID, SPAN_ID)
+            Call(ObskitMiddleware(hello))
+            assert recorder.take().parent_id == outer.span_id
+        recorder.take()
+
+
+def test_an_exception_in_mid_body_is_the_applications_own() -> None:
+    """The same object comes out, the status sent before stays, and nothing is current afterwards."""
+    error = OSError("disk")
+
+    def app(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"x"
+        raise error
+
+    with recording() as recorder:
+        body = iter(Call(ObskitMiddleware(app)).body)
+        next(body)
+        with pytest.raises(OSError, match="disk") as caught:
+            next(body)
+        assert caught.value is error
+        assert current_span() is NOOP_SPAN
+        assert recorder.take(error="OSError: disk").tags["http.status_code"] == "200"
+
+
+def test_a_generator_that_fails_before_its_response_starts_is_a_500() -> None:
+    """The server answers that where nothing was sent."""
+
+    def app(_environ: Environ, _start: StartResponse) -> Iterator[bytes]:
+        yield from ()
+        raise ValueError("early")
+
+    with recording() as recorder:
+        with pytest.raises(ValueError, match="early"):
+            list(Call(ObskitMiddleware(app)).body)
+        assert recorder.take(error="ValueError: early").tags["http.status_code"] == "500"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_exception_of_an_error_page_is_the_one_given_to_start_response(named: bool) -> None:
+    """By position, as PEP 3333 says, or by name, as many do; both reach the server unchanged."""
+
+    def app(_environ: Environ, start_response: StartResponse) -> list[bytes]:
+        try:
+            raise ValueError("caught")
+        except ValueError:
+            details = {"exc_info": sys.exc_info()}
+            start_response("500 Oops", [], **details) if named else start_response("500 Oops", [], *details.values())
+        return [b"sorry"]
+
+    with recording() as recorder:
+        call = Call(ObskitMiddleware(app))
+        recorder.take(error="ValueError: caught")
+    assert len(call.started[0]) == (2 if named else 3)
+
+
+def test_the_write_callable_is_the_servers() -> None:
+    written: list[bytes] = []
+
+    def app(_environ: Environ, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])(b"old style")
+        return []
+
+    def start_response(*_: Any) -> Callable[[bytes], None]:
+        return written.append
+
+    environ: Environ = {}
+    setup_testing_defaults(environ)
+    with recording() as recorder:
+        ObskitMiddleware(app)(environ, start_response)
+        recorder.take()
+    assert written == [b"old style"]
+
+
+@pytest.mark.parametrize("path", ["/items/a", "/stream"])
+def test_both_sides_are_as_pep_3333_says(path: str) -> None:
+    """The standard library's validator, above and below."""
+    site = Site()
+    site.go_on.set()
+    app = validator(ObskitMiddleware(validator(application(site))))
+    with recording() as recorder:
+        body: Any = Call(app, PATH_INFO=path, QUERY_STRING="").body
+        assert b"".join(body)
+        body.close()
+        recorder.take()
+
+
+def test_two_layers_make_one_span() -> None:
+    with recording() as recorder:
+        Call(ObskitMiddleware(ObskitMiddleware(hello)))
+        recorder.take()
+
+
+def test_a_path_is_the_whole_one_and_the_callers_port_is_known() -> None:
+    """SCRIPT_NAME belongs to the path; bytes that are not UTF-8 stay as the server showed them."""
+    with recording() as recorder:
+        Call(ObskitMiddleware(hello), SCRIPT_NAME="/app", PATH_INFO="/\xff", REMOTE_PORT="4711")
+        span = recorder.take()
+    assert span.tags["http.path"] == "/app/\xff"
+    assert span.remote_endpoint == ("192.0.2.1", 4711)
+
+
+def test_an_environ_we_cannot_read_is_served_untraced() -> None:
+    with recording():
+        call = Call(ObskitMiddleware(hello), PATH_INFO=7)
+        assert (call.body, EXCHANGE in call.environ) == ([b"hello"], False)
