@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
 
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.runtime import runtime
 from obskit.settings import load
-from obskit.tracing.current import attach, current_span, detach, get_context
+from obskit.tracing.current import SPAN_KEY, attach, current_span, detach, get_context
 from obskit.tracing.scope import SpanScope
+from obskit.tracing.values import text
+
+Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -65,17 +70,24 @@ def inject(headers: MutableMapping[str, str]) -> MutableMapping[str, str]:
 
 
 @contextmanager
-def continue_trace(headers: Mapping[str, str]) -> Iterator[None]:
+def continue_trace(headers: Headers) -> Iterator[None]:
     """Continue, for the length of the block, the trace that ``headers`` name: spans begun in it are its children.
 
-    Names are read without regard to case. Headers without a trace, or malformed ones, begin a new trace.
+    A mapping or pairs; names are read without regard to case, and both names and values may be bytes, as messages
+    have them. Headers without a trace, or malformed ones, or None, begin a new trace.
     """
-    lower = {name.lower(): value for name, value in headers.items()}
-    token = attach(propagator.extract(lower))
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    lower = {_text(name).lower(): _text(value) for name, value in pairs}
+    outside = {key: value for key, value in get_context().items() if key != SPAN_KEY}
+    token = attach(propagator.extract(lower, Context(outside)))
     try:
         yield
     finally:
         detach(token)
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else text(value)
 
 
 def flush(timeout: float = 2.0) -> bool:

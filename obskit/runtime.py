@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import sys
 import threading
 from collections.abc import Callable
-from time import monotonic
-from typing import Any
+from functools import partial
+from time import monotonic, perf_counter_ns
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 
 from obskit import resource
 from obskit.export.destinations import parse
-from obskit.export.pipeline import Pipeline
+from obskit.export.pipeline import Limits, Pipeline
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
 from obskit.settings import Settings
-from obskit.tracing.failures import failures, logger
-from obskit.tracing.process import on_fork
+from obskit.tracing.failures import failed, failures, tell
+from obskit.tracing.process import check_fork, on_fork
 from obskit.tracing.sampling import rate_sampler
 from obskit.tracing.span import Span
+from obskit.tracing.tally import Tally
 
-_PROPAGATE = "opentelemetry.propagate"
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_OVERTAKEN = (
+    "another OpenTelemetry TracerProvider (%s) was set before obskit.init(): spans made through OpenTelemetry's API go "
+    "there, those of obskit's integrations to obskit; call obskit.init() first, or do not set the other, to have all"
+)
 
 
 class Runtime:
@@ -31,120 +42,219 @@ class Runtime:
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
-        self.pipelines: tuple[Pipeline, ...] = ()
+        self._pipelines: list[tuple[Any, Pipeline]] = []
         self._retired: list[Pipeline] = []
         self._lock = threading.RLock()
         self._patches = Patches()
         self._hooks = ImportHooks()
-        self._global = False
+        self._hooks_for_good = ImportHooks()
+        self._installed: list[str] | None = None
+        self._permanent = False
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """Every pipeline that may still hold spans."""
+        return [*(pipeline for _, pipeline in self._pipelines), *self._retired]
 
     def configure(self, settings: Settings) -> None:
         """Apply ``settings``; the same ones again change nothing."""
+        check_fork()
         with self._lock:
             if settings == self.settings:
                 return
             if self.settings is not None:
-                logger.info("obskit.init() was called again with other options; they apply from now on")
+                tell(logging.INFO, "obskit.init() was called again with other options; they apply from now on")
             self.settings = settings
             if settings.enabled:
                 self._apply(settings)
             else:
-                self._stop(monotonic(), wait=False)
-                self._restore()
+                self._switch_off(settings)
 
     def _apply(self, settings: Settings) -> None:
         provider.sampler = rate_sampler(settings.sample_rate)
         provider.resource_attributes = resource.attributes(settings)
         propagator.use(settings.propagation)
-        self._replace_pipelines(settings)
-        self._restore()
+        self._export(settings)
+        self._instrument(settings)
+        self._set_permanent()
+
+    def _switch_off(self, settings: Settings) -> None:
+        """Record and propagate nothing: who receives our calls decides on his own."""
+        provider.sampler = rate_sampler(0)
+        propagator.use(())
+        self._export(settings._replace(exporter=()))
+        self._unpatch()
+
+    def _export(self, settings: Settings) -> None:
+        """Make the pipelines those of ``settings``. One that stays is kept, with what it holds and its connection."""
+        before = self._pipelines
+        self._pipelines = [_take(before, key) or (key, build()) for key, build in _wanted(settings)]
+        for _, pipeline in self._pipelines:
+            pipeline.use(_limits(settings))
+        provider.report_to(*(pipeline.offer for _, pipeline in self._pipelines))
+        replaced = [pipeline for _, pipeline in before if not pipeline.closed]
+        for pipeline in replaced:
+            pipeline.retire(monotonic() + settings.exit_timeout)
+        closed = [*self._retired, *(pipeline for _, pipeline in before if pipeline not in replaced)]
+        self._retired = [*(pipeline for pipeline in closed if pipeline.busy), *replaced]
+
+    def _instrument(self, settings: Settings) -> None:
         wanted = TARGETS if settings.integrations is None else settings.integrations
-        install([name for name in wanted if name not in settings.disable], self._hooks, self._patches)
-        self._set_global()
+        names = [name for name in wanted if name not in settings.disable]
+        if names != self._installed:
+            self._unpatch()
+            install(names, self._hooks, self._patches)
+            self._installed = names
 
-    def _replace_pipelines(self, settings: Settings) -> None:
-        old, self.pipelines = self.pipelines, _pipelines(settings)
-        provider.report = _report([pipeline.offer for pipeline in self.pipelines])
-        for pipeline in old:
-            pipeline.close(monotonic() + settings.exit_timeout, wait=False)
-        self._retired = [*(one for one in self._retired if one.busy), *old]
-
-    def _set_global(self) -> None:
-        """Become OpenTelemetry's provider and, once a program asks for propagation at all, its propagator."""
-        if self._global:
-            return
-        self._global = True
-        otel.set_tracer_provider(provider)
-        self._hooks_for_good = ImportHooks()
-        self._hooks_for_good.when_imported(_PROPAGATE, lambda module: module.set_global_textmap(propagator))
-        on_fork(self._forked)
-        atexit.register(self._exit)
-
-    def _restore(self) -> None:
+    def _unpatch(self) -> None:
         self._hooks.remove()
         self._patches.remove()
+        self._installed = None
+
+    def _set_permanent(self) -> None:
+        """Do once what cannot be undone: become OpenTelemetry's provider, and watch for forks and the end."""
+        if self._permanent:
+            return
+        self._permanent = True
+        provider.to_readable = _readable
+        provider.on_flush = self.flush
+        provider.on_shutdown = lambda: self.shutdown(self._exit_timeout(), unpatch=False)
+        _become_global(self._hooks_for_good)
+        on_fork(self._forked)
+        atexit.register(self._exit)
+        self._hooks_for_good.when_imported("multiprocessing.util", self._watch_children)
+
+    def _watch_children(self, module: ModuleType) -> None:
+        """Have a child of multiprocessing deliver: it ends by ``os._exit`` after finalizers of its own, without atexit.
+
+        A forked child forgets its parent's finalizers; the least priority runs last.
+        """
+
+        def register(runtime: Runtime) -> None:
+            module.Finalize(None, runtime._exit, exitpriority=-1000)
+
+        module.register_after_fork(self, register)
+        if module.process.parent_process() is not None:
+            register(self)
 
     def _forked(self) -> None:
         """Run in a forked child: the parent delivers what it queued, the child starts afresh."""
         self._lock = threading.RLock()
         self._retired.clear()
+        provider.sampled_out = Tally()
         for pipeline in self.pipelines:
             pipeline.renew()
+        provider.report_to(*(_born_here(pipeline.offer) for pipeline in self.pipelines))
         if self.settings is not None:
             provider.resource_attributes = resource.attributes(self.settings)
 
     def flush(self, timeout: float) -> bool:
         """Deliver everything so far; all exporters share one deadline."""
+        check_fork()
         deadline = monotonic() + timeout
-        return all([pipeline.flush(deadline) for pipeline in (*self._retired, *self.pipelines)])
+        delivered = [pipeline.flush(deadline) for pipeline in self.pipelines]
+        return provider.flush_processors(deadline) and all(delivered)
 
     def shutdown(self, timeout: float, unpatch: bool) -> bool:
         """Deliver what is queued and stop; spans that end later are counted as dropped."""
+        check_fork()
         with self._lock:
-            done = self._stop(monotonic() + timeout, wait=True)
+            done = self._stop(monotonic() + timeout)
             if unpatch:
-                self._restore()
+                self._unpatch()
             self.settings = None
             return done
 
-    def _stop(self, deadline: float, wait: bool) -> bool:
-        return all([pipeline.close(deadline, wait) for pipeline in (*self._retired, *self.pipelines)])
+    def _stop(self, deadline: float) -> bool:
+        """Close all pipelines at once, then wait for each."""
+        for pipeline in self.pipelines:
+            pipeline.retire(deadline)
+        done = [pipeline.close(deadline) for pipeline in self.pipelines]
+        if provider.processors:
+            done.append(provider.flush_processors(deadline))
+            provider.shut_processors_down()
+        return all(done)
 
     def _exit(self) -> None:
-        timeout = self.settings.exit_timeout if self.settings is not None else 0.0
-        self._stop(monotonic() + timeout, wait=True)
+        check_fork()
+        self._stop(monotonic() + self._exit_timeout())
+        _keep_interrupted()
+
+    def _exit_timeout(self) -> float:
+        return self.settings.exit_timeout if self.settings is not None else 0.0
 
     def stats(self) -> dict[str, Any]:
         """Return the counters of this process; see ``obskit.stats``."""
+        check_fork()
         exporters = [pipeline.stats() for pipeline in self.pipelines]
         return {"sampled_out": provider.sampled_out.value, "failures": failures.value, "exporters": exporters}
 
 
-def _report(offers: list[Callable[[Span], None]]) -> Callable[[Span], None]:
-    """Return what ended spans are handed to: the one pipeline itself, where there is one."""
-    if len(offers) == 1:
-        return offers[0]
+def _wanted(settings: Settings) -> list[tuple[Any, Callable[[], Pipeline]]]:
+    """Return, for each exporter, what makes two of them the same, and what builds its pipeline."""
+    found: list[tuple[Any, Callable[[], Pipeline]]] = []
+    for target in settings.exporter:
+        parsed = parse(target, settings.service, lambda: provider.resource)
+        if parsed is not None:
+            key = (target, settings.service if isinstance(target, str) else None)
+            found.append((key, partial(Pipeline, *parsed, _limits(settings))))
+    return found
 
-    def report(span: Span) -> None:
-        for offer in offers:
+
+def _take(pipelines: list[tuple[Any, Pipeline]], key: Any) -> tuple[Any, Pipeline] | None:
+    """Remove the first pipeline with ``key`` that is still open, and return it."""
+    for index, (other, pipeline) in enumerate(pipelines):
+        if other == key and not pipeline.closed:
+            return pipelines.pop(index)
+    return None
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.queue_size, settings.batch_size, settings.flush_interval, settings.export_timeout)
+
+
+def _born_here(offer: Callable[[Span], None]) -> Callable[[Span], None]:
+    """Return ``offer`` for spans that start from now on: one that was open at a fork is the parent's to deliver."""
+    now = perf_counter_ns()
+
+    def offer_own(span: Span) -> None:
+        if span.start_ns - span.clock >= now:
             offer(span)
 
-    return report
+    return offer_own
 
 
-def _pipelines(settings: Settings) -> tuple[Pipeline, ...]:
-    found = (parse(target, settings.service, lambda: provider.resource) for target in settings.exporter)
-    return tuple(
-        Pipeline(
-            destination,
-            build,
-            capacity=settings.queue_size,
-            batch_size=settings.batch_size,
-            interval=settings.flush_interval,
-            timeout=settings.export_timeout,
-        )
-        for destination, build in filter(None, found)
-    )
+def _keep_interrupted() -> None:
+    """See that a program ended by Ctrl-C still looks so to its parent.
+
+    CPython then ends by SIGINT, unless some text was evaluated since, as is for each namedtuple of the modules
+    that delivery may have imported just now.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            return
+
+
+def _readable(span: Span) -> ReadableSpan:
+    from obskit.export.otel import to_readable
+
+    return to_readable(span, provider.resource)
+
+
+def _become_global(hooks: ImportHooks) -> None:
+    """Become OpenTelemetry's provider and, once a program asks for propagation at all, its propagator."""
+    try:
+        current = otel.get_tracer_provider()
+    except Exception:  # OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded
+        failed("asking for OpenTelemetry's TracerProvider")
+        return
+    if isinstance(current, otel.ProxyTracerProvider):
+        otel.set_tracer_provider(provider)
+        hooks.when_imported("opentelemetry.propagate", lambda module: module.set_global_textmap(propagator))
+    elif current is not provider:
+        tell(logging.WARNING, _OVERTAKEN, type(current).__name__)
 
 
 runtime = Runtime()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from obskit.propagation.propagator import FORMATS
 
+# A URL's user and password, and its query.
+_SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]+")
+_LONGEST_SHOWN = 200
 _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
+
+
+# A comma between exporters, not one inside a URL.
+_BETWEEN = re.compile(r",(?=\s*(?:[a-z]+://|otel:|(?:console|none)\s*(?:,|$)))")
 
 
 class ConfigurationError(ValueError):
@@ -88,9 +97,10 @@ def _number(lowest: float, highest: float, kind: type = float) -> Read:
     def read(value: Any) -> Any:
         try:
             number = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
-        if number is None or isinstance(value, bool) or not lowest <= number <= highest:
+        truncated = isinstance(value, float) and number != value
+        if number is None or truncated or isinstance(value, bool) or not lowest <= number <= highest:
             raise ValueError(f"must be a{'n integer' if kind is int else ' number'} from {lowest} to {highest}")
         return number
 
@@ -131,13 +141,13 @@ def _exporters(value: Any) -> tuple[Any, ...]:
     from obskit.export.destinations import FORMS, parse
 
     if isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
+        value = [item.strip(", ") for item in _BETWEEN.split(value)]
     targets = tuple(value) if isinstance(value, list | tuple) else (value,)
-    for target in targets:
-        try:
+    try:
+        for target in targets:
             parse(target, "", lambda: None)  # type: ignore[arg-type, return-value]
-        except ValueError as error:
-            raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
     return targets
 
 
@@ -150,7 +160,8 @@ def _milliseconds(value: str) -> Any:
 
 def _resource_attribute(*keys: str) -> Read:
     def read(value: str) -> str | None:
-        attributes = dict(pair.strip().split("=", 1) for pair in value.split(",") if "=" in pair)
+        pairs = (pair.split("=", 1) for pair in value.split(",") if "=" in pair)
+        attributes = {key.strip(): unquote(text.strip()) for key, text in pairs}
         return next((attributes[key] for key in keys if attributes.get(key)), None)
 
     return read
@@ -158,8 +169,11 @@ def _resource_attribute(*keys: str) -> Read:
 
 def _otel_formats(value: str) -> Any:
     """Keep the formats we inject; ``baggage`` and others concern propagators that are not ours."""
+    names = _names(value)
+    if names == ("none",):
+        return names[:0]
     known = {"b3multi": "b3multi", "b3": "b3", "tracecontext": "w3c"}
-    return [known[name] for name in _names(value) if name in known] or None
+    return [known[name] for name in names if name in known] or None
 
 
 def _as_given(value: str) -> str:
@@ -171,7 +185,7 @@ _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 
 def _program(_: Mapping[str, str]) -> str:
     """Return the program's name: the script's, or its folder's for ``python -m package``."""
-    folder, file = os.path.split(sys.argv[0] if sys.argv else "")  # pathlib costs 10 ms of every start
+    folder, file = os.path.split((getattr(sys, "argv", None) or [""])[0])  # pathlib costs 10 ms of every start
     stem = os.path.splitext(file)[0]
     name = os.path.basename(folder) if stem == "__main__" else stem
     return name if name and name not in ("-c", "-m") else "python"
@@ -184,10 +198,7 @@ def _otel_sample_rate(environ: Mapping[str, str]) -> float:
         return 0.0
     if name != "traceidratio":
         return 1.0
-    try:
-        rate: float = _number(0, 1)(environ.get("OTEL_TRACES_SAMPLER_ARG", "1"))
-    except ValueError:
-        return 1.0
+    rate: float = _read("OTEL_TRACES_SAMPLER_ARG", _number(0, 1), environ.get("OTEL_TRACES_SAMPLER_ARG") or "1")
     return rate
 
 
@@ -318,5 +329,10 @@ def _read(source: str, read: Read, value: Any) -> Any:
     try:
         return read(value)
     except ValueError as error:
-        raise ConfigurationError(f"{source}={value!r} {error}") from None
+        raise ConfigurationError(f"{source}={_shown(value)} {error}") from None
 
+
+def _shown(value: Any) -> str:
+    """Return ``value`` on one line, without the credentials a URL may hold."""
+    text = _SECRET.sub("***", repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

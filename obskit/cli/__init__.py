@@ -25,7 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (default: the process's) name; return its exit status."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if "run" not in args:  # were the command required, argparse would miss it before it names a misspelt option
+        parser.error("COMMAND is missing")
     status: int = args.run(args)
     return status
 
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="obskit", description="Traces for Python services, in one line.")
     parser.add_argument("--version", action="version", version=f"obskit {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for command in (run, collector, demo):
         command.add_parser(commands)
     return parser

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
-
     from types import FrameType
 
     from obskit.cli.demo_services import Service
@@ -37,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo until it is done, or Ctrl-C or SIGTERM; return 0, or 1 when something failed or was cut short."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        return _fail(f"{' and '.join(missing)} not installed; run: pip install 'obskit[demo]'")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        return _fail(f"not installed: {', '.join(missing)}; run: pip install 'obskit[demo]'")
     from obskit.cli.demo_services import DemoError
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         _demo(args.once, args.json)
     except KeyboardInterrupt:
@@ -57,7 +56,7 @@ def _demo(once: bool, as_json: bool) -> None:
 
     with CollectorServer() as collector, demo_services.running(collector.url) as services:
         dishes = [*demo_traces.ORDERS] * _ROUNDS
-        expected = sum((demo_traces.order(services["a"], dish) for dish in dishes), Counter[str]())
+        expected = sum((demo_traces.order(services, dish) for dish in dishes), Counter[str]())
         traces = demo_traces.await_traces(collector.url, len(dishes), expected)
         summary = {
             "requests": len(dishes),
@@ -75,11 +74,13 @@ def _demo(once: bool, as_json: bool) -> None:
 def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
     from obskit.cli.demo_tree import tree
 
-    calls = ", ".join(f"{caller} -> {called}" for caller, called in summary["edges"])
+    calls = ", ".join(f"{caller} -> {called}" for caller, called in [("client", "a"), *summary["edges"]])
+    failed = next(trace[0].trace_id for trace in traces if any("error" in span.tags for span in trace))
     return (
-        f"{summary['requests']} orders made {summary['traces']} traces of {summary['spans']} spans: client -> a, {calls}\n"
+        f"{summary['requests']} orders made {summary['traces']} traces of {summary['spans']} spans: {calls}\n"
         f"\n{tree(max(traces, key=len))}\n"
-        f"\ncollector: {summary['collector']}/zipkin/"
+        f"\nall traces:       {summary['collector']}/zipkin/"
+        f"\none with errors:  {summary['collector']}/zipkin/traces/{failed}"
     )
 
 
@@ -93,9 +94,7 @@ def _keep_ordering(services: dict[str, Service], quiet: bool) -> None:
         )
     for dish in cycle(ORDERS):
         time.sleep(_PAUSE)
-        for service in services.values():
-            service.check()
-        order(services["a"], dish)
+        order(services, dish)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

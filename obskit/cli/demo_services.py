@@ -10,8 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from time import monotonic, sleep
+from typing import IO
 
 SERVICES = {"a": "wsgi", "b": "wsgi", "c": "asgi", "d": "wsgi"}
 """The modules of ``obskit.examples``, which are the services' names, each with the interface that its ``app`` has."""
@@ -20,7 +20,7 @@ _START_TIMEOUT = 60.0  # seconds, for all of them together
 _STOP_TIMEOUT = 3.0
 _LOOK = 0.05
 _NOT_RECORDED = {"X-B3-Sampled": "0"}
-_SHOWN = 2000  # characters of a failed service's output
+_SHOWN = 2000  # bytes of a failed service's output
 
 
 class DemoError(Exception):
@@ -28,9 +28,9 @@ class DemoError(Exception):
 
 
 class Service:
-    """A running example service: its name, its port on 127.0.0.1, its process, and the file with its output."""
+    """A running example service: its name, its port on 127.0.0.1, its process, and the file that has its output."""
 
-    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.name = name
         self.port = port
         self.process = process
@@ -44,8 +44,9 @@ class Service:
 
     def output(self) -> str:
         """Return the end of what the service printed, for a message."""
-        text = self._log.read_text(errors="replace").strip()
-        return f"its output ends:\n{text[-_SHOWN:]}" if text else "it printed nothing"
+        log = self._log.fileno()  # its position is the service's too: read without moving it
+        text = os.pread(log, _SHOWN, max(0, os.fstat(log).st_size - _SHOWN)).decode(errors="replace").strip()
+        return f"the output of {self.name} ends:\n{text}" if text else f"{self.name} printed nothing"
 
     def get(self, path: str, headers: dict[str, str], timeout: float = 10.0) -> int:
         """Return the status that the service answers a GET with. Raises OSError or HTTPException."""
@@ -64,13 +65,13 @@ def running(collector: str) -> Iterator[dict[str, Service]]:
     Raises DemoError, with a service's own output, when one does not come up.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obskit-demo-")))
         # All ports are known before the first service starts, and nobody can take them in between.
         listeners = {name: stack.enter_context(_listener()) for name in SERVICES}
         environment = _environment(collector, {name: one.getsockname()[1] for name, one in listeners.items()})
         services = {}
         for name, listener in listeners.items():
-            services[name] = _start(name, listener, environment, folder)
+            log = stack.enter_context(tempfile.TemporaryFile())
+            services[name] = _start(name, listener, environment, log)
             stack.callback(_stop, services[name].process)
         deadline = monotonic() + _START_TIMEOUT
         for service in services.values():
@@ -97,16 +98,15 @@ def _environment(collector: str, ports: dict[str, int]) -> dict[str, str]:
     return {**kept, **addresses, "OBSKIT_EXPORTER": collector}
 
 
-def _start(name: str, listener: socket.socket, environment: dict[str, str], folder: Path) -> Service:
+def _start(name: str, listener: socket.socket, environment: dict[str, str], log: IO[bytes]) -> Service:
     port, descriptor = listener.getsockname()[1], listener.fileno()
-    log = folder / f"{name}.log"
-    with listener, log.open("wb") as output:  # ours is closed: when a service dies, its port must refuse
+    with listener:  # ours is closed: when a service dies, its port must refuse
         process = subprocess.Popen(
             [sys.executable, "-m", "obskit.cli.demo_child", f"obskit.examples.{name}", SERVICES[name], str(descriptor)],
-            cwd=folder,  # `-m` puts it first on sys.path, where the caller's could hide a library
+            cwd="/",  # `-m` puts it first on sys.path, where the caller's could hide a library
             env=environment,
             stdin=subprocess.PIPE,
-            stdout=output,
+            stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[descriptor],
             start_new_session=True,  # Ctrl-C is for the demo, which ends them

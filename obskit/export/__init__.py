@@ -1,0 +1,1 @@
+"""Bringing ended spans to where they are kept."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FORMS = "an http(s):// URL of a Zipkin server, otel:NAME, console, none, or an OpenTelemetry SpanExporter"
 _ZIPKIN_PATH = "/api/v2/spans"
+_GROUP = "opentelemetry_traces_exporter"
 
 Build = Callable[[], Exporter]
 
@@ -29,7 +30,8 @@ def parse(target: Any, service: str, resource: Callable[[], Resource]) -> tuple[
     if target == "console":
         return "console", lambda: _console(service)
     if target.startswith("otel:"):
-        return target, lambda: _named(target.removeprefix("otel:"), resource)
+        load = _named(target.removeprefix("otel:"))
+        return target, lambda: _bridge(load()(), resource)
     return _zipkin(target, service)
 
 
@@ -47,6 +49,8 @@ def _zipkin(url: str, service: str) -> tuple[str, Build]:
         raise ValueError("it names no host")
     if parts.port == 0:
         raise ValueError("port 0 cannot be connected to")
+    if not (parts.path + parts.query).isascii() or not url.isprintable() or " " in url:
+        raise ValueError("its path has characters that a URL cannot; percent-encode them")
     if parts.path in ("", "/"):
         parts = parts._replace(path=_ZIPKIN_PATH)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
@@ -71,11 +75,11 @@ def _bridge(exporter: Any, resource: Callable[[], Resource]) -> Exporter:
     return OtelExporter(exporter, resource)
 
 
-def _named(name: str, resource: Callable[[], Resource]) -> Exporter:
-    """Load an installed OpenTelemetry exporter by its entry point (group ``opentelemetry_traces_exporter``)."""
+def _named(name: str) -> Callable[[], Any]:
+    """Find an installed OpenTelemetry exporter by its entry point, and return what loads its class."""
     from importlib.metadata import entry_points
 
-    found = list(entry_points(group="opentelemetry_traces_exporter", name=name))
-    if not found:
-        raise LookupError(f"no OpenTelemetry traces exporter named {name!r} is installed")
-    return _bridge(found[0].load()(), resource)
+    found = entry_points(group=_GROUP)
+    if name not in found.names:
+        raise ValueError(f"of OpenTelemetry's exporters only {', '.join(sorted(found.names))} are installed")
+    return found[name].load

@@ -11,13 +11,15 @@ class Outcome(NamedTuple):
     """How an attempt to deliver a batch ended.
 
     ``reason`` is empty where it was delivered, else a word that ``stats()`` counts losses under; ``detail`` is for
-    people. ``retry`` says that the same batch may succeed later, not before ``retry_after`` seconds.
+    people. ``retry`` says that the same batch may succeed later, not before ``retry_after`` seconds. ``rejected`` is
+    how many items of a delivered batch the receiver refused for good.
     """
 
     reason: str = ""
     detail: str = ""
     retry: bool = False
     retry_after: float = 0.0
+    rejected: int = 0
 
 
 DELIVERED = Outcome()

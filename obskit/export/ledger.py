@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sized
 from typing import Any
 
 from obskit.tracing.tally import Tally
@@ -14,12 +15,12 @@ SHUTDOWN = "shutdown"
 class Ledger:
     """Counts one pipeline's spans.
 
-    Spans refused on the application's threads are counted without locks; all that happens to an accepted span
-    happens on the worker, which ``wait_settled`` can watch.
+    Refused spans are counted on the application's threads, without a lock. Everything that happens to an accepted
+    one happens under ``changed``, also its leaving the queue: a snapshot counts it once, wherever it is.
     """
 
-    def __init__(self) -> None:
-        self.produced = Tally()
+    def __init__(self, queue: Sized) -> None:
+        self._queue = queue
         self.refused = {QUEUE_FULL: Tally(), SHUTDOWN: Tally()}
         self.taken = 0
         self.delivered = 0
@@ -27,9 +28,19 @@ class Ledger:
         self.changed = threading.Condition()
 
     @property
+    def accepted(self) -> int:
+        """The number of spans ever queued."""
+        return self.taken + len(self._queue)
+
+    @property
+    def lost(self) -> int:
+        """The number of spans that were accepted, and lost."""
+        return sum(self._lost.values())
+
+    @property
     def settled(self) -> int:
         """The number of accepted spans whose fate is known."""
-        return self.delivered + sum(self._lost.values())
+        return self.delivered + self.lost
 
     def deliver(self, count: int) -> None:
         """Count delivered spans."""
@@ -44,18 +55,17 @@ class Ledger:
                 self._lost[reason] = self._lost.get(reason, 0) + count
                 self.changed.notify_all()
 
-    def dropped(self) -> dict[str, int]:
-        """Return the lost spans by reason."""
-        dropped = {reason: tally.value for reason, tally in self.refused.items()}
-        for reason, count in self._lost.items():
-            dropped[reason] = dropped.get(reason, 0) + count
-        return {reason: count for reason, count in dropped.items() if count}
-
-    def snapshot(self, waiting: int) -> dict[str, Any]:
-        """Return all counters; ``waiting`` spans have not been taken from the queue yet."""
-        return {
-            "produced": self.produced.value,
-            "delivered": self.delivered,
-            "dropped": self.dropped(),
-            "queued": waiting + self.taken - self.settled,
-        }
+    def snapshot(self) -> dict[str, Any]:
+        """Return all counters of one moment."""
+        with self.changed:
+            accepted = self.accepted
+            dropped = {reason: tally.value for reason, tally in self.refused.items()}
+            produced = accepted + sum(dropped.values())
+            for reason, count in self._lost.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+            return {
+                "produced": produced,
+                "delivered": self.delivered,
+                "dropped": {reason: count for reason, count in dropped.items() if count},
+                "queued": accepted - self.settled,
+            }

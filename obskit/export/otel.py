@@ -6,7 +6,7 @@ conventions (https://opentelemetry.io/docs/specs/semconv/http/).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -14,12 +14,16 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status, StatusCode
 
 from obskit.export.exporter import DELIVERED, Outcome
+from obskit.export.text import number_text
 from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 _TYPICAL_SIZE = 500
+
+
+_INT64 = range(-(2**63), 2**63)
 
 
 def _text(value: Any) -> Any:
@@ -43,18 +47,14 @@ def to_readable(span: Span, resource: Resource) -> ReadableSpan:
     """Return ``span`` as the SDK's exporters expect it."""
     status = span.status
     if status.status_code is StatusCode.UNSET and "error" in span.tags:
-        status = Status(StatusCode.ERROR, str(span.tags["error"]))
-    attributes = dict(_attribute(key, value) for key, value in span.tags.items() if key != "error")
-    host, _, port = str(attributes.get("server.address", "")).rpartition(":")
-    if host and port.isdecimal():
-        attributes |= {"server.address": host, "server.port": int(port)}
+        status = Status(StatusCode.ERROR, _portable(str(span.tags["error"])))
     return ReadableSpan(
-        name=span.name,
+        name=_portable(span.name),
         context=span.get_span_context(),
         parent=span.parent,
         resource=resource,
-        attributes=attributes,
-        events=[Event(name, attributes, when) for when, name, attributes in span.events],
+        attributes=_attributes(span),
+        events=[Event(name, _portable_items(attributes or {}), when) for when, name, attributes in span.events],
         links=span.links,
         kind=span.kind,
         status=status,
@@ -64,9 +64,40 @@ def to_readable(span: Span, resource: Resource) -> ReadableSpan:
     )
 
 
+def _attributes(span: Span) -> dict[str, Any]:
+    """Return the tags by their OpenTelemetry names; the error is the span's status."""
+    renamed = (_attribute(key, value) for key, value in span.tags.items() if key != "error")
+    attributes = _portable_items(dict(renamed))
+    host, _, port = str(attributes.get("server.address", "")).rpartition(":")
+    if host and port.isdecimal():
+        attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
+    if span.remote_endpoint is not None:
+        peer = dict(zip(("network.peer.address", "network.peer.port"), span.remote_endpoint, strict=True))
+        attributes = {**{key: value for key, value in peer.items() if value is not None}, **attributes}
+    return attributes
+
+
 def _attribute(key: str, value: Any) -> tuple[str, Any]:
     name, convert = _RENAMED.get(key, (key, _text))
     return name, convert(value)
+
+
+def _portable_items(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _portable(value) for key, value in attributes.items()}
+
+
+def _portable(value: Any) -> Any:
+    """Return ``value``, or its like where one exporter or another loses a whole batch over it.
+
+    Those are integers of more than 64 bits, and text with lone surrogates, which UTF-8 cannot hold.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, tuple | list):
+        return tuple(_portable(item) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
+        return number_text(value)
+    return value
 
 
 class OtelExporter:
@@ -74,14 +105,11 @@ class OtelExporter:
 
     def __init__(self, exporter: SpanExporter, resource: Callable[[], Resource]) -> None:
         self._exporter = exporter
-        self._make_resource = resource
-        self._resource: Resource | None = None
+        self._resource = resource
 
     def encode(self, span: Span) -> ReadableSpan:
         """Return the span as the SDK's own."""
-        if self._resource is None:
-            self._resource = self._make_resource()
-        return to_readable(span, self._resource)
+        return to_readable(span, self._resource())
 
     def size(self, item: ReadableSpan) -> int:  # noqa: ARG002 - only the exporter's own encoding knows
         """Return a typical size."""

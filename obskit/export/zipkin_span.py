@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-import msgspec
 from opentelemetry.trace import SpanKind, StatusCode
 
+from obskit.export.text import json_text, value_text
 from obskit.tracing.span import Span as RecordedSpan
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 
@@ -20,6 +20,9 @@ _KINDS: dict[SpanKind, Kind] = {
     SpanKind.PRODUCER: "PRODUCER",
     SpanKind.CONSUMER: "CONSUMER",
 }
+
+
+_TEXT = {str}
 
 
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
@@ -44,36 +47,16 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
 
 
 def _all_text(tags: dict[str, Any]) -> bool:
-    for value in tags.values():
-        if type(value) is not str:
-            return False
-    return True
+    return set(map(type, tags.values())) <= _TEXT
 
 
 def _tags(span: RecordedSpan) -> dict[str, str]:
-    tags = {key: _text(value) for key, value in span.tags.items()}
+    tags = {key: value_text(value) for key, value in span.tags.items()}
     if span.status.status_code is not StatusCode.UNSET:
         tags["otel.status_code"] = span.status.status_code.name
     if span.status.status_code is StatusCode.ERROR:
         tags.setdefault("error", span.status.description or "")
     return tags
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return _number(value)
-    return msgspec.json.encode(value).decode()
-
-
-def _number(value: float) -> str:
-    try:
-        return str(value)
-    except ValueError:  # more digits than Python prints (sys.set_int_max_str_digits)
-        return hex(int(value))
 
 
 def _annotations(span: RecordedSpan) -> list[Annotation]:
@@ -83,7 +66,7 @@ def _annotations(span: RecordedSpan) -> list[Annotation]:
 
 
 def _event_text(name: str, attributes: Any) -> str:
-    return name if not attributes else msgspec.json.encode({name: attributes}).decode()
+    return name if not attributes else json_text({name: attributes})
 
 
 def _remote(remote: tuple[str, int | None]) -> Endpoint | None:
@@ -92,5 +75,5 @@ def _remote(remote: tuple[str, int | None]) -> Endpoint | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    ipv4, ipv6 = (str(address), None) if address.version == 4 else (None, str(address))  # noqa: PLR2004
+    ipv4, ipv6 = (str(address), None) if address.version == 4 else (None, str(address))
     return Endpoint(None, ipv4, ipv6, port)

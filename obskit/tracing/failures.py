@@ -16,4 +16,12 @@ def failed(what: str) -> None:
     failures.add()
     if what not in _logged:
         _logged.add(what)
-        logger.warning("%s failed inside obskit; the application is not affected", what, exc_info=True)  # noqa: LOG014 - called by handlers
+        tell(logging.WARNING, "%s failed inside obskit; the application is not affected", what, traceback=True)
+
+
+def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
+    """Log; a handler of the application's that raises is counted, and not asked again."""
+    try:
+        logger.log(level, message, *args, exc_info=traceback)
+    except Exception:
+        failures.add()

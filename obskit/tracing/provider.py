@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 from opentelemetry.util.types import Attributes
 
 from obskit.tracing.current import AnySpan, get_context
+from obskit.tracing.failures import failed
 from obskit.tracing.sampling import Sampler, rate_sampler
 from obskit.tracing.span import Span
 from obskit.tracing.tally import Tally
@@ -16,25 +18,29 @@ from obskit.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-
-def _discard(_span: Span) -> None:
-    """Take a span nobody exports."""
+Report = Callable[[Span], None]
 
 
 class TracerProvider(otel.TracerProvider):
     """The sampler, where ended spans go, and attached OpenTelemetry span processors.
 
     Everything is replaced in place when the program reconfigures, so that tracers handed out earlier follow.
+    ``to_readable`` turns an ended span into the SDK's own for the processors; ``on_flush`` (seconds) and
+    ``on_shutdown`` do what OpenTelemetry's calls of these names ask for. The runtime sets all three.
     """
 
     def __init__(self) -> None:
         self.sampler: Sampler = rate_sampler(1.0)
-        self.report: Callable[[Span], None] = _discard
+        self.sampled_out = Tally()
         self.processors: tuple[SpanProcessor, ...] = ()
         self.resource_attributes: Mapping[str, str] = {}
-        self.sampled_out = Tally()
+        self.to_readable: Callable[[Span], ReadableSpan] | None = None
+        self.on_flush: Callable[[float], bool] = lambda _timeout: True
+        self.on_shutdown: Callable[[], object] = lambda: None
+        self._resource: tuple[Mapping[str, str], Resource] | None = None
+        self.report_to()
 
     def get_tracer(
         self,
@@ -49,16 +55,92 @@ class TracerProvider(otel.TracerProvider):
     @property
     def resource(self) -> Resource:
         """The process as OpenTelemetry's SDK describes it, built when an exporter asks."""
-        from opentelemetry.sdk.resources import Resource
+        if self._resource is None or self._resource[0] is not self.resource_attributes:
+            self._resource = self.resource_attributes, _make_resource(dict(self.resource_attributes))
+        return self._resource[1]
 
-        return Resource.create(dict(self.resource_attributes))
+    def report_to(self, *receivers: Report) -> None:
+        """Hand ended spans to ``receivers`` from now on, and to the attached processors."""
+        self._receivers = receivers
+        self.report: Report = _together([*receivers, self._ended] if self.processors else receivers)
+
+    # opentelemetry.sdk.trace.TracerProvider
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Attach an OpenTelemetry SpanProcessor: it sees every sampled span start and end."""
         self.processors = (*self.processors, span_processor)
+        self.report_to(*self._receivers)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Deliver everything so far, within the timeout; return whether all was delivered."""
+        return self.on_flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Deliver what is queued and stop."""
+        self.on_shutdown()
+
+    # The attached processors: what they raise is not the application's problem
 
     def started(self, span: AnySpan) -> None:
         """Show a new span to the attached processors."""
         if isinstance(span, Span):
             for processor in self.processors:
-                processor.on_start(span, get_context())  # type: ignore[arg-type]
+                _guarded(processor, "on_start", span, get_context())
+
+    def _ended(self, span: Span) -> None:
+        if self.to_readable is None:
+            return
+        try:
+            readable = self.to_readable(span)
+        except Exception:
+            failed("preparing a span for span processors")
+            return
+        for processor in self.processors:
+            _guarded(processor, "on_end", readable)
+
+    def flush_processors(self, deadline: float) -> bool:
+        """Have each processor flush within what is left until ``deadline`` (of ``time.monotonic``)."""
+        done = [_guarded(one, "force_flush", _milliseconds(deadline)) for one in self.processors]
+        return False not in done
+
+    def shut_processors_down(self) -> None:
+        """Shut each processor down, and forget it."""
+        processors, self.processors = self.processors, ()
+        self.report_to(*self._receivers)
+        for processor in processors:
+            _guarded(processor, "shutdown")
+
+
+def _make_resource(attributes: dict[str, Any]) -> Resource:
+    from opentelemetry.sdk.resources import Resource
+
+    try:
+        return Resource.create(attributes)
+    except RuntimeError:  # it uses a thread pool, which the end of a program refuses
+        return Resource(attributes)
+
+
+def _together(receivers: Any) -> Report:
+    """Return what hands a span to all ``receivers``: the only one itself, where there is one."""
+    if len(receivers) == 1:
+        only: Report = receivers[0]
+        return only
+
+    def report(span: Span) -> None:
+        for receive in receivers:
+            receive(span)
+
+    return report
+
+
+def _guarded(processor: SpanProcessor, method: str, *arguments: Any) -> Any:
+    """Call a processor. SystemExit is left alone: on an application's thread a signal handler may have raised it."""
+    try:
+        return getattr(processor, method)(*arguments)
+    except Exception:
+        failed(f"{type(processor).__name__}.{method}")
+        return False
+
+
+def _milliseconds(deadline: float) -> int:
+    return max(0, int((deadline - monotonic()) * 1000))

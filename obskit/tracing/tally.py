@@ -13,14 +13,13 @@ from itertools import count
 class Tally:
     """Counts events: ``add()`` is one C call, ``value`` the number of calls so far."""
 
-    __slots__ = ("_reads", "add")
+    __slots__ = ("_count", "add")
 
     def __init__(self) -> None:
-        self.add: Callable[[], int] = count().__next__
-        self._reads = 0
+        self._count = count()
+        self.add: Callable[[], int] = self._count.__next__
 
     @property
     def value(self) -> int:
-        """The number of ``add()`` calls; reading advances the count too, which is subtracted again."""
-        self._reads += 1
-        return self.add() - self._reads + 1
+        """The number of ``add()`` calls. Reading changes nothing, so that readers need no lock either."""
+        return int(repr(self._count)[len("count(") : -1])  # the only way to look at it without advancing it

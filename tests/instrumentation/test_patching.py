@@ -150,8 +150,8 @@ class _Slow(type):
     """Classes whose attributes are set so slowly that other threads get in between."""
 
     def __setattr__(cls, name: str, value: object) -> None:
-        threading.Event().wait(0.01)
         super().__setattr__(name, value)
+        threading.Event().wait(0.01)
 
 
 def test_wrapping_in_many_threads_at_once_is_wrapping_once(patches: Patches) -> None:

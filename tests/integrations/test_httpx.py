@@ -24,6 +24,7 @@ class TestHttpx(ClientCases):
     connection_error = httpx.TransportError
     body_error = httpx.RemoteProtocolError
     timeout_error = httpx.TimeoutException
+    closes_when_dropped = False
 
     def get(self, url: str, headers: dict[str, str]) -> int:
         with client() as one:

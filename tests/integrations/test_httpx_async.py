@@ -27,6 +27,7 @@ class TestAsyncHttpx(ClientCases):
     connection_error = httpx.TransportError
     body_error = httpx.RemoteProtocolError
     timeout_error = httpx.TimeoutException
+    closes_when_dropped = False
 
     def get(self, url: str, headers: dict[str, str]) -> int:
         async def call() -> int:

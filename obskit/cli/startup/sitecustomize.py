@@ -30,19 +30,25 @@ def _chain() -> None:
 
 def _start() -> None:
     try:
-        import obskit
-    except Exception as error:  # an older Python fails on the syntax, say
-        sys.stderr.write(f"obskit run: {sys.executable} runs without obskit: {error}\n")
+        from obskit import ConfigurationError, init
+    except Exception as error:  # not only ImportError: an older Python fails on the syntax, say
+        _warn(f"{sys.executable} runs without obskit: {error}")
         return
     try:
-        _init(obskit.init)
-    except obskit.ConfigurationError as error:
-        sys.stderr.write(f"obskit run: {error}\n")
-        sys.stderr.flush()
+        _call(init)
+    except ConfigurationError as error:
+        _warn(str(error))
         os._exit(2)  # site takes an exception for a warning, and SystemExit for a crash of Python itself
+    except Exception as error:
+        _warn(f"obskit did not start: {error!r}")
 
 
-def _init(init: Callable[[], None]) -> None:
+def _warn(message: str) -> None:
+    sys.stderr.write(f"obskit run: {message}\n")
+    sys.stderr.flush()
+
+
+def _call(init: Callable[[], None]) -> None:
     """Call ``init`` with the argv[0] that the program will see: for ``python -m`` it is not there yet."""
     shown = sys.argv[0]
     try:

@@ -1,0 +1,54 @@
+# Needs make and CPython 3.10 or newer, nothing else. ARGS="..." is passed on; PYTHON=... chooses the Python.
+VERSIONS ?= 3.10 3.11 3.12 3.13
+ARGS ?=
+
+# pyenv's shims run only the versions that are selected: select all it has.
+export PYENV_VERSION := $(or $(PYENV_VERSION),$(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[0-9]\.[0-9]+$$' | sort -rV | paste -sd: -))
+
+usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
+  for p in python3.13 python3.12 python3.11 python3.10 python3; do $(call usable,$$p) && echo $$p && break; done))
+
+.PHONY: test demo bench lint types check test-all clean
+
+test: .venv/ready
+	.venv/bin/python -m pytest $(ARGS)
+
+demo: .venv/ready
+	@.venv/bin/obskit demo $(ARGS)
+
+bench: .venv/ready
+	.venv/bin/python tests/benchmarks/run.py $(ARGS)
+
+check: lint types
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/ready
+	.venv/bin/mypy obskit
+
+# What users get: the wheel, made from the sdist, on every CPython that is here.
+test-all: .venv/ready
+	rm -rf .venvs/dist && mkdir -p .venvs/dist
+	.venv/bin/python -m build --no-isolation --outdir .venvs/dist . > .venvs/build.log || { cat .venvs/build.log; exit 1; }
+	@$(MAKE) --no-print-directory --keep-going $(VERSIONS:%=test-%)
+
+# -I keeps the checkout off sys.path, so that the wheel is what is tested.
+test-%:
+	@if ! $(call usable,python$*); then echo "CPython $*: skipped, there is no python$* (with venv) on the PATH"; exit 0; fi; \
+	$(MAKE) --no-print-directory .venvs/$*/ready PYTHON=python$* && \
+	.venvs/$*/bin/pip install --quiet --no-deps --force-reinstall .venvs/dist/*.whl && \
+	.venvs/$*/bin/python -Im pytest -q $(ARGS) && echo "CPython $*: passed" || { echo "CPython $*: FAILED"; exit 1; }
+
+# A folder with the package (editable) and all that the tests need; made anew when pyproject.toml changes.
+%/ready: pyproject.toml
+	@{ $(call usable,$(PYTHON)); } || { echo "No usable Python ($(or $(PYTHON),none on the PATH)): install CPython 3.10 or newer, with its venv module, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	rm -rf $*
+	$(PYTHON) -m venv $*
+	$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venvs build dist *.egg-info

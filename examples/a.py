@@ -1,0 +1,40 @@
+"""Service a, the waiter (Flask): asks the kitchen for the dish with requests, and the bar for a drink with urllib."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import requests
+from flask import Flask
+
+import obskit
+
+obskit.init(service="a")
+
+KITCHEN = os.environ.get("B_URL", "http://127.0.0.1:8082")
+BAR = os.environ.get("D_URL", "http://127.0.0.1:8084")
+PATIENCE = 5  # seconds
+
+app = Flask(__name__)
+log = logging.getLogger("waiter")
+logging.basicConfig(level=logging.INFO)
+
+
+@app.get("/order/<dish>")
+def order(dish: str) -> Any:
+    """Serve a dish with a drink; 502 when the kitchen cannot make it."""
+    log.info("a guest orders %s", dish)
+    cooked = requests.get(f"{KITCHEN}/cook/{quote(dish)}", timeout=PATIENCE)
+    if not cooked.ok:
+        return {"sorry": f"no {dish} today"}, 502
+    with urlopen(f"{BAR}/drink/{quote(dish)}", timeout=PATIENCE) as poured:
+        return {**cooked.json(), **json.load(poured)}
+
+
+if __name__ == "__main__":
+    app.run(port=int(os.environ.get("PORT", "8081")))

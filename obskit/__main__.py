@@ -1,0 +1,10 @@
+"""Lets ``python -m obskit`` be the ``obskit`` command."""
+
+from __future__ import annotations
+
+import sys
+
+from obskit.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

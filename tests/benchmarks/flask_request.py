@@ -1,0 +1,111 @@
+"""What tracing adds to one request of a small Flask application, called as a WSGI server calls it, without sockets."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from clocks import Figures, timed
+from sides import BARE, Delivery, start
+
+SAMPLED, UNSAMPLED, NO_HEADERS = "sampled", "unsampled", "no headers"
+REQUESTS = 1000  # fewer than the smallest default queue (2048, the peer's) holds: nothing is dropped
+
+Environ = dict[str, Any]
+
+
+def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
+    """Return what serves a round of requests, and checks that a span arrived for each (for none where unsampled)."""
+    flush = start(side, receiver, "flask")
+    app = make_app()
+    delivery = Delivery(side, receiver)
+    expected = 0 if side == BARE or variant == UNSAMPLED else REQUESTS
+
+    def do_round() -> Figures:
+        environs = [environ(variant, number) for number in range(REQUESTS)]
+        figures = timed(REQUESTS, lambda: serve_all(app, environs), flush)
+        delivery.check(expected)
+        return figures
+
+    return do_round
+
+
+def make_app() -> Any:
+    """Return the application, made after instrumentation has started, as an instrumented program makes it."""
+    from flask import Flask
+
+    app = Flask("bench")
+
+    @app.get("/orders/<int:order_id>")
+    def order(order_id: int) -> str:
+        return f"order {order_id}"
+
+    return app
+
+
+def environ(variant: str, number: int) -> Environ:
+    """Return what gunicorn passes for a request that came through a proxy."""
+    values = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": f"/orders/{number}",
+        "QUERY_STRING": "expand=items",
+        "RAW_URI": f"/orders/{number}?expand=items",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "gunicorn/23.0.0",
+        "REMOTE_ADDR": "10.1.2.3",
+        "REMOTE_PORT": "41234",
+        "HTTP_HOST": "orders.example.com",
+        "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari",
+        "HTTP_ACCEPT": "application/json",
+        "HTTP_ACCEPT_ENCODING": "gzip, deflate, br",
+        "HTTP_ACCEPT_LANGUAGE": "en-GB,en;q=0.9",
+        "HTTP_COOKIE": "session=6f1c2a; theme=dark",
+        "HTTP_CONNECTION": "keep-alive",
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+    }
+    return values | ({} if variant == NO_HEADERS else b3_headers("1" if variant == SAMPLED else "0"))
+
+
+def b3_headers(sampled: str) -> dict[str, str]:
+    """Return B3's multiple headers, as a caller with a trace of its own sends them."""
+    return {
+        "HTTP_X_B3_TRACEID": f"{random.getrandbits(128) | 1 << 127:032x}",
+        "HTTP_X_B3_SPANID": f"{random.getrandbits(64) | 1:016x}",
+        "HTTP_X_B3_PARENTSPANID": f"{random.getrandbits(64) | 1:016x}",
+        "HTTP_X_B3_SAMPLED": sampled,
+    }
+
+
+def serve_all(app: Callable[..., Any], environs: list[Environ]) -> None:
+    """Serve each request to the end of its body, as PEP 3333 asks of servers."""
+    for values in environs:
+        body = app(values, start_response)
+        for _ in body:
+            pass
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+
+
+def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
+    """Take a response's head as a server does."""
+    assert status == "200 OK", status
+    return _write
+
+
+def _write(_data: bytes) -> None: ...

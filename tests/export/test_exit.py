@@ -1,0 +1,159 @@
+"""The end of a program: its output and status are its own, its spans arrive, and nothing keeps it waiting."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.export.receiver import free_port, receiver, run
+
+START = """
+import os, sys
+if sys.argv[1]:
+    import obskit
+    obskit.init(service="test", exporter=sys.argv[1], integrations=[], flush_interval=3600)
+    span = obskit.span
+else:
+    from contextlib import nullcontext as span
+"""
+PROGRAMS = {
+    "normal": "with span('a'): print('out'); print('err', file=sys.stderr)",
+    "exception": "with span('a'): raise ValueError('unchanged')",
+    "status": "with span('a'): sys.exit(3)",
+    "message": "with span('a'): sys.exit('message')",
+    "interrupt": "with span('a'): raise KeyboardInterrupt",
+    "fork": """
+with span('a'):
+    for number in range(3):
+        if os.fork() == 0:
+            with span('a'): sys.exit(number)
+    print(sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)))
+""",
+    "double_fork": """
+import time
+with span('a'): pass
+read, write = os.pipe()
+if os.fork() == 0:
+    with span('a'): pass
+    if os.fork() == 0:
+        with span('a'): os.write(write, b'x'); sys.exit()
+    os.wait(); sys.exit()
+os.wait()
+print(os.read(read, 1))
+""",
+    "multiprocessing": """
+import multiprocessing
+def work():
+    with span('a'): print('in the child', flush=True)
+context = multiprocessing.get_context('fork')
+process = context.Process(target=work)
+process.start(); process.join()
+print(process.exitcode)
+""",
+    "pool": """
+import multiprocessing
+def work(number):
+    with span('a'): return number
+pool = multiprocessing.get_context('fork').Pool(2)
+print(pool.map(work, range(4)))
+pool.close(); pool.join()
+""",
+    "executor": """
+import concurrent.futures, multiprocessing
+def work(number):
+    with span('a'): return number
+with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context('fork')) as executor:
+    print(list(executor.map(work, range(4))))
+""",
+    "threads": """
+import concurrent.futures
+def work(number):
+    with span('a'): return number
+executor = concurrent.futures.ThreadPoolExecutor(4)
+print(sum(executor.map(work, range(200))))
+""",
+    "atexit": """
+import atexit
+def late():
+    with span('a'): print('late')
+atexit.register(late)
+""",
+    "running_thread": """
+import threading
+def work():
+    threading.main_thread().join()
+    with span('a'): print('after the main thread')
+threading.Thread(target=work).start()
+""",
+}
+COUNTS = {"fork": 4, "double_fork": 3, "pool": 4, "executor": 4, "threads": 200}
+
+
+def same(one, other) -> bool:
+    return (one.stdout, one.stderr, one.returncode) == (other.stdout, other.stderr, other.returncode)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_the_same_with_obskit_and_all_its_spans_arrive(program):
+    code = START + PROGRAMS[program]
+    with receiver() as server:
+        traced = run(code, server.url)
+        plain = run(code, "")
+        assert same(traced, plain), (traced, plain)
+        spans = server.spans
+        assert len(spans) == COUNTS.get(program, 1)
+        assert len({span["id"] for span in spans}) == len(spans)
+
+
+def test_a_span_that_a_later_exit_handler_makes_is_dropped_without_a_word():
+    code = "import atexit, sys\n@atexit.register\ndef last():\n with obskit.span('too late'): pass\n" + START
+    with receiver() as server:
+        done = run(code, server.url)
+        assert (done.returncode, done.stdout, done.stderr, server.bodies) == (0, "", "", [])
+
+
+def test_nobody_listening_costs_one_warning_and_no_waiting():
+    code = START + "for _ in range(3000):\n with span('a'): pass\nprint('out'); sys.exit(3)"
+    done = run(code, f"http://127.0.0.1:{free_port()}", OBSKIT_EXIT_TIMEOUT="3600")
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    (warning,) = done.stderr.splitlines()
+    assert "could not be delivered" in warning
+    assert "refused" in warning
+
+
+def test_a_receiver_that_hangs_costs_the_exit_timeout():
+    code = START + "with span('a'): print('out')"
+    with receiver() as server:
+        server.answers = [server.hang] * 10
+        start = time.monotonic()
+        done = run(code, server.url, OBSKIT_EXIT_TIMEOUT="0.5", OBSKIT_EXPORT_TIMEOUT="3600")
+        assert time.monotonic() - start < 30  # the default of the socket would be an hour
+        assert (done.returncode, done.stdout) == (0, "out\n")
+
+
+def test_the_exit_takes_the_timeout_and_not_much_more_where_the_receiver_hangs():
+    code = START + """
+import atexit, time
+with span('a'): pass
+from obskit.runtime import runtime
+begin = time.monotonic()
+runtime._exit()
+print(time.monotonic() - begin)
+"""
+    with receiver() as server:
+        server.answers = [server.hang] * 10
+        done = run(code, server.url, OBSKIT_EXIT_TIMEOUT="0.5", OBSKIT_EXPORT_TIMEOUT="3600")
+    assert 0.5 <= float(done.stdout) < 1.0, done.stderr
+
+
+def test_a_forked_child_that_never_traces_leaves_the_parents_spans_alone():
+    code = START + """
+for _ in range(5):
+    with span('a'): pass
+    if os.fork() == 0: sys.exit()
+    os.wait()
+"""
+    with receiver() as server:
+        assert run(code, server.url).returncode == 0
+        assert len(server.spans) == 5

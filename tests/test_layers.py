@@ -1,0 +1,171 @@
+"""Imports point one way: a layer knows those below it, never one above; and obskit.init() imports nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+INTEGRATION_LINES = 110
+
+TRACING = {"tracing"}
+PROPAGATION = TRACING | {"propagation"}
+INSTRUMENTATION = PROPAGATION | {"instrumentation"}
+MIDDLE = {"integrations", "export", "logs", "profiling"}
+RUNTIME = INSTRUMENTATION | MIDDLE | {"zipkin", "settings", "resource", "runtime"}
+PUBLIC = RUNTIME | {"api"}
+
+# What each module or package of obskit may import of obskit, besides itself. "" is obskit/__init__.py.
+MAY_IMPORT: dict[str, set[str]] = {
+    "tracing": set(),
+    "zipkin": set(),
+    "propagation": TRACING,
+    "instrumentation": PROPAGATION,
+    "integrations": INSTRUMENTATION,
+    "logs": INSTRUMENTATION | {"export"},  # entries for an API are delivered by the spans' pipeline
+    "profiling": INSTRUMENTATION,
+    "export": INSTRUMENTATION | {"zipkin"},
+    "settings": INSTRUMENTATION | MIDDLE,
+    "resource": {"settings"},
+    "runtime": RUNTIME,
+    "api": RUNTIME,
+    "": PUBLIC,
+    "collector": {"zipkin"},
+    "testing": PUBLIC | {""},
+    "cli": PUBLIC | {"", "collector"},
+    "__main__": {"cli"},
+}
+
+HEAVY = (
+    "confluent_kafka",
+    "google",
+    "googlecloudprofiler",
+    "grpc",
+    "msgspec",
+    "opentelemetry.exporter",
+    "sqlite3",
+    "starlette",
+    "uvicorn",
+    "wrapt",
+)
+
+
+def find_modules() -> dict[str, Path]:
+    """Every module by its installed name."""
+    sources = [("obskit", ROOT / "obskit"), ("obskit.integrations", ROOT / "integrations")]
+    return {
+        ".".join((package, *file.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): file
+        for package, folder in sources
+        for file in folder.rglob("*.py")
+        if not any(file.is_relative_to(ROOT / "obskit" / name) for name in ("examples", "integrations"))
+    }
+
+
+MODULES = find_modules()
+TREES = {name: ast.parse(file.read_text(), file) for name, file in MODULES.items()}
+
+
+def imported(module: str, nodes: Iterator[ast.AST]) -> set[str]:
+    """The modules that these import statements of `module` name, in full."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            submodules = {alias.name: f"{base}.{alias.name}" for alias in node.names}
+            names |= {full if full in MODULES else base for full in submodules.values()}
+    return names
+
+
+def all_imports(module: str) -> set[str]:
+    return imported(module, ast.walk(TREES[module]))
+
+
+def import_time_imports(module: str) -> set[str]:
+    return imported(module, run_at_import(TREES[module].body))
+
+
+def run_at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(node):
+            continue
+        yield node
+        for part in ("body", "orelse", "handlers", "finalbody"):
+            yield from run_at_import(getattr(node, part, []))
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def layer(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0]
+
+
+def is_ours(module: str) -> bool:
+    return module.partition(".")[0] == "obskit"
+
+
+def test_every_part_of_obskit_has_a_place_in_the_layers() -> None:
+    assert {layer(module) for module in MODULES} <= set(MAY_IMPORT)
+
+
+def test_the_layers_themselves_have_no_cycle() -> None:
+    list(graphlib.TopologicalSorter({name: below - {name} for name, below in MAY_IMPORT.items()}).static_order())
+
+
+def test_nothing_imports_upward() -> None:
+    upward = {
+        (module, name)
+        for module in MODULES
+        for name in filter(is_ours, all_imports(module))
+        if layer(name) not in MAY_IMPORT.get(layer(module), set()) | {layer(module)}
+    }
+    assert not upward, "imports of a higher layer (or of one beside); see MAY_IMPORT in this file"
+
+
+def test_tracing_imports_only_the_standard_library_and_opentelemetry() -> None:
+    known = sys.stdlib_module_names | {"opentelemetry", "obskit"}
+    tracing = [module for module in MODULES if layer(module) == "tracing"]
+    foreign = {(module, name) for module in tracing for name in all_imports(module) if name.split(".")[0] not in known}
+    assert not foreign
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    graph = {module: (import_time_imports(module) & set(MODULES)) - {module} for module in MODULES}
+    list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+def test_nothing_imports_integrations_by_the_name_of_its_folder() -> None:
+    assert not {module for module in MODULES if any(n.split(".")[0] == "integrations" for n in all_imports(module))}
+
+
+def test_an_integration_stays_small() -> None:
+    lines = {file.name: len(file.read_text().splitlines()) for file in (ROOT / "integrations").glob("*.py")}
+    assert {name: n for name, n in lines.items() if n > INTEGRATION_LINES} == {}
+
+
+@pytest.fixture(scope="module")
+def modules_after_init() -> list[str]:
+    code = "import json, sys, obskit; obskit.init(); print(json.dumps(sorted(sys.modules)))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OBSKIT_", "OTEL_"))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return loaded
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_init_with_default_settings_does_not_import(heavy: str, modules_after_init: list[str]) -> None:
+    assert [name for name in modules_after_init if f"{name}.".startswith(f"{heavy}.")] == []

@@ -1,0 +1,160 @@
+"""Programs and libraries written for OpenTelemetry's API work with obskit, in whatever order things are imported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.export.receiver import receiver, run
+
+INIT = "import sys, obskit; obskit.init(service='Orders', exporter=sys.argv[1], integrations=[], propagation=['b3'])\n"
+
+
+def test_a_tracer_obtained_before_init_works_after_it():
+    code = "from opentelemetry import trace\ntracer = trace.get_tracer('mine')\n" + INIT
+    code += "with tracer.start_as_current_span('a'), obskit.span('b'): pass"
+    with receiver() as server:
+        done = run(code, server.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        child, parent = server.spans
+    assert (child["name"], parent["name"], child["parentId"]) == ("b", "a", parent["id"])
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_opentelemetrys_propagation_is_obskits_whenever_it_is_imported(order):
+    imports = "from opentelemetry import propagate, trace\n"
+    code = (imports + INIT) if order == "before" else (INIT + imports)
+    code += """
+context = propagate.extract({'b3': '00000000000000010000000000000002-000000000000000a-d'})
+headers = {}
+propagate.inject(headers, context)
+print(headers)
+with obskit.span('a') as span:
+    headers = {}
+    propagate.inject(headers)
+    assert span.trace_id in headers['b3'] and list(headers) == ['b3'], headers
+with trace.get_tracer('t').start_as_current_span('b', context): pass
+"""
+    with receiver() as server:
+        done = run(code, server.url)
+        assert done.stdout == "{'b3': '00000000000000010000000000000002-000000000000000a-d'}\n", done.stderr
+        _, continued = server.spans
+    assert (continued["traceId"], continued["parentId"]) == ("00000000000000010000000000000002", "000000000000000a")
+
+
+def test_a_library_instrumented_for_opentelemetry_traces_through_obskit():
+    code = INIT + """
+import sqlite3
+from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+SQLite3Instrumentor().instrument()
+with obskit.span('parent'):
+    connection = sqlite3.connect(':memory:')
+    print(connection.cursor().execute('select 1').fetchall())
+    connection.close()
+"""
+    code = "import warnings; warnings.simplefilter('default')\n" + code
+    with receiver() as server:
+        done = run(code, server.url)
+        assert done.stdout == "[(1,)]\n", done.stderr
+        child, parent = server.spans
+    assert (child["kind"], child["name"], child["parentId"]) == ("CLIENT", "select", parent["id"])
+    assert "sqlite" in json.dumps(child["tags"])
+
+
+def test_a_provider_that_was_set_before_is_left_alone_with_one_clear_warning():
+    code = """
+import sys
+from opentelemetry import trace, propagate
+from opentelemetry.sdk.trace import TracerProvider
+other = TracerProvider()
+trace.set_tracer_provider(other)
+textmap = propagate.get_global_textmap()
+import obskit
+obskit.init(exporter=sys.argv[1], integrations=['http_client'])
+obskit.init(exporter=sys.argv[1], integrations=['http_client'], sample_rate=1)
+assert trace.get_tracer_provider() is other
+assert propagate.get_global_textmap() is textmap
+with trace.get_tracer('t').start_as_current_span('theirs'):
+    with obskit.span('ours'): pass
+"""
+    with receiver() as server:
+        done = run(code.replace("['http_client']", "[]"), server.url)
+        (warning,) = done.stderr.splitlines()
+        (span,) = server.spans
+    assert "another OpenTelemetry TracerProvider (TracerProvider) was set before obskit.init()" in warning
+    assert "call obskit.init() first" in warning
+    assert span["name"] == "ours"
+    assert span["parentId"]
+
+
+def test_the_same_spans_look_like_those_of_opentelemetrys_own_zipkin_exporter():
+    """Each intended difference is checked here: names in lower case, durations of at least 1, no debug flag, the
+    instrumenting library and the process (but for its name) left out, lists as JSON without spaces."""
+    with receiver() as ours, receiver() as theirs:
+        done = run(PROGRAM, ours.url, theirs.url)
+        assert done.returncode == 0, done.stderr
+        pairs = list(zip(by_name(ours), by_name(theirs), strict=True))
+    assert len(pairs) == 6
+    for mine, other in pairs:
+        assert mine.pop("localEndpoint")["serviceName"] == "orders"
+        assert other.pop("localEndpoint")["serviceName"] == "Orders"  # Zipkin's names are lower case
+        assert other.pop("name").lower() == mine.pop("name")
+        other["tags"] = without(other.get("tags") or {}, *_LEFT_OUT)
+        notes = [one.pop("annotations", None) or [] for one in (mine, other)]
+        assert [[(note["timestamp"], text(note["value"])) for note in found] for found in notes][0] == [
+            (note["timestamp"], text(note["value"])) for note in notes[1]
+        ]
+        assert mine.pop("duration") == max(1, other.pop("duration"))  # Zipkin rounds a duration of 0 up
+        assert other.pop("debug") is True  # it says so of each sampled span; to Zipkin it means: keep whatever the rate
+        mine.setdefault("tags", {})
+        if "error" in mine["tags"]:
+            mine["tags"]["error"] = other["tags"]["error"]
+        for key, value in mine["tags"].items():
+            assert text(value) == text(other["tags"][key]), key
+        assert mine["tags"].keys() == other["tags"].keys()
+        assert without(mine, "tags") == {key: value for key, value in without(other, "tags").items() if value is not None}
+
+
+def text(value: str):
+    """Return JSON as its value: the two write lists with different white space."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def without(values: dict, *keys: str) -> dict:
+    return {key: value for key, value in values.items() if not key.startswith(keys)}
+
+
+_LEFT_OUT = ("otel.library.", "otel.scope.", "telemetry.", "service.", "host.", "process.")
+
+
+def by_name(server) -> list[dict]:
+    return sorted(server.spans, key=lambda span: span["name"].lower())
+
+
+PROGRAM = """
+import sys
+import obskit
+obskit.init(service='Orders', exporter=sys.argv[1], integrations=[])
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.exporter.zipkin.json import ZipkinExporter
+trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(ZipkinExporter(endpoint=sys.argv[2])))
+tracer = trace.get_tracer('library', '2.0')
+start = 1_700_000_000_000_000_000
+def make(name, kind=SpanKind.INTERNAL, attributes=None, status=None, event=None, length=5_000_000):
+    span = tracer.start_span(name, kind=kind, attributes=attributes, start_time=start)
+    if event: span.add_event('Event', event, start + 1_000_000)
+    if status: span.set_status(status)
+    span.end(start + length)
+make('A plain')
+make('B attributes', SpanKind.CLIENT, {'text': 'x', 'true': True, 'int': 7, 'float': 1.5, 'list': ['a', 'b'], 'ints': [1, 2]})
+make('C event', SpanKind.SERVER, event={'key': 'value'})
+make('D error', SpanKind.PRODUCER, status=Status(StatusCode.ERROR, 'went wrong'))
+make('E ok', SpanKind.CONSUMER, status=Status(StatusCode.OK))
+make('F short', length=10)
+"""

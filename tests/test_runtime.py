@@ -1,0 +1,307 @@
+"""init, shutdown and what lies between: in any order, from any thread, whatever the program's state."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import obskit
+from obskit.instrumentation.patching import Patches
+from obskit.runtime import runtime
+from tests.export.conftest import fresh  # noqa: F401 - a fixture
+from tests.export.receiver import eventually, receiver, run
+
+pytestmark = pytest.mark.usefixtures("fresh")
+THREADS = "len(os.listdir('/proc/self/task'))"
+
+
+def make(name: str = "a") -> None:
+    with obskit.span(name):
+        pass
+
+
+def test_init_starts_no_thread_opens_no_socket_and_imports_nothing_heavy():
+    code = f"""
+import os, sys
+threads, files = {THREADS}, len(os.listdir('/proc/self/fd'))
+import obskit; obskit.init()
+assert ({THREADS}, len(os.listdir('/proc/self/fd'))) == (threads, files)
+heavy = 'msgspec wrapt http.client sqlite3 opentelemetry.sdk ssl asyncio email socket importlib.abc'.split()
+print([name for name in heavy if name in sys.modules])
+"""
+    done = run(code)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_same_options_again_change_nothing(caplog):
+    caplog.set_level(logging.INFO, "obskit")
+    with receiver() as server:
+        for _ in range(3):
+            obskit.init(exporter=server.url, integrations=[])
+        before = runtime.pipelines
+        obskit.init(exporter=server.url, integrations=[])
+        assert runtime.pipelines == before
+        assert caplog.records == []
+
+
+def test_other_options_apply_from_then_on_with_one_line_in_the_log(caplog):
+    caplog.set_level(logging.INFO, "obskit")
+    with receiver() as first, receiver() as second:
+        obskit.init(exporter=first.url, integrations=[], flush_interval=3600)
+        make("one")
+        obskit.init(exporter=second.url, integrations=[], flush_interval=3600)
+        make("two")
+        assert obskit.flush()
+        eventually(lambda: (first.names, second.names) == (["one"], ["two"]))
+        assert [record.levelname for record in caplog.records] == ["INFO"]
+        assert "with other options" in caplog.text
+
+
+def test_an_exporter_that_stays_keeps_its_queue_and_connection():
+    with receiver() as server:
+        obskit.init(exporter=server.url, integrations=[], flush_interval=3600)
+        make()
+        assert obskit.flush()
+        make()
+        obskit.init(exporter=[server.url, "none"], integrations=[], flush_interval=3600, queue_size=1)
+        make()  # does not fit
+        assert obskit.flush()
+        (one,) = obskit.stats()["exporters"]
+        assert (one["delivered"], one["dropped"], server.connections) == (2, {"queue_full": 1}, 1)
+
+
+def test_reconfiguring_amid_traffic_loses_nothing_and_counts_everything():
+    made = []
+    with receiver() as server:
+        obskit.init(exporter=server.url, integrations=[], flush_interval=0)
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.is_set():
+                make(f"span {len(made)}")
+                made.append(1)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        for number in range(20):
+            obskit.init(exporter=f"{server.url}?{number}", integrations=[], flush_interval=0, exit_timeout=30)
+            seen = len(server.bodies)
+            eventually(lambda: len(server.bodies) > seen)  # noqa: B023
+        over.set()
+        thread.join()
+        assert obskit.flush(10)
+        eventually(lambda: len(server.names) >= len(made) - 20)  # a span between two pipelines is dropped, and counted
+        assert len(set(server.names)) == len(server.names)
+
+
+@pytest.mark.parametrize("sample_rate", [0, 1])
+def test_the_sample_rate_applies_and_what_is_left_out_is_counted(sample_rate):
+    with receiver() as server:
+        obskit.init(exporter=server.url, integrations=[], sample_rate=sample_rate)
+        before = obskit.stats()["sampled_out"]
+        make()
+        assert obskit.flush()
+        assert len(server.bodies) == sample_rate
+        assert obskit.stats()["sampled_out"] - before == 1 - sample_rate
+
+
+def test_switched_off_nothing_is_patched_started_or_set():
+    code = f"""
+import os, sys, http.client, logging
+request = http.client.HTTPConnection.__dict__['putrequest']
+import obskit
+obskit.init(service='x')
+from opentelemetry import trace
+assert http.client.HTTPConnection.__dict__['putrequest'] is request
+assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+with obskit.span('a'): assert obskit.inject({{}}) == {{}}
+assert obskit.flush() and obskit.shutdown()
+print({THREADS}, obskit.stats()['exporters'], sys.meta_path[0].__class__.__module__.startswith('obskit.'))
+"""
+    done = run(code, OBSKIT_ENABLED="false")
+    assert (done.stdout, done.stderr) == ("1 [] False\n", "")
+
+
+def test_switching_off_delivers_what_there_is_and_switching_on_works_again():
+    with receiver() as server:
+        obskit.init(exporter=server.url, integrations=[], flush_interval=3600)
+        make("one")
+        obskit.init(enabled=False)
+        make("off")
+        eventually(lambda: server.names == ["one"])
+        obskit.init(exporter=server.url, integrations=[])
+        make("two")
+        assert obskit.flush()
+        assert server.names == ["one", "two"]
+
+
+def test_init_from_several_threads_at_once_is_init_once():
+    with receiver() as server:
+        barrier, errors = threading.Barrier(8), []
+
+        def start() -> None:
+            barrier.wait()
+            try:
+                obskit.init(exporter=server.url, integrations=[])
+                make()
+            except Exception as error:  # noqa: BLE001
+                errors.append(error)
+
+        threads = [threading.Thread(target=start) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert obskit.flush()
+        assert errors == []
+        (one,) = obskit.stats()["exporters"]
+        assert one["delivered"] == len(server.spans) == 8
+
+
+def test_shutdown_delivers_stops_and_counts_what_comes_later_and_init_starts_again():
+    with receiver() as server:
+        obskit.init(exporter=server.url, integrations=[], flush_interval=3600)
+        make("one")
+        assert obskit.shutdown()
+        assert server.names == ["one"]
+        make("lost")
+        (one,) = obskit.stats()["exporters"]
+        assert (one["worker"], one["dropped"]) == ("closed", {"shutdown": 1})
+        obskit.init(exporter=server.url, integrations=[])
+        make("two")
+        assert obskit.flush()
+        assert server.names == ["one", "two"]
+
+
+def test_shutdown_with_unpatch_restores_the_originals_by_identity_and_init_patches_again(monkeypatch):
+    original = http.client.HTTPConnection.__dict__["putrequest"]
+
+    def install(_names, hooks, patches: Patches) -> None:
+        def hook(module) -> None:
+            patches.wrap(module.HTTPConnection, "putrequest", lambda wrapped, _, args, kwargs: wrapped(*args, **kwargs))
+
+        hooks.when_imported("http.client", hook)
+
+    monkeypatch.setattr("obskit.runtime.install", install)
+    for _ in range(2):
+        obskit.init(exporter="none", integrations=[])
+        assert http.client.HTTPConnection.__dict__["putrequest"] is not original
+        patched = http.client.HTTPConnection.__dict__["putrequest"]
+        obskit.init(exporter="none", integrations=[], sample_rate=0.5)
+        assert http.client.HTTPConnection.__dict__["putrequest"] is patched
+        assert obskit.shutdown(unpatch=True)
+        assert http.client.HTTPConnection.__dict__["putrequest"] is original
+
+
+def test_shutdown_without_init_and_twice_is_fine():
+    assert run("import obskit; print(obskit.flush(), obskit.shutdown(), obskit.shutdown(unpatch=True), obskit.stats())").stdout == (
+        "True True True {'sampled_out': 0, 'failures': 0, 'exporters': []}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "import sys; del sys.argv",
+        "import os; os.chdir('/tmp'); import tempfile; d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d)",
+        "import sys; sys.stdout = sys.stderr = None",
+        "import os; os.environ.clear()",
+        "import logging; logging.disable()",
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))",
+        "import threading; threading.stack_size(32768)",
+        "import gc; gc.disable()",
+    ],
+)
+def test_init_raises_nothing_whatever_the_state_of_the_program(state):
+    code = f"import obskit, sys\n{state}\nobskit.init(service='x', integrations=[], exporter='http://127.0.0.1:1')\n"
+    done = run(code + "with obskit.span('a'): pass\nobskit.flush(0.1)")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr.replace("failed inside obskit; the application is not affected\nTraceback", "")
+
+
+def test_a_missing_provider_that_opentelemetry_is_told_to_load_breaks_nothing():
+    done = run("import obskit; obskit.init(integrations=[]); print('on')", OTEL_PYTHON_TRACER_PROVIDER="missing")
+    assert (done.stdout, done.returncode) == ("on\n", 0)
+
+
+class Raising(logging.Handler):
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise RuntimeError("the handler is broken")
+
+
+def test_a_log_handler_that_raises_breaks_neither_the_program_nor_the_delivery():
+    handler = Raising()
+    logging.getLogger().addHandler(handler)
+    try:
+        with receiver(lambda c: c.sendall(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n") or True) as server:
+            obskit.init(exporter=server.url, integrations=[], flush_interval=0)
+            obskit.init(exporter=server.url, integrations=[], flush_interval=0, sample_rate=1, batch_size=2)
+            make()
+            eventually(lambda: obskit.stats()["exporters"][0]["delivered"] == 1)
+            assert obskit.stats()["failures"] > 0
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def test_a_log_handler_that_is_itself_traced_does_not_feed_on_itself():
+    """Our warning makes the handler make a span, whose delivery fails too: bounded, one warning."""
+    records = []
+
+    class Traced(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record.getMessage())
+            with obskit.span("from the handler"):
+                pass
+
+    handler = Traced()
+    logging.getLogger("obskit").addHandler(handler)
+    try:
+        with receiver(*[lambda c: c.sendall(b"HTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n") or True] * 99) as server:
+            obskit.init(exporter=server.url, integrations=[], flush_interval=0)
+            for _ in range(3):
+                make()
+                assert not obskit.flush()
+            assert len(server.bodies) == 3
+            assert set(server.names) == {"a"}
+            assert len(records) == 1
+    finally:
+        logging.getLogger("obskit").removeHandler(handler)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_thousand_reconfigurations_leave_one_thread_and_no_open_files():
+    code = f"""
+import os, obskit, sys, time
+for number in range(1000):
+    obskit.init(exporter=sys.argv[1] + '?%d' % (number % 2), integrations=[], flush_interval=0)
+    if number % 10 == 0:
+        with obskit.span('a'): pass
+assert obskit.flush(10)
+deadline = time.monotonic() + 10
+while {THREADS} > 2 and time.monotonic() < deadline: time.sleep(0.01)
+print({THREADS}, len(os.listdir('/proc/self/fd')) < 20)
+"""
+    with receiver() as server:
+        done = run(code, server.url)
+        assert done.stdout == "2 True\n", done.stderr
+        assert len(server.spans) == 100
+
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons start threads until the very end")
+def test_spans_whose_first_comes_at_the_end_are_delivered_though_no_thread_can_start():
+    code = """
+import atexit, sys, obskit
+obskit.init(exporter=sys.argv[1], integrations=[])
+@atexit.register
+def last():
+    with obskit.span('a'): pass
+"""
+    with receiver() as server:
+        done = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=60)
+        assert (done.stderr, server.names) == ("", ["a"])

@@ -1,0 +1,248 @@
+"""Where each option comes from, what it accepts, and how it complains."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from obskit.settings import OPTIONS, ConfigurationError, Settings, load
+
+DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
+
+# name: (an argument, the variable's text, the setting both stand for)
+EXAMPLES = {
+    "enabled": (False, "off", False),
+    "service": ("orders", " orders ", "orders"),
+    "version": ("1.4", "1.4", "1.4"),
+    "environment": ("prod", "prod", "prod"),
+    "exporter": (["console", "http://z"], "console, http://z", ("console", "http://z")),
+    "sample_rate": (0.25, "0.25", 0.25),
+    "propagation": (["b3", "w3c"], "b3, w3c", ("b3", "w3c")),
+    "integrations": (["flask", "requests"], "flask,requests,", ("flask", "requests")),
+    "disable": (["flask"], "flask", ("flask",)),
+    "project": ("my-project", "my-project", "my-project"),
+    "queue_size": (5, "5", 5),
+    "batch_size": (7, "7", 7),
+    "flush_interval": (0, "0", 0),
+    "export_timeout": (2.5, "2.5", 2.5),
+    "exit_timeout": (1, "1", 1),
+}
+
+# name: (the ecosystem's variables, the setting)
+ECOSYSTEM = [
+    ("enabled", {"OTEL_SDK_DISABLED": "true"}, False),
+    ("enabled", {"OTEL_SDK_DISABLED": "False"}, True),
+    ("service", {"OTEL_SERVICE_NAME": "a", "OTEL_RESOURCE_ATTRIBUTES": "service.name=b", "K_SERVICE": "c"}, "a"),
+    ("service", {"OTEL_RESOURCE_ATTRIBUTES": " x=1 , service.name = b%20c ", "K_SERVICE": "c"}, "b c"),
+    ("service", {"OTEL_RESOURCE_ATTRIBUTES": "x=1,broken", "K_SERVICE": "c", "GAE_SERVICE": "d"}, "c"),
+    ("service", {"GAE_SERVICE": "d"}, "d"),
+    ("version", {"OTEL_RESOURCE_ATTRIBUTES": "service.version=2"}, "2"),
+    ("version", {"K_REVISION": "orders-0001"}, "orders-0001"),
+    ("version", {"GAE_VERSION": "v3"}, "v3"),
+    ("environment", {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=old"}, "old"),
+    (
+        "environment",
+        {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=old,deployment.environment.name=new"},
+        "new",
+    ),
+    ("exporter", {"OTEL_EXPORTER_ZIPKIN_ENDPOINT": "http://z:1/x"}, ("http://z:1/x",)),
+    ("sample_rate", {"OTEL_TRACES_SAMPLER": "always_off"}, 0.0),
+    ("sample_rate", {"OTEL_TRACES_SAMPLER": "parentbased_always_on"}, 1.0),
+    ("sample_rate", {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}, 0.1),
+    ("sample_rate", {"OTEL_TRACES_SAMPLER": "traceidratio"}, 1.0),
+    ("sample_rate", {"OTEL_TRACES_SAMPLER": "jaeger_remote", "OTEL_TRACES_SAMPLER_ARG": "endpoint=x"}, 1.0),
+    ("propagation", {"OTEL_PROPAGATORS": "tracecontext,baggage,b3"}, ("w3c", "b3")),
+    ("propagation", {"OTEL_PROPAGATORS": "baggage"}, ("b3multi",)),
+    ("propagation", {"OTEL_PROPAGATORS": "none"}, ()),
+    ("project", {"GOOGLE_CLOUD_PROJECT": "g", "PROJECT_ID": "p"}, "g"),
+    ("project", {"PROJECT_ID": "p"}, "p"),
+    ("queue_size", {"OTEL_BSP_MAX_QUEUE_SIZE": "9"}, 9),
+    ("batch_size", {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9"}, 9),
+    ("flush_interval", {"OTEL_BSP_SCHEDULE_DELAY": "1500"}, 1.5),
+    ("export_timeout", {"OTEL_BSP_EXPORT_TIMEOUT": "250"}, 0.25),
+]
+
+BAD = [
+    ("enabled", "maybe", "true or false"),
+    ("service", "  ", "not blank"),
+    ("service", 5, "text"),
+    ("version", b"1", "text"),
+    ("environment", " ", "not blank"),
+    ("exporter", "zipkin:9411", "http(s)://"),
+    ("exporter", "http://", "no host"),
+    ("exporter", "http://h:99999", "ort"),
+    ("exporter", "http://h:0", "port 0"),
+    ("exporter", "http://h/a b", "percent-encode"),
+    ("exporter", "http://h/é", "percent-encode"),
+    ("exporter", "http://[::1", "http(s)://"),
+    ("exporter", "", "http(s)://"),
+    ("exporter", ["console", "ftp://h"], "'ftp'"),
+    ("exporter", "otel:nothing_of_this_name", "console"),
+    ("exporter", 5, "SpanExporter"),
+    ("sample_rate", 1.1, "from 0 to 1"),
+    ("sample_rate", "50%", "from 0 to 1"),
+    ("sample_rate", float("nan"), "from 0 to 1"),
+    ("sample_rate", True, "from 0 to 1"),
+    ("propagation", "b3multi,jaeger", "b3multi, b3, w3c"),
+    ("propagation", 5, "list of"),
+    ("integrations", ["flask", "flsk"], "flsk"),
+    ("integrations", b"flask", "list of names"),
+    ("disable", "flsk", "flask"),
+    ("project", 7, "text"),
+    ("queue_size", 0, "from 1 to"),
+    ("queue_size", 2.5, "integer"),
+    ("queue_size", float("inf"), "integer"),
+    ("queue_size", "1e3", "integer"),
+    ("batch_size", -1, "from 1 to"),
+    ("flush_interval", -0.1, "from 0 to"),
+    ("flush_interval", "soon", "number"),
+    ("export_timeout", 0, "from 0.001"),
+    ("exit_timeout", [], "number"),
+]
+
+
+def test_the_examples_cover_every_option():
+    names = [option.name for option in OPTIONS]
+    assert list(EXAMPLES) == names == list(Settings._fields)
+    assert {name for name, *_ in BAD} == set(names)
+    assert {name for name, *_ in ECOSYSTEM} == {option.name for option in OPTIONS if option.ecosystem} | {"sample_rate"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_option_comes_from_its_argument_or_its_variable(name):
+    argument, text, expected = EXAMPLES[name]
+    default = getattr(load({}, {}), name)
+    assert default != expected
+    assert getattr(load({name: argument}, {}), name) == expected
+    assert getattr(load({}, {f"OBSKIT_{name.upper()}": text}), name) == expected
+    assert load({name: argument}, {}) == load({}, {})._replace(**{name: expected})
+
+
+@pytest.mark.parametrize(("name", "environ", "expected"), ECOSYSTEM)
+def test_the_ecosystems_variables_are_honoured_in_order(name, environ, expected):
+    assert getattr(load({}, environ), name) == expected
+
+
+@pytest.mark.parametrize(("name", "environ", "expected"), ECOSYSTEM)
+def test_arguments_win_over_obskits_variables_which_win_over_the_ecosystems(name, environ, expected):
+    argument, text, ours = EXAMPLES[name]
+    variable = f"OBSKIT_{name.upper()}"
+    assert getattr(load({}, environ | {variable: text}), name) == ours
+    assert getattr(load({name: argument}, environ | {variable: "bad, bad"}), name) == ours
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_none_and_blank_variables_count_as_not_given(name):
+    assert load({name: None}, {f"OBSKIT_{name.upper()}": "  "}) == load({}, {})
+
+
+@pytest.mark.parametrize(("name", "value", "remedy"), BAD)
+def test_a_bad_argument_is_an_error_that_names_option_value_and_remedy_on_one_line(name, value, remedy):
+    with pytest.raises(ConfigurationError) as caught:
+        load({name: value}, {})
+    message = str(caught.value)
+    assert message.startswith(f"{name}={value!r} ")
+    assert remedy in message
+    assert "\n" not in message
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(("name", "value", "remedy"), [row for row in BAD if isinstance(row[1], str) and row[1].strip()])
+def test_a_bad_variable_is_an_error_that_names_the_variable(name, value, remedy):
+    variable = f"OBSKIT_{name.upper()}"
+    with pytest.raises(ConfigurationError, match=f"^{variable}=") as caught:
+        load({}, {variable: value})
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_SDK_DISABLED": "perhaps"},
+        {"OTEL_EXPORTER_ZIPKIN_ENDPOINT": "zipkin"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "many"},
+        {"OTEL_BSP_SCHEDULE_DELAY": "-5"},
+        {"OTEL_TRACES_SAMPLER_ARG": "2", "OTEL_TRACES_SAMPLER": "traceidratio"},
+    ],
+)
+def test_a_bad_variable_of_the_ecosystem_is_named_too(environ):
+    variable, value = next(iter(environ.items()))
+    with pytest.raises(ConfigurationError, match=f"^{variable}={value!r} must be"):
+        load({}, environ)
+
+
+def test_an_unknown_option_is_an_error_that_names_those_there_are():
+    with pytest.raises(ConfigurationError, match="unknown option 'exporters'; the options are enabled, service, "):
+        load({"exporters": "console"}, {})
+
+
+def test_credentials_in_a_bad_url_are_not_repeated():
+    with pytest.raises(ConfigurationError) as caught:
+        load({"exporter": "htp://user:secret@host/path?key=hidden"}, {})
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+    assert "htp://***@host/path?***" in str(caught.value)
+
+
+def test_a_giant_bad_value_is_cut_and_stays_on_one_line():
+    with pytest.raises(ConfigurationError) as caught:
+        load({"exporter": "x\n" * 100_000}, {})
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+
+
+def test_a_comma_inside_a_url_does_not_divide_it():
+    assert load({"exporter": "http://a/x?y=1,2 , console,http://b,"}, {}).exporter == ("http://a/x?y=1,2", "console", "http://b")
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["/srv/orders.py"], "orders"),
+        (["/usr/bin/gunicorn"], "gunicorn"),
+        (["/srv/shop/__main__.py"], "shop"),
+        (["-c"], "python"),
+        ([""], "python"),
+        ([], "python"),
+        (None, "python"),
+    ],
+)
+def test_the_service_is_the_programs_name_by_default(monkeypatch, argv, name):
+    if argv is None:
+        monkeypatch.delattr("sys.argv")
+    else:
+        monkeypatch.setattr("sys.argv", argv)
+    assert load({}, {}).service == name
+
+
+def test_an_opentelemetry_exporter_may_be_given_alone_or_in_a_list():
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    assert load({"exporter": exporter}, {}).exporter == (exporter,)
+    assert load({"exporter": ["none", exporter]}, {}).exporter == ("none", exporter)
+
+
+def test_the_documentation_has_a_row_for_each_option_as_the_table_says():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.+?) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
+    documented = {name: (variable, default, meaning) for name, variable, default, meaning in rows}
+    assert list(documented) == [option.name for option in OPTIONS]
+    for option in OPTIONS:
+        variable, default, meaning = documented[option.name]
+        assert variable == option.variable
+        assert meaning.startswith(option.meaning)
+        assert default == shown_default(option.name, option.default({}))
+        for other, _ in option.ecosystem:
+            assert f"`{other}`" in DOCS.read_text()
+
+
+def shown_default(name, value):
+    if name == "service":
+        return "the program's name"
+    if value is None or value == ():
+        return "all" if name == "integrations" else "none"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
