@@ -13,7 +13,7 @@ from obskit.propagation import mesh
 from obskit.runtime import runtime
 from obskit.settings import load
 from obskit.tracing.current import SPAN_KEY, attach, current_span, detach, get_context
-from obskit.tracing.scope import SpanScope
+from obskit.tracing.scope import SpanScope, child_scope
 from obskit.tracing.values import text
 
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
@@ -59,7 +59,7 @@ def span(name: str, **tags: Any) -> SpanScope:
     ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
     function or a generator. An exception that leaves the block is the span's ``error`` tag.
     """
-    return SpanScope(tracer, name, tags)
+    return child_scope(tracer, name, tags)
 
 
 def inject(headers: MutableMapping[str, str]) -> MutableMapping[str, str]:

@@ -164,7 +164,7 @@ def echo():
         while last != "return":
             try:
                 last = yield last
-            except ValueError as error:
+            except ValueError as error:  # noqa: PERF203
                 last = f"caught {error}"
         return "returned"
     finally:
@@ -176,7 +176,7 @@ async def async_echo():
     while last != "return":
         try:
             last = yield last
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203
             last = f"caught {error}"
 
 

@@ -149,7 +149,7 @@ def test_init_from_several_threads_at_once_is_init_once():
             try:
                 obskit.init(exporter=server.url, integrations=[])
                 make()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 errors.append(error)
 
         threads = [threading.Thread(target=start) for _ in range(8)]
@@ -199,9 +199,8 @@ def test_shutdown_with_unpatch_restores_the_originals_by_identity_and_init_patch
 
 
 def test_shutdown_without_init_and_twice_is_fine():
-    assert run("import obskit; print(obskit.flush(), obskit.shutdown(), obskit.shutdown(unpatch=True), obskit.stats())").stdout == (
-        "True True True {'sampled_out': 0, 'failures': 0, 'exporters': []}\n"
-    )
+    done = run("import obskit; print(obskit.flush(), obskit.shutdown(), obskit.shutdown(unpatch=True), obskit.stats())")
+    assert done.stdout == "True True True {'sampled_out': 0, 'failures': 0, 'exporters': []}\n"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_init_raises_nothing_whatever_the_state_of_the_program(state):
     code = f"import obskit, sys\n{state}\nobskit.init(service='x', integrations=[], exporter='http://127.0.0.1:1')\n"
     done = run(code + "with obskit.span('a'): pass\nobskit.flush(0.1)")
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr.replace("failed inside obskit; the application is not affected\nTraceback", "")
+    assert "Traceback" not in done.stderr.replace("the application is not affected\nTraceback", "")
 
 
 def test_a_missing_provider_that_opentelemetry_is_told_to_load_breaks_nothing():
@@ -284,13 +283,12 @@ for number in range(1000):
 assert obskit.flush(10)
 deadline = time.monotonic() + 10
 while {THREADS} > 2 and time.monotonic() < deadline: time.sleep(0.01)
-print({THREADS}, len(os.listdir('/proc/self/fd')) < 20)
+print({THREADS} <= 2, len(os.listdir('/proc/self/fd')) < 20)
 """
     with receiver() as server:
         done = run(code, server.url)
-        assert done.stdout == "2 True\n", done.stderr
+        assert done.stdout == "True True\n", done.stderr
         assert len(server.spans) == 100
-
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons start threads until the very end")

@@ -149,7 +149,9 @@ def test_a_bad_argument_is_an_error_that_names_option_value_and_remedy_on_one_li
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize(("name", "value", "remedy"), [row for row in BAD if isinstance(row[1], str) and row[1].strip()])
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"), [row for row in BAD if isinstance(row[1], str) and row[1].strip()]
+)
 def test_a_bad_variable_is_an_error_that_names_the_variable(name, value, remedy):
     variable = f"OBSKIT_{name.upper()}"
     with pytest.raises(ConfigurationError, match=f"^{variable}=") as caught:
@@ -194,7 +196,8 @@ def test_a_giant_bad_value_is_cut_and_stays_on_one_line():
 
 
 def test_a_comma_inside_a_url_does_not_divide_it():
-    assert load({"exporter": "http://a/x?y=1,2 , console,http://b,"}, {}).exporter == ("http://a/x?y=1,2", "console", "http://b")
+    found = load({"exporter": "http://a/x?y=1,2 , console,http://b,"}, {}).exporter
+    assert found == ("http://a/x?y=1,2", "console", "http://b")
 
 
 @pytest.mark.parametrize(

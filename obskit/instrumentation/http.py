@@ -6,6 +6,8 @@ those outside 2xx, because Cloud Trace filters by it; and 308, which Werkzeug an
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from obskit.tracing.span import Span
 
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
@@ -22,8 +24,10 @@ def span_name(method: str) -> str:
     return method if method in _METHODS else "HTTP"
 
 
+@lru_cache(maxsize=1024)
 def route_name(method: str, route: str, status: int) -> str:
     """Return the name once routing is over; an empty ``route`` means that nothing matched."""
+    method = span_name(method)
     if route:
         return f"{method} {route}"
     if status in _REDIRECTS:
@@ -40,9 +44,11 @@ def tag_response(span: Span, status: int, error: BaseException | str | None) -> 
     """Tag how a request ended: ``status`` is 0 where there was no response."""
     if status:
         span.tags["http.status_code"] = str(status)
+    if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
+        return
     if error is not None:
         span.error(error)
-    elif status and not _FIRST_STATUS <= status < _FIRST_ERROR:
+    elif status:
         span.tags.setdefault("error", str(status))
 
 

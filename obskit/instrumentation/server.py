@@ -31,7 +31,7 @@ class ServerExchange:
     Frameworks set ``status``, ``route`` (the pattern; empty where none matched) and ``error`` as they learn them.
     """
 
-    __slots__ = ("context", "error", "method", "name", "over", "route", "span", "status")
+    __slots__ = ("context", "error", "method", "name", "over", "route", "span", "status", "watched")
 
     def __init__(self, span: AnySpan, method: str, name: str) -> None:
         self.span = span
@@ -41,6 +41,7 @@ class ServerExchange:
         self.status = 0
         self.error: BaseException | None = None
         self.over = False
+        self.watched = type(span) is Span
         self.context: Context
 
     @contextmanager
@@ -79,8 +80,8 @@ class ServerExchange:
         tag_response(span, self.status, error)
         if self.route:
             span.tags["http.route"] = self.route
-        if self.route is not None and span.name == self.name:
-            span.name = route_name(span_name(self.method), self.route, self.status)
+        if self.route is not None and span.name is self.name:
+            span.name = route_name(self.method, self.route, self.status)
 
 
 def begin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange
@@ -50,7 +51,7 @@ def serve(
 
     token = attach(exchange.context)
     try:
-        body = application(environ, observe)
+        body = application(environ, observe if exchange.watched else start_response)
     except BaseException as error:
         exchange.fail(error)
         raise
@@ -115,7 +116,12 @@ def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None
 
 def _code(status: object) -> int:
     """Return the number that starts a status line, 0 where an application gave something else."""
-    text = str(status)[:3]
+    return _number(status) if type(status) is str else _number(str(status))
+
+
+@lru_cache(maxsize=256)
+def _number(status: str) -> int:
+    text = status[:3]
     return int(text) if text.isdecimal() and text.isascii() else 0
 
 
@@ -128,8 +134,8 @@ def _decoded(path: str) -> str:
 
 
 def _port(environ: Environ) -> int | None:
-    port = str(environ.get("REMOTE_PORT") or "")
-    return int(port) if port.isdecimal() else None
+    port = environ.get("REMOTE_PORT")
+    return int(port) if port is not None and str(port).isdecimal() else None
 
 
 def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ) -> Iterable[bytes]:

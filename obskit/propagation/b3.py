@@ -52,7 +52,9 @@ def _extract_multi(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     trace_id, sampled_text = get(names.trace_id), get(names.sampled)
     sampled = None
     if sampled_text is not None:
-        sampled = _SAMPLED.get(sampled_text.lower()) if len(sampled_text) <= _LONGEST_DECISION else None
+        sampled = _SAMPLED.get(sampled_text)
+        if sampled is None and len(sampled_text) <= _LONGEST_DECISION:
+            sampled = _SAMPLED.get(sampled_text.lower())
         if sampled is None:
             return None
     debug = get(names.flags) == "1"
@@ -65,19 +67,21 @@ def _extract_multi(get: Get, names: HeaderNames) -> PropagatedSpan | None:
 def _with_ids(
     trace_id: str, span_id: str | None, parent_id: str | None, sampled: bool | None, debug: bool
 ) -> PropagatedSpan | None:
-    if not _is_id(trace_id, 32) or span_id is None or not _is_id(span_id, 16):
+    if span_id is None or not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
     if parent_id is not None:
-        if not _is_id(parent_id, 16):
+        if not 2 <= len(parent_id) <= 16 or not _is_hex(parent_id) or not parent_id.strip("0"):
             return None
         parent_id = parent_id.zfill(16)
+    if not _is_hex(trace_id + span_id) or not trace_id.strip("0") or not span_id.strip("0"):
+        return None
     trace_id = trace_id.zfill(16 if len(trace_id) <= 16 else 32)
-    return PropagatedSpan(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug, remote=True)
+    return PropagatedSpan(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug, True)
 
 
-def _is_id(text: str, longest: int) -> bool:
-    """Return whether ``text`` is lower-case hex, not zero; ``strip`` takes a third of a regular expression's time."""
-    return 2 <= len(text) <= longest and not text.strip(_HEX) and text.strip("0") != ""
+def _is_hex(text: str) -> bool:
+    """Return whether all of ``text`` is lower-case hex; faster than a regular expression."""
+    return not text.strip(_HEX)
 
 
 def _shorten(trace_id: str) -> str:

@@ -7,46 +7,51 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Token
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
-from obskit.tracing.tracer import Tracer
 from obskit.tracing.values import clean
+
+if TYPE_CHECKING:
+    from obskit.tracing.tracer import Tracer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+Start = Callable[[Context], AnySpan]
+"""Starts a span in a context."""
+
+End = Callable[[AnySpan, BaseException | None], None]
+"""Ends a span after the block it was current in, with what the block raised."""
+
+
 class SpanScope:
-    """A child span of the current one, not started yet. Enter it, or decorate a function with it.
+    """A span that is not started yet. Enter it, or decorate a function with it.
 
     As a decorator it makes a span for each call: of a function or coroutine until it returns, of a generator (also
     asynchronous) until it is over, current only while the generator's own code runs.
     """
 
-    __slots__ = ("_name", "_span", "_tags", "_token", "_tracer")
+    __slots__ = ("_end", "_span", "_start", "_token")
 
-    def __init__(self, tracer: Tracer, name: str, tags: dict[str, Any]) -> None:
-        self._tracer = tracer
-        self._name = name
-        self._tags = tags
+    def __init__(self, start: Start, end: End) -> None:
+        self._start = start
+        self._end = end
         self._token: Token[Context] | None = None
         self._span: AnySpan = NOOP_SPAN
 
-    def start(self) -> tuple[AnySpan, Context]:
+    def begin(self) -> tuple[AnySpan, Context]:
         """Start the span; return it, and the context in which it is current."""
         context = get_context()
-        if context.get(SUPPRESS_KEY):
-            return NOOP_SPAN, context
-        tags = {key: clean(value) for key, value in self._tags.items()}
-        span = self._tracer.start(self._name, SpanKind.INTERNAL, context.get(SPAN_KEY), tags)
-        return span, Context({**context, SPAN_KEY: span})
+        span = self._start(context)
+        return span, context if span is NOOP_SPAN else Context({**context, SPAN_KEY: span})
 
     def __enter__(self) -> AnySpan:
-        self._span, context = self.start()
+        self._span, context = self.begin()
         self._token = attach(context)
         return self._span
 
@@ -55,7 +60,7 @@ class SpanScope:
     ) -> None:
         if self._token is not None:
             detach(self._token)
-        _end(self._span, exc)
+        self._end(self._span, exc)
 
     def __call__(self, function: F) -> F:
         """Return ``function``, a span around each call."""
@@ -85,10 +90,22 @@ class SpanScope:
         return functools.wraps(function)(wrapper)  # type: ignore[return-value]
 
     def _again(self) -> SpanScope:
-        return SpanScope(self._tracer, self._name, self._tags)
+        return SpanScope(self._start, self._end)
 
 
-def _end(span: AnySpan, error: BaseException | None) -> None:
+def child_scope(tracer: Tracer, name: str, tags: dict[str, Any]) -> SpanScope:
+    """Return a child of the current span whose ``error`` tag is the exception that leaves the block."""
+
+    def start(context: Context) -> AnySpan:
+        if context.get(SUPPRESS_KEY):
+            return NOOP_SPAN
+        cleaned = {key: clean(value) for key, value in tags.items()}
+        return tracer.start(name, SpanKind.INTERNAL, context.get(SPAN_KEY), cleaned)
+
+    return SpanScope(start, _end_with_error_tag)
+
+
+def _end_with_error_tag(span: AnySpan, error: BaseException | None) -> None:
     """End the span; leaving early (GeneratorExit) is no error."""
     if error is not None and not isinstance(error, GeneratorExit):
         span.error(error)
@@ -96,7 +113,7 @@ def _end(span: AnySpan, error: BaseException | None) -> None:
 
 
 def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    span, context = scope.start()
+    span, context = scope.begin()
     step: Callable[[], Any] = functools.partial(next, inner)
     error: BaseException | None = None
     try:
@@ -119,11 +136,11 @@ def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[A
         error = raised
         raise
     finally:
-        _end(span, error)
+        scope._end(span, error)
 
 
 async def _async_generator(scope: SpanScope, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    span, context = scope.start()
+    span, context = scope.begin()
     step: Callable[[], Any] = inner.__anext__
     error: BaseException | None = None
     try:
@@ -146,4 +163,4 @@ async def _async_generator(scope: SpanScope, inner: AsyncGenerator[Any, Any]) ->
         error = raised
         raise
     finally:
-        _end(span, error)
+        scope._end(span, error)

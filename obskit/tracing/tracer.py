@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, use_span
-from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
 from obskit.tracing.ids import new_span_id, new_trace_id
 from obskit.tracing.process import check_fork
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
+from obskit.tracing.scope import SpanScope
 from obskit.tracing.span import Span, new_clock
-from obskit.tracing.values import clean
+from obskit.tracing.values import clean, error_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -111,18 +111,10 @@ class Tracer(otel.Tracer):
         set_status_on_exception: bool = True,  # noqa: ARG002
     ) -> otel.Span:
         """Start a span that is not made current; times are epoch nanoseconds."""
-        context = get_context() if context is None else context
-        if context.get(SUPPRESS_KEY):
-            return NOOP_SPAN
-        tags = {key: clean(value) for key, value in attributes.items()} if attributes else {}
-        span = self.start(name, kind, context.get(SPAN_KEY), tags)
-        if isinstance(span, Span) and (links or start_time is not None):
-            span.links = tuple(links or ())
-            span.start_ns = span.start_ns if start_time is None else start_time
-        return span
+        current = get_context() if context is None else context
+        return self._start_span(name, current, kind, attributes, links, start_time)
 
-    @_agnosticcontextmanager
-    def start_as_current_span(
+    def start_as_current_span(  # type: ignore[override]
         self,
         name: str,
         context: Context | None = None,
@@ -133,8 +125,37 @@ class Tracer(otel.Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> Iterator[otel.Span]:
-        """Start a span, make it current for the block (or the decorated function) and end it afterwards."""
-        span = self.start_span(name, context, kind, attributes, links, start_time)
-        with use_span(span, end_on_exit, record_exception, set_status_on_exception):
-            yield span
+    ) -> SpanScope:
+        """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
+
+        def start(current: Context) -> AnySpan:
+            return self._start_span(name, current if context is None else context, kind, attributes, links, start_time)
+
+        def end(span: AnySpan, error: BaseException | None) -> None:
+            if isinstance(error, Exception) and span.is_recording():
+                if record_exception:
+                    span.record_exception(error)
+                if set_status_on_exception:
+                    span.set_status(Status(StatusCode.ERROR, error_text(error)))
+            if end_on_exit:
+                span.end()
+
+        return SpanScope(start, end)
+
+    def _start_span(
+        self,
+        name: str,
+        context: Context,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+        start_time: int | None,
+    ) -> AnySpan:
+        if context.get(SUPPRESS_KEY):
+            return NOOP_SPAN
+        tags = {key: clean(value) for key, value in attributes.items()} if attributes else {}
+        span = self.start(name, kind, context.get(SPAN_KEY), tags)
+        if (links or start_time is not None) and isinstance(span, Span):
+            span.links = tuple(links or ())
+            span.start_ns = span.start_ns if start_time is None else start_time
+        return span

@@ -133,7 +133,9 @@ def test_a_receiver_that_hangs_costs_the_exit_timeout():
 
 
 def test_the_exit_takes_the_timeout_and_not_much_more_where_the_receiver_hangs():
-    code = START + """
+    code = (
+        START
+        + """
 import atexit, time
 with span('a'): pass
 from obskit.runtime import runtime
@@ -141,6 +143,7 @@ begin = time.monotonic()
 runtime._exit()
 print(time.monotonic() - begin)
 """
+    )
     with receiver() as server:
         server.answers = [server.hang] * 10
         done = run(code, server.url, OBSKIT_EXIT_TIMEOUT="0.5", OBSKIT_EXPORT_TIMEOUT="3600")
@@ -148,12 +151,15 @@ print(time.monotonic() - begin)
 
 
 def test_a_forked_child_that_never_traces_leaves_the_parents_spans_alone():
-    code = START + """
+    code = (
+        START
+        + """
 for _ in range(5):
     with span('a'): pass
     if os.fork() == 0: sys.exit()
     os.wait()
 """
+    )
     with receiver() as server:
         assert run(code, server.url).returncode == 0
         assert len(server.spans) == 5

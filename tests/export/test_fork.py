@@ -29,7 +29,9 @@ def names(server) -> Counter:
 
 
 def test_spans_in_the_queue_at_the_fork_are_the_parents():
-    code = START + """
+    code = (
+        START
+        + """
 span('before')
 if os.fork() == 0:
     span('child')
@@ -37,6 +39,7 @@ if os.fork() == 0:
 os.wait()
 span('after')
 """
+    )
     with receiver() as server:
         done = run(code, server.url, "3600")
         assert done.stdout == "1\n", done.stderr
@@ -45,7 +48,9 @@ span('after')
 
 
 def test_a_fork_while_the_worker_sends_leaves_the_batch_to_the_parent():
-    code = START + """
+    code = (
+        START
+        + """
 span('in flight')
 input()
 if os.fork() == 0:
@@ -53,6 +58,7 @@ if os.fork() == 0:
 os.wait()
 span('after')
 """
+    )
     with receiver() as server:
         gate = threading.Event()
 
@@ -62,7 +68,8 @@ span('after')
 
         server.answers = [wait]
         command = [sys.executable, "-c", code, server.url, "0"]
-        program = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environ())
+        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+        program = subprocess.Popen(command, **pipes, text=True, env=clean_environ())
         eventually(lambda: server.bodies)
         program.stdin.write("\n")
         program.stdin.flush()
@@ -73,7 +80,9 @@ span('after')
 
 
 def test_forks_in_the_middle_of_traffic_lose_and_double_nothing():
-    code = START + """
+    code = (
+        START
+        + """
 import threading
 over = threading.Event()
 count = [0]
@@ -92,6 +101,7 @@ over.set()
 thread.join()
 print(count[0])
 """
+    )
     with receiver() as server:
         done = run(code, server.url, "0")
         assert done.stderr == ""
@@ -101,7 +111,9 @@ print(count[0])
 
 
 def test_a_fork_that_python_does_not_see_is_noticed_by_the_next_trace():
-    code = START + """
+    code = (
+        START
+        + """
 import ctypes
 libc_fork = ctypes.PyDLL(None).fork  # keeps the interpreter lock, and runs none of Python's hooks
 span('before')
@@ -113,6 +125,7 @@ if child == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 span('after')
 """
+    )
     assert ctypes.PyDLL(None).fork
     with receiver() as server:
         done = run(code, server.url, "3600")
@@ -122,7 +135,9 @@ span('after')
 
 
 def test_counters_of_a_child_begin_at_zero():
-    code = START + """
+    code = (
+        START
+        + """
 obskit.init(exporter=sys.argv[1], sample_rate=0, integrations=[])
 span('unsampled')
 if os.fork() == 0:
@@ -130,6 +145,7 @@ if os.fork() == 0:
 os.wait()
 print(obskit.stats()['sampled_out'])
 """
+    )
     with receiver() as server:
         assert run(code, server.url, "3600").stdout == "0\n1\n"
 
@@ -148,9 +164,11 @@ def application(environ, start_response):
     (tmp_path / "served.py").write_text(source)
     port = free_port()
     with receiver() as server:
-        command = [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-b", f"127.0.0.1:{port}", "served:application"]
+        options = ["--preload", "-w", "2", "-b", f"127.0.0.1:{port}", "--log-level", "critical"]
         environ = clean_environ(OBSKIT_EXPORTER=server.url)
-        program = subprocess.Popen([*command, "--log-level", "critical"], cwd=tmp_path, env=environ)
+        program = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *options, "served:application"], cwd=tmp_path, env=environ
+        )
         try:
             eventually(lambda: answers(port), 30)
             for _ in range(60):

@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from email.utils import formatdate
 
@@ -149,9 +148,7 @@ def test_a_server_that_never_answers_costs_the_deadline():
         timed_out(server)
 
 
-@pytest.mark.parametrize(
-    "start", [b"", b"HTTP/1.1 202 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n" * 50], ids=["status", "header", "interim"]
-)
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 202 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n" * 50])
 def test_a_server_that_drips_its_answer_costs_the_deadline_all_the_same(start):
     with receiver() as server:
         server.answers = [server.drip(start + b"x" * 10_000)]
@@ -185,12 +182,12 @@ def test_a_giant_answer_is_not_read_to_its_end():
 
     with receiver(pour) as server:
         assert post(server) is DELIVERED
-        eventually(lambda: not any(thread.name.startswith("pour") for thread in threading.enumerate()))
     assert sum(sent) < 50_000_000
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 99999 x\r\n\r\n", b"\x00" * 100, b"HTTP/1.1 202 OK\r\n" + b"a" * 70_000]
+    "garbage",
+    [b"", b"garbage\r\n\r\n", b"HTTP/1.1 99999 x\r\n\r\n", b"\x00" * 100, b"HTTP/1.1 202 OK\r\n" + b"a" * 70_000],
 )
 def test_answers_that_are_not_http_may_be_tried_again(garbage):
     with receiver(raw(garbage)) as server:
@@ -247,7 +244,7 @@ def test_a_self_signed_certificate_is_refused_and_the_reason_named(certificate):
     with receiver(tls=tls(certificate)) as server:
         outcome = post(server)
         assert outcome.reason == UNREACHABLE
-        assert "certificate verify failed: self-signed certificate" in outcome.detail.replace("self signed", "self-signed")
+        assert "certificate verify failed: self-signed certificate" in outcome.detail
         assert server.bodies == []
 
 

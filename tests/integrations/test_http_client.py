@@ -146,18 +146,17 @@ class TestHttpClient(ClientCases):
         self.recorder.take(CLIENT, error="BadStatusLine")
 
     def test_asking_too_early_changes_nothing(self) -> None:
-        """The response of the second request can be had once the first one's is read."""
+        """The library refuses, and the request can go on."""
         with self.upstream():
             connection = connect(self._url)
-            connection.request("GET", "/a")
-            first = connection.getresponse()
-            connection.request("GET", "/b")
+            connection.connect()
+            connection.putrequest("GET", "/a")
             with pytest.raises(ResponseNotReady):
                 connection.getresponse()
-            first.read()
+            connection.endheaders()
             assert connection.getresponse().read() == b"hello"
             connection.close()
-            assert [self.recorder.take(CLIENT).tags["http.path"] for _ in range(2)] == ["/a", "/b"]
+            self.recorder.take(CLIENT)
 
     def test_answer_before_the_body_is_sent_is_the_result(self) -> None:
         """A server may refuse a body and close: sending fails, but the answer is there."""

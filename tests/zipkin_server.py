@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VERSION = "3.6.1"
-CACHE = Path(__file__).parents[2] / ".cache" / "zipkin"
+CACHE = Path(__file__).parents[1] / ".cache" / "zipkin"
 _JAR = CACHE / f"zipkin-server-{VERSION}-exec.jar"
 _FETCH_TIMEOUT = 600  # seconds; 132 MB
 _START_TIMEOUT = 90
