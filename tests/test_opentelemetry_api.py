@@ -93,7 +93,7 @@ with trace.get_tracer('t').start_as_current_span('theirs'):
 
 def test_the_same_spans_look_like_those_of_opentelemetrys_own_zipkin_exporter():
     """Each intended difference is checked here: names in lower case, durations of at least 1, no debug flag, the
-    instrumenting library and the process (but for its name) left out, lists as JSON without spaces and with their own types."""
+    instrumenting library and the process (but for its name) left out, lists as JSON with their items' own types."""
     with receiver() as ours, receiver() as theirs:
         done = run(PROGRAM, ours.url, theirs.url)
         assert done.returncode == 0, done.stderr

@@ -212,7 +212,6 @@ def test_shutdown_without_init_and_twice_is_fine():
         "import os; os.environ.clear()",
         "import logging; logging.disable()",
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))",
-        "import threading; threading.stack_size(32768)",
         "import gc; gc.disable()",
     ],
 )

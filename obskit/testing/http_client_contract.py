@@ -251,7 +251,7 @@ class HttpClientContract(Contract):
             hops = [self.recorder.take(CLIENT), self.recorder.take(CLIENT)]
             sent = [headers["x-b3-spanid"] for _, headers in upstream.received]
         self.recorder.take()
-        assert [hop.parent_id for hop in hops] == [work.span_id] * 2  # type: ignore[attr-defined]
+        assert [hop.parent_id for hop in hops] == [work.span_id] * 2
         assert [hop.tags["http.path"] for hop in hops] == ["/redirect", "/landed"]
         assert sent == [hop.span_id for hop in hops]
 

@@ -47,7 +47,6 @@ class Span(OtelSpan):
     )  # fmt: skip
     sampled = True
     events: Sequence[tuple[int, str, Attributes]] = ()
-    http_call = False
     links: Sequence[Link] = ()
     remote_endpoint: tuple[str, int | None] | None = None
     remote_parent = False

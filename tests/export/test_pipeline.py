@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -190,6 +191,28 @@ def test_many_threads_lose_no_wake_up_and_the_ledger_holds_all_the_time(make):
     assert len(inbox.threads) == 1
 
 
+def test_a_span_that_comes_just_after_the_worker_found_the_queue_empty_wakes_it(make):
+    inbox = Inbox()
+    pipeline = make(inbox)
+    late = []
+
+    class Watched(deque):
+        def __len__(self) -> int:
+            found = super().__len__()
+            if found == 0 and late and threading.get_ident() in inbox.threads:
+                pipeline.offer(late.pop())
+            return found
+
+    pipeline._queue = pipeline.ledger._queue = Watched()
+    pipeline.offer("first")
+    for number in range(20):
+        eventually(lambda: len(inbox.items) == number + 1)  # noqa: B023
+        late.append(number)
+        pipeline._signal.set()  # have it look
+        eventually(lambda: not late)
+    eventually(lambda: inbox.items == ["first", *range(20)])
+
+
 def test_counters_stay_exact_while_several_threads_read_them(make):
     pipeline = make(Inbox(lambda _: Outcome("no")), capacity=50)
     over = threading.Event()
@@ -239,6 +262,22 @@ def test_an_exporter_that_raises_loses_its_batch_and_the_worker_goes_on(make, er
     pipeline.offer("good")
     assert pipeline.flush(soon())
     assert inbox.items == ["good"]
+    assert balance(pipeline)["dropped"] == {"exporter_error": 1}
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_exporter_that_raises_loses_no_other_batch_of_those_that_were_taken_together(make, error):
+    def answer(items: list[Any]) -> Outcome:
+        if items[0][:1] == b"2":
+            raise error
+        return DELIVERED
+
+    inbox = Inbox(answer)
+    pipeline = make(inbox)
+    pipeline._queue.extend([b"1" * 300_000, b"2" * 300_000])
+    pipeline.offer(b"3" * 300_000)
+    assert not pipeline.flush(soon())
+    assert [item[:1] for item in inbox.items] == [b"1", b"3"]
     assert balance(pipeline)["dropped"] == {"exporter_error": 1}
 
 
@@ -363,8 +402,11 @@ def test_close_cuts_a_pause_short_and_delivers(make):
     outcomes = iter([Outcome("http_429", "", True, 20.0)])
     inbox = Inbox(lambda _: next(outcomes, DELIVERED))
     pipeline = make(inbox)
+    pausing = threading.Event()
+    pause = pipeline.pause
+    pipeline.pause = lambda seconds, firm: pausing.set() or pause(seconds, firm)
     pipeline.offer(1)
-    eventually(lambda: len(inbox.deadlines) == 1)
+    assert pausing.wait(10)
     assert pipeline.close(soon())
     assert inbox.items == [1]
 
@@ -398,6 +440,7 @@ def test_close_waits_for_nobody_where_nobody_listens(make):
     assert not pipeline.close(far)
     assert balance(pipeline)["dropped"] == {UNREACHABLE: 10}
     assert not pipeline.busy
+    assert len(inbox.deadlines) <= 2
 
 
 def test_attempts_made_while_closing_end_at_the_closing_deadline(make):
