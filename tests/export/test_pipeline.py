@@ -168,6 +168,7 @@ def test_many_threads_lose_no_wake_up_and_the_ledger_holds_all_the_time(make):
     """Each round lets the worker fall asleep, then lets eight threads wake it at once; a lost signal hangs a round."""
     inbox = Inbox()
     pipeline = make(inbox, batch_size=7, interval=0)
+    produced: list[int] = []
     sys_interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -183,23 +184,24 @@ def test_many_threads_lose_no_wake_up_and_the_ledger_holds_all_the_time(make):
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
-                balance(pipeline)
+                produced.append(balance(pipeline)["produced"])
             eventually(lambda: balance(pipeline)["delivered"] == round_ * 160)  # noqa: B023
     finally:
         sys.setswitchinterval(sys_interval)
     assert balance(pipeline)["produced"] == len(inbox.items) == 150 * 160
+    assert produced == sorted(produced)
     assert len(inbox.threads) == 1
 
 
 def test_a_span_that_comes_just_after_the_worker_found_the_queue_empty_wakes_it(make):
     inbox = Inbox()
-    pipeline = make(inbox)
+    pipeline = make(inbox, interval=0)
     late = []
 
     class Watched(deque):
         def __len__(self) -> int:
             found = super().__len__()
-            if found == 0 and late and threading.get_ident() in inbox.threads:
+            if found == 0 and late and sys._getframe(1).f_code.co_name == "_wait_for_spans":
                 pipeline.offer(late.pop())
             return found
 
@@ -455,10 +457,10 @@ def test_attempts_made_while_closing_end_at_the_closing_deadline(make):
 def test_a_span_that_comes_while_the_worker_leaves_is_not_forgotten(make):
     inbox = Inbox()
     pipeline = make(inbox)
+    late = [2]
+    inbox.close = lambda: late and pipeline._queue.append(late.pop())  # by a thread that looked at ``closed`` before
     pipeline.offer(1)
     assert pipeline.close(soon())
-    pipeline._queue.append(2)  # as by a thread that looked at ``closed`` before it was
-    pipeline._wake()
     eventually(lambda: inbox.items == [1, 2])
     eventually(lambda: balance(pipeline)["delivered"] == 2)
 
