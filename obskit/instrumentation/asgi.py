@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_WANTED = {name.encode(): name for name in LOWER.all()}
+_WANTED = {name.encode(): name for name in LOWER.all}
 
 
 async def serve(application: Application, scope: Scope, receive: Receive, send: Send, route: str | None = None) -> None:
@@ -67,7 +67,7 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
             return None
         client = scope.get("client")
         exchange = begin(
-            wanted_headers(scope["headers"]).get,
+            wanted_headers(scope["headers"]),
             LOWER,
             scope["method"],
             scope["path"],

@@ -10,18 +10,19 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from itertools import dropwhile
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from obskit.tracing.failures import failed
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 Hook = Callable[[ModuleType], object]
 
 
-class ImportHooks(MetaPathFinder):
+class ImportHooks:
     """A finder that finds nothing itself: it adds our hook to what the finders behind it found."""
 
     def __init__(self) -> None:

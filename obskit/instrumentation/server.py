@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry.context import Context, create_key
@@ -11,11 +11,12 @@ from opentelemetry.trace import SpanKind
 from obskit.instrumentation.http import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
-from obskit.propagation.headers import Get, HeaderNames
-from obskit.propagation.propagator import extract
+from obskit.propagation.headers import HeaderNames
+from obskit.propagation.propagator import read
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.failures import failed
 from obskit.tracing.span import Span
+from obskit.tracing.tracer import Tags
 
 EXCHANGE = "obskit.exchange"
 """Where a WSGI environ or an ASGI scope keeps its exchange, so that layers of one server make one span."""
@@ -85,7 +86,7 @@ class ServerExchange:
 
 
 def begin(
-    get: Get, names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
+    headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
 ) -> ServerExchange | None:
     """Start serving a request: read its headers, decide, and only then build. None where tracing is suppressed.
 
@@ -94,16 +95,17 @@ def begin(
     context = get_context()
     if context.get(SUPPRESS_KEY):
         return None
-    parent: object = extract(get, names)
-    if parent is None or parent.trace_id is None:  # type: ignore[attr-defined]
-        parent = context.get(SPAN_KEY) or parent
-    name = (get(names.span_name) or span_name(method))[:_LONGEST_NAME]
-    span = tracer.start(name, SpanKind.SERVER, parent, {"http.method": method, "http.path": path_tag(path)})
+    remote_parent, meshed = read(headers, names)
+    parent: object = remote_parent
+    if remote_parent is None or remote_parent.trace_id is None:
+        parent = context.get(SPAN_KEY) or remote_parent
+    name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
+    tags: Tags = {"http.method": method, "http.path": path_tag(path)}
+    span = tracer.start(name, SpanKind.SERVER, parent, tags)
     if type(span) is Span:
         span.remote_endpoint = remote
     exchange = ServerExchange(span, method, name)
     values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange}
-    meshed = mesh.extract(get, names)
     if meshed is not None:
         values[mesh.MESH_KEY] = meshed
     exchange.context = Context(values)

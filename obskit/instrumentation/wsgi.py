@@ -77,7 +77,7 @@ def begin(environ: Environ) -> ServerExchange | None:
             path = _decoded(path)
         remote = environ.get("REMOTE_ADDR")
         exchange = begin_exchange(
-            environ.get, WSGI, environ["REQUEST_METHOD"], path, (remote, _port(environ)) if remote else None
+            environ, WSGI, environ["REQUEST_METHOD"], path, (remote, _port(environ)) if remote else None
         )
         if exchange is not None:
             environ[EXCHANGE] = exchange

@@ -42,12 +42,10 @@ class HeaderNames:
         self.traceparent = spell("traceparent")
         self.tracestate = spell("tracestate")
         self.cloud_trace_context = spell("x-cloud-trace-context")
-        self.mesh = tuple((name, spell(name)) for name in MESH)
-
-    def all(self) -> frozenset[str]:
-        """Return every name, in this spelling."""
-        single = (value for value in vars(self).values() if isinstance(value, str))
-        return frozenset([*single, *(spelled for _, spelled in self.mesh)])
+        single = [value for value in vars(self).values() if isinstance(value, str)]
+        self.mesh = {spell(name): name for name in MESH}
+        self.mesh_names = frozenset(self.mesh)
+        self.all = self.mesh_names.union(single)
 
 
 def _wsgi(name: str) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from opentelemetry.context import Context, create_key
 
-from obskit.propagation.headers import Get, HeaderNames
+from obskit.propagation.headers import HeaderNames
 
 MESH_KEY = create_key("obskit-mesh-headers")
 _LONGEST = 4096
 
 
-def extract(get: Get, names: HeaderNames) -> dict[str, str] | None:
-    """Return the mesh headers of a request by name, or None where there are none; giant ones are left out."""
-    found = None
-    for name, spelled in names.mesh:
-        value = get(spelled)
-        if value is not None and len(value) <= _LONGEST:
-            found = found or {}
-            found[name] = value
-    return found
+def extract(headers: Mapping[str, str], names: HeaderNames, present: Iterable[str]) -> dict[str, str] | None:
+    """Return the mesh headers among those ``present``, by name, or None where there are none; giants are left out."""
+    found = {names.mesh[key]: headers[key] for key in present if key in names.mesh}
+    return {name: value for name, value in found.items() if len(value) <= _LONGEST} or None
 
 
 def of(context: Context) -> dict[str, str]:

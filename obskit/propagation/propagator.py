@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -37,6 +37,18 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     return b3.extract(get, names) or w3c.extract(get, names) or cloud_trace_context.extract(get, names)
 
 
+def read(headers: Mapping[str, str], names: HeaderNames) -> tuple[PropagatedSpan | None, dict[str, str] | None]:
+    """Return the remote parent and the mesh headers of a message.
+
+    One look at the keys tells which of our twenty names are there at all; most requests have few or none.
+    """
+    present = names.all.intersection(headers)
+    if not present:
+        return None, None
+    meshed = None if names.mesh_names.isdisjoint(present) else mesh.extract(headers, names, present)
+    return extract(headers.get, names), meshed
+
+
 class Propagator(TextMapPropagator):
     """Reads every known format and writes those chosen, in order. Also OpenTelemetry's global propagator."""
 
@@ -62,10 +74,8 @@ class Propagator(TextMapPropagator):
         """Return ``context`` with what ``carrier`` says as its current span and mesh headers."""
         base = get_context() if context is None else context
 
-        def get(name: str) -> str | None:
-            return _joined(getter.get(carrier, name))
-
-        parent, meshed = extract(get, LOWER), mesh.extract(get, LOWER)
+        found = {name: _joined(getter.get(carrier, name)) for name in LOWER.all}
+        parent, meshed = read({name: value for name, value in found.items() if value is not None}, LOWER)
         values = {SPAN_KEY: parent, mesh.MESH_KEY: meshed}
         return Context({**base, **{key: value for key, value in values.items() if value}})
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
+from obskit.export.ledger import Ledger
 from obskit.export.pipeline import Limits, Pipeline
 from obskit.tracing.current import SUPPRESS_KEY, get_context
 from tests.export.receiver import ROOT, eventually
@@ -199,9 +200,9 @@ def test_a_span_that_comes_just_after_the_worker_found_the_queue_empty_wakes_it(
     late = []
 
     class Watched(deque):
-        def __len__(self) -> int:
-            found = super().__len__()
-            if found == 0 and late and sys._getframe(1).f_code.co_name == "_wait_for_spans":
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if not found and late and sys._getframe(1).f_code.co_name == "_wait_for_spans":
                 pipeline.offer(late.pop())
             return found
 
@@ -213,6 +214,26 @@ def test_a_span_that_comes_just_after_the_worker_found_the_queue_empty_wakes_it(
         pipeline._signal.set()  # have it look
         eventually(lambda: not late)
     eventually(lambda: inbox.items == ["first", *range(20)])
+
+
+def test_spans_are_counted_as_taken_under_the_lock_under_which_they_leave_the_queue(make):
+    held = []
+
+    class Watched(Ledger):
+        @property
+        def taken(self) -> int:
+            return self.__dict__.get("taken", 0)
+
+        @taken.setter
+        def taken(self, count: int) -> None:
+            held.append(not hasattr(self, "changed") or self.changed._is_owned())
+            self.__dict__["taken"] = count
+
+    pipeline = make(Inbox())
+    pipeline.ledger = pipeline._delivery._ledger = Watched(pipeline._queue)
+    pipeline.offer(1)
+    assert pipeline.flush(soon())
+    assert held == [True, True]
 
 
 def test_counters_stay_exact_while_several_threads_read_them(make):

@@ -1,0 +1,1 @@
+"""Logs: every record is a line of JSON that Cloud Logging understands, with its trace; calls stay as they are."""

@@ -1,0 +1,84 @@
+"""What servers' access loggers know of a request, as Cloud Logging's ``httpRequest``.
+
+Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's and hypercorn's access log arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def http_request(
+    method: str,
+    url: str,
+    status: int,
+    *,
+    size: int | None = None,
+    seconds: float | None = None,
+    remote_ip: str | None = None,
+    protocol: str | None = None,
+    user_agent: str | None = None,
+) -> dict[str, Any]:
+    """Return the field; the URL loses its query, the latency is text such as ``0.012s``."""
+    found = {
+        "requestMethod": method,
+        "requestUrl": url.partition("?")[0],
+        "status": status,
+        "responseSize": None if size is None else str(size),
+        "latency": None if seconds is None else f"{seconds:.9f}".rstrip("0").rstrip(".") + "s",
+        "remoteIp": remote_ip,
+        "protocol": protocol,
+        "userAgent": user_agent,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def of_record(record: logging.LogRecord) -> dict[str, Any] | None:
+    """Return the field for a record of one of ACCESS_LOGGERS; None for one that looks different."""
+    try:
+        return _READERS[record.name](record.args)
+    except Exception:
+        return None
+
+
+def _uvicorn(args: Any) -> dict[str, Any]:
+    client, method, path, version, status = args
+    return http_request(
+        method, path, int(status), remote_ip=str(client).rpartition(":")[0] or None, protocol=f"HTTP/{version}"
+    )
+
+
+def _atoms(args: Any) -> dict[str, Any] | None:
+    """Read gunicorn's and hypercorn's atoms: m is the method, U path, s status, B size, D microseconds, h client."""
+    atoms = args[0] if isinstance(args, tuple) and len(args) == 1 else args
+    if not isinstance(atoms, Mapping):
+        return None
+    return http_request(
+        atoms["m"],
+        atoms["U"],
+        int(str(atoms["s"]).split()[0]),
+        size=_number(atoms.get("B")),
+        seconds=None if _number(atoms.get("D")) is None else int(atoms["D"]) / 1e6,
+        remote_ip=_known(atoms.get("h")),
+        protocol=_known(atoms.get("H")),
+        user_agent=_known(atoms.get("a")),
+    )
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if str(value).isdecimal() else None
+
+
+def _known(value: Any) -> str | None:
+    return str(value) if value and value != "-" else None
+
+
+_READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
+    "uvicorn.access": _uvicorn,
+    "gunicorn.access": _atoms,
+    "hypercorn.access": _atoms,
+}
+
+ACCESS_LOGGERS = frozenset(_READERS)

@@ -1,0 +1,146 @@
+"""Bringing entries to Cloud Logging: runs on the worker, with the pipeline's batches, retries and deadlines."""
+
+from __future__ import annotations
+
+import logging
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.context import Context, create_key
+
+from obskit.export.exporter import DELIVERED, Outcome
+from obskit.logs.cloud.endpoint import Endpoint
+from obskit.logs.cloud.entry import to_entry
+from obskit.logs.cloud.resource import Resource, detect
+from obskit.tracing.current import attach, detach, get_context
+from obskit.tracing.failures import tell
+
+if TYPE_CHECKING:
+    from obskit.logs.cloud.client import Writer
+
+DELIVERING = create_key("obskit-delivering-logs")
+"""Marks the context in which Google's libraries work for us: what they log there would feed on itself."""
+
+_DETECTION = 2.0
+_ASK_AGAIN = 30.0
+_MOST_PARTS = 100
+_NOT_INSTALLED = Outcome("not_installed", "google-cloud-logging is missing: pip install 'obskit[gcp]'")
+_NO_PROJECT = Outcome("no_project", "no Google Cloud project is known: give project=, or GOOGLE_CLOUD_PROJECT", True)
+
+
+class Target(NamedTuple):
+    """Where entries go; None stands for what the environment, the metadata server and the credentials say."""
+
+    endpoint: Endpoint
+    log: str
+    project: str | None
+    key_file: str | None
+    resource: Resource | None
+
+
+class CloudExporter:
+    """Writes lines, as the formatter made them, as entries of one log. Connects when the first are sent."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._resource = target.resource
+        self._ask_at = 0.0
+        self._project = ""
+        self._writer: Writer | None = None
+        self._told = False
+
+    def encode(self, line: bytes) -> bytes:
+        """Return the line as it is: its entry needs the project, which only ``send`` knows."""
+        return line
+
+    def size(self, item: bytes) -> int:
+        """Return the line's length, which is about the entry's."""
+        return len(item)
+
+    def send(self, items: list[bytes], deadline: float) -> Outcome:
+        """Write the lines' entries."""
+        token = attach(Context({**get_context(), DELIVERING: True}))
+        try:
+            return self._send(items, deadline)
+        except ImportError as error:
+            return _NOT_INSTALLED._replace(detail=f"{_NOT_INSTALLED.detail} ({error})")
+        finally:
+            detach(token)
+
+    def close(self) -> None:
+        """Close the connection."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _send(self, items: list[bytes], deadline: float) -> Outcome:
+        from obskit.logs.cloud.client import Failed
+
+        try:
+            writer = self._writer or self._connect(deadline)
+            if not self._project:
+                return _NO_PROJECT
+            refused = self._write(writer, [to_entry(line, self._project) for line in items], deadline)
+        except Failed as failed:
+            return failed.outcome
+        return DELIVERED._replace(rejected=refused)
+
+    def _connect(self, deadline: float) -> Writer:
+        """Find out who we are and who pays, and make the client. Raises Failed."""
+        from obskit.logs.cloud.client import Writer, find_account
+
+        target = self._target
+        resource = self._identify(deadline)
+        account = find_account(target.endpoint, target.key_file)
+        self._project = target.project or resource.project or account.project or ""
+        writer = Writer(target.endpoint, account)
+        if self._project:
+            self._writer = writer
+        return writer
+
+    def _identify(self, deadline: float) -> Resource:
+        """Return the resource; one that the metadata server left incomplete is asked for again now and then."""
+        now = monotonic()
+        if self._resource is None or (self._resource.partial and now >= self._ask_at):
+            self._resource = detect(self._target.project, os.environ, min(deadline, now + _DETECTION))
+            self._ask_at = monotonic() + _ASK_AGAIN
+        return self._resource
+
+    def _write(self, writer: Writer, entries: list[dict[str, Any]], deadline: float) -> int:
+        """Write the entries, and return how many of them the API refused. Raises Failed.
+
+        The API says which it refuses, and takes the others. Where it does not say, halves are tried: one bad entry
+        then costs its neighbours nothing. What was written before a failure is written again, under the same ids.
+        """
+        from obskit.logs.cloud.client import Refused
+
+        parts, refused, attempts = [entries], 0, 0
+        while parts:
+            part = parts.pop()
+            attempts += 1
+            try:
+                writer.write(self._request(part, deadline), max(0.001, deadline - monotonic()))
+            except Refused as refusal:
+                if refusal.entries or len(part) == 1 or attempts > _MOST_PARTS:
+                    refused += len(refusal.entries) or len(part)
+                    self._tell(refusal)
+                else:
+                    half = len(part) // 2
+                    parts += [part[half:], part[:half]]
+        return refused
+
+    def _request(self, entries: list[dict[str, Any]], deadline: float) -> dict[str, Any]:
+        resource = self._identify(deadline)
+        return {
+            "logName": f"projects/{self._project}/logs/{self._target.log}",
+            "resource": {"type": resource.kind, "labels": {"project_id": self._project, **resource.labels}},
+            "labels": resource.entry_labels,
+            "entries": entries,
+            "partialSuccess": True,
+        }
+
+    def _tell(self, refusal: Exception) -> None:
+        if not self._told:
+            self._told = True
+            tell(logging.WARNING, "Cloud Logging refuses a log entry: %s; others are counted only", refusal)

@@ -1,0 +1,72 @@
+"""Google's metadata server, asked within one deadline.
+
+Source: Compute Engine's documentation of the metadata server; ``GCE_METADATA_HOST`` and ``NO_GCE_CHECK`` are what
+google-auth calls them.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+from obskit.export.wire import Wire
+
+_ADDRESS = "169.254.169.254"  # no name: looking one up has no deadline
+_PRODUCT = Path("/sys/class/dmi/id/product_name")
+_HINTS = ("GCE_METADATA_HOST", "KUBERNETES_SERVICE_HOST", "K_SERVICE", "CLOUD_RUN_JOB")
+_FLAVOR = {"Metadata-Flavor": "Google"}
+_MOST_READ = 64 * 1024
+
+
+class Metadata:
+    """Answers questions until ``deadline`` (of ``time.monotonic``), or until the server once fails to."""
+
+    def __init__(self, environ: Mapping[str, str], deadline: float) -> None:
+        self._host, _, port = (environ.get("GCE_METADATA_HOST") or _ADDRESS).partition(":")
+        self._port = int(port) if port.isdecimal() else 80
+        self._deadline = deadline
+        self._expected = _is_expected(environ)
+        self.failed = False
+
+    def get(self, path: str) -> str:
+        """Return a value below ``computeMetadata/v1/``; empty where there is none, or no server."""
+        if not self._expected or self.failed or monotonic() >= self._deadline:
+            return ""
+        try:
+            return self._get(path)
+        except (OSError, http.client.HTTPException):
+            self.failed = True
+            return ""
+
+    def last(self, path: str) -> str:
+        """Return the last part of a value such as ``projects/123/zones/europe-west1-b``."""
+        return self.get(path).rpartition("/")[2]
+
+    def _get(self, path: str) -> str:
+        connection = http.client.HTTPConnection(self._host, self._port)
+        connection.sock = Wire(self._host, self._port, None, self._deadline)
+        try:
+            connection.request("GET", f"/computeMetadata/v1/{path}", headers=_FLAVOR)
+            response = connection.getresponse()
+            text = response.read(_MOST_READ).decode("utf-8", "replace").strip()
+            ours = response.status == 200 and response.getheader("Metadata-Flavor") == "Google"
+            return text if ours else ""
+        finally:
+            connection.close()
+
+
+def _is_expected(environ: Mapping[str, str]) -> bool:
+    """Return whether there is any sign of Google Cloud: elsewhere the address may swallow packets for seconds."""
+    if environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return False
+    return any(environ.get(name) for name in _HINTS) or read_text(_PRODUCT).startswith("Google")
+
+
+def read_text(path: Path) -> str:
+    """Return a small file's text without white space around it; empty where it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,109 @@
+"""The monitored resource that this process's entries belong to, from the environment and the metadata server.
+
+Source: Cloud Logging's list of monitored resource types, and Cloud Run's container contract.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from obskit.logs.cloud.metadata import Metadata, read_text
+
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class Resource(NamedTuple):
+    """A monitored resource, the project to write to (empty if unknown), and labels for every entry.
+
+    ``partial`` says that the metadata server did not answer where one was expected: later it may.
+    """
+
+    kind: str
+    labels: dict[str, str]
+    project: str
+    entry_labels: dict[str, str]
+    partial: bool
+
+
+def detect(project: str | None, environ: Mapping[str, str], deadline: float) -> Resource:
+    """Return what this process runs on, or ``global``. Takes until ``deadline`` (of ``time.monotonic``) at most."""
+    metadata = Metadata(environ, deadline)
+    known = project or environ.get("GOOGLE_CLOUD_PROJECT") or metadata.get("project/project-id")
+    found = (
+        (_kubernetes(environ, metadata) if environ.get("KUBERNETES_SERVICE_HOST") else None)
+        or (_job(environ, metadata) if environ.get("CLOUD_RUN_JOB") else None)
+        or (_service(environ, metadata) if environ.get("K_SERVICE") else None)
+        or _machine(metadata)
+        or ("global", {})
+    )
+    kind, labels = found
+    labels = {key: value for key, value in {"project_id": known, **labels}.items() if value}
+    return Resource(kind, labels, known, _entry_labels(kind, environ), metadata.failed)
+
+
+_Found = tuple[str, dict[str, str]] | None
+
+
+def _kubernetes(environ: Mapping[str, str], metadata: Metadata) -> _Found:
+    """Return the container; None where no cluster is known, without which the API has no such resource."""
+    given = _otel_attributes(environ)
+    cluster = given.get("k8s.cluster.name") or environ.get("CLUSTER_NAME")
+    cluster = cluster or metadata.get("instance/attributes/cluster-name")
+    if not cluster:
+        return None
+    location = given.get("cloud.availability_zone") or given.get("cloud.region") or environ.get("CLUSTER_LOCATION")
+    location = location or metadata.get("instance/attributes/cluster-location") or metadata.last("instance/zone")
+    names = ("NAMESPACE_NAME", "POD_NAMESPACE", "NAMESPACE")
+    labels = {
+        "location": location,
+        "cluster_name": cluster,
+        "namespace_name": given.get("k8s.namespace.name") or _first(environ, names) or read_text(_NAMESPACE),
+        "pod_name": given.get("k8s.pod.name") or _first(environ, ("POD_NAME", "HOSTNAME")) or socket.gethostname(),
+        "container_name": given.get("k8s.container.name") or environ.get("CONTAINER_NAME", ""),
+    }
+    return "k8s_container", labels
+
+
+def _job(environ: Mapping[str, str], metadata: Metadata) -> _Found:
+    return "cloud_run_job", {"location": _region(environ, metadata), "job_name": environ["CLOUD_RUN_JOB"]}
+
+
+def _service(environ: Mapping[str, str], metadata: Metadata) -> _Found:
+    labels = {
+        "location": _region(environ, metadata),
+        "service_name": environ["K_SERVICE"],
+        "revision_name": environ.get("K_REVISION", ""),
+        "configuration_name": environ.get("K_CONFIGURATION", ""),
+    }
+    return "cloud_run_revision", labels
+
+
+def _machine(metadata: Metadata) -> _Found:
+    machine = metadata.get("instance/id")
+    return ("gce_instance", {"instance_id": machine, "zone": metadata.last("instance/zone")}) if machine else None
+
+
+def _region(environ: Mapping[str, str], metadata: Metadata) -> str:
+    return _otel_attributes(environ).get("cloud.region") or metadata.last("instance/region")
+
+
+def _entry_labels(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that Cloud Run itself puts on what a job prints."""
+    if kind != "cloud_run_job":
+        return {}
+    names = {"execution_name": "CLOUD_RUN_EXECUTION", "task_index": "CLOUD_RUN_TASK_INDEX"}
+    return {f"run.googleapis.com/{key}": environ[name] for key, name in names.items() if environ.get(name)}
+
+
+def _otel_attributes(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return OTEL_RESOURCE_ATTRIBUTES: ``k8s.pod.name=$(POD_NAME),...`` is how pods are told who they are."""
+    pairs = (pair.split("=", 1) for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
+    return {key.strip(): unquote(value.strip()) for key, value in pairs}
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")

@@ -1,0 +1,64 @@
+"""Log lines for people: time, level, logger, message, fields, and the beginning of the trace id."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from time import localtime, strftime
+from typing import Any
+
+from obskit.logs.correlation import current_trace
+from obskit.logs.entry import EntryBuilder
+from obskit.logs.formatter import shared_builder
+from obskit.tracing.failures import failed
+
+_COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_DIM = "2"
+_UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+_STACK_SAFE = {number: text for number, text in _UNSAFE.items() if number not in (9, 10)}
+
+
+class ConsoleFormatter(logging.Formatter):
+    """A readable line a record, coloured where standard output is a terminal and NO_COLOR is not set."""
+
+    def __init__(self, builder: EntryBuilder | None = None, colour: bool | None = None) -> None:
+        super().__init__()
+        self._builder = builder
+        self._colour = _wants_colour() if colour is None else colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with the traceback below it. Never raises."""
+        try:
+            return self._line(record)
+        except Exception:
+            failed("formatting a log record")
+            return f"[not formatted: {type(record.msg).__name__}]"
+
+    def _line(self, record: logging.LogRecord) -> str:
+        entry = (self._builder or shared_builder()).read(record)
+        message, stack = entry.pop("message"), entry.pop("stack_trace", "")
+        clock = f"{strftime('%H:%M:%S', localtime(record.created))}.{int(record.msecs):03d}"
+        level = self._paint(f"{record.levelname:<8}", _COLOURS.get(record.levelname, ""))
+        fields = " ".join(f"{key}={_shown(value)}" for key, value in entry.items() if key not in _HIDDEN)
+        trace = vars(record).get("obskit_trace") or current_trace()
+        tail = self._paint(f"{fields} trace={trace[0][:8]}".strip() if trace else fields, _DIM)
+        line = f"{clock} {level} {record.name}: {message.translate(_UNSAFE)} {tail}".rstrip()
+        return f"{line}\n{stack.translate(_STACK_SAFE)}" if stack else line
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code and text else text
+
+
+_HIDDEN = frozenset(["serviceContext", "@type"])
+
+
+def _shown(value: Any) -> str:
+    return (repr(value) if isinstance(value, str) and " " in value else str(value)).translate(_UNSAFE)
+
+
+def _wants_colour() -> bool:
+    return not os.environ.get("NO_COLOR") and bool(getattr(sys.stdout, "isatty", lambda: False)())

@@ -1,0 +1,166 @@
+"""A log record as a Cloud Logging entry: the fields its agents lift out of a JSON line, and the application's own.
+
+Source: Cloud Logging's documentation of structured logging (special fields) and of Error Reporting's formats.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from obskit.logs import access
+from obskit.logs.access import ACCESS_LOGGERS
+from obskit.logs.context import FIELDS_KEY
+from obskit.logs.jsonline import plain
+from obskit.logs.redaction import Redactor
+from obskit.tracing.current import get_context
+
+_PREFIX = "logging.googleapis.com/"
+_LABELS = _PREFIX + "labels"
+INSERT_ID = _PREFIX + "insertId"
+_OPERATION = _PREFIX + "operation"
+
+_ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+
+_RESERVED = frozenset(
+    ["severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "logger", "thread", "stack_trace", "exception", "serviceContext", "context", "@type", "httpRequest", "truncated"]
+)
+"""Names an entry gives a meaning to: a field of the application's with such a name gets an underscore behind it."""
+
+_SPECIAL_KEYS = frozenset(["labels", "operation", "insert_id", "http_request", "httpRequest", "json_fields"])
+"""Keys of ``extra=`` that go to their own place, under the names google-cloud-logging's users know."""
+
+_RECORD = frozenset(["message", "asctime", "obskit_trace"])
+"""What others put on a record behind its own attributes, and is no field of the application's."""
+
+_RECORD_SIZE = len(vars(logging.makeLogRecord({})))
+_PLAIN = frozenset([str, int, bool, type(None)])
+_MAX_MESSAGE = 250_000
+_MOST_KEYS = 10_000
+_ORDINARY, _SECRET, _SPECIAL, _IGNORED = range(4)
+
+
+class EntryBuilder:
+    """Reads records for one process: knows its service, project and what is secret."""
+
+    def __init__(
+        self,
+        service: str = "",
+        version: str | None = None,
+        project: str | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        context = {"service": service, "version": version}
+        self._service_context = {key: value for key, value in context.items() if value}
+        self.trace_prefix = f"projects/{project}/traces/" if project else ""
+        self._redactor = redactor or Redactor()
+        self._keys: dict[str, tuple[int, str]] = {}
+
+    def read(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return a record's message, stack and the application's fields, as plain values; the message first."""
+        entry: dict[str, Any] = {}
+        message = record.msg
+        if type(message) is str or record.args or not isinstance(message, Mapping):
+            entry["message"] = self._message(record)
+        else:
+            fields = dict(message)
+            entry["message"] = self._redactor.text(str(plain(fields.pop("message", "")))[:_MAX_MESSAGE])
+            self._add_fields(entry, fields.items())
+        scope = get_context().get(FIELDS_KEY)
+        if scope:
+            self._add_fields(entry, scope.items())  # type: ignore[attr-defined]
+        if len(vars(record)) > _RECORD_SIZE:  # ``extra`` comes behind what every record has
+            self._add_fields(entry, islice(vars(record).items(), _RECORD_SIZE, None))
+        if record.exc_info or record.exc_text or record.stack_info:
+            self._add_stack(entry, record)
+        if record.name in ACCESS_LOGGERS:
+            request = access.of_record(record)
+            if request is not None:
+                entry["httpRequest"] = request
+        return entry
+
+    def _message(self, record: logging.LogRecord) -> str:
+        try:
+            text = record.getMessage()
+        except Exception as error:  # wrong arguments, a __str__ that raises: show what there is
+            text = f"{plain(record.msg)} {plain(record.args)} [not formatted: {type(error).__name__}]"
+        return self._redactor.text(text[:_MAX_MESSAGE])
+
+    def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
+        """Add what Error Reporting groups by: Python's own traceback text, and the service."""
+        stack = _stack_text(record)
+        entry["stack_trace"] = self._redactor.text(stack)
+        if record.levelno >= logging.ERROR and self._service_context:
+            entry["serviceContext"] = self._service_context
+            if not record.exc_info:
+                entry["@type"] = _ERROR_EVENT
+
+    def _add_fields(self, entry: dict[str, Any], fields: Iterable[tuple[Any, Any]]) -> None:
+        """Add the application's fields, masked where they are secret, under names that mean nothing else."""
+        redactor = self._redactor
+        for key, value in fields:
+            kind, name = self._keys.get(key) or self._classify(key)
+            if kind == _ORDINARY:
+                if type(value) is str:
+                    entry[name] = redactor.text(value)
+                elif type(value) in _PLAIN:
+                    entry[name] = value
+                else:
+                    entry[name] = plain(value, redactor.value)
+            elif kind == _SECRET:
+                entry[name] = redactor.value(name, value)
+            elif kind == _SPECIAL:
+                self._add_special(entry, name, value)
+
+    def _classify(self, key: Any) -> tuple[int, str]:
+        """Return what is done with fields of this name, and the name they get; kept for the next record."""
+        name = key if type(key) is str else str(plain(key))
+        if name in _RECORD:
+            kind = _IGNORED
+        elif name in _SPECIAL_KEYS:
+            kind = _SPECIAL
+        else:
+            kind = _SECRET if self._redactor.is_secret(name) else _ORDINARY
+            if name in _RESERVED or name.startswith(_PREFIX):
+                name += "_"
+        if type(key) is str and len(self._keys) < _MOST_KEYS:
+            self._keys[key] = kind, name
+        return kind, name
+
+    def _add_special(self, entry: dict[str, Any], key: str, value: Any) -> None:
+        show = self._redactor.value
+        if key == "json_fields" and isinstance(value, Mapping):
+            self._add_fields(entry, value.items())
+        elif key == "labels" and isinstance(value, Mapping):
+            labels = plain(value, show)
+            entry[_LABELS] = {name: item if isinstance(item, str) else str(item) for name, item in labels.items()}
+        elif key in ("http_request", "httpRequest"):
+            entry["httpRequest"] = plain(value, show)
+        elif key == "operation":
+            entry[_OPERATION] = plain(value, show)
+        elif key == "insert_id":
+            entry[INSERT_ID] = str(plain(value))
+        else:
+            entry[key] = plain(show(key, value), show)
+
+
+def _stack_text(record: logging.LogRecord) -> str:
+    """Return a record's traceback in the form of ``traceback.format_exc``, then its stack if it asked for one."""
+    parts = []
+    if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
+        parts.append(_traceback_text(record.exc_info))
+    elif record.exc_text:
+        parts.append(record.exc_text)
+    if record.stack_info:
+        parts.append(record.stack_info)
+    return "\n".join(parts)
+
+
+def _traceback_text(exc_info: Any) -> str:
+    try:
+        return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
+    except Exception as error:
+        return f"{exc_info[0].__name__}: [traceback not formatted: {type(error).__name__}]"

@@ -1,0 +1,119 @@
+"""Formatters, usable from any logging configuration by dotted name."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from time import gmtime, strftime
+
+from obskit.logs.correlation import trace_of
+from obskit.logs.entry import INSERT_ID, EntryBuilder
+from obskit.logs.jsonline import dumps
+from obskit.logs.severity import severity
+from obskit.tracing.current import SPAN_KEY, get_context
+from obskit.tracing.failures import failed
+from obskit.tracing.process import on_fork
+
+_MOST_PLACES = 10_000
+
+
+class CloudLoggingFormatter(logging.Formatter):
+    """One line of strict JSON a record, as Cloud Logging's agents read it from standard output.
+
+    Without a ``builder`` it takes the one that ``obskit.init()`` made, or one that knows no service or project.
+    The parts that recur (severity, second, place in the source) are kept as text, so that a line costs little more
+    than its message.
+    """
+
+    def __init__(self, builder: EntryBuilder | None = None) -> None:
+        super().__init__()
+        self._builder = builder
+        self._places: dict[tuple[str, int, str, str, str | None], str] = {}
+        self._second = (0, "")
+        self._last_span: tuple[object, str] = (None, "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. Never raises: what cannot be shown is shown as what it is."""
+        try:
+            return self._line(record)
+        except Exception:
+            failed("formatting a log record")
+            return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        builder = self._builder or _shared
+        entry = builder.read(record)
+        insert_id = "" if INSERT_ID in entry else f',"{INSERT_ID}":"{_process}{next(_insert_ids):08x}"'
+        return (
+            f'{{"severity":"{severity(record.levelno)}","time":"{self._time(record.created)}"'
+            f"{self._trace(record, builder.trace_prefix)}{self._place(record)}{insert_id},{dumps(entry)[1:].decode()}"
+        )
+
+    def _time(self, created: float) -> str:
+        """Return RFC 3339 with nanoseconds."""
+        second = int(created)
+        if second != self._second[0]:
+            self._second = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        nanoseconds = str(1_000_000_000 + int((created - second) * 1e9))[1:]  # three times faster than a format
+        return f"{self._second[1]}.{nanoseconds}Z"
+
+    def _trace(self, record: logging.LogRecord, prefix: str) -> str:
+        """Return the trace's fields; the last span's are kept, as a span often logs more than once."""
+        given = vars(record).get("obskit_trace")
+        if given is not None:
+            return _trace_text(prefix, given)
+        span = get_context().get(SPAN_KEY)
+        if span is None:
+            return ""
+        known, known_text = self._last_span
+        if span is not known:
+            trace = trace_of(span)
+            known_text = _trace_text(prefix, trace) if trace else ""
+            self._last_span = span, known_text
+        return known_text
+
+    def _place(self, record: logging.LogRecord) -> str:
+        """Return where in the source, by which logger and on which thread the record was made."""
+        key = (record.pathname, record.lineno, record.funcName, record.name, record.threadName)
+        place = self._places.get(key)
+        if place is None:
+            source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
+            fields = {"logging.googleapis.com/sourceLocation": source, "logger": record.name, "thread": key[4]}
+            place = "," + dumps(fields)[1:-1].decode()
+            if len(self._places) < _MOST_PLACES:
+                self._places[key] = place
+        return place
+
+
+def _trace_text(prefix: str, trace: tuple[str, str, bool]) -> str:
+    trace_id, span_id, sampled = trace
+    return (
+        f',"logging.googleapis.com/trace":"{prefix}{trace_id}","logging.googleapis.com/spanId":"{span_id}"'
+        f',"logging.googleapis.com/trace_sampled":{"true" if sampled else "false"}'
+    )
+
+
+_insert_ids = itertools.count()
+_process = ""
+_shared = EntryBuilder()
+
+
+def _name_process() -> None:
+    global _process  # noqa: PLW0603 - a process has one name
+    _process = os.urandom(6).hex()
+
+
+_name_process()
+on_fork(_name_process)
+
+
+def shared_builder() -> EntryBuilder:
+    """Return the builder of all formatters that were made without."""
+    return _shared
+
+
+def share_builder(builder: EntryBuilder) -> None:
+    """Make ``builder`` the one of all formatters that were made without."""
+    global _shared  # noqa: PLW0603 - formatters made by dictConfig have no other way to it
+    _shared = builder

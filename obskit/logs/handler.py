@@ -1,0 +1,64 @@
+"""Writing lines to standard output, and telling which handlers do so too."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+
+from obskit.tracing.tally import Tally
+
+_last = threading.local()
+written, lost = Tally(), Tally()
+
+
+def writes_to_console(handler: logging.Handler) -> bool:
+    """Return whether ``handler`` writes to the process's standard output or error."""
+    stream = getattr(handler, "stream", None) if isinstance(handler, logging.StreamHandler) else None
+    return stream is not None and (
+        stream is sys.stdout or stream is sys.stderr or stream is sys.__stdout__ or stream is sys.__stderr__
+    )
+
+
+def note_written(record: logging.LogRecord) -> None:
+    """Remember that a handler of the application's has just written ``record`` on this thread."""
+    _last.record = record
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes each record to standard output, unless a handler of the application's does.
+
+    It writes as ``print`` does: a reader that is slow slows the program, and nothing is lost. Where standard output
+    is closed or its reader is gone, lines are counted as lost and the program goes on.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line. Never raises."""
+        if getattr(_last, "record", None) is record or self._has_twin():
+            return
+        try:
+            line = self.format(record) + "\n"
+            stream = sys.stdout
+            try:
+                stream.write(line)
+            except UnicodeEncodeError:  # standard output is not UTF-8
+                stream.write(_ascii(line))
+            stream.flush()
+            written.add()
+        except Exception:
+            lost.add()
+
+    @staticmethod
+    def _has_twin() -> bool:
+        handlers = logging.root.handlers
+        return len(handlers) > 1 and any(
+            writes_to_console(handler) for handler in handlers if not isinstance(handler, ConsoleHandler)
+        )
+
+
+def _ascii(line: str) -> str:
+    try:
+        return json.dumps(json.loads(line)) + "\n"
+    except ValueError:
+        return line.encode("ascii", "backslashreplace").decode()

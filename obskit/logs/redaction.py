@@ -1,0 +1,99 @@
+"""Masking what may be secret in a log entry, before it is written or queued.
+
+Keys are compared without regard to case, ``-`` and ``_``. Text is searched with patterns that take linear time, and
+only where a cheap look says that they may match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+MASK = "[masked]"
+DEFAULT_KEYS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "access_key",
+    "private_key",
+    "credential",
+    "authorization",
+    "cookie",
+    "session_id",
+    "csrf",
+    "signature",
+)
+"""A field is masked if its key contains one of these words."""
+
+_SEPARATORS = str.maketrans("", "", "-_ .")
+_MAX_CACHED_KEYS = 10_000
+_USERINFO = re.compile(r"(?<=://)[^\s/?#@]{1,256}(?=@)")
+_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie)([\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"']+", re.IGNORECASE
+)
+_PARAMETER = re.compile(r"([?&;]([A-Za-z0-9_.%-]{1,64})=)[^&;\s\"'#]+")
+_SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth", "pwd"])
+"""Words too common to mask everywhere, but not as the name of a URL's parameter."""
+
+
+class Redactor:
+    """Masks the values of secret keys, and secrets in URLs and headers quoted in text."""
+
+    def __init__(self, keys: Sequence[str] = DEFAULT_KEYS) -> None:
+        self._words = tuple(filter(None, (_plain(key) for key in keys)))
+        self._known: dict[str, bool] = {}
+        words = "|".join(_anywhere(word) for word in self._words) or "(?!)"
+        self._pair = re.compile(rf"""((?:{words})["']?\s?[=:]\s?["']?)[^\s"'&,;}}]+""", re.IGNORECASE)
+        self._hints = tuple({re.split(r"[-_. ]", key.lower())[-1] for key in keys})
+
+    def is_secret(self, key: str) -> bool:
+        """Return whether fields named ``key`` are masked."""
+        known = self._known.get(key)
+        if known is None:
+            plain = _plain(key)
+            known = any(word in plain for word in self._words)
+            if len(self._known) < _MAX_CACHED_KEYS:
+                self._known[key] = known
+        return known
+
+    def value(self, key: str, value: Any) -> Any:
+        """Return ``value`` as it may be shown under ``key``: masked, searched, or as it is."""
+        if self.is_secret(key) and value is not None and not isinstance(value, bool):
+            return MASK
+        if isinstance(value, str):
+            return self.text(value)
+        return value
+
+    def text(self, text: str) -> str:
+        """Return ``text`` without the values of secret pairs and headers, URL users and secret URL parameters."""
+        if "=" in text or ":" in text:
+            lower = text.lower()
+            if any(hint in lower for hint in self._hints):
+                text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
+                text = self._pair.sub(rf"\g<1>{MASK}", text)
+            if "://" in text:
+                text = _USERINFO.sub(MASK, text)
+            if "=" in text:
+                text = _PARAMETER.sub(self._parameter, text)
+        if "earer" in text or "asic" in text or "EARER" in text:
+            text = _SCHEME.sub(rf"\g<1> {MASK}", text)
+        return text
+
+    def _parameter(self, match: re.Match[str]) -> str:
+        name = match[2]
+        secret = name.lower() in _SHORT_PARAMETERS or self.is_secret(name)
+        return match[1] + MASK if secret else match[0]
+
+
+def _anywhere(word: str) -> str:
+    """Return a pattern for ``word`` with separators between its letters: ``apikey`` is also ``api-key``."""
+    return "[-_.]?".join(re.escape(letter) for letter in word)
+
+
+def _plain(key: str) -> str:
+    return key.lower().translate(_SEPARATORS)

@@ -1,0 +1,24 @@
+"""Python's numeric levels as Cloud Logging's severities.
+
+Source: google.logging.type.LogSeverity; a level between two names belongs to the lower one, as everywhere in logging.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+_NAMES = (
+    (60, "ALERT"),
+    (50, "CRITICAL"),
+    (40, "ERROR"),
+    (30, "WARNING"),
+    (25, "NOTICE"),
+    (20, "INFO"),
+    (1, "DEBUG"),
+)
+
+
+@lru_cache(maxsize=128)
+def severity(level: int) -> str:
+    """Return the severity of a level; 0 and less is DEFAULT, 25 NOTICE, 60 and more ALERT."""
+    return next((name for lowest, name in _NAMES if level >= lowest), "DEFAULT")

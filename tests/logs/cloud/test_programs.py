@@ -1,0 +1,182 @@
+"""Whole programs: what they log arrives although they end at once, fork, or cannot reach anybody."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.export.receiver import free_port, run
+from tests.logs.cloud import google_fakes
+from tests.logs.cloud.google_fakes import Answer, Certificate, CloudLogging
+
+START = """
+import logging, os, sys
+from obskit.logs.cloud.handler import CloudLoggingHandler
+handler = CloudLoggingHandler("orders", project="p", exit_timeout=float(os.environ.get("PATIENCE", "30")))
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+"""
+ALL = [f"number {number}" for number in range(500)]
+LOG_500 = "for number in range(500): logging.info('number %d', number)\n"
+
+
+def test_all_500_records_of_a_program_that_ends_at_once_arrive_over_rest(cloud: CloudLogging):
+    done = run(START + LOG_500, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ALL
+
+
+def test_all_500_records_of_a_program_that_ends_at_once_arrive_over_grpc_with_credentials(
+    cloud: CloudLogging, certificate: Certificate, key_folder: Path
+):
+    key_file = google_fakes.make_key_file(key_folder, cloud.address)
+    with google_fakes.grpc_over_tls(certificate) as server:
+        done = run(
+            START + LOG_500,
+            OBSKIT_CLOUDLOGGING_ENDPOINT=server.address,
+            GOOGLE_APPLICATION_CREDENTIALS=str(key_file),
+            GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(certificate.path),
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.messages == ALL
+    assert server.headers[0]["authorization"] == "Bearer a-token"
+    assert server.entries[0]["logName"] == "projects/p/logs/orders"
+    assert server.entries[0]["resource"] == {"type": "global", "labels": {"project_id": "p"}}
+
+
+def test_a_program_that_is_ended_by_sys_exit_with_one_record_delivers_it(cloud: CloudLogging):
+    done = run(START + "logging.error('last words'); sys.exit(3)", OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert cloud.messages == ["last words"]
+
+
+def test_trouble_while_the_program_ends_is_told_and_overcome(cloud: CloudLogging):
+    """``logging.shutdown`` holds the handler's lock meanwhile, and the worker logs the trouble through the handler."""
+    cloud.answers += [Answer(503, "UNAVAILABLE"), Answer(503, "UNAVAILABLE")]
+    done = run(START + LOG_500, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert done.returncode == 0
+    assert done.stderr.startswith("500 log entries could not be delivered")
+    assert cloud.messages[:500] == ALL
+
+
+def judge_over_grpc(server: CloudLogging, request: dict[str, Any]) -> Answer:
+    """Be exhausted twice, then refuse entries that say "2"."""
+    if len(server.requests) <= 2:
+        return Answer(429, "RESOURCE_EXHAUSTED")
+    messages = [entry["jsonPayload"]["message"] for entry in request["entries"]]
+    return Answer(400, "INVALID_ARGUMENT", (messages.index("2"),)) if "2" in messages else google_fakes.OK
+
+
+def test_over_grpc_failures_pass_bad_entries_are_named_and_hostile_values_arrive(certificate: Certificate):
+    program = """
+logging.info("first")
+assert handler.pipeline.flush(__import__("time").monotonic() + 30)
+for number in range(10): logging.info("%d", number)
+handler.flush()
+values = {"nan": float("nan"), "bytes": b"\\xff", "set": {1}, "tuple": {(1, 2): 3}, "huge": 10**5000, "lone": "\\ud800",
+          "large": "x" * 1_000_000, "http_request": {"status": "soon"}, "labels": {1: 2}, "operation": 5}
+for name, value in values.items(): logging.info("%s", name, extra={name: value})
+handler.flush()
+print(__import__("json").dumps(handler.pipeline.stats()))
+"""
+    with google_fakes.grpc_over_tls(certificate) as server:
+        server.judge = partial(judge_over_grpc, server)
+        done = run(
+            START + program,
+            OBSKIT_CLOUDLOGGING_ENDPOINT=server.address,
+            GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(certificate.path),
+        )
+    assert done.returncode == 0, done.stderr
+    numbers = [str(number) for number in range(10) if number != 2]
+    hostile = ["nan", "bytes", "set", "tuple", "huge", "lone", "large", "http_request", "labels", "operation"]
+    own = [m for m in server.messages if m.startswith(("1 log entries", "log entries are delivered", "Cloud Logging"))]
+    assert [message for message in server.messages if message not in own] == ["first", *numbers, *hostile]
+    assert json.loads(done.stdout)["dropped"] == {"rejected": 1}
+    assert "429 as told" in done.stderr
+    assert "Cloud Logging refuses a log entry: 400 as told" in done.stderr
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_forked_child_delivers_its_own_records_and_the_parent_its_own(certificate: Certificate, protocol: str):
+    program = """
+logging.info("parent before")
+handler.flush()
+logging.info("parent waiting")
+child = os.fork()
+who = "parent" if child else "child"
+for number in range(20): logging.info("%s %d", who, number)
+handler.flush()
+if not child: os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    serve = google_fakes.rest() if protocol == "rest" else google_fakes.grpc_over_tls(certificate)
+    with serve as server:
+        done = run(
+            START + program,
+            OBSKIT_CLOUDLOGGING_ENDPOINT=server.address,
+            GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(certificate.path),
+        )
+    assert done.returncode == 0, done.stderr
+    expected = [f"{who} {number}" for who in ("parent", "child") for number in range(20)]
+    assert sorted(server.messages) == sorted([*expected, "parent before", "parent waiting"])
+    assert len({entry["insertId"] for entry in server.entries}) == 42
+
+
+@pytest.mark.parametrize("kind", ["nobody listens", "never answers", "never answers over gRPC"])
+def test_a_program_ends_in_time_when_the_api_cannot_be_reached(kind: str):
+    """In time for ``run``, which waits a minute; Google's own handler takes 95 seconds."""
+    with google_fakes.silence() as address:
+        endpoints = {
+            "nobody listens": f"http://127.0.0.1:{free_port()}",
+            "never answers": f"http://{address}",
+            "never answers over gRPC": address.replace("127.0.0.1", "localhost"),
+        }
+        done = run(START + LOG_500, OBSKIT_CLOUDLOGGING_ENDPOINT=endpoints[kind], PATIENCE="1")
+    assert done.returncode == 0
+    assert "500 log entries" in done.stderr, "nobody was told"
+
+
+def test_a_silent_metadata_server_loses_nothing(cloud: CloudLogging):
+    with google_fakes.silence() as address:
+        done = run(
+            START + LOG_500, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, GCE_METADATA_HOST=address, NO_GCE_CHECK=""
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ALL
+    assert cloud.entries[0]["resource"]["type"] == "global"
+
+
+def test_the_project_and_the_resource_come_from_the_metadata_server(cloud: CloudLogging):
+    values = {"project/project-id": "found", "instance/id": "123", "instance/zone": "projects/9/zones/europe-west1-b"}
+    program = START.replace('project="p", ', "") + "logging.info('hello')"
+    with google_fakes.metadata(values) as address:
+        done = run(program, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, GCE_METADATA_HOST=address, NO_GCE_CHECK="")
+    assert (done.returncode, done.stderr) == (0, "")
+    [entry] = cloud.entries
+    assert entry["logName"] == "projects/found/logs/orders"
+    labels = {"project_id": "found", "instance_id": "123", "zone": "europe-west1-b"}
+    assert entry["resource"] == {"type": "gce_instance", "labels": labels}
+
+
+def test_google_is_imported_by_the_worker_alone_and_only_for_a_record(cloud: CloudLogging):
+    program = START + (
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('google', 'grpc', 'requests')]\n"
+        "logging.info('hello')\nhandler.flush()\nassert 'google.cloud.logging_v2' in sys.modules"
+    )
+    done = run(program, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_no_thread_can_be_started_a_flush_delivers_by_itself(cloud: CloudLogging):
+    program = START + (
+        "import _thread\n"
+        'def refuse(*arguments): raise RuntimeError("can\'t start new thread")\n'
+        "_thread.start_new_thread = refuse\n"
+        "logging.info('hello')\nassert handler.pipeline.flush(__import__('time').monotonic() + 30)"
+    )
+    done = run(program, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert done.returncode == 0, done.stderr
+    assert "hello" in cloud.messages

@@ -1,0 +1,389 @@
+"""Every record becomes one strict JSON line with Cloud Logging's fields, whatever is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import logging
+import re
+import sys
+import uuid
+
+import pytest
+
+import obskit
+from obskit.logs.context import log_context
+from obskit.logs.entry import EntryBuilder
+from obskit.logs.formatter import CloudLoggingFormatter
+from obskit.logs.redaction import MASK, Redactor
+from obskit.testing import recording
+from obskit.tracing.current import attach, detach, with_span
+from obskit.tracing.propagated import PropagatedSpan
+
+P = "logging.googleapis.com/"
+FORMATTER = CloudLoggingFormatter(EntryBuilder("orders", "1.4", "proj"))
+LOGGER = logging.Logger("orders.api", logging.DEBUG)
+
+
+class Collect(logging.Handler):
+    """Keeps what the formatter made of each record."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def log():
+    """A logger; ``log.entry()`` is the last line, parsed strictly."""
+    logger, handler = logging.Logger("orders.api", logging.DEBUG), Collect()
+    handler.setFormatter(FORMATTER)
+    logger.addHandler(handler)
+    logger.entry = lambda: strict(handler.lines[-1])
+    logger.lines = handler.lines
+    return logger
+
+
+def strict(line):
+    """Parse a line as JSON that has no constants Python alone knows, no duplicate keys, and no line ends in it."""
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    def unique(pairs):
+        assert len({key for key, _ in pairs}) == len(pairs), pairs
+        return dict(pairs)
+
+    assert line.splitlines() == [line]
+    return json.loads(line, parse_constant=refuse, object_pairs_hook=unique)
+
+
+def test_a_record_has_cloud_loggings_fields(log):
+    before = datetime.datetime.now(datetime.timezone.utc)
+    log.info("order %s shipped", 17)
+    entry = log.entry()
+    assert (entry["severity"], entry["message"], entry["logger"]) == ("INFO", "order 17 shipped", "orders.api")
+    assert entry["thread"] == "MainThread"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", entry["time"])
+    stamp = datetime.datetime.fromisoformat(entry["time"][:26] + "+00:00")
+    assert abs((stamp - before).total_seconds()) < 5
+    source = entry[P + "sourceLocation"]
+    assert source["file"].endswith("test_formatter.py")
+    assert source["function"] == "test_a_record_has_cloud_loggings_fields"
+    assert source["line"].isdecimal()
+
+
+def test_insert_ids_are_different_and_grow(log):
+    for _ in range(3):
+        log.info("x")
+    found = [strict(line)[P + "insertId"] for line in log.lines]
+    assert found == sorted(set(found))
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [(0, "DEFAULT"), (5, "DEBUG"), (10, "DEBUG"), (20, "INFO"), (24, "INFO"), (25, "NOTICE"), (30, "WARNING")]
+    + [(40, "ERROR"), (45, "ERROR"), (50, "CRITICAL"), (60, "ALERT"), (1000, "ALERT")],
+)
+def test_levels_are_cloud_loggings_own(level, name):
+    record = logging.LogRecord("x", level, "f.py", 1, "m", (), None)
+    assert strict(FORMATTER.format(record))["severity"] == name
+
+
+def test_a_record_names_its_trace_padded_and_with_the_project(log):
+    log.info("outside")
+    assert P + "trace" not in log.entry()
+    with recording() as spans, obskit.span("work") as span:
+        log.info("inside")
+        entry = log.entry()
+        assert entry[P + "trace"] == f"projects/proj/traces/{span.trace_id}"
+        assert (entry[P + "spanId"], entry[P + "trace_sampled"]) == (span.span_id, True)
+        with obskit.span("inner") as inner:
+            log.info("deeper")
+            assert log.entry()[P + "spanId"] == inner.span_id
+        log.info("back")
+        assert log.entry()[P + "spanId"] == span.span_id
+        spans.take()
+        span.end()
+        spans.take()
+    log.info("outside again")
+    assert P + "trace" not in log.entry()
+
+
+def test_a_short_unsampled_trace_is_named_too(log):
+    token = attach(with_span(PropagatedSpan("a" * 16, "b" * 16, sampled=False)))
+    try:
+        log.info("x")
+    finally:
+        detach(token)
+    entry = log.entry()
+    assert entry[P + "trace"] == f"projects/proj/traces/{'0' * 16}{'a' * 16}"
+    assert entry[P + "trace_sampled"] is False
+
+
+def test_extra_fields_keep_their_types(log):
+    log.info("x", extra={"n": 1, "f": 1.5, "t": True, "none": None, "s": "text", "d": {"a": [1, {"b": 2}]}})
+    entry = log.entry()
+    assert [entry[key] for key in ("n", "f", "t", "none", "s", "d")] == [
+        1,
+        1.5,
+        True,
+        None,
+        "text",
+        {"a": [1, {"b": 2}]},
+    ]
+
+
+def test_a_dict_message_becomes_fields(log):
+    log.warning({"message": "shipped", "order": 7})
+    assert (log.entry()["message"], log.entry()["order"]) == ("shipped", 7)
+    log.warning({"order": 8})
+    assert (log.entry()["message"], log.entry()["order"]) == ("", 8)
+
+
+def test_googles_own_extra_keys_find_their_places(log):
+    log.info(
+        "x",
+        extra={
+            "labels": {"tier": "gold", "n": 1},
+            "json_fields": {"order": 7},
+            "http_request": {"requestMethod": "GET", "status": 200},
+            "operation": {"id": "o-1", "first": True},
+            "insert_id": "mine",
+        },
+    )
+    entry = log.entry()
+    assert entry[P + "labels"] == {"tier": "gold", "n": "1"}
+    assert entry["order"] == 7
+    assert entry["httpRequest"] == {"requestMethod": "GET", "status": 200}
+    assert entry[P + "operation"] == {"id": "o-1", "first": True}
+    assert entry[P + "insertId"] == "mine"
+
+
+@pytest.mark.parametrize("key", ["severity", "time", "logger", "httpRequest_", P + "trace", "stack_trace", "@type"])
+def test_a_field_cannot_pose_as_one_of_ours(log, key):
+    log.info("x", extra={key: "EMERGENCY"})
+    entry = log.entry()
+    assert "EMERGENCY" not in (entry["severity"], entry["time"], entry["logger"], entry.get(P + "trace"))
+    assert "EMERGENCY" in (entry.get(key + "_"), entry.get(key))
+
+
+def test_an_exception_is_what_error_reporting_groups(log):
+    for call in (lambda: log.exception("failed"), lambda: log.exception({"order": 7})):
+        try:
+            raise ValueError("bad")
+        except ValueError:
+            call()
+        entry = log.entry()
+        assert entry["severity"] == "ERROR"
+        assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
+        assert entry["stack_trace"].endswith("ValueError: bad")
+        assert entry["serviceContext"] == {"service": "orders", "version": "1.4"}
+
+
+def test_a_stack_without_an_exception_is_an_error_event(log):
+    log.error("where", stack_info=True)
+    entry = log.entry()
+    assert entry["stack_trace"].startswith("Stack (most recent call last):")
+    assert entry["@type"].endswith("ReportedErrorEvent")
+
+
+def test_scopes_add_fields_and_records_win_over_them(log):
+    with log_context(order_id=7, tier="gold"):
+        with log_context(tier="silver"):
+            log.info("x", extra={"order_id": 8})
+        assert (log.entry()["order_id"], log.entry()["tier"]) == (8, "silver")
+        log.info("y")
+        assert (log.entry()["order_id"], log.entry()["tier"]) == (7, "gold")
+    log.info("z")
+    assert "order_id" not in log.entry()
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class HostileDict(dict):
+    def items(self):
+        raise RuntimeError
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    inner: object = None
+
+
+CYCLE: list = []
+CYCLE.append(CYCLE)
+DEEP: list = []
+for _ in range(10_000):
+    DEEP = [DEEP]
+
+
+HOSTILE = [
+    (float("nan"), "nan"),
+    (float("-inf"), "-inf"),
+    (b"caf\xc3\xa9\xff", "café\\xff"),
+    ({1}, [1]),
+    ({(1, 2): 3}, {"(1, 2)": 3}),
+    ({None: 1, 2.5: 2}, {"None": 1, "2.5": 2}),
+    ("\ud800x", "?x"),
+    ({"\ud800": "\udfff"}, {"?": "?"}),
+    (Unprintable(), "<unprintable Unprintable>"),
+    ([Unprintable()], ["<unprintable Unprintable>"]),
+    (HostileDict(a=1), {"unprintable": "HostileDict"}),
+    (Order(7), {"number": 7, "inner": None}),
+    (Order(7, Unprintable()), None),
+    (datetime.datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (10**30, 10**30),
+    (10**5000, hex(10**5000)[:100]),
+    (CYCLE, None),
+    (DEEP, None),
+    (ValueError("bad"), "bad"),
+    ("a\nb\rc\u2028d\x1b[31me\x00", "a\nb\rc\u2028d\x1b[31me\x00"),
+    (object, "<class 'object'>"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_hostile_values_are_shown_on_one_line(log, number):
+    value, shown = HOSTILE[number]
+    for record in (lambda: log.info("x", extra={"v": value}), lambda: log.info({"message": "x", "v": value})):
+        record()
+        entry = log.entry()
+        assert entry["message"] == "x"
+        found = entry["v"]
+        assert shown is None or (found[: len(shown)] if isinstance(shown, str) else found) == shown
+
+
+MESSAGES = [
+    ("%d apples", ("x",), "%d apples"),
+    ("%s and %s", ("one",), "one"),
+    ("no place", ("extra",), "extra"),
+    ("%s", (Unprintable(),), "not formatted"),
+    (Unprintable(), (), "unprintable"),
+    (None, (), "None"),
+    (10**5000, (), "0x"),
+    ("%(a)s", ({"b": 1},), "%(a)s"),
+    ("line\nbreak\r\u2028\u2029\x85end", (), "line\nbreak"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MESSAGES)))
+def test_a_message_that_cannot_be_formatted_is_still_a_line(log, number):
+    message, arguments, part = MESSAGES[number]
+    log.info(message, *arguments)
+    assert part in log.entry()["message"]
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+@pytest.mark.parametrize("where", ["message", "field", "nested", "many", "stack"])
+def test_a_giant_entry_is_cut_below_cloud_loggings_limit_and_says_so(log, size, where):
+    big = "é" * (size // 2)
+    if where == "stack":
+        try:
+            raise ValueError(big)
+        except ValueError:
+            log.exception("x", extra={"kept": 1})
+    elif where == "message":
+        log.info(big, extra={"kept": 1})
+    else:
+        fields = {
+            "field": {"v": big},
+            "nested": {"v": [{"a": big}] * 3},
+            "many": {f"k{n}": "v" * 50 for n in range(size // 50)},
+        }
+        log.info("x", extra={"kept": 1, **fields[where]})
+    line = log.lines[-1]
+    entry = strict(line)
+    assert len(line.encode()) < 256 * 1024
+    assert entry["severity"] in ("INFO", "ERROR")
+    assert entry["kept"] == 1
+    if size == 1_000_000:
+        assert entry["truncated"] is True
+
+
+def test_secrets_are_masked_wherever_they_stand(log):
+    canary = "s3cr3t-c4n4ry"
+    log.info(
+        "GET http://user:%s@host/p?access_token=%s&page=2 with Authorization: Bearer %s",
+        canary,
+        canary,
+        canary,
+        extra={
+            "password": canary,
+            "API-Key": canary,
+            "headers": {"Cookie": canary, "X-Auth-Token": canary, "Accept": "json"},
+            "items": [{"client_secret": canary}],
+            "note": f"password={canary}; db_passwd: {canary}",
+            "url": f"https://bucket/x?X-Amz-Signature={canary}&sig={canary}&page=2",
+        },
+    )
+    line = log.lines[-1]
+    assert canary not in line
+    entry = strict(line)
+    assert entry["password"] == MASK
+    assert entry["headers"]["Accept"] == "json"
+    assert "page=2" in entry["message"]
+    assert "page=2" in entry["url"]
+    try:
+        raise ValueError(f"cannot connect to postgres://app:{canary}@db/x")
+    except ValueError:
+        log.exception("failed")
+    assert canary not in log.lines[-1]
+
+
+def test_ordinary_text_is_not_masked(log):
+    text = "status code: 404, tokens: 17, key=3, at 12:30:01, ratio=0.5"
+    log.info(text, extra={"monkey": "x"})
+    assert (log.entry()["message"], log.entry()["monkey"]) == (text, "x")
+
+
+def test_the_list_of_secret_keys_is_the_callers():
+    formatter = CloudLoggingFormatter(EntryBuilder(redactor=Redactor(["iban"])))
+    record = logging.makeLogRecord({"msg": "x", "levelno": 20, "iban_number": "CH1", "password": "shown"})
+    entry = strict(formatter.format(record))
+    assert (entry["iban_number"], entry["password"]) == (MASK, "shown")
+
+
+def test_masking_takes_linear_time():
+    redactor = Redactor()
+    for evil in (
+        "a" * 200_000 + "=",
+        "password" * 25_000 + ":",
+        "a.-" * 70_000 + ":",
+        "?sig" * 50_000 + "=",
+        "cookie:" * 30_000,
+    ):
+        assert len(redactor.text(evil)) > 5
+
+
+def test_access_logs_carry_the_request():
+    record = logging.LogRecord(
+        "uvicorn.access", 20, "f", 1, '%s - "%s %s HTTP/%s" %d', ("10.0.0.1:5", "GET", "/a?b=1", "1.1", 200), None
+    )
+    assert strict(FORMATTER.format(record))["httpRequest"] == {
+        "requestMethod": "GET",
+        "requestUrl": "/a",
+        "status": 200,
+        "remoteIp": "10.0.0.1",
+        "protocol": "HTTP/1.1",
+    }
+
+
+def test_no_formatter_ever_raises(monkeypatch):
+    builder = EntryBuilder()
+    monkeypatch.setattr(builder, "read", lambda record: 1 / 0)
+    monkeypatch.setattr(logging.getLogger("obskit"), "disabled", True)
+    record = logging.makeLogRecord({"msg": "x"})
+    assert "not formatted" in strict(CloudLoggingFormatter(builder).format(record))["message"]
+    assert sys.exc_info() == (None, None, None)

@@ -1,0 +1,103 @@
+"""structlog and loguru write the same JSON, with the real packages."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+
+import loguru
+import pytest
+import structlog
+
+import obskit
+from obskit.logs.loguru import sink
+from obskit.logs.structlog import CloudLoggingRenderer, add_trace
+from obskit.testing import recording
+
+from .test_formatter import P, strict
+
+
+@contextmanager
+def traced():
+    """A span to log in."""
+    with recording() as spans:
+        with obskit.span("work") as span:
+            yield span
+        spans.take()
+
+
+@pytest.fixture
+def events():
+    """A structlog logger and what it wrote."""
+    out = io.StringIO()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.CallsiteParameterAdder(),
+            CloudLoggingRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    yield structlog.get_logger("orders").bind(tier="gold"), lambda: strict(out.getvalue().splitlines()[-1])
+    structlog.reset_defaults()
+
+
+def test_a_structlog_event_has_cloud_loggings_fields(events):
+    log, last = events
+    with traced() as span:
+        log.warning("shipped", order=7, name="a field, not the logger", password="x")
+    entry = last()
+    assert (entry["severity"], entry["message"], entry["order"], entry["tier"]) == ("WARNING", "shipped", 7, "gold")
+    assert entry["name"] == "a field, not the logger"
+    assert entry["password"] == "[masked]"
+    assert entry[P + "trace"] == span.trace_id
+    assert entry[P + "sourceLocation"]["function"] == "test_a_structlog_event_has_cloud_loggings_fields"
+
+
+@pytest.mark.parametrize("how", [True, "instance", "method"])
+def test_a_structlog_exception_has_its_traceback(events, how):
+    log, last = events
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        if how == "method":
+            log.exception("failed")
+        else:
+            log.error("failed", exc_info=True if how is True else error)
+    assert last()["stack_trace"].endswith("ValueError: bad")
+    assert last()["severity"] == "ERROR"
+
+
+def test_a_percent_sign_in_an_event_is_text(events):
+    log, last = events
+    log.info("100%s sure %d")
+    assert last()["message"] == "100%s sure %d"
+
+
+def test_add_trace_serves_other_renderers():
+    with traced() as span:
+        assert add_trace(None, "info", {"event": "x"})["trace_id"] == span.trace_id
+    assert add_trace(None, "info", {"event": "x"}) == {"event": "x"}
+
+
+def test_a_loguru_message_has_cloud_loggings_fields(capsys):
+    log = loguru.logger
+    log.remove()
+    log.add(sink)
+    with traced() as span:
+        log.bind(order=7).warning("shipped {}", "now")
+    entry = strict(capsys.readouterr().out.splitlines()[-1])
+    assert (entry["severity"], entry["message"], entry["order"]) == ("WARNING", "shipped now", 7)
+    assert entry[P + "trace"] == span.trace_id
+    assert entry[P + "sourceLocation"]["function"] == "test_a_loguru_message_has_cloud_loggings_fields"
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        log.exception("failed")
+    entry = strict(capsys.readouterr().out.splitlines()[-1])
+    assert entry["stack_trace"].endswith("ValueError: bad")
+    log.success("done")
+    assert strict(capsys.readouterr().out.splitlines()[-1])["severity"] == "NOTICE"
+    log.remove()
