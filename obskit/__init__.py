@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from obskit.api import continue_trace, current_span, flush, init, inject, shutdown, span, stats
+from obskit.api import continue_trace, current_span, flush, init, inject, log_context, shutdown, span, stats
 from obskit.settings import ConfigurationError
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "flush",
     "init",
     "inject",
+    "log_context",
     "shutdown",
     "span",
     "stats",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 
 from obskit.instrumentation.tracer import propagator, tracer
+from obskit.logs.context import log_context
 from obskit.propagation import mesh
 from obskit.runtime import runtime
 from obskit.settings import load
@@ -21,7 +22,7 @@ Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["continue_trace", "current_span", "flush", "init", "inject", "shutdown", "span", "stats"]
+__all__ = ["continue_trace", "current_span", "flush", "init", "inject", "log_context", "shutdown", "span", "stats"]
 
 
 def init(
@@ -33,6 +34,9 @@ def init(
     exporter: str | SpanExporter | Sequence[str | SpanExporter] | None = None,
     sample_rate: float | None = None,
     propagation: Sequence[str] | None = None,
+    logs: str | None = None,
+    mask_keys: Sequence[str] | None = None,
+    request_log: bool | str | None = None,
     integrations: Sequence[str] | None = None,
     disable: Sequence[str] | None = None,
     project: str | None = None,

@@ -21,6 +21,7 @@ from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
+from obskit.logs.setup import LogOptions, LogSetup
 from obskit.settings import Settings
 from obskit.tracing.failures import failed, failures, tell
 from obskit.tracing.process import check_fork, on_fork
@@ -48,13 +49,14 @@ class Runtime:
         self._patches = Patches()
         self._hooks = ImportHooks()
         self._hooks_for_good = ImportHooks()
+        self._logs = LogSetup()
         self._installed: list[str] | None = None
         self._permanent = False
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """Every pipeline that may still hold spans."""
-        return [*(pipeline for _, pipeline in self._pipelines), *self._retired]
+        return [*(pipeline for _, pipeline in self._pipelines), *self._retired, *self._logs.pipelines]
 
     def configure(self, settings: Settings) -> None:
         """Apply ``settings``; the same ones again change nothing."""
@@ -75,6 +77,7 @@ class Runtime:
         provider.resource_attributes = resource.attributes(settings)
         propagator.use(settings.propagation)
         self._export(settings)
+        self._logs.apply(log_options(settings))
         self._instrument(settings)
         self._set_permanent()
 
@@ -83,6 +86,7 @@ class Runtime:
         provider.sampler = rate_sampler(0)
         propagator.use(())
         self._export(settings._replace(exporter=()))
+        self._logs.remove()
         self._unpatch()
 
     def _export(self, settings: Settings) -> None:
@@ -142,7 +146,7 @@ class Runtime:
         self._lock = threading.RLock()
         self._retired.clear()
         provider.sampled_out = Tally()
-        for pipeline in self.pipelines:
+        for pipeline in (*(pipeline for _, pipeline in self._pipelines), *self._retired):
             pipeline.renew()
         provider.report_to(*(_born_here(pipeline.offer) for pipeline in self.pipelines))
         if self.settings is not None:
@@ -162,6 +166,7 @@ class Runtime:
             done = self._stop(monotonic() + timeout)
             if unpatch:
                 self._unpatch()
+                self._logs.remove()
             self.settings = None
             return done
 
@@ -186,8 +191,13 @@ class Runtime:
     def stats(self) -> dict[str, Any]:
         """Return the counters of this process; see ``obskit.stats``."""
         check_fork()
-        exporters = [pipeline.stats() for pipeline in self.pipelines]
-        return {"sampled_out": provider.sampled_out.value, "failures": failures.value, "exporters": exporters}
+        exporters = [pipeline.stats() for _, pipeline in self._pipelines] + [one.stats() for one in self._retired]
+        return {
+            "sampled_out": provider.sampled_out.value,
+            "failures": failures.value,
+            "exporters": exporters,
+            "logs": self._logs.stats(),
+        }
 
 
 def _wanted(settings: Settings) -> list[tuple[Any, Callable[[], Pipeline]]]:
@@ -207,6 +217,19 @@ def _take(pipelines: list[tuple[Any, Pipeline]], key: Any) -> tuple[Any, Pipelin
         if other == key and not pipeline.closed:
             return pipelines.pop(index)
     return None
+
+
+def log_options(settings: Settings) -> LogOptions:
+    """Return what the logs need of the settings."""
+    return LogOptions(
+        settings.logs,
+        settings.service,
+        settings.version,
+        settings.project,
+        settings.mask_keys,
+        settings.request_log,
+        max(settings.exit_timeout, 5.0),
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from obskit.logs.redaction import DEFAULT_KEYS
 from obskit.propagation.propagator import FORMATS
 
 # A URL's user and password, and its query.
 _SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]+")
 _LONGEST_SHOWN = 200
+_LOG_MODES = ("json", "console", "cloud", "inherit", "off")
 _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
 
@@ -36,6 +38,9 @@ class Settings(NamedTuple):
     exporter: tuple[Any, ...]
     sample_rate: float
     propagation: tuple[str, ...]
+    logs: str
+    mask_keys: tuple[str, ...]
+    request_log: bool
     integrations: tuple[str, ...] | None
     disable: tuple[str, ...]
     project: str | None
@@ -121,6 +126,28 @@ def _formats(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _log_mode(value: Any) -> str:
+    if value not in _LOG_MODES:
+        raise ValueError(f"must be one of {', '.join(_LOG_MODES)}")
+    if value == "cloud" and not _installed("google-cloud-logging"):
+        raise ValueError("needs google-cloud-logging: pip install 'obskit[gcp]'")
+    return str(value)
+
+
+def _request_log(value: Any) -> bool | None:
+    return None if value == "auto" else _boolean(value)
+
+
+def _installed(distribution: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _integrations(value: Any) -> tuple[str, ...] | None:
     from obskit.integrations import TARGETS
 
@@ -181,6 +208,19 @@ def _as_given(value: str) -> str:
 
 
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+def _default_log_mode(_: Mapping[str, str]) -> str:
+    """Return ``console`` where a person reads standard output, else ``json``."""
+    try:
+        return "console" if sys.stdout.isatty() else "json"
+    except Exception:  # closed, replaced by something else, or None
+        return "json"
+
+
+def _platform_logs_no_requests(environ: Mapping[str, str]) -> bool:
+    """Return whether this is Kubernetes by itself: Cloud Run (Knative) and App Engine log every request."""
+    return "KUBERNETES_SERVICE_HOST" in environ and "K_SERVICE" not in environ
 
 
 def _program(_: Mapping[str, str]) -> str:
@@ -255,6 +295,25 @@ OPTIONS = (
         [("OTEL_PROPAGATORS", _otel_formats)],
     ),
     Option(
+        "logs",
+        _log_mode,
+        _default_log_mode,
+        "The form of log lines: `json`, `console`, `cloud` (Cloud Logging's API), `inherit` (yours, with trace fields) "
+        "or `off`. Default: `console` on a terminal, else `json`.",
+    ),
+    Option(
+        "mask_keys",
+        _names,
+        lambda _: DEFAULT_KEYS,
+        "Log fields whose names contain one of these are masked. Default: `password`, `token` and the like.",
+    ),
+    Option(
+        "request_log",
+        _request_log,
+        _platform_logs_no_requests,
+        "Whether each request served is logged. Default: `auto`, where the platform does not: plain Kubernetes.",
+    ),
+    Option(
         "integrations",
         _integrations,
         lambda _: None,
@@ -309,7 +368,10 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
     if unknown:
         names = ", ".join(option.name for option in OPTIONS)
         raise ConfigurationError(f"unknown option {unknown[0]!r}; the options are {names}")
-    return Settings(**{option.name: _value(option, arguments, environ) for option in OPTIONS})
+    values = {option.name: _value(option, arguments, environ) for option in OPTIONS}
+    if values["request_log"] is None:
+        values["request_log"] = _platform_logs_no_requests(environ)
+    return Settings(**values)
 
 
 def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Any:

@@ -11,8 +11,17 @@ from obskit.settings import OPTIONS
 
 def test_the_public_names_are_these_and_all_exist():
     assert sorted(obskit.__all__) == [
-        "ConfigurationError", "continue_trace", "current_span", "flush", "init", "inject", "shutdown", "span", "stats",
-    ]  # fmt: skip
+        "ConfigurationError",
+        "continue_trace",
+        "current_span",
+        "flush",
+        "init",
+        "inject",
+        "log_context",
+        "shutdown",
+        "span",
+        "stats",
+    ]
     assert all(hasattr(obskit, name) for name in obskit.__all__)
 
 

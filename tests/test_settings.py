@@ -20,6 +20,9 @@ EXAMPLES = {
     "exporter": (["console", "http://z"], "console, http://z", ("console", "http://z")),
     "sample_rate": (0.25, "0.25", 0.25),
     "propagation": (["b3", "w3c"], "b3, w3c", ("b3", "w3c")),
+    "logs": ("inherit", "inherit", "inherit"),
+    "mask_keys": (["iban"], "iban", ("iban",)),
+    "request_log": (True, "on", True),
     "integrations": (["flask", "requests"], "flask,requests,", ("flask", "requests")),
     "disable": (["flask"], "flask", ("flask",)),
     "project": ("my-project", "my-project", "my-project"),
@@ -92,6 +95,9 @@ BAD = [
     ("disable", "flsk", "flask"),
     ("project", 7, "text"),
     ("queue_size", 0, "from 1 to"),
+    ("logs", "xml", "must be one of json, console"),
+    ("mask_keys", 7, "list of names"),
+    ("request_log", "sometimes", "true or false"),
     ("queue_size", 2.5, "integer"),
     ("queue_size", float("inf"), "integer"),
     ("queue_size", "1e3", "integer"),
@@ -242,8 +248,14 @@ def test_the_documentation_has_a_row_for_each_option_as_the_table_says():
 
 
 def shown_default(name, value):
-    if name == "service":
-        return "the program's name"
+    special = {
+        "service": "the program's name",
+        "logs": "`console` on a terminal, else `json`",
+        "mask_keys": "`password` and the like",
+        "request_log": "`auto`",
+    }
+    if name in special:
+        return special[name]
     if value is None or value == ():
         return "all" if name == "integrations" else "none"
     if isinstance(value, tuple):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, begin
+from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, begin, body_size
 from obskit.propagation.headers import LOWER
 from obskit.tracing.current import attach, detach
 from obskit.tracing.failures import failed
@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_WANTED = {name.encode(): name for name in LOWER.all}
+_WANTED = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
 
 
 async def serve(application: Application, scope: Scope, receive: Receive, send: Send, route: str | None = None) -> None:
@@ -103,6 +103,8 @@ def _look(exchange: ServerExchange, message: Message) -> None:
         return
     if exchange.status >= SERVER_ERROR and exchange.error is None:
         exchange.error = sys.exc_info()[1]
+    if exchange.seen is not None:
+        exchange.size = body_size(message.get("headers"))
 
 
 class AsyncBody:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
@@ -26,13 +28,32 @@ _LONGEST_NAME = 128
 SERVER_ERROR = 500
 
 
+class Seen(NamedTuple):
+    """What a request log wants to know of a request besides its span."""
+
+    path: str
+    remote_ip: str | None
+    user_agent: str | None
+    began: float
+
+
+OnFinish = Callable[["ServerExchange"], object]
+_on_finish: OnFinish | None = None
+
+
+def on_finish(call: OnFinish | None) -> None:
+    """Have ``call`` told of each request whose response is over, recorded or not; None: nobody."""
+    global _on_finish  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    _on_finish = call
+
+
 class ServerExchange:
     """One request being served, from the reading of its headers until its response is over.
 
     Frameworks set ``status``, ``route`` (the pattern; empty where none matched) and ``error`` as they learn them.
     """
 
-    __slots__ = ("context", "error", "method", "name", "over", "route", "span", "status", "watched")
+    __slots__ = ("context", "error", "method", "name", "over", "route", "seen", "size", "span", "status", "watched")
 
     def __init__(self, span: AnySpan, method: str, name: str) -> None:
         self.span = span
@@ -43,6 +64,8 @@ class ServerExchange:
         self.error: BaseException | None = None
         self.over = False
         self.watched = type(span) is Span
+        self.seen: Seen | None = None
+        self.size: int | None = None
         self.context: Context
 
     @contextmanager
@@ -76,6 +99,11 @@ class ServerExchange:
                     span.end()
             except Exception:
                 failed("ending a server span")
+        if self.seen is not None and _on_finish is not None:
+            try:
+                _on_finish(self)
+            except Exception:
+                failed("logging a request")
 
     def _describe(self, span: Span, error: BaseException | None) -> None:
         tag_response(span, self.status, error)
@@ -105,11 +133,25 @@ def begin(
     if type(span) is Span:
         span.remote_endpoint = remote
     exchange = ServerExchange(span, method, name)
+    if _on_finish is not None:
+        exchange.seen = Seen(path, remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
+        exchange.watched = True
     values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange}
     if meshed is not None:
         values[mesh.MESH_KEY] = meshed
     exchange.context = Context(values)
     return exchange
+
+
+def body_size(headers: Any) -> int | None:
+    """Return what Content-Length among pairs of text or bytes says; None where it is absent or makes no sense."""
+    try:
+        for name, value in headers:
+            if name.lower() in ("content-length", b"content-length"):
+                return int(value)
+    except Exception:
+        return None
+    return None
 
 
 def current_exchange() -> ServerExchange | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange
+from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, detach
@@ -47,6 +47,8 @@ def serve(
         if exchange.status >= SERVER_ERROR:
             _set_error(exchange, *rest, **named)
         _set_route(exchange, environ, route)
+        if exchange.seen is not None and rest:
+            exchange.size = body_size(rest[0])
         return start_response(status, *rest, **named)
 
     token = attach(exchange.context)

@@ -26,8 +26,8 @@ _OPERATION = _PREFIX + "operation"
 _ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 
 _RESERVED = frozenset(
-    ["severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "logger", "thread", "stack_trace", "exception", "serviceContext", "context", "@type", "httpRequest", "truncated"]
-)
+    ["severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "logger", "thread"]
+).union(["stack_trace", "exception", "serviceContext", "context", "@type", "httpRequest", "truncated"])
 """Names an entry gives a meaning to: a field of the application's with such a name gets an underscore behind it."""
 
 _SPECIAL_KEYS = frozenset(["labels", "operation", "insert_id", "http_request", "httpRequest", "json_fields"])

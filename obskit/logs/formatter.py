@@ -53,10 +53,12 @@ class CloudLoggingFormatter(logging.Formatter):
     def _time(self, created: float) -> str:
         """Return RFC 3339 with nanoseconds."""
         second = int(created)
-        if second != self._second[0]:
-            self._second = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        known, text = self._second
+        if second != known:
+            text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            self._second = second, text
         nanoseconds = str(1_000_000_000 + int((created - second) * 1e9))[1:]  # three times faster than a format
-        return f"{self._second[1]}.{nanoseconds}Z"
+        return f"{text}.{nanoseconds}Z"
 
     def _trace(self, record: logging.LogRecord, prefix: str) -> str:
         """Return the trace's fields; the last span's are kept, as a span often logs more than once."""

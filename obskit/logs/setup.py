@@ -8,33 +8,79 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from obskit.instrumentation.imports import ImportHooks
+from obskit.instrumentation.server import on_finish
 from obskit.logs import uncaught
 from obskit.logs.console import ConsoleFormatter
 from obskit.logs.correlation import current_trace
-from obskit.logs.formatter import CloudLoggingFormatter
-from obskit.logs.handler import ConsoleHandler, note_written, writes_to_console
+from obskit.logs.entry import EntryBuilder
+from obskit.logs.formatter import CloudLoggingFormatter, share_builder
+from obskit.logs.handler import ConsoleHandler, lost, note_written, writes_to_console, written
+from obskit.logs.redaction import Redactor
+from obskit.logs.requests import log_request
+
+if TYPE_CHECKING:
+    from obskit.export.pipeline import Pipeline
+    from obskit.logs.cloud.handler import CloudLoggingHandler
 
 _Format = Callable[[logging.Handler, logging.LogRecord], str]
 
 
+class LogOptions(NamedTuple):
+    """What of the settings concerns logs; see ``settings.OPTIONS``. ``exit_timeout`` is for ``cloud``, in seconds."""
+
+    mode: str
+    service: str
+    version: str | None
+    project: str | None
+    mask_keys: tuple[str, ...]
+    request_log: bool
+    exit_timeout: float
+
+
 class LogSetup:
-    """What ``logs=`` changed, so that it can be undone."""
+    """What the log options changed, so that it can be undone."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
+        self._hooks = ImportHooks()
+        self._applied: LogOptions | None = None
+        self._cloud: CloudLoggingHandler | None = None
 
-    def install(self, mode: str) -> None:
-        """Apply ``json``, ``console``, ``inherit`` or ``off``; what was applied before is undone first."""
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """What may hold log entries that are not delivered yet."""
+        return [self._cloud.pipeline] if self._cloud is not None else []
+
+    def stats(self) -> dict[str, Any]:
+        """Return the lines written and lost since the process began, and the API's ledger where there is one."""
+        lines = {"written": written.value, "lost": lost.value}
+        return lines if self._cloud is None else {**lines, "cloud": self._cloud.pipeline.stats()}
+
+    def apply(self, options: LogOptions) -> None:
+        """Apply ``options``; what was applied before is undone first, the same ones again change nothing."""
+        if options == self._applied:
+            return
         self.remove()
-        if mode == "inherit":
+        self._applied = options
+        share_builder(EntryBuilder(options.service, options.version, options.project, Redactor(options.mask_keys)))
+        if options.mode == "inherit":
             self._add_trace_fields()
-        elif mode in ("json", "console"):
-            self._take_over(CloudLoggingFormatter() if mode == "json" else ConsoleFormatter())
+        elif options.mode == "cloud":
+            self._send_to_cloud(options)
+        elif options.mode != "off":
+            self._take_over(CloudLoggingFormatter() if options.mode == "json" else ConsoleFormatter())
+        if options.request_log and options.mode != "off":
+            on_finish(log_request)
+            self._undo.append(lambda: on_finish(None))
 
     def remove(self) -> None:
         """Undo everything, last first."""
+        self._applied = None
+        self._hooks.remove()
         while self._undo:
             self._undo.pop()()
 
@@ -57,8 +103,32 @@ class LogSetup:
             return formatter.format(record)
 
         self._set(logging.Handler, "format", form)
+        self._hooks.when_imported("logging.handlers", self._keep_trace_in_queues)
         handler = ConsoleHandler()
         handler.setFormatter(formatter)
+        self.add_root_handler(handler)
+        uncaught.install()
+        self._undo.append(uncaught.remove)
+
+    def _keep_trace_in_queues(self, module: ModuleType) -> None:
+        """Note a record's trace where it is queued: it is written on another thread."""
+        original = module.QueueHandler.prepare
+
+        def prepare(handler: Any, record: logging.LogRecord) -> Any:
+            trace = current_trace()
+            if trace is not None:
+                vars(record).setdefault("obskit_trace", tuple(trace))  # a plain tuple: queues may pickle
+            return original(handler, record)
+
+        self._set(module.QueueHandler, "prepare", prepare)
+
+    def _send_to_cloud(self, options: LogOptions) -> None:
+        from obskit.logs.cloud.handler import CloudLoggingHandler
+
+        handler = CloudLoggingHandler(
+            options.service, options.version, options.project, exit_timeout=options.exit_timeout
+        )
+        self._cloud = handler
         self.add_root_handler(handler)
         uncaught.install()
         self._undo.append(uncaught.remove)

@@ -1,6 +1,6 @@
 """structlog: a processor that adds the trace, and a renderer that writes Cloud Logging's JSON.
 
-``structlog.configure(processors=[..., CloudLoggingRenderer()])`` needs nothing else; ``add_trace`` is for those who keep a
+``structlog.configure(processors=[..., CloudLoggingRenderer()])`` needs no more; ``add_trace`` is for those who keep a
 renderer of their own.
 """
 

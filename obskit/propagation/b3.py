@@ -70,9 +70,9 @@ def _with_ids(
 ) -> PropagatedSpan | None:
     if span_id is None or not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
-    if len(trace_id) == 32 and len(span_id) == 16 and parent_id is None:  # what nearly all requests have
-        if _FULL(trace_id + span_id):
-            return PropagatedSpan(trace_id, span_id, None, sampled, debug, True)
+    ordinary = len(trace_id) == 32 and len(span_id) == 16 and parent_id is None
+    if ordinary and _FULL(trace_id + span_id):
+        return PropagatedSpan(trace_id, span_id, None, sampled, debug, True)
     if parent_id is not None:
         if not 2 <= len(parent_id) <= 16 or not _is_hex(parent_id) or not parent_id.strip("0"):
             return None

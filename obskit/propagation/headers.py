@@ -42,8 +42,10 @@ class HeaderNames:
         self.traceparent = spell("traceparent")
         self.tracestate = spell("tracestate")
         self.cloud_trace_context = spell("x-cloud-trace-context")
+        # What only a request log reads is not among the names that requests are searched for.
         single = [value for value in vars(self).values() if isinstance(value, str)]
         self.mesh = {spell(name): name for name in MESH}
+        self.user_agent = spell("user-agent")
         self.mesh_names = frozenset(self.mesh)
         self.all = self.mesh_names.union(single)
 

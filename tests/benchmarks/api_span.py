@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from clocks import Figures, timed
-from sides import discard, start
+from clocks import Block, timed
+from sides import OBSKIT, PEER, discard, start_obskit, start_peer
 
 BARE_SPAN, CURRENT_SPAN = "start and end", "as current span"
-SPANS = 2000
+SPANS = 500
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what makes a round of spans; what the worker then does with them is not part of it."""
-    flush = start(side, receiver, exporter=discard())
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what makes a block of spans; what the worker then does with them is not part of it."""
+    flush = start_obskit(discard())
+    peer = start_peer(discard())
     from opentelemetry import trace
 
-    tracer = trace.get_tracer("bench")
+    return {
+        OBSKIT: _block(trace.get_tracer("bench"), variant, flush),
+        PEER: _block(peer.get_tracer("bench"), variant, peer.force_flush),
+    }
 
+
+def _block(tracer: Any, variant: str, flush: Callable[[], object]) -> Block:
     def bare() -> None:
         for _ in range(SPANS):
             tracer.start_span("charge").end()
@@ -27,9 +34,9 @@ def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
             with tracer.start_as_current_span("charge"):
                 pass
 
-    def do_round() -> Figures:
+    def block() -> dict[str, float]:
         figures = timed(SPANS, bare if variant == BARE_SPAN else current)
         assert flush()
         return figures
 
-    return do_round
+    return block

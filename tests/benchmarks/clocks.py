@@ -8,6 +8,9 @@ from time import process_time, thread_time
 Figures = dict[str, float]
 """Microseconds per operation, by what was measured."""
 
+Block = Callable[[], Figures]
+"""Does some operations of one side, leaves nothing to be paid later, and returns what one of them cost."""
+
 FOREGROUND = "application's thread"
 ALL = "all threads"
 

@@ -6,44 +6,68 @@ import io
 import random
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from clocks import Figures, timed
-from sides import BARE, Delivery, start
+from clocks import Block, Figures, timed
+from sides import BARE, OBSKIT, PEER, Delivery, start_obskit, start_peer
 
 SAMPLED, UNSAMPLED, NO_HEADERS = "sampled", "unsampled", "no headers"
-REQUESTS = 1000  # fewer than the smallest default queue (2048, the peer's) holds: nothing is dropped
+REQUESTS = 100
 
 Environ = dict[str, Any]
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what serves a round of requests, and checks that a span arrived for each (for none where unsampled)."""
-    flush = start(side, receiver, "flask")
-    app = make_app()
-    delivery = Delivery(side, receiver)
-    expected = 0 if side == BARE or variant == UNSAMPLED else REQUESTS
-
-    def do_round() -> Figures:
-        environs = [environ(variant, number) for number in range(REQUESTS)]
-        figures = timed(REQUESTS, lambda: serve_all(app, environs), flush)
-        delivery.check(expected)
-        return figures
-
-    return do_round
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what serves a block of requests, and checks that a span arrived for each (for none where unsampled)."""
+    flush = start_obskit(f"{receiver}/{OBSKIT}")
+    peer = start_peer(f"{receiver}/{PEER}")
+    bare, ours, theirs = _applications(peer)
+    expected = 0 if variant == UNSAMPLED else REQUESTS
+    return {
+        BARE: _block(bare, variant, lambda: True, Delivery(BARE, receiver), 0),
+        OBSKIT: _block(ours, variant, flush, Delivery(OBSKIT, receiver), expected),
+        PEER: _block(theirs, variant, peer.force_flush, Delivery(PEER, receiver), expected),
+    }
 
 
-def make_app() -> Any:
-    """Return the application, made after instrumentation has started, as an instrumented program makes it."""
-    from flask import Flask
+def _applications(peer: Any) -> tuple[Any, Any, Any]:
+    """Return three applications of the same code: nobody's, ours and the peer's.
 
-    app = Flask("bench")
+    Ours is of a class of its own, for ``install`` patches a class; the peer instruments an instance.
+    """
+    from flask import Flask, got_request_exception
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+    from obskit.instrumentation.patching import Patches
+    from obskit.integrations.flask import install
+
+    class Ours(Flask): ...
+
+    install(SimpleNamespace(Flask=Ours, got_request_exception=got_request_exception), Patches())
+    bare, ours, theirs = _application(Flask), _application(Ours), _application(Flask)
+    FlaskInstrumentor().instrument_app(theirs, tracer_provider=peer)
+    return bare, ours, theirs
+
+
+def _application(flask: type) -> Any:
+    app = flask("bench")
 
     @app.get("/orders/<int:order_id>")
     def order(order_id: int) -> str:
         return f"order {order_id}"
 
     return app
+
+
+def _block(app: Any, variant: str, flush: Callable[[], object], delivery: Delivery, expected: int) -> Block:
+    def block() -> Figures:
+        environs = [environ(variant, number) for number in range(REQUESTS)]
+        figures = timed(REQUESTS, lambda: serve_all(app, environs), flush)
+        delivery.check(expected)
+        return figures
+
+    return block
 
 
 def environ(variant: str, number: int) -> Environ:

@@ -5,35 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from clocks import Figures, timed
-from sides import OBSKIT, discard, start
+from clocks import Block, Figures, timed
+from sides import OBSKIT, PEER, discard, start_obskit, start_peer
 
-SPANS = 2000
+SPANS = 500
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what hands over a round of spans."""
-    flush = start(side, receiver, exporter=discard())
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what hands over a block of spans."""
+    flush = start_obskit(discard())
+    peer = start_peer(discard())
     from opentelemetry import trace
 
-    hand_over = _obskit() if side == OBSKIT else trace.get_tracer_provider()._active_span_processor.on_end
-    span = trace.get_tracer("bench").start_span("charge")
+    from obskit.instrumentation.tracer import provider
+
+    return {
+        OBSKIT: _block(trace.get_tracer("bench"), provider.report, flush),
+        PEER: _block(peer.get_tracer("bench"), peer._active_span_processor.on_end, peer.force_flush),
+    }
+
+
+def _block(tracer: Any, hand_over: Callable[[Any], None], flush: Callable[[], object]) -> Block:
+    span = tracer.start_span("charge")
     span.end()
-    assert flush()
 
     def work() -> None:
         for _ in range(SPANS):
             hand_over(span)
 
-    def do_round() -> Figures:
+    def block() -> Figures:
         figures = timed(SPANS, work)
         assert flush()
         return figures
 
-    return do_round
-
-
-def _obskit() -> Callable[[Any], None]:
-    from obskit.instrumentation.tracer import provider
-
-    return provider.report
+    return block

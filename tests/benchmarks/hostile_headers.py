@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from clocks import FOREGROUND, Figures, timed
+from clocks import FOREGROUND, Block, Figures, timed
 from flask_request import NO_HEADERS, SAMPLED, environ, serve_all
-from sides import BARE, OBSKIT, start
+from sides import BARE, OBSKIT, PEER, start_obskit, start_peer
 
 REQUESTS = 100
 _HUGE = 1024 * 1024
@@ -33,13 +33,21 @@ HOSTILE: dict[str, dict[str, str]] = {
 }
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what serves a round of each kind; the figure is that of the worst kind."""
-    flush = start(side, receiver)
-    app = _application(side)
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what serves a block of each kind; each kind is a figure."""
+    flush = start_obskit(f"{receiver}/{OBSKIT}")
+    peer = start_peer(f"{receiver}/{PEER}")
+    return {
+        BARE: _block(_smallest, lambda: True),
+        OBSKIT: _block(_ours(), flush),
+        PEER: _block(_theirs(peer), peer.force_flush),
+    }
+
+
+def _block(app: Callable[..., Any], flush: Callable[[], object]) -> Block:
     requests = {name: [_hostile(headers, number) for number in range(REQUESTS)] for name, headers in HOSTILE.items()}
 
-    def do_round() -> Figures:
+    def block() -> Figures:
         figures = {}
         for name, environs in requests.items():
             fresh = [dict(values) for values in environs]
@@ -47,7 +55,7 @@ def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
             flush()
         return figures
 
-    return do_round
+    return block
 
 
 def _hostile(headers: dict[str, str], number: int) -> dict[str, Any]:
@@ -55,16 +63,16 @@ def _hostile(headers: dict[str, str], number: int) -> dict[str, Any]:
     return base | headers
 
 
-def _application(side: str) -> Callable[..., Any]:
-    if side == BARE:
-        return _smallest
-    if side == OBSKIT:
-        from obskit.instrumentation.wsgi import serve
+def _ours() -> Callable[..., Any]:
+    from obskit.instrumentation.wsgi import serve
 
-        return lambda values, start_response: serve(_smallest, values, start_response)
+    return lambda values, start_response: serve(_smallest, values, start_response)
+
+
+def _theirs(peer: Any) -> Callable[..., Any]:
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
-    return OpenTelemetryMiddleware(_smallest)
+    return OpenTelemetryMiddleware(_smallest, tracer_provider=peer)
 
 
 def _smallest(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
-from clocks import Figures
+from clocks import Block, Figures
 from sides import BARE, OBSKIT, PEER
 
 _PROGRAMS = {
@@ -27,17 +27,16 @@ trace.set_tracer_provider(provider)
 }
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what runs the side's program once, from a folder in which there is nothing to import."""
-    command = [sys.executable, "-c", _PROGRAMS[side]]
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what runs each side's program once, from a folder in which there is nothing to import."""
+    return {side: partial(_run, program) for side, program in _PROGRAMS.items()}
 
-    def do_round() -> Figures:
-        begun = perf_counter()
-        process = subprocess.Popen(command, cwd=tempfile.gettempdir())
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return {"wall": wall * 1e6, "user+sys": (usage.ru_utime + usage.ru_stime) * 1e6}
 
-    return do_round
+def _run(program: str) -> Figures:
+    begun = perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tempfile.gettempdir())
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return {"wall": wall * 1e6, "user+sys": (usage.ru_utime + usage.ru_stime) * 1e6}

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from clocks import Figures, timed
+from clocks import Block, timed
 from flask_request import NO_HEADERS, SAMPLED, environ
-from sides import OBSKIT, start
+from sides import OBSKIT, PEER, discard, start_obskit, start_peer
 
 MULTI, SINGLE, NONE = "B3 multi", "B3 single", "no B3"
-REQUESTS = 2000
+REQUESTS = 500
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what reads a round of environs."""
-    start(side, receiver)
-    extract = _obskit() if side == OBSKIT else _peer()
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what reads a block of environs."""
+    start_obskit(discard())
+    start_peer(discard())
     environs = [_environ(variant, number) for number in range(REQUESTS)]
+    return {OBSKIT: _block(_obskit(), environs), PEER: _block(_peer(), environs)}
 
+
+def _block(extract: Callable[[dict[str, Any]], object], environs: list[dict[str, Any]]) -> Block:
     def work() -> None:
         for values in environs:
             extract(values)

@@ -1,4 +1,4 @@
-"""How each side is set up: as its own documentation says, with its defaults."""
+"""Both sides in one process, each as its own documentation says, with its defaults; neither uses what is the other's."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ BARE, OBSKIT, PEER = "bare", "obskit", "opentelemetry"
 Flush = Callable[[], object]
 
 
-def start(side: str, receiver: str, *instrumented: str, exporter: Any = None) -> Flush:
-    """Start tracing in this process as ``side`` does it; return what delivers everything that was produced.
+def start_obskit(exporter: Any) -> Flush:
+    """Start obskit's tracing for what a measurement patches; return what delivers everything that was produced.
 
-    ``instrumented`` are the libraries to trace. Spans go to the receiver, or to ``exporter`` (a SpanExporter).
+    ``exporter`` is a URL or a SpanExporter.
     """
-    if side == OBSKIT:
-        import obskit
+    import obskit
 
-        obskit.init(service="bench", exporter=exporter or f"{receiver}/{side}", integrations=list(instrumented))
-        return lambda: obskit.flush(30)
-    if side == PEER:
-        return _start_peer(f"{receiver}/{side}", instrumented, exporter)
-    return lambda: True
+    obskit.init(service="bench", exporter=exporter, integrations=[], logs="off")
+    return lambda: obskit.flush(30)
 
 
-def _start_peer(url: str, instrumented: tuple[str, ...], exporter: Any) -> Flush:
-    from opentelemetry import trace
+def start_peer(exporter: Any) -> Any:
+    """Return the peer's TracerProvider, to be given to what it instruments; call it after ``start_obskit``.
+
+    obskit is the process's global provider then, which the peer is not asked for. The global propagator is the peer's,
+    which obskit's integrations do not ask for.
+    """
     from opentelemetry.exporter.zipkin.json import ZipkinExporter
     from opentelemetry.propagate import set_global_textmap
     from opentelemetry.propagators.b3 import B3MultiFormat
@@ -36,18 +36,10 @@ def _start_peer(url: str, instrumented: tuple[str, ...], exporter: Any) -> Flush
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": "bench"}))
-    provider.add_span_processor(BatchSpanProcessor(exporter or ZipkinExporter(endpoint=url)))
-    trace.set_tracer_provider(provider)
+    exporter = ZipkinExporter(endpoint=exporter) if isinstance(exporter, str) else exporter
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     set_global_textmap(B3MultiFormat())
-    if "flask" in instrumented:
-        from opentelemetry.instrumentation.flask import FlaskInstrumentor
-
-        FlaskInstrumentor().instrument()
-    if "requests" in instrumented:
-        from opentelemetry.instrumentation.requests import RequestsInstrumentor
-
-        RequestsInstrumentor().instrument()
-    return provider.force_flush
+    return provider
 
 
 def discard() -> Any:

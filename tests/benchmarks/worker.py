@@ -1,18 +1,43 @@
-"""One side of one measurement, in a process of its own: does a round for each line on standard input."""
+"""One measurement, all its sides in this process: they take turns, block by block."""
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
+from clocks import Block, Figures
+from sides import BARE
 
-def main(module: str, side: str, variant: str, receiver: str) -> None:
-    do_round = import_module(module).prepare(side, variant, receiver)
-    for _ in sys.stdin:
-        gc.collect()
-        print(json.dumps(do_round()), flush=True)
+_WARM_UP = 3
+
+
+def main(module: str, variant: str, receiver: str, rounds: str) -> None:
+    """Print the blocks in the order in which they ran, each as its side and its figures."""
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "w")  # standard output may be what is measured
+    sides: dict[str, Block] = import_module(module).prepare(variant, receiver)
+    list(_blocks(sides, _WARM_UP))
+    gc.collect()
+    gc.freeze()  # the libraries' own objects: a collection of them would hit one block or another
+    with results:
+        json.dump(list(_blocks(sides, int(rounds))), results)
+
+
+def _blocks(sides: dict[str, Block], rounds: int) -> Iterator[tuple[str, Figures]]:
+    for _ in range(rounds):
+        for side, block in sides.items():
+            if side != BARE:
+                if BARE in sides:
+                    yield _run(BARE, sides[BARE])
+                yield _run(side, block)
+
+
+def _run(side: str, block: Block) -> tuple[str, Figures]:
+    gc.collect()
+    return side, block()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from clocks import Figures, timed
-from sides import OBSKIT, start
+from clocks import Block, timed
+from sides import OBSKIT, PEER, discard, start_obskit, start_peer
 
 SPANS = 500
-ROUNDS_OF = 4
 TAGS = {
     "http.method": "GET",
     "http.path": "/orders/7",
@@ -20,23 +19,28 @@ TAGS = {
 }
 
 
-def prepare(side: str, variant: str, receiver: str) -> Callable[[], Figures]:
-    """Return what encodes the same spans a few times over, after a look at what comes out."""
-    start(side, receiver)
-    spans = [_span() for _ in range(SPANS)]
-    encode = _obskit() if side == OBSKIT else _peer()
-    _check(json.loads(encode(spans)))
-
-    def do_round() -> Figures:
-        return timed(SPANS * ROUNDS_OF, lambda: [encode(spans) for _ in range(ROUNDS_OF)])
-
-    return do_round
-
-
-def _span() -> Any:
+def prepare(variant: str, receiver: str) -> dict[str, Block]:
+    """Return what encodes the same spans again and again, after a look at what comes out."""
+    start_obskit(discard())
+    peer = start_peer(discard())
     from opentelemetry import trace
 
-    span = trace.get_tracer("bench").start_span("GET /orders/<int:order_id>", kind=trace.SpanKind.SERVER)
+    return {
+        OBSKIT: _block(_obskit(), trace.get_tracer("bench")),
+        PEER: _block(_peer(), peer.get_tracer("bench")),
+    }
+
+
+def _block(encode: Callable[[list[Any]], str | bytes], tracer: Any) -> Block:
+    spans = [_span(tracer) for _ in range(SPANS)]
+    _check(json.loads(encode(spans)))
+    return lambda: timed(SPANS, lambda: encode(spans))
+
+
+def _span(tracer: Any) -> Any:
+    from opentelemetry.trace import SpanKind
+
+    span = tracer.start_span("GET /orders/<int:order_id>", kind=SpanKind.SERVER)
     span.set_attributes(TAGS)
     span.add_event("cache miss")
     span.end()

@@ -16,7 +16,7 @@ RUN = [PYTHON, "-Im", "obskit", "run", "--"]  # isolated: the sitecustomize of a
 
 
 def environment(**extra):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OBSKIT_", "OTEL_", "PYTHON"))}
+    kept = {"OBSKIT_LOGS": "off"} | {name: value for name, value in os.environ.items() if not name.startswith(("OBSKIT_", "OTEL_", "PYTHON"))}
     return {**kept, "OBSKIT_EXPORTER": "none", **extra}
 
 

@@ -169,4 +169,5 @@ def run(code: str, *arguments: str, **environ: str) -> subprocess.CompletedProce
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith(("OBSKIT_", "OTEL_"))} | more
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OBSKIT_", "OTEL_"))}
+    return {**kept, "OBSKIT_LOGS": "off", **more}

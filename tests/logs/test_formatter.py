@@ -23,7 +23,6 @@ from obskit.tracing.propagated import PropagatedSpan
 
 P = "logging.googleapis.com/"
 FORMATTER = CloudLoggingFormatter(EntryBuilder("orders", "1.4", "proj"))
-LOGGER = logging.Logger("orders.api", logging.DEBUG)
 
 
 class Collect(logging.Handler):
@@ -40,7 +39,7 @@ class Collect(logging.Handler):
 @pytest.fixture
 def log():
     """A logger; ``log.entry()`` is the last line, parsed strictly."""
-    logger, handler = logging.Logger("orders.api", logging.DEBUG), Collect()
+    logger, handler = logging.Logger("orders.api", logging.DEBUG), Collect()  # noqa: LOG001 - one for each test
     handler.setFormatter(FORMATTER)
     logger.addHandler(handler)
     logger.entry = lambda: strict(handler.lines[-1])
@@ -86,8 +85,20 @@ def test_insert_ids_are_different_and_grow(log):
 
 @pytest.mark.parametrize(
     ("level", "name"),
-    [(0, "DEFAULT"), (5, "DEBUG"), (10, "DEBUG"), (20, "INFO"), (24, "INFO"), (25, "NOTICE"), (30, "WARNING")]
-    + [(40, "ERROR"), (45, "ERROR"), (50, "CRITICAL"), (60, "ALERT"), (1000, "ALERT")],
+    [
+        (0, "DEFAULT"),
+        (5, "DEBUG"),
+        (10, "DEBUG"),
+        (20, "INFO"),
+        (24, "INFO"),
+        (25, "NOTICE"),
+        (30, "WARNING"),
+        (40, "ERROR"),
+        (45, "ERROR"),
+        (50, "CRITICAL"),
+        (60, "ALERT"),
+        (1000, "ALERT"),
+    ],
 )
 def test_levels_are_cloud_loggings_own(level, name):
     record = logging.LogRecord("x", level, "f.py", 1, "m", (), None)
@@ -173,11 +184,11 @@ def test_a_field_cannot_pose_as_one_of_ours(log, key):
 
 
 def test_an_exception_is_what_error_reporting_groups(log):
-    for call in (lambda: log.exception("failed"), lambda: log.exception({"order": 7})):
+    for message in ("failed", {"order": 7}):
         try:
             raise ValueError("bad")
         except ValueError:
-            call()
+            log.exception(message)
         entry = log.entry()
         assert entry["severity"] == "ERROR"
         assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
@@ -242,7 +253,10 @@ HOSTILE = [
     (HostileDict(a=1), {"unprintable": "HostileDict"}),
     (Order(7), {"number": 7, "inner": None}),
     (Order(7, Unprintable()), None),
-    (datetime.datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+    (
+        datetime.datetime(2026, 1, 2),  # noqa: DTZ001 - applications log them
+        "2026-01-02T00:00:00",
+    ),
     (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     (10**30, 10**30),
     (10**5000, hex(10**5000)[:100]),
