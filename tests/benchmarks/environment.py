@@ -1,4 +1,4 @@
-"""The Python that both sides run on: one environment, kept by the benchmark, with obskit's wheel and the peer."""
+"""The Python that all sides run on: one environment, kept by the benchmark, with obskit's wheel and its peers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,19 @@ _REQUIREMENTS = (
     "opentelemetry-instrumentation-requests",
     "opentelemetry-exporter-zipkin-json",
     "opentelemetry-propagator-b3",
+    "google-cloud-logging",
+    "python-json-logger",
+    "orjson",
 )
-_SHOWN = ("obskit", "opentelemetry-sdk", "opentelemetry-instrumentation-flask", "flask", "requests")
+_SHOWN = (
+    "obskit",
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-flask",
+    "flask",
+    "requests",
+    "google-cloud-logging",
+    "python-json-logger",
+)
 _PREFIXES = ("OBSKIT_", "OTEL_", "PYTHON", "K_", "GAE_")
 
 

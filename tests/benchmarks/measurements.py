@@ -6,55 +6,67 @@ from typing import NamedTuple
 
 import api_span
 import flask_request
+import log_record
 import read_headers
-from sides import BARE, OBSKIT, PEER
+from sides import BARE, PEER
 
 
 class Bar(NamedTuple):
-    """The most that obskit may cost: ``limit`` times the peer, ``limit`` times bare Python, or ``limit`` microseconds.
+    """What obskit is compared with, and the most it may cost: ``limit`` times that; None where no bar is set.
 
-    Where a bare side was measured, what counts is what a side adds to it, except ``of`` bare itself.
+    Where a bare side was measured, what counts is what a side adds to it, except in a comparison with bare itself.
+    ``microseconds`` is a bar for obskit alone.
     """
 
-    limit: float
-    of: str
+    other: str = PEER
+    limit: float | None = None
+    microseconds: float | None = None
 
     def __str__(self) -> str:
-        if self.of == "us":
-            return f"<= {self.limit:g} us"
-        return f"<= {self.limit:g} x {self.of}" if self.of == BARE else f"<= 1/{1 / self.limit:g}"
+        if self.microseconds is not None:
+            return f"<= {self.microseconds:g} us"
+        return "" if self.limit is None else f"<= {self.limit:g}"
 
 
 class Measurement(NamedTuple):
-    """One module run in one variant: ``rounds`` times each side, one side after the other."""
+    """One module run in one variant for ``rounds`` rounds, in each of which every side has its turn."""
 
     title: str
     module: str
     variant: str = ""
-    sides: tuple[str, ...] = (BARE, OBSKIT, PEER)
-    bar: Bar | None = None
-    rounds: int = 21
+    bars: tuple[Bar, ...] = (Bar(),)
+    rounds: int = 150
 
 
-_TENTH, _FIFTH = Bar(1 / 10, PEER), Bar(1 / 5, PEER)
-_NO_BARE = (OBSKIT, PEER)
+_TENTH, _FIFTH = (Bar(PEER, 1 / 10),), (Bar(PEER, 1 / 5),)
+_LOGS = (Bar(log_record.PLAIN, 1), Bar(log_record.GOOGLE, 0.45), Bar(log_record.PYTHON_JSON, 0.8))
+_LOGS_BELOW = (Bar(log_record.PLAIN, 1.05),)  # nothing but noise: up to there all of it is the library's own code
 
 MEASUREMENTS = (
     *(
-        Measurement(f"Flask request, {variant}", "flask_request", variant, bar=_TENTH)
+        Measurement(f"Flask request, {variant}", "flask_request", variant, _TENTH)
         for variant in (flask_request.SAMPLED, flask_request.UNSAMPLED, flask_request.NO_HEADERS)
     ),
     *(
-        Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, _NO_BARE, _FIFTH)
+        Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, _FIFTH)
         for variant in (api_span.BARE_SPAN, api_span.CURRENT_SPAN)
     ),
-    Measurement("Zipkin JSON of a span", "zipkin_json", sides=_NO_BARE, bar=_FIFTH),
-    Measurement("process start", "process_start", bar=Bar(15, BARE)),
-    Measurement("span to the queue", "hand_over", sides=_NO_BARE),
+    Measurement("Zipkin JSON of a span", "zipkin_json", bars=_FIFTH),
     *(
-        Measurement(f"reading headers, {variant}", "read_headers", variant, _NO_BARE)
+        Measurement(
+            f"log record, {variant}",
+            "log_record",
+            variant,
+            _LOGS_BELOW if variant == log_record.BELOW else _LOGS,
+        )
+        for variant in log_record.VARIANTS
+    ),
+    Measurement("process start", "process_start", bars=(Bar(BARE, 15), Bar()), rounds=21),
+    Measurement("span to the queue", "hand_over"),
+    *(
+        Measurement(f"reading headers, {variant}", "read_headers", variant)
         for variant in (read_headers.MULTI, read_headers.SINGLE, read_headers.NONE)
     ),
     Measurement("call with requests", "client_call"),
-    Measurement("hostile headers", "hostile_headers", bar=Bar(50, "us"), rounds=6),
+    Measurement("hostile headers", "hostile_headers", bars=(Bar(microseconds=50),), rounds=6),
 )

@@ -1,68 +1,89 @@
-"""From each side's rounds to medians, ratios and verdicts; as a table, and as JSON."""
+"""From each side's blocks to medians, ratios and verdicts; as a table, and as JSON."""
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import mean, median, quantiles
 from typing import Any, NamedTuple
 
+from clocks import Figures
 from measurements import Bar, Measurement
-from sides import BARE, OBSKIT, PEER
+from sides import BARE, OBSKIT
 
-Rounds = dict[str, list[float]]
-"""Microseconds per operation of each round, by side; rounds with the same index ran next to each other."""
+Blocks = list[tuple[str, Figures]]
+"""The blocks of one process in the order in which they ran, each as its side and what one operation cost it."""
+
+Costs = dict[str, list[float]]
+"""Microseconds per operation of each round, by side."""
 
 
 class Spread(NamedTuple):
-    """A median, and the smallest and largest round."""
+    """A median, and the quartiles around it."""
 
     median: float
-    min: float
-    max: float
+    lower: float
+    upper: float
 
 
 class Row(NamedTuple):
-    """One figure of one measurement. Sides other than bare are given as what they add to it, where it was measured."""
+    """One figure of one measurement, compared with one other. Costs are what a side adds to bare, if ``added``."""
 
     title: str
     figure: str
-    sides: dict[str, Spread]
+    bare: Spread | None
+    obskit: Spread
+    other: Spread
+    added: bool
     ratio: Spread
-    bar: Bar | None
+    bar: Bar
     met: bool | None
 
 
-def rows(measurement: Measurement, figures: dict[str, Rounds]) -> list[Row]:
-    """Return a row for each figure that the measurement's rounds gave."""
-    return [_row(measurement, figure, rounds) for figure, rounds in figures.items()]
+def rows(measurement: Measurement, processes: list[Blocks]) -> list[Row]:
+    """Return a row for each figure that the measurement gave and each of its bars."""
+    figures = processes[0][0][1]
+    return [_row(measurement.title, figure, bar, processes) for figure in figures for bar in measurement.bars]
 
 
-def _row(measurement: Measurement, figure: str, rounds: Rounds) -> Row:
-    bar = measurement.bar
-    whole = bar is not None and bar.of == BARE
-    costs = rounds if whole else {side: _added(side, rounds) for side in rounds}
-    ratio = _ratio(costs[OBSKIT], costs[BARE if whole else PEER])
-    spreads = {side: _spread(values) for side, values in costs.items()}
-    met = None if bar is None else (spreads[OBSKIT] if bar.of == "us" else ratio).median <= bar.limit
-    return Row(measurement.title, figure, spreads, ratio, bar, met)
+def _row(title: str, figure: str, bar: Bar, processes: list[Blocks]) -> Row:
+    whole, added = _costs(figure, processes, _cost), _costs(figure, processes, _added)
+    costs = whole if bar.other == BARE or BARE not in whole else added
+    ours, theirs = _spread(costs[OBSKIT]), _spread(costs[bar.other])
+    each = [mine / yours if yours else float("inf") for mine, yours in zip(costs[OBSKIT], costs[bar.other])]
+    ratio = _spread(each)._replace(median=ours.median / theirs.median)
+    bare = _spread(whole[BARE]) if BARE in whole else None
+    return Row(title, figure, bare, ours, theirs, costs is added, ratio, bar, _met(bar, ours, ratio))
 
 
-def _added(side: str, rounds: Rounds) -> list[float]:
-    if side == BARE or BARE not in rounds:
-        return rounds[side]
-    return [value - bare for value, bare in zip(rounds[side], rounds[BARE], strict=True)]
+def _met(bar: Bar, ours: Spread, ratio: Spread) -> bool | None:
+    if bar.microseconds is not None:
+        return ours.median <= bar.microseconds
+    return None if bar.limit is None else ratio.median <= bar.limit
+
+
+def _costs(figure: str, processes: list[Blocks], cost: Any) -> Costs:
+    found: Costs = {}
+    for blocks in processes:
+        for index, (side, _) in enumerate(blocks):
+            found.setdefault(side, []).append(cost(figure, blocks, index))
+    return found
+
+
+def _cost(figure: str, blocks: Blocks, index: int) -> float:
+    return blocks[index][1][figure]
+
+
+def _added(figure: str, blocks: Blocks, index: int) -> float:
+    """Return what a block cost more than the bare ones next to it: what changes slowly cancels out."""
+    neighbours = [_cost(figure, blocks, near) for near in (index - 1, index + 1) if 0 <= near < len(blocks)]
+    return _cost(figure, blocks, index) - mean(neighbours)
 
 
 def _spread(values: list[float]) -> Spread:
-    return Spread(median(values), min(values), max(values))
+    lower, _, upper = quantiles(values, n=4) if len(values) > 1 else values * 3
+    return Spread(median(values), lower, upper)
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> Spread:
-    """Return the ratio of the medians, and the smallest and largest ratio of one round."""
-    each = [mine / yours if yours else float("inf") for mine, yours in zip(ours, theirs, strict=True)]
-    return Spread(median(ours) / median(theirs), min(each), max(each))
-
-
-_HEAD = ("us per operation: median [min-max]", BARE, OBSKIT, PEER, "ratio [min-max]", "bar", "")
+_HEAD = ("us per operation: median [quartiles]", BARE, OBSKIT, "compared with", "ratio [quartiles]", "bar", "")
 
 
 def table(found: list[Row]) -> str:
@@ -75,27 +96,29 @@ def table(found: list[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    added = "+" if BARE in row.sides and not (row.bar and row.bar.of == BARE) else ""
-    shown = [_text(row.sides.get(side), "" if side == BARE else added) for side in (BARE, OBSKIT, PEER)]
+    sign = "+" if row.added else ""
+    bare = _text(row.bare) if row.bare else ""
+    other = f"{row.bar.other} {sign}{_text(row.other)}"
     ratio = "{:.3f} [{:.3f}-{:.3f}]".format(*row.ratio)
     verdict = {True: "met", False: "missed", None: ""}[row.met]
-    return (f"{row.title}: {row.figure}", *shown, ratio, str(row.bar or ""), verdict)
+    return (f"{row.title}: {row.figure}", bare, sign + _text(row.obskit), other, ratio, str(row.bar), verdict)
 
 
-def _text(spread: Spread | None, sign: str) -> str:
-    if spread is None:
-        return ""
+def _text(spread: Spread) -> str:
     digits = 0 if spread.median >= 1000 else 1 if spread.median >= 10 else 2
-    return f"{sign}{spread.median:.{digits}f} [{spread.min:.{digits}f}-{spread.max:.{digits}f}]"
+    return f"{spread.median:.{digits}f} [{spread.lower:.{digits}f}-{spread.upper:.{digits}f}]"
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """Return a row as JSON has it; ``sides`` in microseconds."""
+    """Return a row as JSON has it; costs in microseconds."""
     return {
         "measurement": row.title,
         "figure": row.figure,
-        "microseconds": {side: spread._asdict() for side, spread in row.sides.items()},
+        "bare": row.bare._asdict() if row.bare else None,
+        "obskit": row.obskit._asdict(),
+        "other": {"name": row.bar.other, **row.other._asdict()},
+        "added": row.added,
         "ratio": row.ratio._asdict(),
-        "bar": row.bar._asdict() if row.bar else None,
+        "bar": row.bar._asdict(),
         "met": row.met,
     }

@@ -1,6 +1,6 @@
 """Compares obskit's cost with OpenTelemetry's (opentelemetry-sdk and its instrumentation) on this machine, now.
 
-Both run on one Python with one Flask, in processes of their own that take turns; docs/benchmarks.md explains it.
+Both run in one process and take turns; docs/benchmarks.md explains it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import environment
 from measurements import MEASUREMENTS, Measurement
-from results import Rounds, Row, as_json, rows, table
+from results import Blocks, Row, as_json, rows, table
 
 _HERE = Path(__file__).parent
 _PROCESSES = 3
@@ -44,42 +44,23 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="PATH", type=Path, help="write the results to PATH, too")
     parser.add_argument("--only", metavar="TEXT", default="", help="only measurements whose title has TEXT in it")
-    parser.add_argument("--rounds", metavar="N", type=int, help="rounds of each side (default: 21; few: more noise)")
+    parser.add_argument("--rounds", metavar="N", type=int, help="rounds (few: more noise)")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a bar is missed")
     return parser.parse_args()
 
 
-def _measure(measurement: Measurement, url: str, count: int) -> dict[str, Rounds]:
-    """Run ``count`` rounds of each side, the sides taking turns, a third of them in each of three sets of processes.
+def _measure(measurement: Measurement, url: str, count: int) -> list[Blocks]:
+    """Run ``count`` rounds, a third of them in each of three processes, one after the other.
 
     How a process happens to lie in memory moves its times by some percent for as long as it lives.
     """
-    figures: dict[str, Rounds] = {}
-    for _ in range(_PROCESSES):
-        with ExitStack() as stack:
-            workers = {
-                side: stack.enter_context(_process("worker.py", measurement.module, side, measurement.variant, url))
-                for side in measurement.sides
-            }
-            _take_turns(workers, max(1, count // _PROCESSES), figures)
-    return figures
+    return [_run(measurement, url, max(1, count // _PROCESSES)) for _ in range(_PROCESSES)]
 
 
-def _take_turns(workers: dict[str, subprocess.Popen[str]], count: int, figures: dict[str, Rounds]) -> None:
-    """Add ``count`` rounds of each worker to ``figures``; the first round of each process is not counted."""
-    for number in range(count + 1):
-        for side, worker in workers.items():
-            for figure, value in _round(worker).items():
-                if number:
-                    figures.setdefault(figure, {}).setdefault(side, []).append(value)
-
-
-def _round(worker: subprocess.Popen[str]) -> dict[str, float]:
-    assert worker.stdin is not None
-    worker.stdin.write("\n")
-    worker.stdin.flush()
-    figures: dict[str, float] = json.loads(_line(worker))
-    return figures
+def _run(measurement: Measurement, url: str, rounds: int) -> Blocks:
+    with _process("worker.py", measurement.module, measurement.variant, url, str(rounds)) as worker:
+        blocks: Blocks = json.loads(_line(worker))
+        return blocks
 
 
 @contextmanager

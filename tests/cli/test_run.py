@@ -16,8 +16,9 @@ RUN = [PYTHON, "-Im", "obskit", "run", "--"]  # isolated: the sitecustomize of a
 
 
 def environment(**extra):
-    kept = {"OBSKIT_LOGS": "off"} | {name: value for name, value in os.environ.items() if not name.startswith(("OBSKIT_", "OTEL_", "PYTHON"))}
-    return {**kept, "OBSKIT_EXPORTER": "none", **extra}
+    foreign = ("OBSKIT_", "OTEL_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "OBSKIT_EXPORTER": "none", "OBSKIT_LOGS": "off", **extra}
 
 
 def outcome(command, cwd, **extra):

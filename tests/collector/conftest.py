@@ -12,7 +12,7 @@ import pytest
 
 from obskit.collector.server import CollectorServer
 
-from .. import zipkin_server as reference
+from tests import zipkin_server as reference
 
 
 @dataclass

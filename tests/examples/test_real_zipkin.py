@@ -1,4 +1,4 @@
-"""The demo's traffic, sent to the embedded collector and to the real Zipkin server at once, reads the same from both."""
+"""The demo's traffic, sent to the embedded collector and the real Zipkin server at once, reads the same from both."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import pytest
 from obskit.cli.demo_services import running
 from obskit.collector.server import CollectorServer
 
-from .. import zipkin_server as reference
+from tests import zipkin_server as reference
 from .test_examples import FAILED, SERVED, b3, get
 
-ORDERS = [("soup", SERVED, {"X-B3-Sampled": "1"}), ("dragon", FAILED, {"X-B3-Sampled": "1"}), ("soup", SERVED, {"X-B3-Flags": "1"})]
+ORDERS = [
+    ("pasta", SERVED, {"X-B3-Sampled": "1"}),
+    ("dragon", FAILED, {"X-B3-Sampled": "1"}),
+    ("pasta", SERVED, {"X-B3-Flags": "1"}),
+]
 
 
 @pytest.fixture(scope="module")
