@@ -23,6 +23,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "httpx": ("httpx",),
     "requests": ("requests.adapters",),
     "starlette": ("starlette.applications", "starlette.routing", "fastapi.applications", "fastapi.routing"),
+    "threading": ("threading", "concurrent.futures.thread"),
     "urllib3": ("urllib3.connectionpool",),
 }
 """What can be patched: the integration's name, and the modules after whose import its ``install`` is called."""

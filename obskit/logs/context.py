@@ -16,7 +16,7 @@ _NONE: Mapping[str, Any] = {}
 
 @contextmanager
 def log_context(**fields: Any) -> Iterator[None]:
-    """Add ``fields`` to every log record of the block: of its tasks too, and of threads that carry the context over.
+    """Add ``fields`` to every log record of the block, of its tasks, and of the threads it hands work to.
 
     Inner scopes add to outer ones and win over them; a record's own ``extra=`` wins over both.
     """

@@ -34,7 +34,8 @@ def prepare(variant: str, receiver: str) -> dict[str, Block]:
 def _applications(peer: Any) -> tuple[Any, Any, Any]:
     """Return three applications of the same code: nobody's, ours and the peer's.
 
-    Ours is of a class of its own, for ``install`` patches a class; the peer instruments an instance.
+    Each is of a class of its own: ``install`` patches a class, and what CPython learns of a class as it runs the code
+    that all share, it learns anew whenever another class comes.
     """
     from flask import Flask, got_request_exception
     from opentelemetry.instrumentation.flask import FlaskInstrumentor
@@ -42,10 +43,14 @@ def _applications(peer: Any) -> tuple[Any, Any, Any]:
     from obskit.instrumentation.patching import Patches
     from obskit.integrations.flask import install
 
+    class Bare(Flask): ...
+
     class Ours(Flask): ...
 
+    class Theirs(Flask): ...
+
     install(SimpleNamespace(Flask=Ours, got_request_exception=got_request_exception), Patches())
-    bare, ours, theirs = _application(Flask), _application(Ours), _application(Flask)
+    bare, ours, theirs = _application(Bare), _application(Ours), _application(Theirs)
     FlaskInstrumentor().instrument_app(theirs, tracer_provider=peer)
     return bare, ours, theirs
 

@@ -180,3 +180,40 @@ def test_where_no_thread_can_be_started_a_flush_delivers_by_itself(cloud: CloudL
     done = run(program, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
     assert done.returncode == 0, done.stderr
     assert "hello" in cloud.messages
+
+
+@pytest.mark.parametrize(
+    "end", ["", "raise ValueError('bad')", "import os; os.kill(os.getpid(), 2)", "assert obskit.shutdown(10)"]
+)
+def test_init_with_cloud_logs_delivers_all_with_traces_however_the_program_ends(cloud: CloudLogging, end: str):
+    code = """
+import logging, obskit
+obskit.init(service="orders", exporter="none", logs="cloud", project="p", exit_timeout=30)
+with obskit.span("work"), obskit.log_context(order_id=7):
+    for number in range(500): logging.info("number %d", number)
+"""
+    done = run(code + end, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="")
+    assert done.returncode == {"": 0, "a": 0, "r": 1, "i": -2}[end[:1]]
+    assert [message for message in cloud.messages if message in ALL] == ALL
+    entry = cloud.entries[0]
+    assert entry["trace"].startswith("projects/p/traces/")
+    assert len(entry["spanId"]) == 16
+    assert entry["jsonPayload"]["order_id"] == 7
+    if end.startswith("raise"):
+        assert cloud.entries[-1]["severity"] == "CRITICAL"
+
+
+def test_a_forked_child_of_a_program_with_cloud_logs_delivers_once(cloud: CloudLogging):
+    code = """
+import logging, os, obskit
+obskit.init(service="orders", exporter="none", logs="cloud", project="p", exit_timeout=30)
+logging.info("before")
+pid = os.fork()
+logging.info("child" if pid == 0 else "parent")
+assert obskit.flush(30)
+if pid == 0: os._exit(0)
+os.waitpid(pid, 0)
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="", PYTHONWARNINGS="ignore")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(cloud.messages) == ["before", "child", "parent"]
