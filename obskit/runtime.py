@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 
-from obskit import resource
 from obskit.export.destinations import parse
 from obskit.export.pipeline import Limits, Pipeline
 from obskit.instrumentation.imports import ImportHooks
@@ -22,6 +21,7 @@ from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
 from obskit.logs.setup import LogOptions, LogSetup
+from obskit.resource import attributes as resource_attributes
 from obskit.settings import Settings
 from obskit.tracing.failures import failed, failures, tell
 from obskit.tracing.process import check_fork, on_fork
@@ -74,7 +74,7 @@ class Runtime:
 
     def _apply(self, settings: Settings) -> None:
         provider.sampler = rate_sampler(settings.sample_rate)
-        provider.resource_attributes = resource.attributes(settings)
+        provider.resource_attributes = resource_attributes(settings)
         propagator.use(settings.propagation)
         self._export(settings)
         self._logs.apply(log_options(settings))
@@ -150,7 +150,7 @@ class Runtime:
             pipeline.renew()
         provider.report_to(*(_born_here(pipeline.offer) for pipeline in self.pipelines))
         if self.settings is not None:
-            provider.resource_attributes = resource.attributes(self.settings)
+            provider.resource_attributes = resource_attributes(self.settings)
 
     def flush(self, timeout: float) -> bool:
         """Deliver everything so far; all exporters share one deadline."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from obskit.export.text import json_text, value_text
 from obskit.tracing.span import Span as RecordedSpan
@@ -22,14 +22,10 @@ _KINDS: dict[SpanKind, Kind] = {
 }
 
 
-_TEXT = {str}
-
-
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
     """Return ``span`` in Zipkin's terms: microseconds, names in lower case, every tag as text."""
     start = span.start_ns // 1000
     duration = ((span.end_ns or span.start_ns) - span.start_ns) // 1000
-    tags = span.tags
     return Span(
         trace_id=span.trace_id,
         parent_id=span.parent_id,
@@ -37,32 +33,35 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         kind=_KINDS.get(span.kind),
         name=span.name.lower() or None,
         timestamp=start,
-        duration=max(1, duration),
+        duration=duration if duration > 0 else 1,
         local_endpoint=local,
         remote_endpoint=_remote(span.remote_endpoint) if span.remote_endpoint is not None else None,
         annotations=_annotations(span) if span.events else [],
-        tags=tags if not span.status_set and _all_text(tags) else _tags(span),  # type: ignore[arg-type]
+        tags=_tags(span),
         debug=span.debug,
     )
 
 
-def _all_text(tags: dict[str, Any]) -> bool:
-    return set(map(type, tags.values())) <= _TEXT
-
-
 def _tags(span: RecordedSpan) -> dict[str, str]:
-    tags = {key: value_text(value) for key, value in span.tags.items()}
-    if span.status.status_code is not StatusCode.UNSET:
-        tags["otel.status_code"] = span.status.status_code.name
-    if span.status.status_code is StatusCode.ERROR:
-        tags.setdefault("error", span.status.description or "")
+    tags = {key: value if type(value) is str else value_text(value) for key, value in span.tags.items()}
+    if span.status_set:
+        _add_status(tags, span.status)
     return tags
+
+
+def _add_status(tags: dict[str, str], status: Status) -> None:
+    if status.status_code is not StatusCode.UNSET:
+        tags["otel.status_code"] = status.status_code.name
+    if status.status_code is StatusCode.ERROR:
+        tags.setdefault("error", status.description or "")
 
 
 def _annotations(span: RecordedSpan) -> list[Annotation]:
     """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
-    found = {Annotation(when // 1000, _event_text(name, attributes)) for when, name, attributes in span.events}
-    return sorted(found, key=lambda annotation: (annotation.timestamp, annotation.value))
+    found = [Annotation(when // 1000, _event_text(name, attributes)) for when, name, attributes in span.events]
+    if len(found) == 1:
+        return found
+    return sorted(set(found), key=lambda annotation: (annotation.timestamp, annotation.value))
 
 
 def _event_text(name: str, attributes: Any) -> str:
