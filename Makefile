@@ -2,6 +2,9 @@
 VERSIONS ?= 3.10 3.11 3.12 3.13
 ARGS ?=
 
+# Two at once, since many tests wait; ARGS="-n 0" for one, as a debugger needs it.
+PYTEST = pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 # pyenv's shims run only the versions that are selected: select all it has.
 export PYENV_VERSION := $(or $(PYENV_VERSION),$(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[0-9]\.[0-9]+$$' | sort -rV | paste -sd: -))
 
@@ -12,7 +15,7 @@ PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
 .PHONY: test demo bench lint types check test-all clean
 
 test: .venv/ready
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m $(PYTEST) $(ARGS)
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)
@@ -40,7 +43,7 @@ test-%:
 	@if ! $(call usable,python$*); then echo "CPython $*: skipped, there is no python$* (with venv) on the PATH"; exit 0; fi; \
 	$(MAKE) --no-print-directory .venvs/$*/ready PYTHON=python$* && \
 	.venvs/$*/bin/pip install --quiet --no-deps --force-reinstall .venvs/dist/*.whl && \
-	.venvs/$*/bin/python -Im pytest -q $(ARGS) && echo "CPython $*: passed" || { echo "CPython $*: FAILED"; exit 1; }
+	.venvs/$*/bin/python -Im $(PYTEST) -q $(ARGS) && echo "CPython $*: passed" || { echo "CPython $*: FAILED"; exit 1; }
 
 # A folder with the package (editable) and all that the tests need; made anew when pyproject.toml changes.
 %/ready: pyproject.toml

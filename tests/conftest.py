@@ -1,5 +1,27 @@
-"""Assertions inside the shipped contracts explain themselves like those of test files."""
+"""What all tests share: their order, their reports, and quick garbage collections."""
+
+import gc
 
 import pytest
 
+# Assertions inside the shipped contracts explain themselves like those of test files.
 pytest.register_assert_rewrite("obskit.testing")
+
+
+def pytest_collection_modifyitems(items):
+    """The file that takes longest comes first, so that of two workers none waits for the other at the end."""
+    items.sort(key=lambda item: item.path.name != "test_packaging.py")
+
+
+def pytest_collection_finish():
+    """Many tests collect garbage: spare them all that was imported, which is none."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Replace lone surrogates, which tests of hostile text print: pytest-xdist cannot pass them on."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -78,7 +79,8 @@ def test_an_exporter_that_stays_keeps_its_queue_and_connection():
 def test_reconfiguring_amid_traffic_loses_nothing_and_counts_everything():
     made = []
     with receiver() as server:
-        obskit.init(exporter=server.url, integrations=[], flush_interval=0)
+        init = partial(obskit.init, integrations=[], flush_interval=0, queue_size=1_000_000, exit_timeout=30)
+        init(exporter=server.url)
         over = threading.Event()
 
         def work() -> None:
@@ -89,7 +91,7 @@ def test_reconfiguring_amid_traffic_loses_nothing_and_counts_everything():
         thread = threading.Thread(target=work)
         thread.start()
         for number in range(20):
-            obskit.init(exporter=f"{server.url}?{number}", integrations=[], flush_interval=0, exit_timeout=30)
+            init(exporter=f"{server.url}?{number}")
             seen = len(server.bodies)
             eventually(lambda: len(server.bodies) > seen)  # noqa: B023
         over.set()

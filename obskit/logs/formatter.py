@@ -29,26 +29,23 @@ class CloudLoggingFormatter(logging.Formatter):
     def __init__(self, builder: EntryBuilder | None = None) -> None:
         super().__init__()
         self._builder = builder
-        self._places: dict[tuple[str, int, str, str, str | None], str] = {}
+        self._places: dict[tuple[str, int, str, str, str | None, int], str] = {}
         self._second = (0, "")
         self._last_span: tuple[object, str] = (None, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. Never raises: what cannot be shown is shown as what it is."""
         try:
-            return self._line(record)
+            builder = self._builder or _shared
+            entry = builder.read(record)
+            insert_id = "" if INSERT_ID in entry else f',"{INSERT_ID}":"{_process}{next(_insert_ids):08x}"'
+            return (
+                f'{self._place(record)}"time":"{self._time(record.created)}"'
+                f"{self._trace(record, builder.trace_prefix)}{insert_id},{dumps(entry)[1:].decode()}"
+            )
         except Exception:
             failed("formatting a log record")
             return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
-
-    def _line(self, record: logging.LogRecord) -> str:
-        builder = self._builder or _shared
-        entry = builder.read(record)
-        insert_id = "" if INSERT_ID in entry else f',"{INSERT_ID}":"{_process}{next(_insert_ids):08x}"'
-        return (
-            f'{{"severity":"{severity(record.levelno)}","time":"{self._time(record.created)}"'
-            f"{self._trace(record, builder.trace_prefix)}{self._place(record)}{insert_id},{dumps(entry)[1:].decode()}"
-        )
 
     def _time(self, created: float) -> str:
         """Return RFC 3339 with nanoseconds."""
@@ -76,13 +73,13 @@ class CloudLoggingFormatter(logging.Formatter):
         return known_text
 
     def _place(self, record: logging.LogRecord) -> str:
-        """Return where in the source, by which logger and on which thread the record was made."""
-        key = (record.pathname, record.lineno, record.funcName, record.name, record.threadName)
+        """Return the line's beginning: severity, and where in the source, by which logger and on which thread."""
+        key = (record.pathname, record.lineno, record.funcName, record.name, record.threadName, record.levelno)
         place = self._places.get(key)
         if place is None:
             source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
-            fields = {"logging.googleapis.com/sourceLocation": source, "logger": record.name, "thread": key[4]}
-            place = "," + dumps(fields)[1:-1].decode()
+            known = {"severity": severity(record.levelno), "logging.googleapis.com/sourceLocation": source}
+            place = dumps({**known, "logger": record.name, "thread": record.threadName})[:-1].decode() + ","
             if len(self._places) < _MOST_PLACES:
                 self._places[key] = place
         return place

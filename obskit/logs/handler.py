@@ -35,10 +35,11 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Never raises."""
-        if getattr(_last, "record", None) is record or self._has_twin():
+        if getattr(_last, "record", None) is record or (len(logging.root.handlers) > 1 and _has_twin()):
             return
         try:
-            line = self.format(record) + "\n"
+            formatter = self.formatter
+            line = (self.format(record) if formatter is None else formatter.format(record)) + "\n"
             stream = sys.stdout
             try:
                 stream.write(line)
@@ -49,12 +50,10 @@ class ConsoleHandler(logging.Handler):
         except Exception:
             lost.add()
 
-    @staticmethod
-    def _has_twin() -> bool:
-        handlers = logging.root.handlers
-        return len(handlers) > 1 and any(
-            writes_to_console(handler) for handler in handlers if not isinstance(handler, ConsoleHandler)
-        )
+
+def _has_twin() -> bool:
+    """Return whether the root logger has a handler of the application's that writes to standard output or error."""
+    return any(writes_to_console(one) for one in logging.root.handlers if not isinstance(one, ConsoleHandler))
 
 
 def _ascii(line: str) -> str:

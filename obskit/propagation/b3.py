@@ -14,7 +14,7 @@ from obskit.tracing.propagated import PropagatedSpan
 _SINGLE = re.compile(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
 _SINGLE_MAX = 68
 _HEX = "0123456789abcdef"
-_FULL = re.compile(r"(?!0{16})[0-9a-f]{32}(?!0{16})[0-9a-f]{16}").fullmatch
+_FULL = re.compile(r"(?!0{16})[0-9a-f]{32}(?!0{16})[0-9a-f]{16}(?:(?!0{16})[0-9a-f]{16})?").fullmatch
 _ZERO = "0" * 16
 _SAMPLED = {"1": True, "0": False, "true": True, "false": False}
 _LONGEST_DECISION = 5
@@ -70,9 +70,9 @@ def _with_ids(
 ) -> PropagatedSpan | None:
     if span_id is None or not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
-    ordinary = len(trace_id) == 32 and len(span_id) == 16 and parent_id is None
-    if ordinary and _FULL(trace_id + span_id):
-        return PropagatedSpan(trace_id, span_id, None, sampled, debug, True)
+    ordinary = len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16)
+    if ordinary and _FULL(f"{trace_id}{span_id}{parent_id or ''}"):
+        return PropagatedSpan(trace_id, span_id, parent_id, sampled, debug, True)
     if parent_id is not None:
         if not 2 <= len(parent_id) <= 16 or not _is_hex(parent_id) or not parent_id.strip("0"):
             return None

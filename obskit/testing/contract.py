@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,7 @@ class Contract:
 
     def test_import_order_does_not_matter(self) -> None:
         """The same functions are patched whether the library or obskit comes first."""
-        first, second = (self._patched(order) for order in ("library first", "obskit first"))
+        first, second = (_patched(self.integration, order) for order in ("library first", "obskit first"))
         assert first == second != "[]"
 
     def test_uninstall_restores_the_originals_by_identity(self) -> None:
@@ -83,9 +84,11 @@ class Contract:
         after = [vars(owner).get(name) for owner, name in patched]
         assert all(one is other for one, other in zip(before, after, strict=True))
 
-    def _patched(self, order: str) -> str:
-        command = [sys.executable, "-c", _IMPORT_ORDER, self.integration, order]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+@functools.cache  # many contracts of one integration ask the same
+def _patched(integration: str, order: str) -> str:
+    command = [sys.executable, "-c", _IMPORT_ORDER, integration, order]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def ids(span: Any) -> tuple[str, str, str | None]:

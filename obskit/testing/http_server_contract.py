@@ -262,6 +262,13 @@ class HttpServerContract(Contract):
             self.uninstall()
             assert [self.answer(*case) for case in cases] == traced
 
+    def test_sleuths_span_name_is_used_where_there_is_no_route(self) -> None:
+        """Spring Cloud Sleuth 1.x sends a name along; a route is a better one."""
+        with self.site():
+            self.get("/items/apple", ("X-Span-Name", "http:/orders"))
+            span = self.recorder.take(SERVER)
+        assert span.name == (f"GET {self.route}" if self.route else "http:/orders")
+
     def test_strange_method_has_a_plain_name(self) -> None:
         """Methods HTTP does not know cannot multiply span names."""
         with self.site():

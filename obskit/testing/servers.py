@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+_BACKLOG = 128  # the default of 5 makes clients that come at once wait a second, for their second try
 
 
 class _ThreadingWsgiServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = _BACKLOG
+
+
+class _ThreadingHttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = _BACKLOG
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -34,30 +49,41 @@ def asgi_server(application: Any) -> Iterator[str]:
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off", ws="none"))
-    started = threading.Event()
-    startup = server.startup
+    running: Future[asyncio.AbstractEventLoop] = Future()
+    told = asyncio.Event()
 
-    async def startup_then_tell(*args: Any, **kwargs: Any) -> None:
-        await startup(*args, **kwargs)
-        started.set()
+    async def serve_until_told() -> None:
+        await server.on_tick(0)  # sets the default headers
+        running.set_result(asyncio.get_running_loop())
+        await told.wait()
 
-    server.startup = startup_then_tell  # type: ignore[method-assign]
+    server.main_loop = serve_until_told  # type: ignore[method-assign]
+    server.shutdown = functools.partial(_shut_down, server)  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+    loop = running.result(10)
     try:
-        assert started.wait(10), "uvicorn did not start"
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        loop.call_soon_threadsafe(told.set)
         thread.join(10)
+
+
+async def _shut_down(server: uvicorn.Server, sockets: object = None) -> None:  # noqa: ARG001 - as uvicorn calls it
+    """Do what uvicorn does without a lifespan, but look every millisecond, not every tenth of a second."""
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event
+        await asyncio.sleep(0.001)
 
 
 @contextmanager
 def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve with a handler class of ``http.server``, one thread a connection."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _ThreadingHttpServer(("127.0.0.1", 0), handler)
     with _running(server):
         yield f"http://127.0.0.1:{server.server_port}"
 

@@ -13,7 +13,7 @@ from clocks import Block, Figures, timed
 from sides import BARE, OBSKIT, PEER, Delivery, start_obskit, start_peer
 
 SAMPLED, UNSAMPLED, NO_HEADERS = "sampled", "unsampled", "no headers"
-REQUESTS = 100
+REQUESTS = 500  # about what each side sends in one message when it is busy
 
 Environ = dict[str, Any]
 

@@ -48,7 +48,8 @@ def _row(title: str, figure: str, bar: Bar, processes: list[Blocks]) -> Row:
     whole, added = _costs(figure, processes, _cost), _costs(figure, processes, _added)
     costs = whole if bar.other == BARE or BARE not in whole else added
     ours, theirs = _spread(costs[OBSKIT]), _spread(costs[bar.other])
-    each = [mine / yours if yours else float("inf") for mine, yours in zip(costs[OBSKIT], costs[bar.other])]
+    pairs = zip(costs[OBSKIT], costs[bar.other], strict=False)  # bare has more blocks than the others
+    each = [mine / yours if yours else float("inf") for mine, yours in pairs]
     ratio = _spread(each)._replace(median=ours.median / theirs.median)
     bare = _spread(whole[BARE]) if BARE in whole else None
     return Row(title, figure, bare, ours, theirs, costs is added, ratio, bar, _met(bar, ours, ratio))

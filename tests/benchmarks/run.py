@@ -1,4 +1,4 @@
-"""Compares obskit's cost with OpenTelemetry's (opentelemetry-sdk and its instrumentation) on this machine, now.
+"""Compares obskit's cost with that of OpenTelemetry's SDK and instrumentation, and of other log handlers, here and now.
 
 Both run in one process and take turns; docs/benchmarks.md explains it.
 """

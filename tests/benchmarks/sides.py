@@ -1,4 +1,4 @@
-"""Both sides in one process, each as its own documentation says, with its defaults; neither uses what is the other's."""
+"""Both sides in one process, each as its documentation says, with its defaults; neither uses what is the other's."""
 
 from __future__ import annotations
 

@@ -27,12 +27,14 @@ def main(module: str, variant: str, receiver: str, rounds: str) -> None:
 
 
 def _blocks(sides: dict[str, Block], rounds: int) -> Iterator[tuple[str, Figures]]:
+    """Run each side once a round, the next round in the opposite order, and each right after a bare block."""
+    order = [side for side in sides if side != BARE]
     for _ in range(rounds):
-        for side, block in sides.items():
-            if side != BARE:
-                if BARE in sides:
-                    yield _run(BARE, sides[BARE])
-                yield _run(side, block)
+        for side in order:
+            if BARE in sides:
+                yield _run(BARE, sides[BARE])
+            yield _run(side, sides[side])
+        order.reverse()
 
 
 def _run(side: str, block: Block) -> tuple[str, Figures]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from obskit.collector.server import CollectorServer
-
 from tests import zipkin_server as reference
 
 

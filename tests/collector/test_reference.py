@@ -1,4 +1,4 @@
-"""The collector beside the real Zipkin server: the same posts, the same answers."""
+"""The collector beside the real Zipkin server: the same posts and the same traffic of the demo, the same answers."""
 
 import json
 import time
@@ -7,9 +7,10 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from obskit.cli.demo_services import running
 from obskit.zipkin.json_v2 import decode_list
-
-from . import reference_traces
+from tests.collector import reference_traces
+from tests.examples.test_examples import FAILED, SERVED, b3, get
 
 DATA = Path(__file__).parents[1] / "data"
 BODIES = [path.read_bytes() for path in sorted(reference_traces.FOLDER.glob("*.json"))]  # none where they are missing
@@ -108,3 +109,40 @@ def test_a_post_has_the_same_status(both, case):
     body = case["body"].encode() if "body" in case else bytes.fromhex(case["body_hex"])
     ours, theirs = (server.post(body) for server in both)
     assert ours.status == theirs.status
+
+
+@pytest.fixture(scope="module")
+def demo(both):
+    """Return the address of the demo's service a, whose traces go to both servers."""
+    urls = ",".join("http://{}:{}".format(*server.address) for server in both)
+    with running(urls) as services:
+        yield f"http://127.0.0.1:{services['a'].port}"
+
+
+@pytest.mark.parametrize(
+    ("dish", "size", "decision"),
+    [
+        ("soup", SERVED, {"X-B3-Sampled": "1"}),
+        ("dragon", FAILED, {"X-B3-Sampled": "1"}),
+        ("soup", SERVED, {"X-B3-Flags": "1"}),
+    ],
+)
+def test_a_trace_of_the_demo_is_the_same(both, demo, dish, size, decision):
+    trace_id, headers = b3(**decision)
+    get(f"{demo}/order/{dish}", headers)
+    ours, theirs = (complete(server, trace_id, size) for server in both)
+    assert ours == theirs
+    for path in ("services", "spans?serviceName=a", "spans?serviceName=c"):
+        ours, theirs = (server.get(f"/api/v2/{path}") for server in both)
+        assert ours.json == theirs.json
+
+
+def complete(server, trace_id, size):
+    """Return a trace when it has ``size`` spans."""
+    deadline = time.monotonic() + 30
+    while True:
+        answer = server.get(f"/api/v2/trace/{trace_id}")
+        if answer.status == 200 and len(answer.json) == size:
+            return as_sets_of_one(answer)
+        assert time.monotonic() < deadline, f"{server.address}: {answer}"
+        time.sleep(0.02)

@@ -206,7 +206,7 @@ class ClientCases(HttpClientContract):
         heads: list[tuple[str, list[str]]] = []
         with proxy(heads, 403) as via, pytest.raises(self.connection_error):
             self.request("GET", "https://localhost:1/a", via=via)
-        self.recorder.take(CLIENT, error="403")
+        self.recorder.take(CLIENT, error="403", timeout=1)  # it has ended, if there is one
 
     def test_dropped_response_ends_the_span_and_the_connection_as_ever(self) -> None:
         """With the same warnings, and without a garbage collection if that is how it is without us."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 from typing import Any, ClassVar
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -45,6 +45,10 @@ def application(site: Site) -> Application:
     return app
 
 
+class OneThreadServer(WSGIServer):
+    request_queue_size = 128  # all clients of a test at once
+
+
 class QuietHandler(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
@@ -53,7 +57,7 @@ class QuietHandler(WSGIRequestHandler):
 @contextmanager
 def one_thread(app: Application) -> Iterator[str]:
     """Serve every request on the same thread."""
-    with make_server("127.0.0.1", 0, app, handler_class=QuietHandler) as server:
+    with make_server("127.0.0.1", 0, app, OneThreadServer, QuietHandler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import loguru
 import pytest
 import structlog
+from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 import obskit
 from obskit.logs.loguru import sink
@@ -15,6 +16,8 @@ from obskit.logs.structlog import CloudLoggingRenderer, add_trace
 from obskit.testing import recording
 
 from .test_formatter import P, strict
+
+PLACE = [CallsiteParameter.PATHNAME, CallsiteParameter.LINENO, CallsiteParameter.FUNC_NAME]  # all of them need 3.11
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def events():
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.CallsiteParameterAdder(),
+            CallsiteParameterAdder(PLACE),
             CloudLoggingRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(out),
