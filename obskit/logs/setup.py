@@ -62,7 +62,8 @@ class LogSetup:
 
     def apply(self, options: LogOptions) -> None:
         """Apply ``options``; what was applied before is undone first, the same ones again change nothing."""
-        if options == self._applied:
+        closed = any(pipeline.closed for pipeline in self.pipelines)  # by a shutdown: the handler takes nothing more
+        if options == self._applied and not closed:
             return
         self.remove()
         self._applied = options

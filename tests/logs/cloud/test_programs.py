@@ -217,3 +217,16 @@ os.waitpid(pid, 0)
     done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="", PYTHONWARNINGS="ignore")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(cloud.messages) == ["before", "child", "parent"]
+
+
+def test_init_after_a_shutdown_sends_cloud_logs_again(cloud: CloudLogging):
+    code = """
+import logging, obskit
+for number in range(2):
+    obskit.init(service="orders", exporter="none", logs="cloud", project="p", exit_timeout=30)
+    logging.info("number %d", number)
+    assert obskit.shutdown(30)
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ["number 0", "number 1"]
