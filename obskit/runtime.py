@@ -32,6 +32,8 @@ from obskit.tracing.tally import Tally
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from obskit.export.zipkin_span import Convert
+
 _OVERTAKEN = (
     "another OpenTelemetry TracerProvider (%s) was set before obskit.init(): spans made through OpenTelemetry's API go "
     "there, those of obskit's integrations to obskit; call obskit.init() first, or do not set the other, to have all"
@@ -204,11 +206,17 @@ def _wanted(settings: Settings) -> list[tuple[Any, Callable[[], Pipeline]]]:
     """Return, for each exporter, what makes two of them the same, and what builds its pipeline."""
     found: list[tuple[Any, Callable[[], Pipeline]]] = []
     for target in settings.exporter:
-        parsed = parse(target, settings.service, lambda: provider.resource)
+        parsed = parse(target, partial(_converter, settings.service), lambda: provider.resource)
         if parsed is not None:
             key = (target, settings.service if isinstance(target, str) else None)
             found.append((key, partial(Pipeline, *parsed, _limits(settings))))
     return found
+
+
+def _converter(service: str) -> Convert:
+    from obskit.export.zipkin_span import converter
+
+    return converter(service)
 
 
 def _take(pipelines: list[tuple[Any, Pipeline]], key: Any) -> tuple[Any, Pipeline] | None:

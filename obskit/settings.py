@@ -172,7 +172,7 @@ def _exporters(value: Any) -> tuple[Any, ...]:
     targets = tuple(value) if isinstance(value, list | tuple) else (value,)
     try:
         for target in targets:
-            parse(target, "", lambda: None)  # type: ignore[arg-type, return-value]
+            parse(target, lambda: None, lambda: None)  # type: ignore[arg-type, return-value]
     except ValueError as error:
         raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
     return targets

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from obskit.export.endpoint import local_endpoint
 from obskit.export.exporter import DELIVERED, Outcome
-from obskit.export.zipkin_span import to_zipkin
-from obskit.tracing.span import Span
+from obskit.export.zipkin_span import Convert
 from obskit.zipkin.json_v2 import encode_span
 
 
 class ConsoleExporter:
     """Prints spans, for looking at what a program does."""
 
-    def __init__(self, service: str) -> None:
-        self._endpoint = local_endpoint(service)
+    batch_items = 10_000
+    batch_bytes = 500_000
 
-    def encode(self, span: Span) -> str:
+    def __init__(self, convert: Convert) -> None:
+        self._convert = convert
+
+    def encode(self, span: Any) -> str:
         """Return the span as a line of JSON."""
-        return encode_span(to_zipkin(span, self._endpoint)).decode() + "\n"
+        return encode_span(self._convert(span)).decode() + "\n"
 
     def size(self, item: str) -> int:
         """Return its length."""

@@ -17,7 +17,6 @@ from obskit.tracing.span import Span
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _KEEP_TRYING = 60.0
-_BATCH_BYTES = 500_000
 _FAILED = "exporter_error"
 
 
@@ -87,7 +86,7 @@ class Delivery:
                 failed(f"encoding a span for {self._destination}")
                 self._ledger.lose("unencodable", 1)
                 continue
-            if batch and size + length > _BATCH_BYTES:
+            if batch and (size + length > exporter.batch_bytes or len(batch) >= exporter.batch_items):
                 yield batch
                 batch, size = [], 0
             batch.append(item)

@@ -11,6 +11,8 @@ from obskit.export.exporter import Exporter
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
+    from obskit.export.zipkin_span import Convert
+
 FORMS = "an http(s):// URL of a Zipkin server, otel:NAME, console, none, or an OpenTelemetry SpanExporter"
 _ZIPKIN_PATH = "/api/v2/spans"
 _GROUP = "opentelemetry_traces_exporter"
@@ -18,21 +20,22 @@ _GROUP = "opentelemetry_traces_exporter"
 Build = Callable[[], Exporter]
 
 
-def parse(target: Any, service: str, resource: Callable[[], Resource]) -> tuple[str, Build] | None:
+def parse(target: Any, convert: Callable[[], Convert], resource: Callable[[], Resource]) -> tuple[str, Build] | None:
     """Return a destination's display name and what builds its exporter; None for ``none``.
 
-    Raises ValueError, saying what is wrong, where ``target`` is none of FORMS.
+    Raises ValueError, saying what is wrong, where ``target`` is none of FORMS. ``convert`` and ``resource`` are
+    asked when the exporter is built.
     """
     if not isinstance(target, str):
         return _instance(target, resource)
     if target == "none":
         return None
     if target == "console":
-        return "console", lambda: _console(service)
+        return "console", lambda: _console(convert())
     if target.startswith("otel:"):
         load = _named(target.removeprefix("otel:"))
         return target, lambda: _bridge(load()(), resource)
-    return _zipkin(target, service)
+    return _zipkin(target, convert)
 
 
 def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build]:
@@ -41,7 +44,7 @@ def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build
     return f"otel:{type(target).__name__}", lambda: _bridge(target, resource)
 
 
-def _zipkin(url: str, service: str) -> tuple[str, Build]:
+def _zipkin(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
     parts = urlsplit(url)  # raises ValueError for a malformed host
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"its scheme {parts.scheme!r} is unknown" if parts.scheme else "it has no scheme")
@@ -54,19 +57,19 @@ def _zipkin(url: str, service: str) -> tuple[str, Build]:
     if parts.path in ("", "/"):
         parts = parts._replace(path=_ZIPKIN_PATH)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-    return shown.geturl(), lambda: _zipkin_http(parts.geturl(), service)
+    return shown.geturl(), lambda: _zipkin_http(parts.geturl(), convert())
 
 
-def _zipkin_http(url: str, service: str) -> Exporter:
+def _zipkin_http(url: str, convert: Convert) -> Exporter:
     from obskit.export.zipkin_http import ZipkinHttpExporter
 
-    return ZipkinHttpExporter(url, service)
+    return ZipkinHttpExporter(url, convert)
 
 
-def _console(service: str) -> Exporter:
+def _console(convert: Convert) -> Exporter:
     from obskit.export.console import ConsoleExporter
 
-    return ConsoleExporter(service)
+    return ConsoleExporter(convert)
 
 
 def _bridge(exporter: Any, resource: Callable[[], Resource]) -> Exporter:

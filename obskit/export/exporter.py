@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from obskit.tracing.span import Span
-
 
 class Outcome(NamedTuple):
     """How an attempt to deliver a batch ended.
 
     ``reason`` is empty where it was delivered, else a word that ``stats()`` counts losses under; ``detail`` is for
     people. ``retry`` says that the same batch may succeed later, not before ``retry_after`` seconds. ``rejected`` is
-    how many items of a delivered batch the receiver refused for good.
+    how many items of a delivered batch the receiver refused for good. ``too_large`` says that fewer at once may do.
     """
 
     reason: str = ""
@@ -20,6 +18,7 @@ class Outcome(NamedTuple):
     retry: bool = False
     retry_after: float = 0.0
     rejected: int = 0
+    too_large: bool = False
 
 
 DELIVERED = Outcome()
@@ -28,9 +27,15 @@ UNREACHABLE = "unreachable"
 
 
 class Exporter(Protocol):
-    """Brings spans to one destination. All methods run on the pipeline's thread, with tracing suppressed there."""
+    """Brings spans to one destination. All methods run on the pipeline's thread, with tracing suppressed there.
 
-    def encode(self, span: Span) -> Any:
+    A batch has at most ``batch_items`` items, and ``batch_bytes`` as ``size`` counts them, but for a lone larger one.
+    """
+
+    batch_items: int
+    batch_bytes: int
+
+    def encode(self, span: Any) -> Any:
         """Return ``span`` as this exporter sends it; an exception drops this span only."""
 
     def size(self, item: Any) -> int:

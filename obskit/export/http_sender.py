@@ -105,7 +105,7 @@ def _outcome(response: http.client.HTTPResponse, text: bytes) -> Outcome:
     detail = f"{status} {_printable(text[:200].decode('utf-8', 'replace'))}".strip()
     if status in _RETRY:
         return Outcome(f"http_{status}", detail, True, _retry_after(response.getheader("Retry-After")))
-    return Outcome(f"http_{status}", detail)
+    return Outcome(f"http_{status}", detail, too_large=status == 413)
 
 
 def _printable(text: str) -> str:

@@ -103,6 +103,9 @@ def _portable(value: Any) -> Any:
 class OtelExporter:
     """Any OpenTelemetry SpanExporter as one of ours."""
 
+    batch_items = 512  # the SDK's own
+    batch_bytes = 512 * _TYPICAL_SIZE
+
     def __init__(self, exporter: SpanExporter, resource: Callable[[], Resource]) -> None:
         self._exporter = exporter
         self._resource = resource

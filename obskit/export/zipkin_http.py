@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from obskit.export.endpoint import local_endpoint
+from typing import Any
+
 from obskit.export.exporter import Outcome
 from obskit.export.http_sender import HttpSender
-from obskit.export.zipkin_span import to_zipkin
-from obskit.tracing.span import Span
+from obskit.export.zipkin_span import Convert
 from obskit.zipkin.json_v2 import encode_span, join_encoded
 
 # A mesh that sees the decision "0" does not trace the delivery of traces (Brave's senders do the same).
@@ -16,13 +16,16 @@ _HEADERS = {"Content-Type": "application/json", "b3": "0", "User-Agent": "obskit
 class ZipkinHttpExporter:
     """Sends spans to a Zipkin server, or whatever speaks its API."""
 
-    def __init__(self, url: str, service: str) -> None:
-        self._sender = HttpSender(url, _HEADERS)
-        self._endpoint = local_endpoint(service)
+    batch_items = 10_000
+    batch_bytes = 500_000  # what Brave's reporters send at most
 
-    def encode(self, span: Span) -> bytes:
+    def __init__(self, url: str, convert: Convert) -> None:
+        self._sender = HttpSender(url, _HEADERS)
+        self._convert = convert
+
+    def encode(self, span: Any) -> bytes:
         """Return the span as a JSON object."""
-        return encode_span(to_zipkin(span, self._endpoint))
+        return encode_span(self._convert(span))
 
     def size(self, item: bytes) -> int:
         """Return its length."""

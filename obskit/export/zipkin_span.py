@@ -6,10 +6,13 @@ Source: opentelemetry-specification, "OpenTelemetry to Zipkin Transformation".
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from obskit.export.endpoint import local_endpoint
 from obskit.export.text import json_text, value_text
 from obskit.tracing.span import Span as RecordedSpan
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
@@ -20,6 +23,15 @@ _KINDS: dict[SpanKind, Kind] = {
     SpanKind.PRODUCER: "PRODUCER",
     SpanKind.CONSUMER: "CONSUMER",
 }
+
+
+Convert = Callable[[Any], Span]
+"""Makes a Zipkin span of what a pipeline carries."""
+
+
+def converter(service: str) -> Convert:
+    """Return what makes Zipkin spans of those that ``service`` recorded on this host."""
+    return partial(to_zipkin, local=local_endpoint(service))
 
 
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:

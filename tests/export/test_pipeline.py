@@ -27,6 +27,9 @@ LIMITS = Limits(capacity=100_000, batch_size=1000, interval=0.01, timeout=10.0)
 class Inbox:
     """An exporter that keeps what it is sent, and does as told before each answer."""
 
+    batch_items = 10_000
+    batch_bytes = 500_000
+
     def __init__(self, answer: Callable[[list[Any]], Outcome] = lambda _: DELIVERED) -> None:
         self.answer = answer
         self.batches: list[list[Any]] = []

@@ -42,6 +42,9 @@ class Target(NamedTuple):
 class CloudExporter:
     """Writes lines, as the formatter made them, as entries of one log. Connects when the first are sent."""
 
+    batch_items = 1000
+    batch_bytes = 500_000
+
     def __init__(self, target: Target) -> None:
         self._target = target
         self._resource = target.resource
