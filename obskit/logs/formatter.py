@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
+from operator import itemgetter
 from time import gmtime, strftime
+from typing import Any
+
+from opentelemetry.context import Context
 
 from obskit.logs.correlation import trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder
+from obskit.logs.insert_ids import new_insert_id
 from obskit.logs.jsonline import dumps
 from obskit.logs.severity import severity
 from obskit.tracing.current import SPAN_KEY, get_context
 from obskit.tracing.failures import failed
-from obskit.tracing.process import on_fork
 
 _MOST_PLACES = 10_000
+_place_of = itemgetter("pathname", "lineno", "funcName", "name", "threadName", "levelno")
 
 
 class CloudLoggingFormatter(logging.Formatter):
@@ -29,7 +32,7 @@ class CloudLoggingFormatter(logging.Formatter):
     def __init__(self, builder: EntryBuilder | None = None) -> None:
         super().__init__()
         self._builder = builder
-        self._places: dict[tuple[str, int, str, str, str | None, int], str] = {}
+        self._places: dict[tuple[Any, ...], str] = {}
         self._second = (0, "")
         self._last_span: tuple[object, str] = (None, "")
 
@@ -37,32 +40,29 @@ class CloudLoggingFormatter(logging.Formatter):
         """Return the line. Never raises: what cannot be shown is shown as what it is."""
         try:
             builder = self._builder or _shared
-            entry = builder.read(record)
-            insert_id = "" if INSERT_ID in entry else f',"{INSERT_ID}":"{_process}{next(_insert_ids):08x}"'
-            return (
-                f'{self._place(record)}"time":"{self._time(record.created)}"'
-                f"{self._trace(record, builder.trace_prefix)}{insert_id},{dumps(entry)[1:].decode()}"
-            )
+            context = get_context()
+            fields = builder.quick(record, context) or _fields(builder.read(record))
+            trace = self._trace(record, context, builder.trace_prefix)
+            return self._place(record) + self._time(record.created) + trace + fields + "}"
         except Exception:
             failed("formatting a log record")
             return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
 
     def _time(self, created: float) -> str:
-        """Return RFC 3339 with nanoseconds."""
+        """Return the time's field: RFC 3339 with nanoseconds."""
         second = int(created)
         known, text = self._second
         if second != known:
-            text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+            text = strftime('"time":"%Y-%m-%dT%H:%M:%S.', gmtime(second))
             self._second = second, text
-        nanoseconds = str(1_000_000_000 + int((created - second) * 1e9))[1:]  # three times faster than a format
-        return f"{text}.{nanoseconds}Z"
+        return text + str(1_000_000_000 + int((created - second) * 1e9))[1:] + 'Z"'  # cheaper than a format
 
-    def _trace(self, record: logging.LogRecord, prefix: str) -> str:
+    def _trace(self, record: logging.LogRecord, context: Context, prefix: str) -> str:
         """Return the trace's fields; the last span's are kept, as a span often logs more than once."""
         given = vars(record).get("obskit_trace")
         if given is not None:
             return _trace_text(prefix, given)
-        span = get_context().get(SPAN_KEY)
+        span = context.get(SPAN_KEY)
         if span is None:
             return ""
         known, known_text = self._last_span
@@ -74,7 +74,7 @@ class CloudLoggingFormatter(logging.Formatter):
 
     def _place(self, record: logging.LogRecord) -> str:
         """Return the line's beginning: severity, and where in the source, by which logger and on which thread."""
-        key = (record.pathname, record.lineno, record.funcName, record.name, record.threadName, record.levelno)
+        key = _place_of(vars(record))
         place = self._places.get(key)
         if place is None:
             source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
@@ -85,6 +85,12 @@ class CloudLoggingFormatter(logging.Formatter):
         return place
 
 
+def _fields(entry: dict[str, Any]) -> str:
+    """Return an entry as the end of a line, but for its closing brace."""
+    insert_id = "" if INSERT_ID in entry else f',"{INSERT_ID}":"{new_insert_id()}"'
+    return f"{insert_id},{dumps(entry)[1:-1].decode()}"
+
+
 def _trace_text(prefix: str, trace: tuple[str, str, bool]) -> str:
     trace_id, span_id, sampled = trace
     return (
@@ -93,18 +99,7 @@ def _trace_text(prefix: str, trace: tuple[str, str, bool]) -> str:
     )
 
 
-_insert_ids = itertools.count()
-_process = ""
 _shared = EntryBuilder()
-
-
-def _name_process() -> None:
-    global _process  # noqa: PLW0603 - a process has one name
-    _process = os.urandom(6).hex()
-
-
-_name_process()
-on_fork(_name_process)
 
 
 def shared_builder() -> EntryBuilder:

@@ -6,10 +6,16 @@ import json
 import logging
 import sys
 import threading
+from typing import Any
 
 from obskit.tracing.tally import Tally
 
-_last = threading.local()
+
+class _Last(threading.local):
+    record: logging.LogRecord | None = None
+
+
+_last = _Last()
 written, lost = Tally(), Tally()
 
 
@@ -33,9 +39,17 @@ class ConsoleHandler(logging.Handler):
     is closed or its reader is gone, lines are counted as lost and the program goes on.
     """
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Write one line, unless a filter objects. Never raises."""
+        if self.filters or self.lock is None:
+            return super().handle(record)
+        with self.lock:
+            self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Never raises."""
-        if getattr(_last, "record", None) is record or (len(logging.root.handlers) > 1 and _has_twin()):
+        if _last.record is record or (len(logging.root.handlers) > 1 and _has_twin()):
             return
         try:
             formatter = self.formatter

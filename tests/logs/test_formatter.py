@@ -18,7 +18,7 @@ from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
 from obskit.logs.redaction import MASK, Redactor
 from obskit.testing import recording
-from obskit.tracing.current import attach, detach, with_span
+from obskit.tracing.current import attach, detach, get_context, with_span
 from obskit.tracing.propagated import PropagatedSpan
 
 P = "logging.googleapis.com/"
@@ -401,3 +401,35 @@ def test_no_formatter_ever_raises(monkeypatch):
     record = logging.makeLogRecord({"msg": "x"})
     assert "not formatted" in strict(CloudLoggingFormatter(builder).format(record))["message"]
     assert sys.exc_info() == (None, None, None)
+
+
+QUICK_VALUES = [
+    "acme",
+    "a b",
+    'say "hi"',
+    "x\ny\x1b[0m",
+    "",
+    "password=hunter2",
+    "https://u:p@h/?token=abc",
+    "é",
+    "a" * 20_000,
+]
+QUICK_VALUES += [0, -1, 3, 10**30, True, False, None, 1.5, float("nan"), [1, 2], {"password": "x"}]
+
+
+@pytest.mark.parametrize("number", range(len(QUICK_VALUES)))
+@pytest.mark.parametrize("key", ["customer", "severity", "user_password", "naïve", "message_"])
+def test_the_quick_way_writes_what_the_thorough_one_does(key, number):
+    builder = EntryBuilder("orders", "1.4", "proj")
+    record = logging.makeLogRecord(
+        {"msg": "to %s", "args": ("Bearer abcdef123",), key: QUICK_VALUES[number], "last": 1}
+    )
+    thorough = builder.read(record)
+    assert list(thorough) == ["message", *list(thorough)[1:-1], "last"]
+    quick = builder.quick(record, get_context())
+    if quick:
+        entry = strict("{" + quick[1:] + "}")
+        entry.pop(P + "insertId")
+        assert list(entry.items()) == list(thorough.items())
+    usual = key == "customer" and (QUICK_VALUES[number] is None or isinstance(QUICK_VALUES[number], bool | int | str))
+    assert bool(quick) == (usual and QUICK_VALUES[number] not in ("é", "a" * 20_000, 10**30)) or key == "message_"
