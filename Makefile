@@ -12,10 +12,26 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.12 python3.11 python3.10 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test demo bench lint types check test-all clean
+.PHONY: test test-storage battery battery-peers demo bench lint types check test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
+
+# Zipkin on MariaDB, Cassandra and OpenSearch, behind Kafka too: docs/scaling.md. Skips what this machine cannot have.
+test-storage: .venv/ready
+	.venv/bin/python -m pytest tests/storage/check_storage.py --durations=5 $(ARGS)
+
+# Faults injected for real, one line a case; docs/reliability.md says which. ARGS="12 14" for some, ARGS=--help for more.
+battery: .venv/battery
+	.venv/bin/python -m tests.battery $(ARGS)
+
+# The same with other libraries, and the table in docs/reliability.md.
+battery-peers: .venv/battery
+	.venv/bin/python -m tests.battery.peers $(ARGS)
+
+.venv/battery: .venv/ready
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[battery]'
+	@touch $@
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)

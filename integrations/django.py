@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation import asgi, wsgi
-from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.response_flush import deliver, deliver_async
 from obskit.instrumentation.routes import readable
 from obskit.instrumentation.server import EXCHANGE, ServerExchange
-from obskit.tracing.failures import failed
 
 
 def install(module: ModuleType, patches: Patches) -> None:
@@ -45,20 +44,24 @@ class ObskitMiddleware:
         """Serve one request; return its response, or a coroutine that does."""
         if self._asynchronous:
             return self._call_async(request)
-        with _serving(request) as responded:
-            return responded(self.get_response(request))
+        with _serving(request) as exchange:
+            response = _responded(request, exchange, self.get_response(request))
+        deliver(exchange)
+        return response
 
     async def _call_async(self, request: Any) -> Any:
-        with _serving(request) as responded:
-            return responded(await self.get_response(request))
+        with _serving(request) as exchange:
+            response = _responded(request, exchange, await self.get_response(request))
+        await deliver_async(exchange)
+        return response
 
 
 @contextmanager
-def _serving(request: Any) -> Iterator[Callable[[Any], Any]]:
-    """Serve ``request`` within a span, unless an outer layer does; give what the response is to be passed through."""
+def _serving(request: Any) -> Iterator[ServerExchange | None]:
+    """Serve ``request`` within a span, unless an outer layer does; give the exchange, if it is ours."""
     exchange = wsgi.begin(request.META) if _exchange(request) is None else None
     with exchange.current() if exchange is not None else nullcontext():
-        yield partial(_responded, request, exchange)
+        yield exchange
 
 
 def _exchange(request: Any) -> Any:
@@ -67,17 +70,14 @@ def _exchange(request: Any) -> Any:
 
 
 def _tell_route(request: Any) -> None:
-    try:
-        exchange, match = _exchange(request), request.resolver_match
-        if exchange is not None:
-            exchange.route = readable(match.route) if match is not None else ""
-    except Exception:
-        failed("reading a route")
+    exchange, match = _exchange(request), request.resolver_match
+    if exchange is not None:
+        exchange.route = readable(match.route) if match is not None else ""
 
 
 def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> Any:
     """Have the end of ``response`` end the span; a file keeps its type, for which servers use sendfile."""
-    _tell_route(request)
+    guarded("reading a route", _tell_route, request)
     if exchange is None:
         return response
     exchange.status = response.status_code
@@ -86,14 +86,14 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
     elif getattr(response, "file_to_stream", None) is not None:
         wsgi.finish_with_close(response, exchange)
     else:
-        body = asgi.AsyncBody if response.is_async else wsgi.Body
+        body = asgi.AsyncBody if response.is_async else wsgi.traced_body
         response.streaming_content = body(response.streaming_content, exchange)
     return response
 
 
 def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     match = resolve(*args, **kwargs)
-    _tell_route(*args, *kwargs.values())
+    guarded("reading a route", _tell_route, *args, *kwargs.values())
     return match
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -32,8 +33,16 @@ def init(
     version: str | None = None,
     environment: str | None = None,
     exporter: str | SpanExporter | Sequence[str | SpanExporter] | None = None,
+    zipkin_encoding: str | None = None,
     sample_rate: float | None = None,
+    sample_rules: str | Sequence[Mapping[str, Any]] | None = None,
+    sample_limit: int | None = None,
+    inbound_limit: int | None = None,
+    keep_errors: bool | None = None,
+    keep_slow: float | None = None,
+    backpressure: bool | None = None,
     propagation: Sequence[str] | None = None,
+    propagate_to: Sequence[str] | None = None,
     logs: str | None = None,
     mask_keys: Sequence[str] | None = None,
     request_log: bool | str | None = None,
@@ -41,10 +50,22 @@ def init(
     disable: Sequence[str] | None = None,
     project: str | None = None,
     queue_size: int | None = None,
+    queue_bytes: int | None = None,
     batch_size: int | None = None,
     flush_interval: float | None = None,
     export_timeout: float | None = None,
     exit_timeout: float | None = None,
+    response_flush: float | None = None,
+    spool: str | PathLike[str] | None = None,
+    spool_bytes: int | None = None,
+    spool_age: float | None = None,
+    spool_write_through: bool | None = None,
+    profiler: str | None = None,
+    profiler_output: str | PathLike[str] | None = None,
+    profiler_hz: float | None = None,
+    profiler_duration: float | None = None,
+    profiler_interval: float | None = None,
+    profiler_heap: bool | None = None,
 ) -> None:
     """Start observing this process.
 
@@ -110,8 +131,10 @@ def shutdown(timeout: float = 2.0, unpatch: bool = False) -> bool:
 def stats() -> dict[str, Any]:
     """Return what became of this process's spans.
 
-    ``sampled_out`` counts traces not recorded, ``failures`` our own errors; ``exporters`` has one entry for each
-    destination, with ``produced``, ``delivered``, ``dropped`` (by reason), ``queued`` and the ``worker``'s state:
-    produced = delivered + all dropped + queued.
+    ``sampled_out`` counts traces that their rate left out; ``sampling`` has the rates that apply, what limits left out
+    (``limited``, by reason) and what was kept for its errors or slowness; ``failures`` counts our own errors;
+    ``exporters`` has one entry for each destination, with ``produced``, ``delivered``, ``dropped`` (by reason),
+    ``queued`` and the ``worker``'s state: produced = delivered + all dropped + queued. ``profiler`` has the profiler's
+    state, where its profiles go, and how many were delivered or lost.
     """
     return runtime.stats()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from obskit.settings import Settings
 
@@ -17,3 +18,20 @@ def attributes(settings: Settings) -> dict[str, str]:
         "process.pid": str(os.getpid()),
     }
     return {key: value for key, value in found.items() if value}
+
+
+_GOOGLE_VARIABLES = ("GCE_METADATA_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE", "FUNCTION_TARGET")
+_PRODUCT = "/sys/class/dmi/id/product_name"
+
+
+def in_google_cloud(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether this is Google Cloud, as far as the environment and the machine's name say; nobody is asked."""
+    if environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return False
+    if any(environ.get(name) for name in _GOOGLE_VARIABLES):
+        return True
+    try:
+        with open(_PRODUCT, encoding="utf-8", errors="replace") as file:
+            return file.read(100).startswith("Google")
+    except OSError:
+        return False

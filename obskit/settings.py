@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from obskit.logs.redaction import DEFAULT_KEYS
+from obskit.instrumentation.targets import TARGET
 from obskit.propagation.propagator import FORMATS
+from obskit.tracing.redaction import DEFAULT_KEYS
+from obskit.tracing.sampling.rules import HIGHEST_LIMIT, Rule, read_rules
 
 # A URL's user and password, and its query.
 _SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]+")
 _LONGEST_SHOWN = 200
+_ZIPKIN_ENCODINGS = ("json", "proto3")
 _LOG_MODES = ("json", "console", "cloud", "inherit", "off")
+_PROFILERS = ("auto", "google", "builtin", "off")
 _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
 
@@ -36,8 +40,16 @@ class Settings(NamedTuple):
     version: str | None
     environment: str | None
     exporter: tuple[Any, ...]
+    zipkin_encoding: str
     sample_rate: float
+    sample_rules: tuple[Rule, ...]
+    sample_limit: int | None
+    inbound_limit: int | None
+    keep_errors: bool
+    keep_slow: float | None
+    backpressure: bool
     propagation: tuple[str, ...]
+    propagate_to: tuple[str, ...] | None
     logs: str
     mask_keys: tuple[str, ...]
     request_log: bool
@@ -45,10 +57,22 @@ class Settings(NamedTuple):
     disable: tuple[str, ...]
     project: str | None
     queue_size: int
+    queue_bytes: int
     batch_size: int
     flush_interval: float
     export_timeout: float
     exit_timeout: float
+    response_flush: float
+    spool: str | None
+    spool_bytes: int
+    spool_age: float
+    spool_write_through: bool
+    profiler: str
+    profiler_output: str | None
+    profiler_hz: float
+    profiler_duration: float
+    profiler_interval: float
+    profiler_heap: bool
 
 
 Read = Callable[[Any], Any]
@@ -126,12 +150,29 @@ def _formats(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _hosts(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    if not all(map(TARGET.fullmatch, names)):
+        raise ValueError("must be a list of hosts such as orders, *.internal, 10.0.0.7:8080, [::1]: no scheme, no path")
+    return names
+
+
 def _log_mode(value: Any) -> str:
     if value not in _LOG_MODES:
         raise ValueError(f"must be one of {', '.join(_LOG_MODES)}")
     if value == "cloud" and not _installed("google-cloud-logging"):
         raise ValueError("needs google-cloud-logging: pip install 'obskit[gcp]'")
     return str(value)
+
+
+def _profiler(value: Any) -> str:
+    if value not in _PROFILERS:
+        raise ValueError(f"must be one of {', '.join(_PROFILERS)}")
+    return str(value)
+
+
+def _folder(value: Any) -> str | None:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def _request_log(value: Any) -> bool | None:
@@ -178,6 +219,13 @@ def _exporters(value: Any) -> tuple[Any, ...]:
     return targets
 
 
+def _zipkin_encoding(value: Any) -> str:
+    name = value.strip() if isinstance(value, str) else value
+    if name not in _ZIPKIN_ENCODINGS:
+        raise ValueError(f"must be one of {', '.join(_ZIPKIN_ENCODINGS)}")
+    return str(name)
+
+
 # What other tools' variables say, as arguments of ours
 
 
@@ -208,6 +256,7 @@ def _as_given(value: str) -> str:
 
 
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+_TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
 
 
 def _default_log_mode(_: Mapping[str, str]) -> str:
@@ -221,6 +270,11 @@ def _default_log_mode(_: Mapping[str, str]) -> str:
 def _platform_logs_no_requests(environ: Mapping[str, str]) -> bool:
     """Return whether this is Kubernetes by itself: Cloud Run (Knative) and App Engine log every request."""
     return "KUBERNETES_SERVICE_HOST" in environ and "K_SERVICE" not in environ
+
+
+def _response_flush(environ: Mapping[str, str]) -> float:
+    """Return the bound where the CPU may stop after a response: nothing tells whether it is set to be always there."""
+    return 0.3 if "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ else 0.0
 
 
 def _program(_: Mapping[str, str]) -> str:
@@ -282,10 +336,52 @@ OPTIONS = (
         [("OTEL_EXPORTER_ZIPKIN_ENDPOINT", _as_given)],
     ),
     Option(
+        "zipkin_encoding",
+        _zipkin_encoding,
+        lambda _: "json",
+        "How spans go to Zipkin over HTTP and Kafka: `json`, or the smaller `proto3`.",
+    ),
+    Option(
         "sample_rate",
         _number(0, 1),
         _otel_sample_rate,
         "The share of new traces that is recorded, 0 to 1.",
+    ),
+    Option(
+        "sample_rules",
+        read_rules,
+        lambda _: (),
+        "Other shares for some traces, by path, method and more: a list of mappings, or JSON. The first match decides.",
+    ),
+    Option(
+        "sample_limit",
+        _number(0, HIGHEST_LIMIT, int),
+        lambda _: None,
+        "How many new traces a second a process records at most.",
+    ),
+    Option(
+        "inbound_limit",
+        _number(0, HIGHEST_LIMIT, int),
+        lambda _: None,
+        "How many traces a second it records at most because their callers ask for it.",
+    ),
+    Option(
+        "keep_errors",
+        _boolean,
+        lambda _: False,
+        "Whether requests that fail are kept although their traces are not sampled.",
+    ),
+    Option(
+        "keep_slow",
+        _number(0, float("inf")),
+        lambda _: None,
+        "Requests that take so many seconds are kept although their traces are not sampled.",
+    ),
+    Option(
+        "backpressure",
+        _boolean,
+        lambda _: True,
+        "Whether fewer new traces are recorded while the queue of spans fills up.",
     ),
     Option(
         "propagation",
@@ -293,6 +389,12 @@ OPTIONS = (
         lambda _: ("b3multi",),
         "The formats that outbound calls carry, in order: `b3multi`, `b3`, `w3c`.",
         [("OTEL_PROPAGATORS", _otel_formats)],
+    ),
+    Option(
+        "propagate_to",
+        _hosts,
+        lambda _: None,
+        "The hosts whose requests carry them, such as `orders,*.internal,10.0.0.7:8080`. Default: every host.",
     ),
     Option(
         "logs",
@@ -305,7 +407,7 @@ OPTIONS = (
         "mask_keys",
         _names,
         lambda _: DEFAULT_KEYS,
-        "Log fields whose names contain one of these are masked. Default: `password`, `token` and the like.",
+        "Log fields and tags whose names contain one of these are masked. Default: `password`, `token` and the like.",
     ),
     Option(
         "request_log",
@@ -335,6 +437,12 @@ OPTIONS = (
         [("OTEL_BSP_MAX_QUEUE_SIZE", _as_given)],
     ),
     Option(
+        "queue_bytes",
+        _number(10_000, 2**40, int),
+        lambda _: 64 * 1024 * 1024,
+        "About how many bytes of spans may wait for delivery, for each exporter.",
+    ),
+    Option(
         "batch_size",
         _number(1, 100_000, int),
         lambda _: 1000,
@@ -356,6 +464,64 @@ OPTIONS = (
         [("OTEL_BSP_EXPORT_TIMEOUT", _milliseconds)],
     ),
     Option("exit_timeout", _number(0, 3600), lambda _: 2.0, "Seconds the program's end may wait for delivery."),
+    Option(
+        "response_flush",
+        _number(0, 60),
+        _response_flush,
+        "Seconds a response may wait, before it ends, for the delivery of its spans. Default: 0.3 on Cloud Run and "
+        "Cloud Functions, which may stop the CPU between requests, else 0.",
+    ),
+    Option(
+        "spool",
+        _folder,
+        lambda _: None,
+        "The folder for spans that cannot be delivered now; without one they wait in memory only.",
+    ),
+    Option(
+        "spool_bytes",
+        _number(100_000, 2**50, int),
+        lambda _: 100_000_000,
+        "How many bytes the spool of a destination may take; beyond, the oldest spans are dropped and counted.",
+    ),
+    Option("spool_age", _number(1, 10**9), lambda _: 86_400.0, "Seconds after which spooled spans are dropped."),
+    Option(
+        "spool_write_through",
+        _boolean,
+        lambda _: False,
+        "Whether spans go to the spool before they are sent, so that they survive `kill -9`.",
+    ),
+    Option(
+        "profiler",
+        _profiler,
+        lambda _: "auto",
+        "Which profiler runs: `builtin`, `google` (its agent), `off`, or `auto`: `builtin` in Google Cloud and where "
+        "`profiler_output` is given.",
+    ),
+    Option(
+        "profiler_output",
+        _folder,
+        lambda _: None,
+        "The folder for profiles; without one they go to Cloud Profiler.",
+    ),
+    Option("profiler_hz", _number(1, 1000), lambda _: 100.0, "How many samples a second the profiler takes."),
+    Option(
+        "profiler_duration",
+        _number(0.1, 3600),
+        lambda _: 10.0,
+        "Seconds the profiler samples in each `profiler_interval`.",
+    ),
+    Option(
+        "profiler_interval",
+        _number(0.1, 86400),
+        lambda _: 60.0,
+        "Seconds from one profile to the next; not less than `profiler_duration`, and where equal, it always samples.",
+    ),
+    Option(
+        "profiler_heap",
+        _boolean,
+        lambda _: False,
+        "Whether there are heap profiles, too; they slow the program down all the time.",
+    ),
 )
 
 
@@ -371,6 +537,8 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
     values = {option.name: _value(option, arguments, environ) for option in OPTIONS}
     if values["request_log"] is None:
         values["request_log"] = _platform_logs_no_requests(environ)
+    if values["profiler_duration"] > values["profiler_interval"]:
+        raise ConfigurationError(_TOO_LONG % (values["profiler_duration"], values["profiler_interval"]))
     return Settings(**values)
 
 

@@ -20,7 +20,7 @@ TRACING = {"tracing"}
 PROPAGATION = TRACING | {"propagation"}
 INSTRUMENTATION = PROPAGATION | {"instrumentation"}
 MIDDLE = {"integrations", "export", "logs", "profiling"}
-RUNTIME = INSTRUMENTATION | MIDDLE | {"zipkin", "settings", "resource", "runtime"}
+RUNTIME = INSTRUMENTATION | MIDDLE | {"zipkin", "settings", "resource", "runtime", "termination"}
 PUBLIC = RUNTIME | {"api"}
 
 # What each module or package of obskit may import of obskit, besides itself. "" is obskit/__init__.py.
@@ -31,10 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instrumentation": PROPAGATION,
     "integrations": INSTRUMENTATION,
     "logs": INSTRUMENTATION | {"export"},  # entries for an API are delivered by the spans' pipeline
-    "profiling": INSTRUMENTATION,
+    "profiling": INSTRUMENTATION | {"export", "logs"},  # uploads, which must not be logged to the cloud in turn
     "export": INSTRUMENTATION | {"zipkin"},
     "settings": INSTRUMENTATION | MIDDLE,
     "resource": {"settings"},
+    "termination": TRACING,
     "runtime": RUNTIME,
     "api": RUNTIME,
     "": PUBLIC,

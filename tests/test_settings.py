@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from obskit.settings import OPTIONS, ConfigurationError, Settings, load
+from obskit.tracing.sampling.rules import Rule
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -18,8 +19,16 @@ EXAMPLES = {
     "version": ("1.4", "1.4", "1.4"),
     "environment": ("prod", "prod", "prod"),
     "exporter": (["console", "http://z"], "console, http://z", ("console", "http://z")),
+    "zipkin_encoding": ("proto3", " proto3", "proto3"),
     "sample_rate": (0.25, "0.25", 0.25),
+    "sample_rules": ([{"path": "/a*", "rate": 0}], '[{"path": "/a*", "rate": 0}]', (Rule(path=("/a*",), rate=0.0),)),
+    "sample_limit": (10, "10", 10),
+    "inbound_limit": (10, "10", 10),
+    "keep_errors": (True, "yes", True),
+    "keep_slow": (0.5, "0.5", 0.5),
+    "backpressure": (False, "off", False),
     "propagation": (["b3", "w3c"], "b3, w3c", ("b3", "w3c")),
+    "propagate_to": (["orders", "*.internal:80"], "orders, *.internal:80", ("orders", "*.internal:80")),
     "logs": ("inherit", "inherit", "inherit"),
     "mask_keys": (["iban"], "iban", ("iban",)),
     "request_log": (True, "on", True),
@@ -27,10 +36,22 @@ EXAMPLES = {
     "disable": (["flask"], "flask", ("flask",)),
     "project": ("my-project", "my-project", "my-project"),
     "queue_size": (5, "5", 5),
+    "queue_bytes": (1_000_000, "1000000", 1_000_000),
     "batch_size": (7, "7", 7),
     "flush_interval": (0, "0", 0),
     "export_timeout": (2.5, "2.5", 2.5),
     "exit_timeout": (1, "1", 1),
+    "response_flush": (0.2, "0.2", 0.2),
+    "spool": ("/var/spool/obskit", "/var/spool/obskit", "/var/spool/obskit"),
+    "spool_bytes": (200_000, "200000", 200_000),
+    "spool_age": (60, "60", 60),
+    "spool_write_through": (True, "yes", True),
+    "profiler": ("builtin", "builtin", "builtin"),
+    "profiler_output": ("/tmp/profiles", "/tmp/profiles", "/tmp/profiles"),
+    "profiler_hz": (250, "250", 250),
+    "profiler_duration": (5, "5", 5),
+    "profiler_interval": (30, "30", 30),
+    "profiler_heap": (True, "yes", True),
 }
 
 # name: (the ecosystem's variables, the setting)
@@ -82,14 +103,30 @@ BAD = [
     ("exporter", "http://[::1", "http(s)://"),
     ("exporter", "", "http(s)://"),
     ("exporter", ["console", "ftp://h"], "'ftp'"),
+    ("exporter", "grpc://h", "a port"),
+    ("exporter", "grpc://h:9411/path", "nothing else"),
+    ("exporter", "grpcs://h:9411#a", "nothing else"),
+    ("exporter", "grpc://h :9411", "characters"),
     ("exporter", "otel:nothing_of_this_name", "console"),
     ("exporter", 5, "SpanExporter"),
     ("sample_rate", 1.1, "from 0 to 1"),
     ("sample_rate", "50%", "from 0 to 1"),
     ("sample_rate", float("nan"), "from 0 to 1"),
     ("sample_rate", True, "from 0 to 1"),
+    ("zipkin_encoding", "thrift", "must be one of json, proto3"),
+    ("sample_rules", "[{", "must be JSON: "),
+    ("sample_rules", 5, "list of rules"),
+    ("sample_limit", 1.5, "integer from 0 to"),
+    ("inbound_limit", -1, "integer from 0 to"),
+    ("keep_errors", "5xx", "true or false"),
+    ("keep_slow", -1, "from 0 to"),
+    ("backpressure", 2, "true or false"),
     ("propagation", "b3multi,jaeger", "b3multi, b3, w3c"),
     ("propagation", 5, "list of"),
+    ("propagate_to", "http://orders", "no scheme"),
+    ("propagate_to", ["orders/path"], "no path"),
+    ("propagate_to", ["::1"], "[::1]"),
+    ("propagate_to", b"orders", "list of names"),
     ("integrations", ["flask", "flsk"], "flsk"),
     ("integrations", b"flask", "list of names"),
     ("disable", "flsk", "flask"),
@@ -106,6 +143,13 @@ BAD = [
     ("flush_interval", "soon", "number"),
     ("export_timeout", 0, "from 0.001"),
     ("exit_timeout", [], "number"),
+    ("response_flush", "auto", "from 0 to 60"),
+    ("profiler", "always", "must be one of auto, google, builtin, off"),
+    ("profiler_output", 7, "text"),
+    ("profiler_hz", 5000, "from 1 to 1000"),
+    ("profiler_duration", 0, "from 0.1 to"),
+    ("profiler_interval", "daily", "number"),
+    ("profiler_heap", "big", "true or false"),
 ]
 
 
@@ -181,6 +225,16 @@ def test_a_bad_variable_of_the_ecosystem_is_named_too(environ):
         load({}, environ)
 
 
+def test_a_profile_longer_than_the_interval_between_profiles_is_an_error_that_names_both():
+    with pytest.raises(ConfigurationError, match="profiler_duration=20.0 must not be more than profiler_interval=10.0"):
+        load({"profiler_duration": 20, "profiler_interval": 10}, {})
+    load({"profiler_duration": 10, "profiler_interval": 10}, {})
+
+
+def test_the_folder_for_profiles_may_be_a_path():
+    assert load({"profiler_output": Path("profiles")}, {}).profiler_output == "profiles"
+
+
 def test_an_unknown_option_is_an_error_that_names_those_there_are():
     with pytest.raises(ConfigurationError, match="unknown option 'exporters'; the options are enabled, service, "):
         load({"exporters": "console"}, {})
@@ -253,6 +307,8 @@ def shown_default(name, value):
         "logs": "`console` on a terminal, else `json`",
         "mask_keys": "`password` and the like",
         "request_log": "`auto`",
+        "propagate_to": "every host",
+        "response_flush": "`0.3` on Cloud Run and Cloud Functions, else `0`",
     }
     if name in special:
         return special[name]

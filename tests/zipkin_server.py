@@ -51,14 +51,14 @@ def _download(folder: Path) -> None:
 
 
 @contextmanager
-def running() -> Iterator[int]:
-    """The port of a server which is up. Raises Unavailable."""
+def running(**environ: str) -> Iterator[int]:
+    """The port of a server which is up, in memory unless ``environ`` says otherwise. Raises Unavailable."""
     jar = fetch()
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", str(jar)],
-            env={**os.environ, "QUERY_PORT": str(port)},
+            env={**os.environ, "QUERY_PORT": str(port), "COLLECTOR_GRPC_ENABLED": "true", **environ},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

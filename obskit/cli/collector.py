@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from obskit.cli.forward import Forwarder, forward_urls
 
 if TYPE_CHECKING:
     import argparse
@@ -13,9 +17,11 @@ if TYPE_CHECKING:
 
     from obskit.collector.server import CollectorServer
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAILED = 1
 _BAD_USAGE = 2
 _LARGEST_PORT = 65535
+_FORWARD_TIMEOUT = 5.0  # seconds that the spans which wait at the end have
 _CHECK_INTERVAL = 1.0  # seconds between two looks at the server thread
 
 
@@ -31,13 +37,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
+    parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal comes. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
     try:
-        server = _start(args)
+        forwarder = _forwarder(args)
+        server = _start(args, forwarder)
     except _UsageError as error:
         return _fail(_BAD_USAGE, str(error))
     except ImportError as error:
@@ -48,19 +56,39 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:  # the store and the server say what failed
         return _fail(_FAILED, str(error))
     try:
-        return _serve_until_signal(server)
+        return _serve_until_signal(server, forwarder)
     finally:
         server.stop()
+        for line in forwarder.close(_FORWARD_TIMEOUT):
+            _fail(_FAILED, line)
 
 
-def _start(args: argparse.Namespace) -> CollectorServer:
+def _forwarder(args: argparse.Namespace) -> Forwarder:
+    urls = forward_urls(args.forward, os.environ)
+    try:
+        forwarder = Forwarder(urls)
+    except ValueError as error:
+        raise _UsageError(f"--forward: {error}") from None
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.hostname in {*_LOOPBACK, args.host} and str(parts.port) == args.port:
+            raise _UsageError(f"--forward: {url} is this collector itself; name another server, or another --port")
+    return forwarder
+
+
+def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
     from obskit.collector.server import CollectorServer
 
     port = _number("--port", args.port, 0, _LARGEST_PORT)
     max_spans = _number("--max-spans", args.max_spans, 1, sys.maxsize)
     try:
         return CollectorServer(
-            args.host, port, args.storage, max_spans=max_spans, allowed_hosts=args.allow_host
+            args.host,
+            port,
+            args.storage,
+            max_spans=max_spans,
+            allowed_hosts=args.allow_host,
+            on_stored=forwarder.pass_on,
         ).start()
     except ValueError as error:
         raise _UsageError(f"--storage: {error}") from None
@@ -72,7 +100,7 @@ def _number(flag: str, text: str, smallest: int, largest: int) -> int:
     return int(text)
 
 
-def _serve_until_signal(server: CollectorServer) -> int:
+def _serve_until_signal(server: CollectorServer, forwarder: Forwarder) -> int:
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -81,6 +109,8 @@ def _serve_until_signal(server: CollectorServer) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     print(f"obskit collector listens on {server.url}", flush=True)
+    for destination in forwarder.destinations:
+        print(f"obskit collector forwards to {destination}", flush=True)
     while not stop.wait(_CHECK_INTERVAL):
         if not server.running:
             return _fail(_FAILED, "the server thread died; the log has the reason")

@@ -1,12 +1,11 @@
-"""The HTTP interface: Zipkin's API v2, health and info, and the pages.
+"""The HTTP interface: Zipkin's API v2, health, info and metrics, and the pages.
 
 Source: the Zipkin v2 API (openzipkin/zipkin-api) as zipkin-server 3.6.1 answers it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from obskit.collector.guard import Guard, HostPolicy
-from obskit.collector.ingest import MAX_BODY, Rejected, store_body, too_large
+from obskit.collector.ingest import Rejected, store_body
+from obskit.collector.intake import Intake
+from obskit.collector.metrics import Metrics
 from obskit.collector.pages import Pages
 from obskit.collector.query import QueryError, parse_query
 from obskit.collector.store import SpanStore, StoreError
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from obskit.zipkin.model import Span
 
-_BODY_TIMEOUT = 30.0  # seconds for the whole body of a POST
-_MOST_UPLOADS = 64  # bodies held at once: bounds memory at 64 * MAX_BODY
+_REJECTED_HEADERS = {408: {"connection": "close"}, 503: {"connection": "close", "retry-after": "1"}}
+_LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
 _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
 
 
@@ -41,22 +42,24 @@ class Api:
 
     def __init__(self, store: SpanStore) -> None:
         self._store = store
-        self._uploads = 0
+        self._metrics = Metrics()
+        self._intake = Intake()
         self._writer = anyio.CapacityLimiter(1)
 
     async def post_spans(self, request: Request) -> Response:
         """202 once every span is stored. Decoding and writing run on one thread at a time."""
-        if self._uploads >= _MOST_UPLOADS:
-            return PlainTextResponse("too many uploads at once; try again", 503, {"retry-after": "1"})
-        self._uploads += 1
+        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         try:
-            body = await _read_body(request)
-            kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
-            await anyio.to_thread.run_sync(store_body, self._store, body, kind, encoding, limiter=self._writer)
-        except ClientDisconnect:  # nobody reads the answer
-            return Response(status_code=400)
-        finally:
-            self._uploads -= 1
+            async with self._intake.body(request) as body:
+                self._metrics.received()
+                message = (self._store, self._metrics, body, kind, encoding)
+                await anyio.to_thread.run_sync(store_body, *message, limiter=self._writer)
+        except Rejected:
+            self._metrics.dropped()
+            raise
+        except ClientDisconnect:
+            self._metrics.dropped()
+            return Response(status_code=400)  # nobody reads it
         return Response(status_code=202)
 
     def traces(self, request: Request) -> Response:
@@ -77,8 +80,8 @@ class Api:
         redundant = next((trace_id for number, trace_id in enumerate(ids) if trace_id in ids[:number]), None)
         if redundant:
             raise QueryError(f"redundant traceId: {redundant}")
-        traces = [self._store.trace(trace_id) for trace_id in ids]
-        return _json(_lists([spans for spans in traces if spans]))
+        traces = map(self._store.trace, ids)
+        return _json(_lists(filter(None, traces)))
 
     def services(self, _request: Request) -> Response:
         """The names of the local services."""
@@ -107,6 +110,19 @@ class Api:
     def info(self, _request: Request) -> Response:
         """The version of this collector."""
         return _json(msgspec.json.encode({"zipkin": {"version": f"obskit {_version()}", "commit": "unknown"}}))
+
+    def metrics(self, _request: Request) -> Response:
+        """What was counted, as Zipkin's JSON."""
+        return _json(self._metrics.json())
+
+    def prometheus(self, _request: Request) -> Response:
+        """The same for Prometheus."""
+        return Response(self._metrics.prometheus(), media_type="text/plain; version=0.0.4")
+
+    def refuse_v1(self, _request: Request) -> Response:
+        """415: messages of version 1 are not read."""
+        self._metrics.dropped()
+        return PlainTextResponse("this collector reads Zipkin v2, JSON or proto3; post it to /api/v2/spans\n", 415)
 
     def _names_of_service(self, request: Request, names: Callable[[str], list[str]]) -> Response:
         service = request.query_params.get("serviceName")
@@ -137,10 +153,12 @@ def _api_routes(api: Api) -> list[Route]:
     }
     return [
         Route("/api/v2/spans", api.post_spans, methods=["POST"]),
-        Route("/api/v1/spans", _refuse_v1, methods=["POST"]),
+        Route("/api/v1/spans", api.refuse_v1, methods=["POST"]),
         *[Route(f"{prefix}/api/v2/{path}", read) for prefix in ("", "/zipkin") for path, read in reads.items()],
         Route("/health", api.health),
         Route("/info", api.info),
+        Route("/metrics", api.metrics),
+        Route("/prometheus", api.prometheus),
     ]
 
 
@@ -152,22 +170,6 @@ def _page_routes(pages: Pages) -> list[Route]:
         Route("/zipkin/style.css", pages.style),
         Route("/zipkin/traces/{trace_id}", pages.trace),
     ]
-
-
-async def _read_body(request: Request) -> bytes:
-    try:
-        return await asyncio.wait_for(_collect(request), _BODY_TIMEOUT)
-    except asyncio.TimeoutError:
-        raise Rejected(408, f"the body took longer than {_BODY_TIMEOUT:.0f} s") from None
-
-
-async def _collect(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:  # the server reads and drops the rest, so the client sees the answer
-            raise too_large()
-    return bytes(body)
 
 
 def _trace_id(text: str) -> str:
@@ -188,12 +190,17 @@ def _names(names: list[str], *, cached: bool) -> Response:
     return response
 
 
-def _lists(traces: list[list[Span]]) -> bytes:
-    return b"[" + b",".join(encode_list(spans) for spans in traces) + b"]"
-
-
-def _refuse_v1(_request: Request) -> Response:
-    return PlainTextResponse("this collector reads Zipkin v2 JSON; post it to /api/v2/spans\n", 415)
+def _lists(traces: Iterable[list[Span]]) -> bytes:
+    """A list of traces, of which one is encoded before the next is read. Raises QueryError when it gets too long."""
+    lists: list[bytes] = []
+    size = 0
+    for spans in traces:
+        lists.append(encode_list(spans))
+        size += len(lists[-1])
+        if size > _LARGEST_ANSWER and len(lists) > 1:
+            what = f"the first {len(lists)} traces are over {_LARGEST_ANSWER} bytes"
+            raise QueryError(f"{what}; ask for fewer (limit) or for less time (lookback)")
+    return b"[" + b",".join(lists) + b"]"
 
 
 def _to_pages(_request: Request) -> Response:
@@ -201,8 +208,8 @@ def _to_pages(_request: Request) -> Response:
 
 
 def _rejected(_request: Request, error: Exception) -> Response:
-    status = error.status if isinstance(error, Rejected) else 400
-    return PlainTextResponse(f"{error}\n", status)
+    assert isinstance(error, Rejected)  # what it is registered for
+    return PlainTextResponse(f"{error}\n", error.status, _REJECTED_HEADERS.get(error.status))
 
 
 def _bad_query(_request: Request, error: Exception) -> Response:

@@ -1,19 +1,23 @@
 """From the body of a POST to stored spans: limits, gzip, format, decoding.
 
 Answers equal those of the Zipkin server 3.6.1 (``http_status`` in the test vectors), except that 202 means
-stored here, where Zipkin means accepted.
+stored here, where Zipkin means accepted, and that what it answers 500 to is a 400 here.
 """
 
 from __future__ import annotations
 
 import zlib
 
-from obskit.collector.store import SpanStore
-from obskit.zipkin.json_v2 import DecodeError, decode_list
+from obskit.collector.metrics import Metrics
+from obskit.collector.store import SpanStore, StoreError
+from obskit.zipkin import json_v2, proto3_decode
+from obskit.zipkin.decoding import DecodeError
+from obskit.zipkin.model import Span
 
 MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
 _GZIP = 31  # zlib's number for a gzip header and the largest window
-_OTHER_FORMATS = ("application/x-protobuf", "application/protobuf", "application/x-thrift")
+_PROTO3 = "application/x-protobuf"
+_OTHER_FORMATS = ("application/protobuf", "application/x-thrift")
 
 
 class Rejected(Exception):
@@ -30,20 +34,26 @@ def too_large() -> Rejected:
     return Rejected(413, f"body over {MAX_BODY} bytes; send fewer spans in one message")
 
 
-def store_body(store: SpanStore, body: bytes, content_type: str, content_encoding: str) -> None:
+def store_body(store: SpanStore, metrics: Metrics, body: bytes, content_type: str, content_encoding: str) -> None:
     """Stores every span of a message, or raises Rejected or StoreError and stores none."""
-    if content_type.partition(";")[0].strip().lower() in _OTHER_FORMATS:
-        raise Rejected(415, "this collector reads Zipkin v2 JSON; send it as application/json")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in _OTHER_FORMATS:
+        raise Rejected(415, f"this collector reads Zipkin v2; send JSON as application/json, or proto3 as {_PROTO3}")
     if "gzip" in content_encoding:
         body = gunzip(body)
+    metrics.inflated(len(body))
     if not body:
         return
-    _check_format(body)
     try:
-        spans = decode_list(body)
+        spans = _decode_proto3(body) if kind == _PROTO3 else _decode_json(body)
     except DecodeError as error:
         raise Rejected(400, str(error)) from None
-    store.add(spans)
+    metrics.read(len(spans))
+    try:
+        store.add(spans)
+    except StoreError:
+        metrics.lost(len(spans))
+        raise
 
 
 def gunzip(data: bytes) -> bytes:
@@ -65,9 +75,16 @@ def gunzip(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _check_format(body: bytes) -> None:
+def _decode_json(body: bytes) -> list[Span]:
     """Looks at the bytes before they are decoded, as Zipkin does: its rule for a newline is an accident we keep."""
     if body[:1] not in {b"[", b"\n"}:
         raise Rejected(400, "Expected a JSON_V2 encoded list")
     if b'yAnnotations"' in body:
         raise Rejected(400, "Expected a JSON_V2 encoded list, but received: JSON_V1")
+    return json_v2.decode_list(body)
+
+
+def _decode_proto3(body: bytes) -> list[Span]:
+    if body[:1] != b"\n" or body[1:2] == b"\0":  # the same look ahead; a list begins with the key of its first span
+        raise Rejected(400, "Expected a PROTO3 encoded list")
+    return proto3_decode.decode_list(body)

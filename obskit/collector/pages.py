@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -13,6 +15,7 @@ from obskit.collector.style import STYLE
 from obskit.collector.trace_page import trace_page
 from obskit.zipkin.ids import normalise_trace_id
 
+_MOST_TRACES = 200  # the largest number that the form offers
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -43,7 +46,8 @@ class Pages:
         params = {name: value for name, value in request.query_params.items() if value}
         services = self._store.service_names()
         try:
-            traces, problem = self._store.search(parse_query({"limit": "50", **params})), ""
+            query = parse_query({"limit": "50", **params})
+            traces, problem = list(islice(self._store.search(query), _MOST_TRACES)), ""
         except QueryError as error:
             traces, problem = [], str(error)
         return _page("Traces", recent_page(traces, services, params, problem), 400 if problem else 200)

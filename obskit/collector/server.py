@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from obskit.collector.store import SpanStore
+    from obskit.zipkin.model import Span
 
 _START_TIMEOUT = 10.0  # seconds
 _STOP_TIMEOUT = 5.0
@@ -27,7 +28,8 @@ class CollectorServer:
     """A Zipkin-compatible collector on a thread of this process; also a context manager.
 
     ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``.
-    ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have.
+    ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have. ``on_stored`` is called with
+    the spans of each message, once they are stored, and should not wait.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class CollectorServer:
         *,
         max_spans: int = MAX_SPANS,
         allowed_hosts: Iterable[str] = (),
+        on_stored: Callable[[list[Span]], None] | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self._storage = storage
         self._max_spans = max_spans
         self._allowed_hosts = tuple(allowed_hosts)
+        self._on_stored = on_stored
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
 
     @property
@@ -72,6 +76,7 @@ class CollectorServer:
         except Exception:
             listener.close()
             raise
+        store.on_stored = self._on_stored
         self.port = listener.getsockname()[1]
         server = serve(store, self.host, self._allowed_hosts)
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
@@ -113,6 +118,7 @@ def _server_factory() -> Callable[[SpanStore, str, tuple[str, ...]], uvicorn.Ser
         import uvicorn
 
         from obskit.collector.app import create_app
+        from obskit.collector.connection import Connection
         from obskit.collector.guard import HostPolicy
     except ModuleNotFoundError as error:
         raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
@@ -120,7 +126,7 @@ def _server_factory() -> Callable[[SpanStore, str, tuple[str, ...]], uvicorn.Ser
     def build(store: SpanStore, host: str, allowed_hosts: tuple[str, ...]) -> uvicorn.Server:
         config = uvicorn.Config(
             create_app(store, HostPolicy(host, allowed_hosts)),
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,  # the logging of the host process is not ours to configure

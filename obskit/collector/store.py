@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ class SpanStore:
 
     def __init__(self, path: str | None = None, max_spans: int = MAX_SPANS) -> None:
         self.name = path or "memory"
+        self.on_stored: Callable[[list[Span]], None] | None = None  # told of each message's spans, on its thread
         self._max_spans = max_spans
         self._lock = threading.Lock()
         self._connection = _connect(path)
@@ -84,6 +86,8 @@ class SpanStore:
                 count = self._count + connection.executemany(_INSERT, rows).rowcount
                 count -= _delete_oldest(connection, count - self._max_spans)
             self._count = count
+        if self.on_stored is not None:
+            self.on_stored(spans)
 
     def trace(self, trace_id: str) -> list[Span]:
         """The spans of a trace in order of arrival, as they were sent; empty when it is unknown."""
@@ -93,15 +97,10 @@ class SpanStore:
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             raise StoreError(f"trace {trace_id} in {self.name} is damaged: {error}") from None
 
-    def search(self, query: TraceQuery) -> list[list[Span]]:
-        """At most ``query.limit`` traces which match, that with the newest span first."""
-        found: list[list[Span]] = []
-        for trace_id in self._candidates(query):
-            if query.matches(spans := self.trace(trace_id)):
-                found.append(spans)
-            if len(found) >= query.limit:
-                break
-        return found
+    def search(self, query: TraceQuery) -> Iterator[list[Span]]:
+        """At most ``query.limit`` traces which match, that with the newest span first; each is read in its turn."""
+        traces = map(self.trace, self._candidates(query))
+        return islice(filter(query.matches, traces), query.limit)
 
     def service_names(self) -> list[str]:
         """The local services, sorted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,18 +14,28 @@ if TYPE_CHECKING:
 
     from obskit.export.zipkin_span import Convert
 
-FORMS = "an http(s):// URL of a Zipkin server, otel:NAME, console, none, or an OpenTelemetry SpanExporter"
+FORMS = (
+    "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, otel:NAME,"
+    " console, none, or an OpenTelemetry SpanExporter"
+)
 _ZIPKIN_PATH = "/api/v2/spans"
 _GROUP = "opentelemetry_traces_exporter"
 
 Build = Callable[[], Exporter]
 
 
-def parse(target: Any, convert: Callable[[], Convert], resource: Callable[[], Resource]) -> tuple[str, Build] | None:
+def parse(
+    target: Any,
+    convert: Callable[[], Convert],
+    resource: Callable[[], Resource],
+    project: str = "",
+    zipkin_encoding: str = "json",
+) -> tuple[str, Build] | None:
     """Return a destination's display name and what builds its exporter; None for ``none``.
 
     Raises ValueError, saying what is wrong, where ``target`` is none of FORMS. ``convert`` and ``resource`` are
-    asked when the exporter is built.
+    asked when the exporter is built. ``project`` is Google Cloud's where ``target`` names none; ``zipkin_encoding``,
+    ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
     """
     if not isinstance(target, str):
         return _instance(target, resource)
@@ -35,7 +46,17 @@ def parse(target: Any, convert: Callable[[], Convert], resource: Callable[[], Re
     if target.startswith("otel:"):
         load = _named(target.removeprefix("otel:"))
         return target, lambda: _bridge(load()(), resource)
-    return _zipkin(target, convert)
+    return _server(target, convert, project, zipkin_encoding)
+
+
+def _server(url: str, convert: Callable[[], Convert], project: str, zipkin_encoding: str) -> tuple[str, Build]:
+    if url.startswith("cloudtrace://"):
+        return _cloud_trace(url, project, convert)
+    if url.startswith(("grpc://", "grpcs://")):
+        return _zipkin_grpc(url, convert)
+    if url.startswith("kafka://"):
+        return _zipkin_kafka(url, convert, zipkin_encoding)
+    return _zipkin(url, convert, zipkin_encoding)
 
 
 def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build]:
@@ -44,7 +65,7 @@ def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build
     return f"otel:{type(target).__name__}", lambda: _bridge(target, resource)
 
 
-def _zipkin(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
+def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[str, Build]:
     parts = urlsplit(url)  # raises ValueError for a malformed host
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"its scheme {parts.scheme!r} is unknown" if parts.scheme else "it has no scheme")
@@ -57,13 +78,57 @@ def _zipkin(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
     if parts.path in ("", "/"):
         parts = parts._replace(path=_ZIPKIN_PATH)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-    return shown.geturl(), lambda: _zipkin_http(parts.geturl(), convert())
+    return shown.geturl(), lambda: _zipkin_http(parts.geturl(), convert(), encoding)
 
 
-def _zipkin_http(url: str, convert: Convert) -> Exporter:
-    from obskit.export.zipkin_http import ZipkinHttpExporter
+def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
+    from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
 
-    return ZipkinHttpExporter(url, convert)
+    return ZipkinHttpExporter(url, convert, encoding(name))
+
+
+def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
+    parts = urlsplit(url)  # raises ValueError for a malformed host
+    if not parts.hostname or not parts.port:
+        raise ValueError("it needs a host and a port, as in grpc://zipkin:9411")
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("a gRPC address is a host and a port, nothing else")
+    if not url.isprintable() or " " in url:
+        raise ValueError("its host has characters that a name cannot have")
+
+    def build() -> Exporter:
+        from obskit.export.zipkin_grpc import ZipkinGrpcExporter
+
+        return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", convert())
+
+    return f"{parts.scheme}://{parts.netloc}", build
+
+
+def _zipkin_kafka(url: str, convert: Callable[[], Convert], name: str) -> tuple[str, Build]:
+    from obskit.export.kafka_url import parse_url
+
+    target = parse_url(url)
+
+    def build() -> Exporter:
+        from obskit.export.zipkin_http import encoding
+        from obskit.export.zipkin_kafka import ZipkinKafkaExporter
+
+        return ZipkinKafkaExporter(target, convert(), encoding(name))
+
+    return target.shown, build
+
+
+def _cloud_trace(url: str, project: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
+    from obskit.export.cloud_trace.target import parse_url
+
+    found = parse_url(url, project, os.environ)
+
+    def build() -> Exporter:
+        from obskit.export.cloud_trace.exporter import CloudTraceExporter
+
+        return CloudTraceExporter(found, convert())
+
+    return f"cloudtrace://{found.project}", build
 
 
 def _console(convert: Convert) -> Exporter:

@@ -1,12 +1,16 @@
-"""What became of every span: produced = delivered + dropped (by reason) + queued, exactly."""
+"""What became of every span: produced = delivered + dropped (by reason) + spooled + queued, exactly."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from obskit.tracing.native import reentrant_lock
 from obskit.tracing.tally import Tally
+
+if TYPE_CHECKING:
+    from obskit.export.backlog import Backlog
 
 QUEUE_FULL = "queue_full"
 SHUTDOWN = "shutdown"
@@ -25,7 +29,8 @@ class Ledger:
         self.taken = 0
         self.delivered = 0
         self._lost: dict[str, int] = {}
-        self.changed = threading.Condition()
+        self.backlog: Backlog | None = None
+        self.changed = threading.Condition(reentrant_lock())
 
     @property
     def accepted(self) -> int:
@@ -35,12 +40,20 @@ class Ledger:
     @property
     def lost(self) -> int:
         """The number of spans that were accepted, and lost."""
-        return sum(self._lost.values())
+        return sum(self._losses().values())
+
+    def _losses(self) -> dict[str, int]:
+        return self._lost if self.backlog is None else {**self._lost, **self.backlog.lost()}
 
     @property
     def settled(self) -> int:
-        """The number of accepted spans whose fate is known."""
-        return self.delivered + self.lost
+        """The number of accepted spans whose fate is known, or that are safe on disk."""
+        return self.delivered + self.lost + self.spooled
+
+    @property
+    def spooled(self) -> int:
+        """The number of spans that wait on disk."""
+        return self.backlog.spooled() if self.backlog is not None else 0
 
     def deliver(self, count: int) -> None:
         """Count delivered spans."""
@@ -55,17 +68,23 @@ class Ledger:
                 self._lost[reason] = self._lost.get(reason, 0) + count
                 self.changed.notify_all()
 
+    def note_spooled(self) -> None:
+        """Tell those who wait that items are on disk."""
+        with self.changed:
+            self.changed.notify_all()
+
     def snapshot(self) -> dict[str, Any]:
         """Return all counters of one moment."""
         with self.changed:
-            accepted = self.accepted
+            accepted, spooled, losses = self.accepted, self.spooled, self._losses()
             dropped = {reason: tally.value for reason, tally in self.refused.items()}
             produced = accepted + sum(dropped.values())
-            for reason, count in self._lost.items():
+            for reason, count in losses.items():
                 dropped[reason] = dropped.get(reason, 0) + count
             return {
                 "produced": produced,
                 "delivered": self.delivered,
                 "dropped": {reason: count for reason, count in dropped.items() if count},
-                "queued": accepted - self.settled,
+                "spooled": spooled,
+                "queued": accepted - self.delivered - sum(losses.values()) - spooled,
             }

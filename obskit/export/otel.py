@@ -15,6 +15,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from obskit.export.exporter import DELIVERED, Outcome
 from obskit.export.text import number_text
+from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
@@ -44,35 +45,46 @@ _RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def to_readable(span: Span, resource: Resource) -> ReadableSpan:
-    """Return ``span`` as the SDK's exporters expect it."""
-    status = span.status
-    if status.status_code is StatusCode.UNSET and "error" in span.tags:
-        status = Status(StatusCode.ERROR, _portable(str(span.tags["error"])))
+    """Return ``span`` as the SDK's exporters expect it, with secrets masked."""
+    redactor = span.tracer.provider.redactor
+    tags = redactor.tags(span.tags)
     return ReadableSpan(
         name=_portable(span.name),
         context=span.get_span_context(),
         parent=span.parent,
         resource=resource,
-        attributes=_attributes(span),
-        events=[Event(name, _portable_items(attributes or {}), when) for when, name, attributes in span.events],
+        attributes=_attributes(tags, span.remote_endpoint),
+        events=[_event(redactor, *event) for event in span.events],
         links=span.links,
         kind=span.kind,
-        status=status,
+        status=_status(span.status, tags, redactor),
         start_time=span.start_ns,
         end_time=span.end_ns,
         instrumentation_scope=span.instrumentation_scope,
     )
 
 
-def _attributes(span: Span) -> dict[str, Any]:
+def _status(status: Status, tags: Mapping[str, Any], redactor: Redactor) -> Status:
+    if status.status_code is StatusCode.UNSET and "error" in tags:
+        return Status(StatusCode.ERROR, _portable(str(tags["error"])))
+    if status.description:
+        return Status(status.status_code, redactor.error_text(status.description))
+    return status
+
+
+def _event(redactor: Redactor, when: int, name: str, attributes: Any) -> Event:
+    return Event(redactor.error_text(name), _portable_items(redactor.attributes(attributes or {})), when)
+
+
+def _attributes(tags: Mapping[str, Any], remote: tuple[str, int | None] | None) -> dict[str, Any]:
     """Return the tags by their OpenTelemetry names; the error is the span's status."""
-    renamed = (_attribute(key, value) for key, value in span.tags.items() if key != "error")
+    renamed = (_attribute(key, value) for key, value in tags.items() if key != "error")
     attributes = _portable_items(dict(renamed))
     host, _, port = str(attributes.get("server.address", "")).rpartition(":")
     if host and port.isdecimal():
         attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
-    if span.remote_endpoint is not None:
-        peer = dict(zip(("network.peer.address", "network.peer.port"), span.remote_endpoint, strict=True))
+    if remote is not None:
+        peer = dict(zip(("network.peer.address", "network.peer.port"), remote, strict=True))
         attributes = {**{key: value for key, value in peer.items() if value is not None}, **attributes}
     return attributes
 

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import _thread
 import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.export.delivery import Delivery
 from obskit.export.exporter import Exporter
 from obskit.export.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.signal import Signal
+from obskit.export.weight import span_weight
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed
-from obskit.tracing.span import Span
+from obskit.tracing.native import allocate_lock, forks_later, start_thread
+
+if TYPE_CHECKING:
+    from obskit.export.backlog import Backlog
 
 _NEVER = 2**62
+_SPOOLING = 0.3  # seconds kept at the end, for writing to disk what could not be sent
+_MOST_TAKEN = 4 * 1024 * 1024
 
 
 class Limits(NamedTuple):
     """How much a pipeline holds and how long it takes.
 
-    ``capacity`` spans may wait; later ones are dropped and counted. A batch goes out ``interval`` seconds after the
-    first span, or when ``batch_size`` spans wait; one attempt to send it takes at most ``timeout`` seconds.
+    ``capacity`` spans may wait, and about ``size`` bytes of them; later ones are dropped and counted. A batch goes out
+    ``interval`` seconds after the first span, or when ``batch_size`` spans wait; one attempt to send it takes at most
+    ``timeout`` seconds.
     """
 
     capacity: int
     batch_size: int
     interval: float
     timeout: float
+    size: int = 64 * 1024 * 1024
 
 
 class Pipeline:
@@ -38,7 +45,8 @@ class Pipeline:
 
     ``build`` makes the exporter when the first span leaves, on the worker, so that ``init()`` imports nothing for it
     and no connection crosses a fork. ``destination`` names it to people, without credentials, and ``items`` what it
-    carries. A batch that fails is tried again for a minute.
+    carries; ``weigh`` says about how many bytes one takes. A batch that fails is tried again for a minute, or kept in a
+    backlog on disk, where ``open_backlog`` makes one, and sent later.
     """
 
     def __init__(
@@ -47,12 +55,14 @@ class Pipeline:
         build: Callable[[], Exporter],
         limits: Limits,
         items: str = "spans",
-        new_queue: Callable[[], deque[Any]] = deque,
+        weigh: Callable[[Any], int] = span_weight,
+        open_backlog: Callable[[], Backlog] | None = None,
     ) -> None:
         self.destination = destination
         self._build = build
         self._items = items
-        self._new_queue = new_queue
+        self._weigh = weigh
+        self._open_backlog = open_backlog
         self.closed = False
         self._ends = float("inf")
         self.use(limits)
@@ -61,31 +71,44 @@ class Pipeline:
     def use(self, limits: Limits) -> None:
         """Keep to ``limits`` from now on."""
         self._capacity = limits.capacity
+        self._size = limits.size
         self._limits = limits
 
     def renew(self) -> None:
         """Start empty, as a forked child must: what waits in the queue is the parent's to deliver."""
-        self._queue: deque[Span] = self._new_queue()
+        self._queue: deque[Any] = deque()
+        self._put = self._got = 0  # bytes, by what they weigh
         self.ledger = Ledger(self._queue)
-        self._delivery = Delivery(self.destination, self._build, self.ledger, self, self._items)
+        self._delivery = Delivery(self.destination, self._build, self.ledger, self, self._items, self._open_backlog)
         self._signal = Signal()
-        self._starting = threading.Lock()
-        self._sending = threading.Lock()
+        self._starting = allocate_lock()
+        self._sending = allocate_lock()
         self._running = False
         self._hurry = False
         self._wake_at = 0  # the worker is to be woken when this many spans wait
 
-    def offer(self, span: Span) -> None:
+    def offer(self, item: Any) -> None:
         """Accept an ended span, or count it as dropped. Waits for no lock and never raises."""
         waiting = len(self._queue)
-        if waiting >= self._capacity:
-            self.ledger.refused[QUEUE_FULL].add()
+        weight = self._weigh(item)
+        if waiting >= self._capacity or self._put - self._got + weight > self._size:
+            self.refuse()
         elif self.closed:
             self.ledger.refused[SHUTDOWN].add()
         else:
-            self._queue.append(span)
+            self._put += weight  # no other thread comes between: CPython switches at calls and jumps only
+            self._queue.append(item)
             if waiting >= self._wake_at:
                 self._wake()
+
+    def refuse(self) -> None:
+        """Count an item that found the queue full."""
+        self.ledger.refused[QUEUE_FULL].add()
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is accepted, for now."""
+        return len(self._queue) >= self._capacity or self._put - self._got >= self._size
 
     def flush(self, deadline: float) -> bool:
         """Send what was offered so far; return whether all of it was delivered before ``deadline``."""
@@ -93,13 +116,13 @@ class Pipeline:
         with ledger.changed:
             target, lost = ledger.accepted, ledger.lost
         if target == ledger.settled:
-            return True
+            return not ledger.spooled
         self._hurry = True
         if not self._wake():
             self._drain(deadline)
         with ledger.changed:
             done = ledger.changed.wait_for(lambda: ledger.settled >= target, max(0.0, deadline - monotonic()))
-            return done and ledger.lost == lost
+            return done and ledger.lost == lost and not ledger.spooled
 
     def retire(self, deadline: float) -> None:
         """Accept nothing more and deliver what is queued, without waiting for it; what is left is counted.
@@ -123,6 +146,17 @@ class Pipeline:
             self._delivery.close()
         return done
 
+    def resume(self) -> None:
+        """Begin with what other processes left on disk, without waiting for a span."""
+        self._wake()
+
+    @property
+    def fill(self) -> float:
+        """How full the queue is beyond the one batch that waits for others to go out with: 0 or less, to 1."""
+        room = self._capacity - self._limits.batch_size
+        count = (len(self._queue) - self._limits.batch_size) / room if room > 0 else 0.0
+        return max(count, (self._put - self._got) / self._size - 0.25)
+
     @property
     def busy(self) -> bool:
         """Whether the worker still runs."""
@@ -131,7 +165,9 @@ class Pipeline:
     def stats(self) -> dict[str, Any]:
         """Return the ledger and the worker's state."""
         state = "closed" if self.closed else "running" if self._running else "idle"
-        return {"destination": self.destination, **self.ledger.snapshot(), "worker": state}
+        backlog = self.ledger.backlog
+        spool = {"spool": backlog.stats()} if backlog is not None else {}
+        return {"destination": self.destination, **self.ledger.snapshot(), **spool, "worker": state}
 
     # The application's threads
 
@@ -149,14 +185,17 @@ class Pipeline:
     def _start(self) -> None:
         """Start the worker, unless there are no more threads or the interpreter is ending: then the next span tries.
 
-        ``threading.Thread`` would take a lock of the threading module, which a finaliser that runs while the
-        application starts a thread could wait for in vain.
+        A thread of ``threading``'s would take a lock of that module, which a finaliser that runs while the application
+        starts a thread could wait for in vain.
         """
         if self._running:
             return
+        if forks_later():
+            self._wake_at = 0
+            return
         try:
             self._running = True
-            _thread.start_new_thread(self._run, ())
+            start_thread(self._run)
         except Exception as error:
             self._running = False
             self._wake_at = 0
@@ -203,8 +242,8 @@ class Pipeline:
         none comes unseen.
         """
         self._wake_at = 0
-        if not self._queue and not self.closed:
-            self._signal.wait()
+        if not self._queue and not self.closed and not self._signal.wait(self._delivery.idle()):
+            return  # it is time for what was kept
         end = monotonic() + self._limits.interval
         while (left := end - monotonic()) > 0:
             self._wake_at = self._limits.batch_size - 1
@@ -220,24 +259,34 @@ class Pipeline:
         try:
             while self._queue:
                 self._delivery.deliver(self._take())
+                if not self.closed:
+                    self._delivery.replay()
+            if not self.closed:
+                self._delivery.replay()
         finally:
             self._sending.release()
 
-    def _take(self) -> list[Span]:
+    def _take(self) -> list[Any]:
+        """Return the next batch: no more than a receiver takes at once, since all of it is encoded at once."""
+        items: list[Any] = []
+        weight = 0
         with self.ledger.changed:
-            spans = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch_size))]
-            self.ledger.taken += len(spans)
-        return spans
+            while self._queue and len(items) < self._limits.batch_size and weight < _MOST_TAKEN:
+                items.append(self._queue.popleft())
+                weight += self._weigh(items[-1])
+            self._got += weight
+            self.ledger.taken += len(items)
+        return items
 
     # What bounds the delivery
 
     def last_moment(self) -> float:
         """Return when all must be over."""
-        return self._ends
+        return self._ends - (_SPOOLING if self._open_backlog is not None else 0.0)
 
     def attempt_ends(self) -> float:
         """Return when an attempt that begins now must be over."""
-        return min(monotonic() + self._limits.timeout, self._ends)
+        return min(monotonic() + self._limits.timeout, self.last_moment())
 
     def pause(self, seconds: float, firm: bool) -> None:
         """Wait; ``close`` cuts short a pause that began before it, and ``flush`` one that is not firm."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from obskit.tracing.native import allocate_lock
 
 
 class Signal:
@@ -12,7 +12,7 @@ class Signal:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._lock.acquire()
 
     def set(self) -> None:
@@ -24,4 +24,4 @@ class Signal:
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait until set, at most ``timeout`` seconds where it is not negative; return whether it was set."""
-        return self._lock.acquire(timeout=timeout)
+        return bool(self._lock.acquire(timeout=timeout))

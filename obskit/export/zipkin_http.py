@@ -1,16 +1,35 @@
-"""Zipkin over HTTP: POST /api/v2/spans, JSON."""
+"""Zipkin over HTTP: POST /api/v2/spans, as JSON or as proto3."""
 
 from __future__ import annotations
 
-from typing import Any
+import ipaddress
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from obskit.export.exporter import Outcome
 from obskit.export.http_sender import HttpSender
 from obskit.export.zipkin_span import Convert
-from obskit.zipkin.json_v2 import encode_span, join_encoded
+from obskit.zipkin.model import Span
 
 # A mesh that sees the decision "0" does not trace the delivery of traces (Brave's senders do the same).
-_HEADERS = {"Content-Type": "application/json", "b3": "0", "User-Agent": "obskit"}
+_HEADERS = {"b3": "0", "User-Agent": "obskit"}
+# A span takes 2 to 3 us to deflate, which saves five sixths of its bytes; below three TCP segments no time is saved.
+_LEAST_DEFLATED = 4096
+_LEVEL, _GZIP = 1, 31  # a higher level saves a tenth more for twice the time; zlib's number for a gzip header
+
+
+class Encoding(NamedTuple):
+    """How spans are written: each by itself on its way to a batch, which ``join`` makes.
+
+    ``may_deflate`` says whether a body may be deflated.
+    """
+
+    content_type: str
+    encode_span: Callable[[Span], bytes]
+    join: Callable[[list[bytes]], bytes]
+    may_deflate: Callable[[bytes], bool]
 
 
 class ZipkinHttpExporter:
@@ -19,22 +38,53 @@ class ZipkinHttpExporter:
     batch_items = 10_000
     batch_bytes = 500_000  # what Brave's reporters send at most
 
-    def __init__(self, url: str, convert: Convert) -> None:
-        self._sender = HttpSender(url, _HEADERS)
+    def __init__(self, url: str, convert: Convert, encoding: Encoding) -> None:
+        self._sender = HttpSender(url, {"Content-Type": encoding.content_type, **_HEADERS})
         self._convert = convert
+        self._encoding = encoding
+        self._deflates = not _is_loopback(url)
 
     def encode(self, span: Any) -> bytes:
-        """Return the span as a JSON object."""
-        return encode_span(self._convert(span))
+        """Return the span as it stands in a list."""
+        return self._encoding.encode_span(self._convert(span))
 
     def size(self, item: bytes) -> int:
         """Return its length."""
         return len(item)
 
     def send(self, items: list[bytes], deadline: float) -> Outcome:
-        """Post the spans as one JSON list."""
-        return self._sender.post(join_encoded(items), deadline)
+        """Post the spans as one list."""
+        body = self._encoding.join(items)
+        if self._deflates and len(body) >= _LEAST_DEFLATED and self._encoding.may_deflate(body):
+            return self._sender.post(_gzip(body), deadline, {"Content-Encoding": "gzip"})
+        return self._sender.post(body, deadline)
 
     def close(self) -> None:
         """Close the connection."""
         self._sender.close()
+
+
+def encoding(name: str) -> Encoding:
+    """Return the encoding ``json`` or ``proto3``."""
+    if name == "proto3":
+        from obskit.zipkin import proto3_encode
+
+        return Encoding("application/x-protobuf", proto3_encode.encode_span, b"".join, lambda _: True)
+    from obskit.zipkin import json_v2
+
+    # Zipkin (3.6.1) inflates 8 kB at a time, and damages a character of JSON that two such pieces share.
+    return Encoding("application/json", json_v2.encode_span, json_v2.join_encoded, bytes.isascii)
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    return compressor.compress(body) + compressor.flush()
+
+
+def _is_loopback(url: str) -> bool:
+    """Return whether a byte sent to ``url`` costs nothing, because it stays on this host."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

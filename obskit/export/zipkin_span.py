@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from obskit.export.endpoint import local_endpoint
 from obskit.export.text import json_text, value_text
+from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span as RecordedSpan
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 
@@ -35,7 +36,8 @@ def converter(service: str) -> Convert:
 
 
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
-    """Return ``span`` in Zipkin's terms: microseconds, names in lower case, every tag as text."""
+    """Return ``span`` in Zipkin's terms: microseconds, names in lower case, every tag as text, secrets masked."""
+    redactor = span.tracer.provider.redactor
     start = span.start_ns // 1000
     duration = ((span.end_ns or span.start_ns) - span.start_ns) // 1000
     return Span(
@@ -48,36 +50,38 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         duration=duration if duration > 0 else 1,
         local_endpoint=local,
         remote_endpoint=_remote(span.remote_endpoint) if span.remote_endpoint is not None else None,
-        annotations=_annotations(span) if span.events else [],
-        tags=_tags(span),
+        annotations=_annotations(span, redactor) if span.events else [],
+        tags=_tags(span, redactor),
         debug=span.debug,
     )
 
 
-def _tags(span: RecordedSpan) -> dict[str, str]:
-    tags = {key: value if type(value) is str else value_text(value) for key, value in span.tags.items()}
+def _tags(span: RecordedSpan, redactor: Redactor) -> dict[str, str]:
+    shown = redactor.tags(span.tags).items()
+    tags = {key: value if type(value) is str else value_text(value) for key, value in shown}
     if span.status_set:
-        _add_status(tags, span.status)
+        _add_status(tags, span.status, redactor)
     return tags
 
 
-def _add_status(tags: dict[str, str], status: Status) -> None:
+def _add_status(tags: dict[str, str], status: Status, redactor: Redactor) -> None:
     if status.status_code is not StatusCode.UNSET:
         tags["otel.status_code"] = status.status_code.name
     if status.status_code is StatusCode.ERROR:
-        tags.setdefault("error", status.description or "")
+        tags.setdefault("error", redactor.error_text(status.description or ""))
 
 
-def _annotations(span: RecordedSpan) -> list[Annotation]:
+def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
     """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
-    found = [Annotation(when // 1000, _event_text(name, attributes)) for when, name, attributes in span.events]
+    found = [Annotation(when // 1000, _event_text(redactor, name, given)) for when, name, given in span.events]
     if len(found) == 1:
         return found
     return sorted(set(found), key=lambda annotation: (annotation.timestamp, annotation.value))
 
 
-def _event_text(name: str, attributes: Any) -> str:
-    return name if not attributes else json_text({name: attributes})
+def _event_text(redactor: Redactor, name: str, attributes: Any) -> str:
+    name = redactor.error_text(name)
+    return name if not attributes else json_text({name: redactor.attributes(attributes)})
 
 
 def _remote(remote: tuple[str, int | None]) -> Endpoint | None:

@@ -6,7 +6,16 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, begin, body_size
+from obskit.instrumentation.response_flush import deliver_async, ends_at, wanted
+from obskit.instrumentation.server import (
+    EXCHANGE,
+    FORGOTTEN,
+    SERVER_ERROR,
+    ServerExchange,
+    begin,
+    body_size,
+    streaming,
+)
 from obskit.propagation.headers import LOWER
 from obskit.tracing.current import attach, detach
 from obskit.tracing.failures import failed
@@ -32,9 +41,12 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     exchange = _begin(scope, route) if scope["type"] == "http" else None
     if exchange is None:
         return await application(scope, receive, send)
+    measured = exchange.seen is not None
+    if wanted(exchange):
+        send, measured = _delivering(send, exchange), True
 
     async def observe(message: Message) -> None:
-        _look(exchange, message)
+        _look(exchange, message, measured)
         await send(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             exchange.finish()
@@ -44,6 +56,8 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
         await application(scope, receive, observe)
     except BaseException as error:
         exchange.fail(error)
+        if isinstance(error, Exception):  # what ends a coroutine lets it wait for nothing more
+            await deliver_async(exchange)
         raise
     finally:
         detach(token)
@@ -93,7 +107,32 @@ def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-def _look(exchange: ServerExchange, message: Message) -> None:
+def _delivering(send: Send, exchange: ServerExchange) -> Send:
+    """Return a ``send`` before whose last message the span ends and leaves."""
+    size = 0
+
+    async def send_delivered(message: Message) -> None:
+        nonlocal size
+        if not exchange.over:
+            try:
+                size += len(message.get("body", b""))
+                over = _is_last(message) or size >= ends_at(exchange)
+            except Exception:  # the server will tell the application
+                over = False
+            if over:
+                exchange.finish()
+                await deliver_async(exchange)
+        await send(message)
+
+    return send_delivered
+
+
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    return kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body"))
+
+
+def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
     """Note a response's status, and the exception whose handler sends it: frameworks re-raise it too late or never."""
     if message["type"] != "http.response.start":
         return
@@ -103,7 +142,7 @@ def _look(exchange: ServerExchange, message: Message) -> None:
         return
     if exchange.status >= SERVER_ERROR and exchange.error is None:
         exchange.error = sys.exc_info()[1]
-    if exchange.seen is not None:
+    if measured:
         exchange.size = body_size(message.get("headers"))
 
 
@@ -115,6 +154,7 @@ class AsyncBody:
     def __init__(self, body: AsyncIterable[bytes], exchange: ServerExchange) -> None:
         self._exchange = exchange
         self._iterator = aiter(body)
+        streaming(exchange)
 
     def __aiter__(self) -> AsyncBody:
         return self
@@ -125,9 +165,11 @@ class AsyncBody:
             return await anext(self._iterator)
         except StopAsyncIteration:
             self._exchange.finish()
+            await deliver_async(self._exchange)
             raise
         except Exception as error:
             self._exchange.fail(error)
+            await deliver_async(self._exchange)
             raise
         finally:
             detach(token)
@@ -135,3 +177,7 @@ class AsyncBody:
     def close(self) -> None:
         """End the span of a body that nobody will read to its end."""
         self._exchange.finish()
+
+    def __del__(self) -> None:
+        if not self._exchange.over:
+            self._exchange.abandon(FORGOTTEN)

@@ -10,6 +10,7 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from obskit.instrumentation.http import safe_url, span_name, tag_response
+from obskit.instrumentation.targets import Targets
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, get_context
@@ -20,12 +21,20 @@ from obskit.tracing.values import error_text
 _CALL_KEY = create_key("obskit-client-call")
 _B3 = frozenset(["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"])
 _B3_AND_W3C = _B3 | {"traceparent", "tracestate"}
+_targets: Targets | None = None
+
+
+def propagate_to(targets: Targets | None) -> None:
+    """Have only requests to ``targets`` carry headers of ours; None: all."""
+    global _targets  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    _targets = targets
 
 
 class Headers(Protocol):
     """A request's headers, as any mapping shows them. Spelling may matter to it: we compare without case."""
 
     def __iter__(self) -> Iterator[str]: ...
+    def __getitem__(self, name: str, /) -> object: ...
     def __setitem__(self, name: str, value: str, /) -> None: ...
     def __delitem__(self, name: str, /) -> None: ...
 
@@ -83,6 +92,19 @@ class ClientExchange:
             self.finish()
 
 
+class UntoldExchange(ClientExchange):
+    """One outbound request to a host that is not to know of our trace."""
+
+    __slots__ = ()
+
+    def inject(self, headers: Headers) -> None:
+        """Take out what a redirecting client copied from the request before, to a host that may know. Never raises."""
+        try:
+            _withdraw(headers)
+        except Exception:
+            failed("taking out trace headers")
+
+
 def begin(method: str, url: object, headers: Headers | None) -> ClientExchange | None:
     """Start an outbound request, without making its span current, and write its trace headers to ``headers``.
 
@@ -97,7 +119,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if type(span) is Span:
         span.tags["http.method"] = method
         _tag_url(span, url)
-    exchange = ClientExchange(span)
+    exchange = ClientExchange(span) if _targets is None or _told(_targets, url) else UntoldExchange(span)
     if headers is not None:
         exchange.inject(headers)
     return exchange
@@ -113,6 +135,24 @@ def _inject(span: AnySpan, headers: Headers) -> None:
         if name not in present:
             headers[name] = value
     propagator.inject_span(span, headers.__setitem__)
+
+
+def _told(targets: Targets, url: object) -> bool:
+    try:
+        return targets.include(str(url))
+    except Exception:
+        failed("reading a URL")
+        return False
+
+
+def _withdraw(headers: Headers) -> None:
+    """Take out any trace's headers, and the mesh's as far as the caller did not set others."""
+    present = {name.lower(): name for name in headers}
+    for name in _B3_AND_W3C & present.keys():
+        del headers[present[name]]
+    for name, value in mesh.of(get_context()).items():
+        if name in present and name not in _B3_AND_W3C and headers[present[name]] == value:
+            del headers[present[name]]
 
 
 def _tag_url(span: Span, url: object) -> None:

@@ -19,6 +19,12 @@ class UnsentHead:
     def __iter__(self) -> Iterator[str]:
         return (line.partition(b":")[0].decode("latin-1") for line in self._lines[1:])
 
+    def __getitem__(self, name: str) -> str | None:
+        start = f"{name}:".encode("latin-1")
+        return next(
+            (line[len(start) :].strip().decode("latin-1") for line in self._lines if line.startswith(start)), None
+        )
+
     def __delitem__(self, name: str) -> None:
         start = f"{name}:".encode("latin-1")
         self._lines[1:] = [line for line in self._lines[1:] if not line.startswith(start)]

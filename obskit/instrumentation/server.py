@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context, create_key
@@ -17,14 +17,19 @@ from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.failures import failed
+from obskit.tracing.process import on_fork
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
 
 EXCHANGE = "obskit.exchange"
 """Where a WSGI environ or an ASGI scope keeps its exchange, so that layers of one server make one span."""
 
+FORGOTTEN = "the response was forgotten before its end"
+
 _EXCHANGE_KEY = create_key("obskit-server-exchange")
 _LONGEST_NAME = 128
+_LONGEST_RESPONSE = 3600 * 10**9  # no request to Cloud Run may take longer
+_BETWEEN_LOOKS = 60 * 10**9
 SERVER_ERROR = 500
 
 
@@ -39,12 +44,19 @@ class Seen(NamedTuple):
 
 OnFinish = Callable[["ServerExchange"], object]
 _on_finish: OnFinish | None = None
+_watch_all = False
 
 
 def on_finish(call: OnFinish | None) -> None:
     """Have ``call`` told of each request whose response is over, recorded or not; None: nobody."""
     global _on_finish  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
     _on_finish = call
+
+
+def watch_all(wanted: bool) -> None:
+    """Have the route of each request found out, recorded or not, as the profiler needs it."""
+    global _watch_all  # noqa: PLW0603 - chosen when configuring, as above
+    _watch_all = wanted
 
 
 class ServerExchange:
@@ -92,6 +104,7 @@ class ServerExchange:
         self.over = True
         span = self.span
         if type(span) is Span:
+            _streams.discard(self)
             try:
                 try:
                     self._describe(span, error or self.error)
@@ -104,6 +117,18 @@ class ServerExchange:
                 _on_finish(self)
             except Exception:
                 failed("logging a request")
+        self.error = None  # whose traceback holds the frames, and so the variables, of all the request's calls
+
+    def abandon(self, why: str) -> None:
+        """End the span of a response that nobody ended.
+
+        It is not logged: this may run within a garbage collection, amid a handler of the application's that cannot be
+        called again before it has returned.
+        """
+        self.seen = None
+        if type(self.span) is Span:
+            self.span.annotate(why)
+        self.finish()
 
     def _describe(self, span: Span, error: BaseException | None) -> None:
         tag_response(span, self.status, error)
@@ -111,6 +136,35 @@ class ServerExchange:
             span.tags["http.route"] = self.route
         if self.route is not None and span.name is self.name:
             span.name = route_name(self.method, self.route, self.status)
+
+
+_streams: set[ServerExchange] = set()
+_look_at = 0
+on_fork(_streams.clear)  # they are the parent's
+
+
+def streaming(exchange: ServerExchange) -> None:
+    """Remember, until it is over, a response whose body is under way; now and then, end those nobody ends."""
+    span = exchange.span
+    if type(span) is Span:
+        _streams.add(exchange)
+        if span.start_ns > _look_at:
+            _abandon_the_oldest()
+
+
+def abandon_streams() -> None:
+    """End the spans of all responses whose bodies are under way, as the process ends."""
+    for exchange in _streams.copy():
+        exchange.abandon("the process ended amid the response")
+
+
+def _abandon_the_oldest() -> None:
+    global _look_at  # noqa: PLW0603 - a time kept here costs no thread and no timer
+    now = time_ns()
+    _look_at = now + _BETWEEN_LOOKS
+    for exchange in _streams.copy():
+        if type(exchange.span) is Span and now - exchange.span.start_ns > _LONGEST_RESPONSE:
+            exchange.abandon("the response was still open after an hour")
 
 
 def begin(
@@ -136,6 +190,8 @@ def begin(
     if _on_finish is not None:
         exchange.seen = Seen(path, remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
+    elif _watch_all:
+        exchange.watched = True
     values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange}
     if meshed is not None:
         values[mesh.MESH_KEY] = meshed
@@ -156,5 +212,10 @@ def body_size(headers: Any) -> int | None:
 
 def current_exchange() -> ServerExchange | None:
     """Return the exchange that is being served here, for hooks which a framework calls without one."""
-    found = get_context().get(_EXCHANGE_KEY)
+    return exchange_of(get_context())
+
+
+def exchange_of(context: Mapping[str, object]) -> ServerExchange | None:
+    """Return the exchange that is being served where ``context`` is the current one."""
+    found = context.get(_EXCHANGE_KEY)
     return found if isinstance(found, ServerExchange) else None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size
+from obskit.instrumentation.response_flush import deliver, ends_at, wanted
+from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, SERVER_ERROR, ServerExchange, body_size, streaming
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, detach
@@ -41,13 +42,14 @@ def serve(
     exchange = begin(environ)
     if exchange is None:
         return application(environ, start_response)
+    measured = exchange.seen is not None or wanted(exchange)
 
     def observe(status: str, *rest: Any, **named: Any) -> Any:
         exchange.status = _code(status)
         if exchange.status >= SERVER_ERROR:
             _set_error(exchange, *rest, **named)
         _set_route(exchange, environ, route)
-        if exchange.seen is not None and rest:
+        if measured and rest:
             exchange.size = body_size(rest[0])
         return start_response(status, *rest, **named)
 
@@ -56,6 +58,7 @@ def serve(
         body = application(environ, observe if exchange.watched else start_response)
     except BaseException as error:
         exchange.fail(error)
+        deliver(exchange)
         raise
     finally:
         detach(token)
@@ -144,33 +147,62 @@ def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Envir
     """Return ``body`` such that its end is the span's; a list is over already, and servers measure it by ``len``."""
     if type(body) in (list, tuple):
         exchange.finish()
+        deliver(exchange)
         return body
     file_wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
         finish_with_close(body, exchange)
+        deliver(exchange)
         return body
-    return Body(body, exchange)
+    return traced_body(body, exchange)
+
+
+def traced_body(body: Iterable[bytes], exchange: ServerExchange) -> Body:
+    """Return ``body`` such that its end is the span's."""
+    return DeliveredBody(body, exchange) if wanted(exchange) else Body(body, exchange)
 
 
 def finish_with_close(body: Any, exchange: ServerExchange) -> None:
-    """Have ``close`` of ``body`` end the span, without wrapping it: servers use sendfile for their own types only."""
-    close = getattr(body, "close", None)
+    """Have ``close`` of ``body`` end the span, without wrapping it: servers use sendfile for their own types only.
 
-    def finish() -> None:
+    Where the span is to leave before the response ends it ends now, as nobody says when the last byte is sent.
+    """
+    if not wanted(exchange):
         try:
-            if close is not None:
-                close()
-        finally:
-            exchange.finish()
+            body.close = _Close(getattr(body, "close", None), exchange)
+            return
+        except Exception:
+            return exchange.finish()  # it has no room for it
+    exchange.finish()
 
-    try:
-        body.close = finish
-    except Exception:
-        exchange.finish()
+
+class _Close:
+    """What closes a body and ends the span, when it is called or when the body is forgotten."""
+
+    __slots__ = ("_close", "_exchange")
+
+    def __init__(self, close: Callable[[], object] | None, exchange: ServerExchange) -> None:
+        self._close = close
+        self._exchange = exchange
+        streaming(exchange)
+
+    def __call__(self) -> None:
+        try:
+            if self._close is not None:
+                self._close()
+        finally:
+            self._exchange.finish()
+
+    def __del__(self) -> None:
+        if not self._exchange.over:
+            self._exchange.abandon(FORGOTTEN)
 
 
 class Body:
-    """A response body during whose iteration the span is current, and with whose end the span ends."""
+    """A response body during whose iteration the span is current, and with whose end the span ends.
+
+    Servers that fail, or are no servers but tests, may forget it unclosed: then the span ends, too.
+    """
 
     __slots__ = ("_body", "_exchange", "_iterator")
 
@@ -178,6 +210,7 @@ class Body:
         self._body = body
         self._exchange = exchange
         self._iterator: Iterator[bytes] | None = None
+        streaming(exchange)
 
     def __iter__(self) -> Body:
         return self
@@ -207,3 +240,36 @@ class Body:
         finally:
             detach(token)
             self._exchange.finish()
+
+    def __del__(self) -> None:
+        if not self._exchange.over:
+            self._exchange.abandon(FORGOTTEN)
+
+
+class DeliveredBody(Body):
+    """A body whose span ends, and leaves, before the server has what completes the response."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
+        super().__init__(body, exchange)
+        self._size = 0
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = super().__next__()
+        except BaseException:
+            deliver(self._exchange)
+            raise
+        if not self._exchange.over:
+            self._count(chunk)
+        return chunk
+
+    def _count(self, chunk: bytes) -> None:
+        try:
+            self._size += len(chunk)
+        except TypeError:  # the server will tell the application
+            return
+        if self._size >= ends_at(self._exchange):
+            self._exchange.finish()
+            deliver(self._exchange)

@@ -19,8 +19,8 @@ from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.context import FIELDS_KEY
 from obskit.logs.insert_ids import new_insert_id
 from obskit.logs.jsonline import plain
-from obskit.logs.redaction import Redactor
 from obskit.tracing.current import get_context
+from obskit.tracing.redaction import Redactor
 
 _PREFIX = "logging.googleapis.com/"
 _LABELS = _PREFIX + "labels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -39,6 +40,9 @@ class ConsoleHandler(logging.Handler):
     is closed or its reader is gone, lines are counted as lost and the program goes on.
     """
 
+    _stream: Any = None
+    _raw: io.RawIOBase | None = None
+
     def handle(self, record: logging.LogRecord) -> Any:
         """Write one line, unless a filter objects. Never raises."""
         if self.filters or self.lock is None:
@@ -55,14 +59,41 @@ class ConsoleHandler(logging.Handler):
             formatter = self.formatter
             line = (self.format(record) if formatter is None else formatter.format(record)) + "\n"
             stream = sys.stdout
+            if stream is not self._stream:
+                self._stream, self._raw = stream, _find_raw(stream)
             try:
-                stream.write(line)
+                _write(stream, self._raw, line)
             except UnicodeEncodeError:  # standard output is not UTF-8
-                stream.write(_ascii(line))
-            stream.flush()
+                _write(stream, self._raw, _ascii(line))
             written.add()
         except Exception:
             lost.add()
+
+
+def _find_raw(stream: Any) -> io.RawIOBase | None:
+    """Return what is below the buffers of ``stream``; None for a stream that is not such as ``sys.stdout`` was."""
+    if type(stream) is not io.TextIOWrapper or "".encode(stream.encoding):  # a byte order mark is for the first line
+        return None
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # with python -u there is no other buffer
+    return raw if isinstance(raw, io.RawIOBase) else None
+
+
+def _write(stream: Any, raw: io.RawIOBase | None, line: str) -> None:
+    """Write ``line`` behind what was printed before.
+
+    Past the buffers: a line that cannot be written would stay there, and fail again when the interpreter ends, which
+    then reports it and exits with status 120.
+    """
+    if raw is None:
+        stream.write(line)
+        stream.flush()
+        return
+    data = line.encode(stream.encoding, stream.errors)
+    stream.flush()
+    taken = raw.write(data)
+    if taken != len(data):  # a signal came, or standard output does not block
+        stream.buffer.write(data[taken or 0 :])
+        stream.flush()
 
 
 def _has_twin() -> bool:

@@ -21,7 +21,7 @@ _TRUNCATED = "...[truncated]"
 _MAX_SAFE_INT = 2**63
 
 Show = Callable[[str, Any], Any]
-"""Returns a value as it may be shown under its key (see ``redaction``)."""
+"""Returns a value as it may be shown under its key (see ``tracing.redaction``)."""
 
 
 def _encode(value: Any) -> bytes:

@@ -19,8 +19,8 @@ from obskit.logs.correlation import current_trace
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
 from obskit.logs.handler import ConsoleHandler, lost, note_written, writes_to_console, written
-from obskit.logs.redaction import Redactor
 from obskit.logs.requests import log_request
+from obskit.tracing.redaction import Redactor
 
 if TYPE_CHECKING:
     from obskit.export.pipeline import Pipeline
@@ -49,20 +49,26 @@ class LogSetup:
         self._hooks = ImportHooks()
         self._applied: LogOptions | None = None
         self._cloud: CloudLoggingHandler | None = None
+        self._retired: list[CloudLoggingHandler] = []
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """What may hold log entries that are not delivered yet."""
-        return [self._cloud.pipeline] if self._cloud is not None else []
+        handlers = self._retired if self._cloud is None else [self._cloud, *self._retired]
+        return [handler.pipeline for handler in handlers]
 
     def stats(self) -> dict[str, Any]:
-        """Return the lines written and lost since the process began, and the API's ledger where there is one."""
-        lines = {"written": written.value, "lost": lost.value}
-        return lines if self._cloud is None else {**lines, "cloud": self._cloud.pipeline.stats()}
+        """Return the lines written and lost since the process began, and the API's ledgers where there are any."""
+        found: dict[str, Any] = {"written": written.value, "lost": lost.value}
+        if self._cloud is not None:
+            found["cloud"] = self._cloud.pipeline.stats()
+        if self._retired:
+            found["retired"] = [handler.pipeline.stats() for handler in self._retired]
+        return found
 
     def apply(self, options: LogOptions) -> None:
         """Apply ``options``; what was applied before is undone first, the same ones again change nothing."""
-        closed = any(pipeline.closed for pipeline in self.pipelines)  # by a shutdown: the handler takes nothing more
+        closed = self._cloud is not None and self._cloud.pipeline.closed  # by a shutdown: it takes nothing more
         if options == self._applied and not closed:
             return
         self.remove()
@@ -84,6 +90,15 @@ class LogSetup:
         self._hooks.remove()
         while self._undo:
             self._undo.pop()()
+        self._retire()
+
+    def _retire(self) -> None:
+        """Let the handler go that sends to the cloud, but not out of sight before it is empty."""
+        handler, self._cloud = self._cloud, None
+        self._retired = [one for one in self._retired if one.pipeline.busy]
+        if handler is not None:
+            handler.retire()
+            self._retired.append(handler)
 
     def add_root_handler(self, handler: logging.Handler) -> None:
         """Add a handler to the root logger, and let INFO through where nobody configured logging."""

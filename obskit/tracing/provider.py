@@ -11,9 +11,12 @@ from opentelemetry.util.types import Attributes
 
 from obskit.tracing.current import AnySpan, get_context
 from obskit.tracing.failures import failed
-from obskit.tracing.sampling import Sampler, rate_sampler
+from obskit.tracing.redaction import Redactor
+from obskit.tracing.sampling.counts import Counts
+from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
+from obskit.tracing.sampling.rate import Sampler, Verdict
+from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
-from obskit.tracing.tally import Tally
 from obskit.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -24,23 +27,30 @@ Report = Callable[[Span], None]
 
 
 class TracerProvider(otel.TracerProvider):
-    """The sampler, where ended spans go, and attached OpenTelemetry span processors.
+    """How traces are sampled, where ended spans go, and attached OpenTelemetry span processors.
 
     Everything is replaced in place when the program reconfigures, so that tracers handed out earlier follow.
     ``to_readable`` turns an ended span into the SDK's own for the processors; ``on_flush`` (seconds) and
-    ``on_shutdown`` do what OpenTelemetry's calls of these names ask for. The runtime sets all three.
+    ``on_shutdown`` do what OpenTelemetry's calls of these names ask for. The runtime sets all three, and ``redactor``,
+    which exporters ask what of a span may leave the process.
     """
 
+    sampler: Sampler
+    inbound: Callable[[], Verdict] | None
+    tail: Tail | None
+
     def __init__(self) -> None:
-        self.sampler: Sampler = rate_sampler(1.0)
-        self.sampled_out = Tally()
+        self._holds = False
+        self._receivers: tuple[Report, ...] = ()
         self.processors: tuple[SpanProcessor, ...] = ()
         self.resource_attributes: Mapping[str, str] = {}
+        self.redactor = Redactor()
         self.to_readable: Callable[[Span], ReadableSpan] | None = None
         self.on_flush: Callable[[float], bool] = lambda _timeout: True
         self.on_shutdown: Callable[[], object] = lambda: None
         self._resource: tuple[Mapping[str, str], Resource] | None = None
-        self.report_to()
+        self._count_anew()
+        self.sample(SamplingOptions(), lambda: 0.0)
 
     def get_tracer(
         self,
@@ -62,7 +72,46 @@ class TracerProvider(otel.TracerProvider):
     def report_to(self, *receivers: Report) -> None:
         """Hand ended spans to ``receivers`` from now on, and to the attached processors."""
         self._receivers = receivers
-        self.report: Report = _together([*receivers, self._ended] if self.processors else receivers)
+        report = _together([*receivers, self._ended] if self.processors else receivers)
+        self.report: Report = _holding(report, self._discarded) if self._holds else report
+
+    # Sampling
+
+    def sample(self, options: SamplingOptions, fill: Callable[[], float]) -> None:
+        """Sample new traces by ``options`` from now on. ``fill`` says how full the queue of spans is, 0 to 1."""
+        self._sampling = options, fill
+        self.head = Head(options, self.counts, fill, self._use_sampler)
+        self.inbound = inbound_limiter(options.inbound_limit, self.counts)
+        keeps = options.keep_errors or options.keep_slow is not None
+        self.tail = Tail(options.keep_errors, options.keep_slow, self.counts) if keeps else None
+        self._holds = self._holds or keeps  # for good: spans that are held now may end at any time
+        self.report_to(*self._receivers)
+
+    def renew_sampling(self) -> None:
+        """Count anew, with full limits and nothing held, as a forked child must."""
+        self._count_anew()
+        self.sample(*self._sampling)
+
+    def _count_anew(self) -> None:
+        self.counts = Counts()
+        self.sampled_out = self.counts.sampled_out
+
+    def sampling_stats(self) -> dict[str, object]:
+        """Return the rates that apply, and what became of the traces that are not simply recorded."""
+        return {**self.head.snapshot(), **self.counts.snapshot(), "held": 0 if self.tail is None else self.tail.held}
+
+    def undecided(self) -> Verdict:
+        """Return the decision on a trace where the sampler failed: it is not recorded."""
+        failed("the sampler")
+        return self.sampled_out
+
+    def _use_sampler(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    def _discarded(self, span: Span) -> None:
+        """Show a held span that is not kept to the processors: as not sampled, which exporting ones pass over."""
+        if self.processors:
+            self._ended(span)
 
     # opentelemetry.sdk.trace.TracerProvider
 
@@ -131,6 +180,22 @@ def _together(receivers: Any) -> Report:
             receive(span)
 
     return report
+
+
+def _holding(report: Report, discard: Report) -> Report:
+    """Return ``report`` for all spans but those that are held until their trace's fate is known."""
+
+    def keep(span: Span) -> None:
+        span.sampled = True
+        report(span)
+
+    def report_or_hold(span: Span) -> None:
+        if span.held is None:
+            report(span)
+        else:
+            span.held.take(span, keep, discard)
+
+    return report_or_hold
 
 
 def _guarded(processor: SpanProcessor, method: str, *arguments: Any) -> Any:

@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanKind
 
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
-from obskit.tracing.values import clean
 
 if TYPE_CHECKING:
     from obskit.tracing.tracer import Tracer
@@ -99,8 +98,7 @@ def child_scope(tracer: Tracer, name: str, tags: dict[str, Any]) -> SpanScope:
     def start(context: Context) -> AnySpan:
         if context.get(SUPPRESS_KEY):
             return NOOP_SPAN
-        cleaned = {key: clean(value) for key, value in tags.items()}
-        return tracer.start(name, SpanKind.INTERNAL, context.get(SPAN_KEY), cleaned)
+        return tracer.start_with(name, SpanKind.INTERNAL, context.get(SPAN_KEY), tags)
 
     return SpanScope(start, _end_with_error_tag)
 

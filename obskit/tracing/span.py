@@ -12,12 +12,13 @@ from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from obskit.tracing.span_context import span_context
-from obskit.tracing.values import clean, error_text, text
+from obskit.tracing.values import SMALL, clean, error_text, heaviness, text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from obskit.tracing.sampling.tail import Held
     from obskit.tracing.tracer import Tracer
 
 _UNSET = Status()
@@ -33,11 +34,13 @@ def new_clock() -> int:
 
 
 class Span(OtelSpan):
-    """One timed operation of a sampled trace; implements ``opentelemetry.trace.Span``.
+    """One timed operation of a recorded trace; implements ``opentelemetry.trace.Span``.
 
     Ids are lower-case hex text, times epoch nanoseconds. ``tags`` holds what OpenTelemetry calls attributes,
     ``events`` its events and Zipkin's annotations, as ``(epoch nanoseconds, name, attributes or None)``.
-    Nothing changes after ``end()``: from then on the span belongs to the exporters.
+    Nothing changes after ``end()``: from then on the span belongs to the exporters. ``sampled`` is False while it is
+    ``held``: its trace is recorded for the case that it fails. Children take over what ``inherit`` says. ``heavy``
+    counts the characters of values that are not small, for whoever bounds a queue of spans.
     """
 
     # Slots for what every span sets, class attributes for what few do: half the time of nineteen slots.
@@ -46,6 +49,9 @@ class Span(OtelSpan):
         "unended",
     )  # fmt: skip
     sampled = True
+    heavy = 0
+    held: Held | None = None
+    inherits = False
     events: Sequence[tuple[int, str, Attributes]] = ()
     links: Sequence[Link] = ()
     remote_endpoint: tuple[str, int | None] | None = None
@@ -82,8 +88,7 @@ class Span(OtelSpan):
 
     def tag(self, key: str, value: object) -> None:
         """Set a tag. The value is kept as it is if it is a string, number or boolean, else as its text."""
-        if self.end_ns is None:
-            self.tags[key] = clean(value)
+        self.set_attribute(key, value)
 
     def annotate(self, text: str) -> None:
         """Record that something happened now, as a Zipkin annotation."""
@@ -93,6 +98,13 @@ class Span(OtelSpan):
         """Mark the span as failed: Zipkin's ``error`` tag, with the exception's class and message."""
         if self.end_ns is None:
             self.tags["error"] = error_text(error)
+
+    def inherit(self, parent: Span) -> None:
+        """Take over what few traces have: only where ``parent.inherits``, so that the others do not look for it."""
+        self.inherits = True
+        self.trace_state = parent.trace_state
+        self.sampled = parent.sampled
+        self.held = parent.held
 
     # opentelemetry.trace.Span
 
@@ -107,7 +119,7 @@ class Span(OtelSpan):
 
     def get_span_context(self) -> SpanContext:
         """Return the ids as OpenTelemetry's SpanContext."""
-        return span_context(self.trace_id, self.span_id, False, True, self.trace_state)
+        return span_context(self.trace_id, self.span_id, False, self.sampled, self.trace_state)
 
     def is_recording(self) -> bool:
         """Return True until the span has ended."""
@@ -116,7 +128,9 @@ class Span(OtelSpan):
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute (a tag)."""
         if self.end_ns is None:
-            self.tags[key] = clean(value)
+            self.tags[key] = kept = clean(value)
+            if weight := heaviness(kept):
+                self.heavy += weight
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several attributes (tags)."""
@@ -129,6 +143,7 @@ class Span(OtelSpan):
             when = perf_counter_ns() + self.clock if timestamp is None else timestamp
             kept = {key: clean(value) for key, value in attributes.items()} if attributes else None
             self.events = (*self.events, (when, name, kept))
+            self.heavy += SMALL + len(name) + sum(SMALL + heaviness(value) for value in (kept or {}).values())
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Link the span to another one; Zipkin has no links, OpenTelemetry exporters receive them."""
@@ -183,7 +198,7 @@ class Span(OtelSpan):
         """The parent's SpanContext, or None for the root of a trace."""
         if self.parent_id is None:
             return None
-        return span_context(self.trace_id, self.parent_id, self.remote_parent, True, self.trace_state)
+        return span_context(self.trace_id, self.parent_id, self.remote_parent, self.sampled, self.trace_state)
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
@@ -14,9 +14,10 @@ from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
 from obskit.tracing.ids import new_span_id, new_trace_id
 from obskit.tracing.process import check_fork
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
+from obskit.tracing.sampling.rate import Verdict
 from obskit.tracing.scope import SpanScope
 from obskit.tracing.span import Span, new_clock
-from obskit.tracing.values import clean, error_text
+from obskit.tracing.values import clean, error_text, heaviness
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -62,39 +63,68 @@ class Tracer(otel.Tracer):
 
     def _child(self, name: str, kind: SpanKind, parent: Span, tags: Tags) -> Span:
         span = Span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, parent.debug, tags)
-        if parent.trace_state is not None:
-            span.trace_state = parent.trace_state
+        if parent.inherits:
+            span.inherit(parent)
         return span
 
-    def _root(self, name: str, kind: SpanKind, tags: Tags, sampled: bool | None, debug: bool) -> AnySpan:
+    def _root(self, name: str, kind: SpanKind, tags: Tags, verdict: Verdict | None, debug: bool) -> AnySpan:
         """Start a trace; as in Brave, its first span id is the low half of the trace id."""
         check_fork()
-        trace_id = new_trace_id()
-        if sampled is None:
-            sampled = self.provider.sampler(trace_id)
-            if not sampled:
-                self.provider.sampled_out.add()
-        if sampled:
+        provider, trace_id = self.provider, new_trace_id()
+        if verdict is None:
+            try:
+                verdict = provider.sampler(trace_id, name, kind, tags) or provider.sampled_out
+            except Exception:
+                verdict = provider.undecided()
+        if verdict is True:
             return Span(self, name, kind, trace_id, trace_id[16:], None, new_clock(), debug, tags)
+        tail = provider.tail
+        if tail is not None:
+            span = Span(self, name, kind, trace_id, trace_id[16:], None, new_clock(), debug, tags)
+            if tail.hold(span, verdict):
+                return span
+        if verdict:
+            verdict.add()
         return PropagatedSpan(trace_id, trace_id[16:], sampled=False)
 
     def _continue(self, name: str, kind: SpanKind, tags: Tags, parent: PropagatedSpan) -> AnySpan:
         """Start the first span of a known trace here. A decision that came with it stands; else it is made here."""
-        trace_id, sampled = parent.trace_id, parent.sampled
-        if trace_id is None:
-            return self._root(name, kind, tags, sampled, parent.debug)
-        if sampled is None:
-            sampled = self.provider.sampler(trace_id)
-            if not sampled:
-                self.provider.sampled_out.add()
-        if not sampled:
+        provider, tail, trace_id = self.provider, self.provider.tail, parent.trace_id
+        verdict: Verdict | None = parent.sampled
+        if verdict is False and tail is None and trace_id is not None:
             return parent.denied()
         check_fork()
-        span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, new_clock(), parent.debug, tags)
-        if parent.remote:
-            span.remote_parent = True
-        if parent.trace_state is not None:
-            span.trace_state = parent.trace_state
+        if verdict and provider.inbound is not None and parent.remote:
+            verdict = provider.inbound()
+        if trace_id is None:
+            return self._root(name, kind, tags, verdict, parent.debug)
+        if verdict is None:
+            try:
+                verdict = provider.sampler(trace_id, name, kind, tags) or provider.sampled_out
+            except Exception:
+                verdict = provider.undecided()
+        if verdict is True or (tail is not None and (verdict or parent.remote)):
+            span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, new_clock(), parent.debug, tags)
+            if parent.remote:
+                span.remote_parent = True
+            if parent.trace_state is not None:
+                span.trace_state = parent.trace_state
+                span.inherits = True
+            if verdict is True or (tail is not None and tail.hold(span, verdict)):
+                return span
+            parent = _unrecorded(parent)
+        if verdict:
+            verdict.add()
+        return parent.denied()
+
+    def start_with(self, name: str, kind: SpanKind, parent: object, attributes: Mapping[str, Any] | None) -> AnySpan:
+        """Start a span with tags of the application's, whatever they hold."""
+        if not attributes:
+            return self.start(name, kind, parent, {})
+        tags = {key: clean(value) for key, value in attributes.items()}
+        span = self.start(name, kind, parent, tags)
+        if (heavy := sum(map(heaviness, tags.values()))) and isinstance(span, Span):
+            span.heavy += heavy
         return span
 
     # opentelemetry.trace.Tracer
@@ -153,9 +183,13 @@ class Tracer(otel.Tracer):
     ) -> AnySpan:
         if context.get(SUPPRESS_KEY):
             return NOOP_SPAN
-        tags = {key: clean(value) for key, value in attributes.items()} if attributes else {}
-        span = self.start(name, kind, context.get(SPAN_KEY), tags)
+        span = self.start_with(name, kind, context.get(SPAN_KEY), attributes)
         if (links or start_time is not None) and isinstance(span, Span):
             span.links = tuple(links or ())
             span.start_ns = span.start_ns if start_time is None else start_time
         return span
+
+
+def _unrecorded(parent: PropagatedSpan) -> PropagatedSpan:
+    """Return the state of a trace that is not recorded here; its next span is not taken for the first one here."""
+    return PropagatedSpan(parent.trace_id, parent.span_id, parent.parent_id, False, trace_state=parent.trace_state)

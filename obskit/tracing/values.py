@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from opentelemetry.util.types import AttributeValue
 
+SMALL = 256
+"""A value of up to so many characters takes so much of a queue; a longer one its length."""
+
 _ERROR_LENGTH = 1024
 
 
@@ -17,6 +20,15 @@ def clean(value: object) -> AttributeValue:
     if isinstance(value, list | tuple) and all(isinstance(item, str | bool | int | float) for item in value):
         return tuple(value)
     return text(value)
+
+
+def heaviness(value: object) -> int:
+    """Return the characters of a value that is not small; 0 for the others."""
+    if isinstance(value, tuple):
+        return sum(SMALL + heaviness(item) for item in value)
+    if isinstance(value, str):
+        return len(value) if len(value) > SMALL else 0
+    return value.bit_length() // 3 if isinstance(value, int) and value.bit_length() > SMALL else 0
 
 
 def text(value: object) -> str:

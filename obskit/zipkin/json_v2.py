@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from obskit.zipkin.addresses import parse_ip
+from obskit.zipkin.decoding import DecodeError, finish_span
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id
-from obskit.zipkin.model import Annotation, Endpoint, Span
+from obskit.zipkin.model import Endpoint, Span
 
 # Deterministic sorts the keys of dicts (tags) and keeps the order of struct fields: the reference's order.
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -29,10 +30,6 @@ _MAX_INT = 2**31 - 1
 _MAX_PORT = 65535
 _MAX_DEPTH = 255
 _SHOWN = 60  # characters of a refused value that an error repeats
-
-
-class DecodeError(ValueError):
-    """The body is not a list of valid spans; the message is one line which says why."""
 
 
 # --- writing -------------------------------------------------------------------------------------------
@@ -132,19 +129,7 @@ def _read_span(value: object) -> Span:
             fields[key] = _boolean(item, key) or fields.get(key, False)
         else:
             _check_depth(item, 2)
-    return _finish(fields, annotations, tags)
-
-
-def _finish(fields: dict[str, Any], annotations: set[tuple[int, str]], tags: dict[str, str]) -> Span:
-    missing = [key for key in ("traceId", "id") if _FIELDS[key][0] not in fields]
-    if missing:
-        raise ValueError(f"missing {' and '.join(missing)}")
-    if fields.get("parent_id") == fields["id"]:
-        fields["parent_id"] = None
-    if fields.get("kind") == "CLIENT":  # a client never shares the id that it made
-        fields["shared"] = False
-    ordered = [Annotation(timestamp, text) for timestamp, text in sorted(annotations)]
-    return Span(**fields, annotations=ordered, tags=tags)
+    return finish_span(fields, annotations, tags)
 
 
 def _read_tags(value: object) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import api_span
 import flask_request
 import log_record
 import read_headers
+import zipkin_json
 from sides import BARE, PEER
 
 
@@ -52,6 +53,7 @@ MEASUREMENTS = (
         for variant in (api_span.BARE_SPAN, api_span.CURRENT_SPAN)
     ),
     Measurement("Zipkin JSON of a span", "zipkin_json", bars=_FIFTH),
+    Measurement("Zipkin proto3 of a span", "zipkin_json", zipkin_json.PROTO3, bars=(Bar(zipkin_json.JSON),)),
     *(
         Measurement(
             f"log record, {variant}",

@@ -1,4 +1,4 @@
-"""Turning one ended span, with five tags and an event, into Zipkin's JSON."""
+"""Turning one ended span, with five tags and an event, into Zipkin's JSON, or its proto3."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from clocks import Block, timed
 from sides import OBSKIT, PEER, discard, start_obskit, start_peer
 
+PROTO3 = "proto3"
+JSON = "obskit's JSON"
 SPANS = 500
 TAGS = {
     "http.method": "GET",
@@ -22,18 +24,24 @@ TAGS = {
 def prepare(variant: str, receiver: str) -> dict[str, Block]:
     """Return what encodes the same spans again and again, after a look at what comes out."""
     start_obskit(discard())
+    if variant == PROTO3:
+        return {OBSKIT: _block(_obskit_proto3(), _check_proto3, _tracer()), JSON: _block(_obskit(), _check, _tracer())}
     peer = start_peer(discard())
-    from opentelemetry import trace
-
     return {
-        OBSKIT: _block(_obskit(), trace.get_tracer("bench")),
-        PEER: _block(_peer(), peer.get_tracer("bench")),
+        OBSKIT: _block(_obskit(), _check, _tracer()),
+        PEER: _block(_peer(), _check, peer.get_tracer("bench")),
     }
 
 
-def _block(encode: Callable[[list[Any]], str | bytes], tracer: Any) -> Block:
+def _tracer() -> Any:
+    from opentelemetry import trace
+
+    return trace.get_tracer("bench")
+
+
+def _block(encode: Callable[[list[Any]], Any], check: Callable[[Any], None], tracer: Any) -> Block:
     spans = [_span(tracer) for _ in range(SPANS)]
-    _check(json.loads(encode(spans)))
+    check(encode(spans))
     return lambda: timed(SPANS, lambda: encode(spans))
 
 
@@ -56,6 +64,15 @@ def _obskit() -> Callable[[list[Any]], bytes]:
     return lambda spans: join_encoded([encode_span(to_zipkin(span, local)) for span in spans])
 
 
+def _obskit_proto3() -> Callable[[list[Any]], bytes]:
+    from obskit.export.endpoint import local_endpoint
+    from obskit.export.zipkin_span import to_zipkin
+    from obskit.zipkin.proto3_encode import encode_span
+
+    local = local_endpoint("bench")
+    return lambda spans: b"".join([encode_span(to_zipkin(span, local)) for span in spans])
+
+
 def _peer() -> Callable[[list[Any]], str]:
     from opentelemetry.exporter.zipkin.json.v2 import JsonV2Encoder
     from opentelemetry.exporter.zipkin.node_endpoint import NodeEndpoint
@@ -64,9 +81,17 @@ def _peer() -> Callable[[list[Any]], str]:
     return lambda spans: encoder.serialize(spans, local)
 
 
-def _check(encoded: list[dict[str, Any]]) -> None:
+def _check(body: str | bytes) -> None:
+    encoded = json.loads(body)
     assert len(encoded) == SPANS
     for span in encoded:
         assert span["kind"] == "SERVER"
         assert span["annotations"][0]["value"].count("cache miss") == 1
         assert span["tags"].items() >= {key: str(value) for key, value in TAGS.items()}.items()
+
+
+def _check_proto3(body: bytes) -> None:
+    from obskit.zipkin.json_v2 import encode_list
+    from obskit.zipkin.proto3_decode import decode_list
+
+    _check(encode_list(decode_list(body)))

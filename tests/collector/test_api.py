@@ -77,6 +77,18 @@ def test_searches_give_the_trace_with_the_newest_span_first_and_no_more_than_the
     assert ids(client.get("/api/v2/traces?limit=2")) == ["1", "2"]
 
 
+def test_an_answer_that_would_be_too_large_is_refused_with_the_remedy(client, monkeypatch):
+    monkeypatch.setattr("obskit.collector.app._LARGEST_ANSWER", 1000)
+    for number in range(1, 4):
+        client.post([span(trace_id=str(number), timestamp=NOW - number, tags={"note": "x" * 1000 * (number == 1)})])
+    assert ids(client.get("/api/v2/traces?limit=1")) == ["1"]  # one is not too many, whatever its size
+    for path in ("/api/v2/traces?limit=9223372036854775807", "/api/v2/traceMany?traceIds=1,2"):
+        answer = client.get(path)
+        assert answer.status == 400
+        assert answer.text.startswith("the first 2 traces are over 1000 bytes; ask for fewer (limit)")
+    assert ids(client.get("/api/v2/traceMany?traceIds=2,3")) == ["2", "3"]
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from obskit.collector.ingest import MAX_BODY, Rejected, gunzip
+from obskit.zipkin.json_v2 import decode_list, encode_list
+from obskit.zipkin.proto3_encode import encode_list as encode_proto3
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "span_json.json").read_text(encoding="utf-8"))
+DATA = Path(__file__).parents[1] / "data"
+CASES = json.loads((DATA / "span_json.json").read_text(encoding="utf-8"))
+PROTO3_CASES = json.loads((DATA / "span_proto3.json").read_text(encoding="utf-8"))["decode"]
+PROTO3 = "application/x-protobuf"
 SPAN = b'[{"traceId":"1","id":"2","localEndpoint":{"serviceName":"a"}}]'
 
 
@@ -97,11 +102,36 @@ def test_any_other_content_type_is_read_as_json(shared, kind):
     assert shared.post(SPAN, content_type=kind).status == 202
 
 
-@pytest.mark.parametrize("kind", ["application/x-protobuf", "Application/X-Protobuf; a=b", "application/x-thrift"])
+@pytest.mark.parametrize("kind", ["application/protobuf", "Application/X-Thrift; a=b", "application/x-thrift"])
 def test_a_format_that_is_not_read_is_refused_with_the_one_that_is(shared, kind):
     answer = shared.post(SPAN, content_type=kind)
     assert answer.status == 415
     assert "application/json" in answer.text
+
+
+# Zipkin looks at a list's first bytes before it decodes, as here; its decoder by itself takes this one.
+NOT_A_LIST = "12000a1c0a10463ac35c9f6413ad48485a3953bb61241a08a2fb4a1d1a96d312"
+
+
+@pytest.mark.parametrize("case", PROTO3_CASES, ids=lambda case: str(PROTO3_CASES.index(case)))
+def test_proto3_is_read_as_zipkin_reads_it(client, case):
+    answer = client.post(bytes.fromhex(case["hex"]), content_type=PROTO3)
+    if "error" in case or case["hex"] == NOT_A_LIST:
+        assert (answer.status, len(answer.text.splitlines())) == (400, 1)
+        assert client.get("/api/v2/traces").json == []
+    else:
+        assert answer.status == 202
+        ids = {span["traceId"] for span in case["spans"]}
+        stored = [span for trace_id in ids for span in client.get(f"/api/v2/trace/{trace_id}").json]
+        distinct = {json.dumps(span) for span in case["spans"]}
+        assert {json.dumps(span) for span in stored} == distinct
+
+
+def test_gzipped_proto3_is_inflated(client):
+    spans = decode_list(SPAN)
+    body = gzip.compress(encode_proto3(spans))
+    assert client.post(body, content_type="Application/X-Protobuf; a=b", content_encoding="gzip").status == 202
+    assert client.get("/api/v2/trace/1").json == json.loads(encode_list(spans))
 
 
 def test_version_1_is_refused_with_the_version_that_is_read(shared):

@@ -141,7 +141,7 @@ def test_many_threads_may_read_and_write_at_once():
         try:
             for count in range(50):
                 store.add([Span(trace_id=f"{number + 1:016x}", id=f"{count + 1:016x}", timestamp=span.timestamp)])
-                store.search(parse_query({"endTs": "1700000000001", "limit": "1"}))
+                list(store.search(parse_query({"endTs": "1700000000001", "limit": "1"})))
         except Exception as error:
             failures.append(error)
 

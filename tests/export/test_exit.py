@@ -73,6 +73,44 @@ def work(number):
 executor = concurrent.futures.ThreadPoolExecutor(4)
 print(sum(executor.map(work, range(200))))
 """,
+    "sigterm": """
+import signal
+with span('a'): print('out', flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+print('never')
+""",
+    "sigterm_in_a_child": """
+import multiprocessing, time
+def work():
+    with span('a'): print('in the child', flush=True)
+    ready.set()
+    time.sleep(60)
+context = multiprocessing.get_context('fork')
+ready = context.Event()
+process = context.Process(target=work)
+process.start()
+ready.wait(); process.terminate(); process.join()
+print(process.exitcode)
+""",
+    "sigterm_handled": """
+import signal
+def end(number, frame):
+    with span('a'): sys.exit(4)
+signal.signal(signal.SIGTERM, end)
+os.kill(os.getpid(), signal.SIGTERM)
+""",
+    "sigterm_ignored": """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with span('a'): os.kill(os.getpid(), signal.SIGTERM)
+print('alive')
+""",
+    "sigterm_to_a_program_it_starts": """
+import subprocess
+with span('a'): process = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+process.terminate()
+print(process.wait())
+""",
     "atexit": """
 import atexit
 def late():
@@ -120,6 +158,48 @@ def test_nobody_listening_costs_one_warning_and_no_waiting():
     (warning,) = done.stderr.splitlines()
     assert "could not be delivered" in warning
     assert "refused" in warning
+
+
+@pytest.mark.parametrize(("handler", "expected"), [("None", "SIG_DFL"), ("print", "print")])
+def test_sigterm_is_given_back_unless_somebody_else_took_it(handler, expected):
+    code = f"""
+import signal
+if {handler}: signal.signal(signal.SIGTERM, {handler})
+obskit.shutdown(unpatch=True)
+print(signal.getsignal(signal.SIGTERM) == {"signal.SIG_DFL" if expected == "SIG_DFL" else expected})
+"""
+    done = run(START + code, "console")
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_init_on_another_thread_leaves_sigterm_to_the_system():
+    code = (
+        START.replace("import obskit", "import obskit, threading, signal")
+        .replace("    obskit.init(", "    init = lambda: obskit.init(")
+        .replace("    span =", "    thread = threading.Thread(target=init); thread.start(); thread.join()\n    span =")
+    )
+    done = run(code + "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)", "console")
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_second_sigterm_ends_a_program_that_still_delivers_at_once():
+    code = (
+        START
+        + """
+import signal, threading, time
+with span('a'): pass
+def again():
+    time.sleep(0.3); os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=again, daemon=True).start()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    )
+    with receiver() as server:
+        server.answers = [server.hang] * 10
+        start = time.monotonic()
+        done = run(code, server.url, OBSKIT_EXIT_TIMEOUT="3600", OBSKIT_EXPORT_TIMEOUT="3600")
+        assert done.returncode == -15
+        assert time.monotonic() - start < 30
 
 
 def test_a_receiver_that_hangs_costs_the_exit_timeout():

@@ -41,7 +41,7 @@ class Inbox:
         return span() if callable(span) else span
 
     def size(self, item: Any) -> int:
-        return len(item) if isinstance(item, bytes) else 10
+        return weigh(item)
 
     def send(self, items: list[Any], deadline: float) -> Outcome:
         assert get_context().get(SUPPRESS_KEY), "the exporter must not be traced"
@@ -60,13 +60,17 @@ class Inbox:
         return [item for batch in self.batches for item in batch]
 
 
+def weigh(item: Any) -> int:
+    return len(item) if isinstance(item, bytes) else 10
+
+
 @pytest.fixture
 def make() -> Iterator[Callable[..., Pipeline]]:
     """Make pipelines that are closed after the test, when whatever held their exporters is let go."""
     made: list[Pipeline] = []
 
     def pipeline(exporter: Any, **limits: Any) -> Pipeline:
-        made.append(Pipeline("here", lambda: exporter, LIMITS._replace(**limits)))
+        made.append(Pipeline("here", lambda: exporter, LIMITS._replace(**limits), weigh=weigh))
         return made[-1]
 
     yield pipeline
@@ -82,7 +86,9 @@ def soon(seconds: float = 10.0) -> float:
 def balance(pipeline: Pipeline) -> dict[str, Any]:
     """Return the counters, having checked that they add up."""
     stats = pipeline.stats()
-    assert stats["produced"] == stats["delivered"] + sum(stats["dropped"].values()) + stats["queued"], stats
+    assert (
+        stats["produced"] == stats["delivered"] + sum(stats["dropped"].values()) + stats["spooled"] + stats["queued"]
+    ), stats
     return stats
 
 
@@ -93,7 +99,8 @@ def test_a_span_is_delivered_and_counted(make):
     assert pipeline.flush(soon())
     assert inbox.items == [1]
     assert balance(pipeline) | {"worker": ""} == {
-        "destination": "here", "produced": 1, "delivered": 1, "dropped": {}, "queued": 0, "worker": "",
+        "destination": "here", "produced": 1, "delivered": 1, "dropped": {}, "spooled": 0, "queued": 0,
+        "worker": "",
     }  # fmt: skip
 
 
@@ -101,7 +108,7 @@ def test_no_thread_is_started_and_no_exporter_built_before_the_first_span():
     def build() -> Any:
         raise AssertionError("built")
 
-    pipeline = Pipeline("here", build, LIMITS)
+    pipeline = Pipeline("here", build, LIMITS, weigh=weigh)
     assert pipeline.flush(soon())
     assert pipeline.close(soon())
     assert not pipeline.busy
@@ -164,8 +171,79 @@ def test_the_newest_are_dropped_and_counted_where_the_queue_is_full(make):
     assert pipeline.flush(soon())
     assert inbox.items == ["in flight", *range(10)]
     assert balance(pipeline) | {"worker": 0} == {
-        "destination": "here", "produced": 16, "delivered": 11, "dropped": {"queue_full": 5}, "queued": 0, "worker": 0,
+        "destination": "here", "produced": 16, "delivered": 11, "dropped": {"queue_full": 5}, "spooled": 0,
+        "queued": 0, "worker": 0,
     }  # fmt: skip
+
+
+def test_the_queue_is_bounded_in_bytes_too_and_room_comes_back(make):
+    gate, entered = threading.Event(), threading.Event()
+    inbox = Inbox(lambda _: entered.set() or (gate.wait() and DELIVERED))
+    pipeline = make(inbox, size=1000)
+    pipeline.offer(b"in flight")
+    assert entered.wait(10)
+    for _ in range(6):
+        pipeline.offer(bytes(300))
+    assert pipeline.full is False
+    pipeline.offer(bytes(100))
+    assert pipeline.full is True
+    pipeline.offer(b"1")
+    assert balance(pipeline)["dropped"] == {"queue_full": 4}
+    gate.set()
+    assert pipeline.flush(soon())
+    pipeline.offer(bytes(1000))
+    assert pipeline.flush(soon())
+    pipeline.offer(bytes(1001))
+    assert balance(pipeline)["dropped"] == {"queue_full": 5}
+    assert [len(item) for item in inbox.items] == [9, 300, 300, 300, 100, 1000]
+
+
+def test_no_more_is_taken_out_of_the_queue_at_once_than_fits_into_memory_twice(make):
+    gate, entered = threading.Event(), threading.Event()
+    inbox = Inbox(lambda _: entered.set() or (gate.wait() and DELIVERED))
+    pipeline = make(inbox)
+    pipeline._queue.extend([bytes(1_000_000)] * 20)
+    pipeline.offer(b"last")
+    assert entered.wait(10)
+    assert len(pipeline._queue) == 21 - 5
+    gate.set()
+    assert pipeline.flush(soon())
+
+
+def limited(most: int) -> Callable[[list[Any]], Outcome]:
+    """Answer as a receiver that takes ``most`` bytes at once."""
+    return lambda items: DELIVERED if sum(map(weigh, items)) <= most else Outcome("http_413", "413", too_large=True)
+
+
+def test_a_batch_that_is_too_large_is_split_and_only_a_giant_is_lost(make):
+    inbox = Inbox(limited(600))
+    pipeline = make(inbox)
+    sizes = [100, 200, 300, 400, 601, 500, 90, 80]
+    for size in sizes:
+        pipeline._queue.append(bytes(size))
+    pipeline.offer(b"last")
+    assert not pipeline.flush(soon())
+    assert [len(item) for item in inbox.items] == [size for size in sizes if size != 601] + [4]
+    assert balance(pipeline)["dropped"] == {"http_413": 1}
+
+
+def test_later_batches_are_no_larger_than_what_was_taken(make):
+    asked: list[int] = []
+
+    def answer(items: list[Any]) -> Outcome:
+        asked.append(sum(map(weigh, items)))
+        return limited(10_000)(items)
+
+    pipeline = make(Inbox(answer))
+    for _ in range(64):
+        pipeline.offer(bytes(1000))
+    assert pipeline.flush(soon())
+    assert max(asked) > 10_000
+    asked.clear()
+    for _ in range(64):
+        pipeline.offer(bytes(1000))
+    assert pipeline.flush(soon())
+    assert max(asked) <= 10_000
 
 
 def test_many_threads_lose_no_wake_up_and_the_ledger_holds_all_the_time(make):
@@ -318,7 +396,7 @@ def test_an_exporter_that_cannot_be_built_loses_spans_and_is_tried_again(error):
             raise error
         return inbox
 
-    pipeline = Pipeline("here", build, LIMITS)
+    pipeline = Pipeline("here", build, LIMITS, weigh=weigh)
     pipeline.offer("lost")
     assert not pipeline.flush(soon())
     pipeline.offer("kept")
@@ -613,7 +691,7 @@ def test_threads_exhausted_by_the_system_are_survived():
 import resource, threading, time
 from tests.export.test_pipeline import Inbox, LIMITS, Pipeline, soon
 inbox = Inbox()
-pipeline = Pipeline("here", lambda: inbox, LIMITS)
+pipeline = Pipeline("here", lambda: inbox, LIMITS, weigh=lambda item: 10)
 resource.setrlimit(resource.RLIMIT_AS, (0, resource.getrlimit(resource.RLIMIT_AS)[1]))  # no stack for a thread
 pipeline.offer(1)
 busy = pipeline.busy

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from obskit.zipkin.json_v2 import DecodeError, decode_list, encode_list, encode_span, join_encoded
+from obskit.zipkin.decoding import DecodeError
+from obskit.zipkin.json_v2 import decode_list, encode_list, encode_span, join_encoded
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "span_json.json").read_text(encoding="utf-8"))

@@ -7,25 +7,20 @@ which no longer works once the interpreter is ending.
 
 from __future__ import annotations
 
-from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import google.auth
 import msgspec
 import requests
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.auth.transport.requests import Request
 from google.cloud.logging_v2 import Client
-from google.oauth2 import service_account
 from google.protobuf.json_format import ParseError
 
 from obskit.export.exporter import UNREACHABLE, Outcome
+from obskit.export.gcp.account import Account, Failed, new_session, one_line
 from obskit.logs.cloud.endpoint import Endpoint
 
-_SCOPES = ("https://www.googleapis.com/auth/logging.write",)
 _REASONS = {
     401: "unauthenticated",
     403: "permission_denied",
@@ -37,7 +32,6 @@ _REASONS = {
 _RETRY = frozenset([401, 408, 409, 425, 429, 499, 500, 502, 503, 504])
 _INVALID = frozenset([400, 413])
 _PARTIAL_ERRORS = "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors"
-_LONGEST_DETAIL = 300
 
 
 class Refused(Exception):
@@ -51,45 +45,12 @@ class Refused(Exception):
         self.entries = entries
 
 
-class Failed(Exception):
-    """An attempt failed in the way that ``outcome`` describes."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.detail)
-        self.outcome = outcome
-
-
-class Account(NamedTuple):
-    """Google's credentials, and the project they belong to, if they say."""
-
-    credentials: Any
-    project: str | None
-
-
-def find_account(endpoint: Endpoint, key_file: str | None) -> Account:
-    """Return the account of a service account's key file, or of Application Default Credentials. Raises Failed."""
-    anonymous: Any = AnonymousCredentials
-    load: Any = service_account.Credentials.from_service_account_file
-    try:
-        if endpoint.anonymous:
-            return Account(anonymous(), None)
-        if key_file:
-            credentials = load(key_file, scopes=_SCOPES)
-            return Account(credentials, credentials.project_id)
-        return Account(*google.auth.default(scopes=_SCOPES))
-    except (OSError, ValueError, GoogleAuthError) as error:
-        retry = isinstance(error, DefaultCredentialsError)  # a pod's metadata server may need its time to start
-        raise Failed(Outcome("no_credentials", _one_line(error), retry)) from error
-
-
 class Writer:
     """Writes to the API with one account. Not thread-safe."""
 
     def __init__(self, endpoint: Endpoint, account: Account) -> None:
-        self._credentials = account.credentials
-        self._session = requests.Session()
-        self._session.auth = _as_it_is
-        self._transport: _Transport = _Grpc(endpoint) if endpoint.grpc else _Rest(endpoint, self._session)
+        self._account = account
+        self._transport: _Transport = _Grpc(endpoint) if endpoint.grpc else _Rest(endpoint)
 
     def write(self, request: dict[str, Any], timeout: float) -> None:
         """Make one attempt, of ``timeout`` seconds, to write a WriteLogEntriesRequest in JSON form.
@@ -97,32 +58,18 @@ class Writer:
         Raises Refused, or Failed.
         """
         ends = monotonic() + timeout
+        headers = self._account.headers(timeout)
         try:
-            headers = self._authorize(timeout)
             self._transport.write(request, headers, max(0.001, ends - monotonic()))
         except Exception as error:
             if getattr(error, "code", None) == 401:
-                self._credentials.token = None  # to be renewed, whatever its age
+                self._account.expire()
             raise _explained(error) from error
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-        self._session.close()
-
-    def _authorize(self, timeout: float) -> dict[str, str]:
-        """Return the headers that carry the credentials, renewed where they have expired."""
-        headers: dict[str, str] = {}
-        if not self._credentials.valid:
-            self._credentials.refresh(partial(Request(self._session), timeout=timeout))
-        if not isinstance(self._credentials, AnonymousCredentials):
-            self._credentials.apply(headers)
-        return headers
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep requests from putting what ``.netrc`` says in the place of our credentials."""
-    return request
+        self._account.close()
 
 
 class _Transport(Protocol):
@@ -134,13 +81,14 @@ class _Transport(Protocol):
 class _Rest:
     """JSON over HTTP/1.1: no threads of its own, nothing that a fork breaks."""
 
-    def __init__(self, endpoint: Endpoint, session: requests.Session) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._session = new_session()
         anonymous: Any = AnonymousCredentials
         client: Any = Client
         self._client = client(
             project="-",  # each request names its own
             credentials=anonymous(),
-            _http=session,
+            _http=self._session,
             _use_grpc=False,
             client_options={"api_endpoint": endpoint.address},
         )
@@ -156,7 +104,7 @@ class _Rest:
         )
 
     def close(self) -> None:
-        """The session is its owner's to close."""
+        self._session.close()
 
 
 class _Grpc:
@@ -193,16 +141,14 @@ def _explained(error: Exception) -> Refused | Failed:
     """Return what an exception of the client's means for the request; a fault of our own is raised again."""
     if isinstance(error, GoogleAPICallError):
         code = int(error.code or 0)
-        detail = f"{code} {_one_line(error.message)}"
+        detail = f"{code} {one_line(error.message)}"
         if code in _INVALID:
             return Refused(detail, _places(error))
         return Failed(Outcome(_REASONS.get(code, f"http_{code}"), detail, code in _RETRY))
     if isinstance(error, ParseError):
-        return Refused(_one_line(error))
-    if isinstance(error, GoogleAuthError):
-        return Failed(Outcome("no_credentials", _one_line(error), retry=bool(error.retryable)))
+        return Refused(one_line(error))
     if isinstance(error, requests.RequestException):
-        return Failed(Outcome(UNREACHABLE, _one_line(error), retry=True))
+        return Failed(Outcome(UNREACHABLE, one_line(error), retry=True))
     raise error
 
 
@@ -216,9 +162,3 @@ def _places(error: GoogleAPICallError) -> frozenset[int]:
 
             return frozenset(WriteLogEntriesPartialErrors.deserialize(detail.value).log_entry_errors)
     return frozenset()
-
-
-def _one_line(error: object) -> str:
-    """Return what a server or a library said without control characters, and not all of it."""
-    text = "".join(char if char.isprintable() else " " for char in str(error)[:_LONGEST_DETAIL])
-    return " ".join(text.split()) or type(error).__name__

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.context import Context, create_key
 
 from obskit.export.exporter import DELIVERED, Outcome
+from obskit.export.gcp.account import Failed, find_account
 from obskit.logs.cloud.endpoint import Endpoint
 from obskit.logs.cloud.entry import to_entry
 from obskit.logs.cloud.resource import Resource, detect
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DELIVERING = create_key("obskit-delivering-logs")
 """Marks the context in which Google's libraries work for us: what they log there would feed on itself."""
 
+_SCOPES = ("https://www.googleapis.com/auth/logging.write",)
 _DETECTION = 2.0
 _ASK_AGAIN = 30.0
 _MOST_PARTS = 100
@@ -78,8 +80,6 @@ class CloudExporter:
             writer.close()
 
     def _send(self, items: list[bytes], deadline: float) -> Outcome:
-        from obskit.logs.cloud.client import Failed
-
         try:
             writer = self._writer or self._connect(deadline)
             if not self._project:
@@ -91,11 +91,11 @@ class CloudExporter:
 
     def _connect(self, deadline: float) -> Writer:
         """Find out who we are and who pays, and make the client. Raises Failed."""
-        from obskit.logs.cloud.client import Writer, find_account
+        from obskit.logs.cloud.client import Writer
 
         target = self._target
         resource = self._identify(deadline)
-        account = find_account(target.endpoint, target.key_file)
+        account = find_account(_SCOPES, target.key_file, target.endpoint.anonymous, deadline - monotonic())
         self._project = target.project or resource.project or account.project or ""
         writer = Writer(target.endpoint, account)
         if self._project:

@@ -6,11 +6,9 @@ import logging
 import os
 import threading
 import weakref
-from collections import deque
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
-from obskit.export.ledger import QUEUE_FULL
 from obskit.export.pipeline import Limits, Pipeline
 from obskit.logs.cloud.delivery import DELIVERING, CloudExporter, Target
 from obskit.logs.cloud.endpoint import parse
@@ -23,8 +21,7 @@ from obskit.tracing.failures import failed, tell
 from obskit.tracing.failures import logger as our_logger
 from obskit.tracing.process import check_fork, on_fork
 
-LIMITS = Limits(capacity=10_000, batch_size=500, interval=1.0, timeout=10.0)
-QUEUE_BYTES = 16 * 1024 * 1024
+LIMITS = Limits(capacity=10_000, batch_size=500, interval=1.0, timeout=10.0, size=16 * 1024 * 1024)
 EXIT_TIMEOUT = 5.0
 
 
@@ -34,7 +31,7 @@ class CloudLoggingHandler(logging.Handler):
     ``service`` names the log unless ``log_name`` does. ``project``, the ``resource`` (its type and labels) and
     credentials (``key_file``: a service account's) are found on the worker's thread where they are not given. The
     handler's formatter is not used: entries have the fields that ``logs="json"`` writes. When ``limits.capacity``
-    entries or ``queue_bytes`` wait, further records are dropped, and counted in ``pipeline.stats()``.
+    entries or ``limits.size`` bytes wait, further records are dropped, and counted in ``pipeline.stats()``.
 
     Raises ValueError for an ``endpoint`` (default: OBSKIT_CLOUDLOGGING_ENDPOINT, or Google's) of neither form.
     """
@@ -51,7 +48,6 @@ class CloudLoggingHandler(logging.Handler):
         endpoint: str | None = None,
         builder: EntryBuilder | None = None,
         limits: Limits = LIMITS,
-        queue_bytes: int = QUEUE_BYTES,
         exit_timeout: float = EXIT_TIMEOUT,
     ) -> None:
         super().__init__()
@@ -61,15 +57,12 @@ class CloudLoggingHandler(logging.Handler):
         if builder is None and (service or version):  # else it is obskit.init()'s
             builder = EntryBuilder(service, version, project)
         self._formatter = CloudLoggingFormatter(builder)
-        self._capacity = limits.capacity
-        self._queue_bytes = queue_bytes
         self._exit_timeout = exit_timeout
         self._flushed = True
         self._told = False
         self._pid = os.getpid()
         self._one_at_a_time = threading.RLock()
-        # The pipeline is typed for spans, but looks at none of them.
-        self.pipeline = Pipeline(where.address, cast("Any", self._build), limits, "log entries", self._new_queue)
+        self.pipeline = Pipeline(where.address, self._build, limits, "log entries", len)
         _handlers.add(self)
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -88,10 +81,10 @@ class CloudLoggingHandler(logging.Handler):
             elif get_context().get(DELIVERING):
                 return
             with self._one_at_a_time:
-                if self._is_full():  # before the work of formatting
-                    self._refuse()
+                if self.pipeline.full:  # before the work of formatting
+                    self.pipeline.refuse()
                 else:
-                    self._offer(self._formatter.format(record).encode())
+                    self.pipeline.offer(self._formatter.format(record).encode())
         except Exception:
             failed("queueing a log record")
 
@@ -110,6 +103,10 @@ class CloudLoggingHandler(logging.Handler):
             tell(logging.WARNING, "%d log entries were not delivered in time to %s", left, self.pipeline.destination)
         super().close()
 
+    def retire(self) -> None:
+        """Take nothing more. What is queued is delivered within the exit timeout; this does not wait for it."""
+        self.pipeline.retire(monotonic() + self._exit_timeout)
+
     def renew(self) -> None:
         """Start empty in a forked child; in the same process it does nothing."""
         if self._pid != os.getpid():
@@ -117,45 +114,8 @@ class CloudLoggingHandler(logging.Handler):
             self._one_at_a_time = threading.RLock()
             self.pipeline.renew()
 
-    def _offer(self, line: bytes) -> None:
-        if self._queue.size + len(line) > self._queue_bytes:
-            self._refuse()
-        else:
-            self.pipeline.offer(cast("Any", line))
-
-    def _is_full(self) -> bool:
-        return len(self._queue) >= self._capacity or self._queue.size >= self._queue_bytes
-
-    def _refuse(self) -> None:
-        self.pipeline.ledger.refused[QUEUE_FULL].add()
-
-    def _new_queue(self) -> deque[Any]:
-        self._queue = _ByteQueue()
-        return self._queue
-
     def _build(self) -> CloudExporter:
         return CloudExporter(self._target)
-
-
-class _ByteQueue(deque[bytes]):
-    """Knows how many bytes wait: those put in, by one thread at a time, less those taken out, by one as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._put = self._taken = 0
-
-    @property
-    def size(self) -> int:
-        return self._put - self._taken
-
-    def append(self, line: bytes) -> None:
-        self._put += len(line)
-        super().append(line)
-
-    def popleft(self) -> bytes:
-        line = super().popleft()
-        self._taken += len(line)
-        return line
 
 
 def _show(record: logging.LogRecord) -> None:

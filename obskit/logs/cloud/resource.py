@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from obskit.logs.cloud.metadata import Metadata, read_text
+from obskit.export.gcp.metadata import Metadata, read_text
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

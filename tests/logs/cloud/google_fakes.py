@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -59,8 +60,10 @@ class CloudLogging:
 
 
 @contextmanager
-def serve_http(answer: Callable[[str, str, bytes, Any], tuple[int, dict[str, str], bytes]]) -> Iterator[str]:
-    """Serve ``answer(method, path, body, headers)``; yields ``host:port``."""
+def serve_http(
+    answer: Callable[[str, str, bytes, Any], tuple[int, dict[str, str], bytes]], certificate: Certificate | None = None
+) -> Iterator[str]:
+    """Serve ``answer(method, path, body, headers)``, behind ``certificate`` if given; yields ``host:port``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -81,6 +84,10 @@ def serve_http(answer: Callable[[str, str, bytes, Any], tuple[int, dict[str, str
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate.path, certificate.key)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

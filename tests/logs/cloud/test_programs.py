@@ -230,3 +230,56 @@ for number in range(2):
     done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="")
     assert (done.returncode, done.stderr) == (0, "")
     assert cloud.messages == ["number 0", "number 1"]
+
+
+def test_entries_that_wait_while_the_log_options_change_stay_in_sight_until_they_are_delivered(cloud: CloudLogging):
+    code = """
+import logging, obskit
+options = {"exporter": "none", "logs": "cloud", "project": "p", "exit_timeout": 30}
+obskit.init(service="orders", **options)
+logging.info("old")
+obskit.init(service="customers", **options)
+logging.info("new")
+[retired] = obskit.stats()["logs"]["retired"]
+assert retired["produced"] == 1, retired
+assert obskit.flush(30)
+stats = obskit.stats()["logs"]
+assert [stats["cloud"]["delivered"], stats["retired"][0]["delivered"]] == [1, 1], stats
+obskit.init(**{**options, "logs": "off"}, service="customers")
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="")
+    assert (done.returncode, done.stderr) == (0, "")
+    logs = {entry["jsonPayload"]["message"]: entry["logName"] for entry in cloud.entries}
+    assert logs["old"] == "projects/p/logs/orders"
+    assert logs["new"] == "projects/p/logs/customers"
+
+
+def test_what_waits_when_cloud_logs_are_switched_off_is_delivered_at_the_end(cloud: CloudLogging):
+    code = """
+import logging, obskit
+options = {"service": "orders", "exporter": "none", "project": "p", "exit_timeout": 30}
+obskit.init(logs="cloud", **options)
+logging.info("last words")
+obskit.init(logs="off", **options)
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "last words" in cloud.messages
+
+
+def test_a_span_of_a_forked_child_is_not_taken_for_a_log_entry(cloud: CloudLogging):
+    code = """
+import logging, os, obskit
+obskit.init(service="orders", exporter="none", logs="cloud", project="p", exit_timeout=30)
+pid = os.fork()
+if pid == 0:
+    with obskit.span("child"): logging.info("child")
+    assert obskit.flush(30)
+    stats = obskit.stats()
+    assert (stats["failures"], stats["logs"]["cloud"]["produced"]) == (0, 1), stats
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="", PYTHONWARNINGS="ignore")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ["child"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.logs.cloud import metadata as metadata_module
+from obskit.export.gcp import metadata as metadata_module
 from obskit.logs.cloud import resource as resource_module
 from obskit.logs.cloud.resource import Resource, detect
 from tests.export.receiver import free_port

@@ -1,4 +1,4 @@
-"""Masking what may be secret in a log entry, before it is written or queued.
+"""Masking what may be secret in a log entry or a span, before it is written or queued for a disk or a network.
 
 Keys are compared without regard to case, ``-`` and ``_``. Text is searched with patterns that take linear time, and
 only where a cheap look says that they may match.
@@ -7,8 +7,10 @@ only where a cheap look says that they may match.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from obskit.tracing.sql_literals import mask_literals
 
 MASK = "[masked]"
 DEFAULT_KEYS = (
@@ -27,11 +29,12 @@ DEFAULT_KEYS = (
     "csrf",
     "signature",
 )
-"""A field is masked if its key contains one of these words."""
+"""A field or a tag is masked if its key contains one of these words."""
 
 _SEPARATORS = str.maketrans("", "", "-_ .")
 _MAX_CACHED_KEYS = 10_000
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@]{1,256}(?=@)")
+_QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
 _HEADER = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie)([\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"']+", re.IGNORECASE
@@ -40,6 +43,11 @@ _PARAMETER = re.compile(r"([?&;]([A-Za-z0-9_.%-]{1,64})=)[^&;\s\"'#]+")
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth", "pwd"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
+_may_hold_a_secret = re.compile(r"[=:?'\"(]|bearer|basic", re.IGNORECASE).search
+_URL_TAGS = frozenset(["http.url", "http.target", "url.full"])
+_TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
+"""Tags of integrations, ours and OpenTelemetry's, that repeat what others wrote."""
+
 
 class Redactor:
     """Masks the values of secret keys, and secrets in URLs and headers quoted in text."""
@@ -47,8 +55,10 @@ class Redactor:
     def __init__(self, keys: Sequence[str] = DEFAULT_KEYS) -> None:
         self._words = tuple(filter(None, (_plain(key) for key in keys)))
         self._known: dict[str, bool] = {}
+        self._ordinary: set[str] = set()  # keys of tags that are left alone
         words = "|".join(_anywhere(word) for word in self._words) or "(?!)"
-        self._pair = re.compile(rf"""((?:{words})["']?\s?[=:]\s?["']?)[^\s"'&,;}}]+""", re.IGNORECASE)
+        value = r"""(?:(")[^"\r\n]+|(')[^'\r\n]+|[^\s"'&,;}]+)"""
+        self._pair = re.compile(rf"""((?:{words})["']?\s?[=:]\s?){value}""", re.IGNORECASE)
         self._hints = tuple({re.split(r"[-_. ]", key.lower())[-1] for key in keys})
 
     def is_secret(self, key: str) -> bool:
@@ -75,7 +85,7 @@ class Redactor:
             lower = text.lower()
             if any(hint in lower for hint in self._hints):
                 text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
-                text = self._pair.sub(rf"\g<1>{MASK}", text)
+                text = self._pair.sub(rf"\g<1>\g<2>\g<3>{MASK}", text)
             if "://" in text:
                 text = _USERINFO.sub(MASK, text)
             if "=" in text:
@@ -88,6 +98,44 @@ class Redactor:
         name = match[2]
         secret = name.lower() in _SHORT_PARAMETERS or self.is_secret(name)
         return match[1] + MASK if secret else match[0]
+
+    # Spans
+
+    def error_text(self, text: str) -> str:
+        """Return what an exception says as ``text`` does, and without the queries of URLs and the literals of SQL.
+
+        Nobody chose what stands in there: a library put the whole request or statement into its message.
+        """
+        if _may_hold_a_secret(text) is None:
+            return text
+        return mask_literals(self.text(_without_query(text)))
+
+    def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched."""
+        ordinary = self._ordinary
+        if ordinary.issuperset(tags):
+            return tags
+        return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in ordinary}}
+
+    def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an event's attributes, an exception's for instance: like tags, but all text is searched."""
+        found = self.tags(attributes).items()
+        return {key: self.error_text(value) if isinstance(value, str) else value for key, value in found}
+
+    def _tag(self, key: str, value: Any) -> Any:
+        if self.is_secret(key):
+            return MASK if isinstance(value, str | tuple) else value  # numbers: how many tokens a model has read
+        if key in _TEXT_TAGS:
+            return self.error_text(value) if isinstance(value, str) else value
+        if key in _URL_TAGS:
+            return _USERINFO.sub(MASK, _without_query(value)) if isinstance(value, str) else value
+        if len(self._ordinary) < _MAX_CACHED_KEYS:
+            self._ordinary.add(key)
+        return value
+
+
+def _without_query(text: str) -> str:
+    return _QUERY.sub(rf"?{MASK}", text) if "?" in text or "#" in text else text
 
 
 def _anywhere(word: str) -> str:

@@ -1,0 +1,187 @@
+"""``obskit profile``: profiles of a folder, a file or a running process as folded stacks and a flame graph."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from obskit.profiling.pprof import Profile
+
+_FAILED = 1
+_BAD_USAGE = 2
+_TYPES = ("cpu", "wall", "heap")
+_PATIENCE = 15.0  # seconds for the profile that may be under way, and for writing
+_NEEDS = "it needs obskit.init() with profiler 'builtin' (or 'auto'), and a folder in profiler_output"
+
+
+class _UsageError(Exception):
+    """An argument that cannot be used: one line which names it and the remedy."""
+
+
+class _Failure(Exception):
+    """What went wrong: one line."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command. Values stay text: ``run`` checks them, to say in one line what to write instead."""
+    parser = subparsers.add_parser("profile", help="show profiles as folded stacks and a flame graph")
+    parser.add_argument("what", metavar="WHAT", help="a folder of profiles, a .pprof.gz file, or a process id")
+    parser.add_argument("--type", help="cpu, wall or heap (default: the first of these that is there)")
+    parser.add_argument("--by", default="total", help="total, endpoint or thread (default: %(default)s)")
+    parser.add_argument("--output", metavar="NAME", help="write NAME.folded and NAME.svg (default: profile-TYPE)")
+    parser.add_argument("--seconds", default="10", help="how long a process is sampled (default: %(default)s)")
+    parser.add_argument("--folder", help="where a process writes its profiles, if its environment does not say")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write both files and say so. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    try:
+        _check(args)
+        kind, profiles = _profiles(args)
+        _write(args, kind, profiles)
+    except _UsageError as error:
+        return _fail(_BAD_USAGE, str(error))
+    except _Failure as error:
+        return _fail(_FAILED, str(error))
+    except OSError as error:
+        return _fail(_FAILED, f"{error.filename or args.what}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return _fail(_FAILED, "interrupted")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from obskit.cli.flamegraph import GROUPS
+
+    if args.type is not None and args.type not in _TYPES:
+        raise _UsageError(f"--type: got {args.type!r}; give one of {', '.join(_TYPES)}")
+    if args.by not in GROUPS:
+        raise _UsageError(f"--by: got {args.by!r}; give one of {', '.join(GROUPS)}")
+    try:
+        args.seconds = float(args.seconds)
+    except ValueError:
+        args.seconds = 0.0
+    if not 0.1 <= args.seconds <= 600:
+        raise _UsageError("--seconds: give a number from 0.1 to 600")
+
+
+def _profiles(args: argparse.Namespace) -> tuple[str, list[Profile]]:
+    """Return the type and the profiles asked for."""
+    if os.path.isfile(args.what):
+        profile = _read(args.what)
+        return profile.sample_types[-1].kind, [profile]
+    if os.path.isdir(args.what):
+        return _of_folder(args.what, args.type, lambda _name: True)
+    if args.what.isascii() and args.what.isdecimal():
+        return _of_process(int(args.what), args)
+    raise _UsageError(f"{args.what!r} is no file, no folder and no process id")
+
+
+def _of_folder(folder: str, wanted: str | None, chosen: Callable[[str], bool]) -> tuple[str, list[Profile]]:
+    names = [name for name in sorted(os.listdir(folder)) if name.endswith(".pprof.gz") and chosen(name)]
+    for kind in [wanted] if wanted else _TYPES:
+        found = [name for name in names if f"-{kind}-" in name]
+        if found:
+            return kind, [_read(os.path.join(folder, name)) for name in found]
+    raise _Failure(f"{folder} has no{f' {wanted}' if wanted else ''} profiles (*.pprof.gz)")
+
+
+def _read(path: str) -> Profile:
+    from obskit.profiling.pprof import UnreadableProfile, decode
+
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return decode(content)
+    except UnreadableProfile as error:
+        raise _Failure(f"{path}: {error}") from None
+
+
+def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]:
+    """Ask a process for a profile now, by a file in the folder it writes to, and wait for it."""
+    from obskit.profiling.folder import request_file
+
+    folder = _folder_of(pid, args.folder)
+    request = request_file(folder, pid)
+    before = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    os.makedirs(folder, exist_ok=True)
+    with open(request, "w", encoding="ascii") as file:
+        file.write(str(args.seconds))
+    try:
+        _wait_for(folder, pid, before, args.seconds + _PATIENCE)
+    finally:
+        if os.path.exists(request):
+            os.unlink(request)
+    return _of_folder(folder, args.type, lambda name: _is_of(name, pid) and name not in before)
+
+
+def _folder_of(pid: int, given: str | None) -> str:
+    """Return where a process writes its profiles: what was given, or what its environment says."""
+    if not os.path.exists(f"/proc/{pid}") and not _is_alive(pid):
+        raise _Failure(f"there is no process {pid}")
+    if given:
+        return given
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            pairs = (pair.partition(b"=") for pair in file.read().split(b"\0"))
+            found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    except OSError:
+        found = {}
+    folder = found.get("OBSKIT_PROFILER_OUTPUT")
+    if not folder:
+        raise _Failure(f"the environment of process {pid} has no OBSKIT_PROFILER_OUTPUT: name its --folder; {_NEEDS}")
+    return os.path.join(f"/proc/{pid}/cwd", folder)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _wait_for(folder: str, pid: int, before: set[str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    settled = 0
+    while settled < 2:  # once more after the first: other types follow within moments
+        if time.monotonic() > deadline:
+            raise _Failure(f"process {pid} wrote no profile to {folder} within {seconds:.0f} s: {_NEEDS}")
+        time.sleep(0.5)
+        settled += any(_is_of(name, pid) for name in set(os.listdir(folder)) - before)
+
+
+def _is_of(name: str, pid: int) -> bool:
+    return name.endswith(f".{pid}.pprof.gz")
+
+
+def _write(args: argparse.Namespace, kind: str, profiles: list[Profile]) -> None:
+    from obskit.cli.flamegraph import amount, fold, folded, svg
+
+    stacks = fold(profiles, args.by)
+    value_type = profiles[0].sample_types[-1]
+    count = f"{len(profiles)} profile{'s' if len(profiles) > 1 else ''}"
+    title = f"{kind}: {amount(sum(stacks.values()), value_type)} in {count}"
+    if args.output == "-":
+        for line in folded(stacks):
+            print(line)
+        return
+    name = args.output or f"profile-{kind}"
+    for path, content in ((f"{name}.folded", "\n".join(folded(stacks)) + "\n"), (f"{name}.svg", "")):
+        with open(path, "w", encoding="utf-8", errors="replace") as file:
+            file.write(content or svg(stacks, title, value_type))
+    print(f"{title}: wrote {name}.folded and {name}.svg")
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"obskit profile: {message}", file=sys.stderr)
+    return status

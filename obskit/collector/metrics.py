@@ -1,0 +1,77 @@
+"""What the collector counts about the messages that it receives over HTTP, named as Zipkin names it.
+
+Source: ``/metrics`` and ``/prometheus`` of zipkin-server 3.6.1.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+
+_HELP = {
+    "messages": "messages whose body came whole",
+    "messages_dropped": "messages that were refused or did not come whole",
+    "bytes": "bytes of messages, after inflation",
+    "spans": "spans that were read",
+    "spans_dropped": "spans that were read and could not be stored",
+    "message_spans": "spans in the last message that was read",
+    "message_bytes": "bytes of the last message, after inflation",
+}
+_GAUGES = ("message_spans", "message_bytes")
+
+
+class Metrics:
+    """The counts of one collector since it started. Any thread may add to them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values = dict.fromkeys(_HELP, 0)
+
+    def received(self) -> None:
+        """A message is here, whole."""
+        self._add("messages", 1)
+
+    def dropped(self) -> None:
+        """A message is refused, or did not come whole."""
+        self._add("messages_dropped", 1)
+
+    def inflated(self, size: int) -> None:
+        """A message has ``size`` bytes."""
+        self._add("bytes", size, "message_bytes")
+
+    def read(self, spans: int) -> None:
+        """A message has this many spans."""
+        self._add("spans", spans, "message_spans")
+
+    def lost(self, spans: int) -> None:
+        """This many spans could not be stored."""
+        self._add("spans_dropped", spans)
+
+    def json(self) -> bytes:
+        """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
+        names = {name: f"{_type(name)}.zipkin_collector.{name}.http" for name in _HELP}
+        return msgspec.json.encode({names[name]: float(value) for name, value in self._snapshot().items()})
+
+    def prometheus(self) -> str:
+        """The text format of Prometheus, version 0.0.4."""
+        return "".join(_exposed(name, value) for name, value in self._snapshot().items())
+
+    def _add(self, counter: str, amount: int, gauge: str | None = None) -> None:
+        with self._lock:
+            self._values[counter] += amount
+            if gauge is not None:
+                self._values[gauge] = amount
+
+    def _snapshot(self) -> dict[str, int]:
+        with self._lock:
+            return self._values.copy()
+
+
+def _type(name: str) -> str:
+    return "gauge" if name in _GAUGES else "counter"
+
+
+def _exposed(name: str, value: int) -> str:
+    full = f"zipkin_collector_{name}" + ("" if name in _GAUGES else "_total")
+    return f'# HELP {full} {_HELP[name]}\n# TYPE {full} {_type(name)}\n{full}{{transport="http"}} {value}\n'

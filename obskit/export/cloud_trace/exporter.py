@@ -1,0 +1,161 @@
+"""Sending to Cloud Trace: ``POST /v2/projects/PROJECT/traces:batchWrite``, as JSON over our own connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from time import monotonic
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from obskit.export.cloud_trace.additions import add
+from obskit.export.cloud_trace.limits import Unacceptable, check, fit
+from obskit.export.cloud_trace.target import Target
+from obskit.export.cloud_trace.translation import translate
+from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
+from obskit.export.gcp.account import Account, Failed, find_account, one_line
+from obskit.export.gcp.metadata import Metadata
+from obskit.export.http_client import Answer, HttpClient, Unreachable
+from obskit.export.http_sender import outcome
+from obskit.export.zipkin_span import Convert
+from obskit.tracing.failures import tell
+
+_SCOPES = ("https://www.googleapis.com/auth/trace.append",)
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "obskit"}
+_PREFIX = b'{"name":"projects/'
+_AGENT = "obskit"
+_ASK_METADATA = 2.0  # seconds
+_MOST_PARTS = 100
+_TOO_BAD = frozenset([400, 413])
+_NO_PROJECT = Outcome("no_project", "no Google Cloud project is known: write cloudtrace://PROJECT", retry=True)
+_HINTS = {
+    401: "the credentials were renewed, and refused again",
+    403: "the account needs the role roles/cloudtrace.agent in project {}, where the Cloud Trace API is enabled",
+    404: "is {} the id of the project?",
+}
+
+
+class CloudTraceExporter:
+    """Writes spans of the API v2. Credentials and project are found when the first are sent."""
+
+    batch_items = 2000
+    batch_bytes = 1_000_000
+
+    def __init__(self, target: Target, convert: Convert) -> None:
+        self._endpoint = target.endpoint
+        self._project = target.project
+        self._convert = convert
+        self._client = HttpClient(target.endpoint.address)
+        self._base = urlsplit(target.endpoint.address).path
+        self._account: Account | None = None
+        self._told = False
+
+    def encode(self, span: Any) -> bytes:
+        """Return the span's JSON behind ``projects/``: which project, only ``send`` knows. Empty if unacceptable."""
+        given = self._convert(span)
+        try:
+            check(given, time.time_ns() // 1000)
+        except Unacceptable as reason:
+            self._tell(str(reason))
+            return b""
+        made = translate(given, "", _AGENT)
+        add(made, given)
+        fit(made)
+        return msgspec.json.encode(made)[len(_PREFIX) :]
+
+    def size(self, item: bytes) -> int:
+        """Return its length."""
+        return len(item)
+
+    def send(self, items: list[bytes], deadline: float) -> Outcome:
+        """Write the spans."""
+        spans = [item for item in items if item]
+        try:
+            refused = self._write(spans, deadline) if spans else 0
+        except Failed as failed:
+            return failed.outcome
+        return DELIVERED._replace(rejected=refused + len(items) - len(spans))
+
+    def close(self) -> None:
+        """Close the connections."""
+        account, self._account = self._account, None
+        self._client.close()
+        if account is not None:
+            account.close()
+
+    def _write(self, spans: list[bytes], deadline: float) -> int:
+        """Write the spans, and return how many of them the API refused. Raises Failed.
+
+        It takes all of a request or nothing. Where it refuses, halves are tried: one bad span then costs its
+        neighbours nothing. What was written before a failure is written again, which changes nothing there.
+        """
+        parts, refused, attempts = [spans], 0, 0
+        while parts:
+            part = parts.pop()
+            attempts += 1
+            answer = self._post(part, deadline)
+            if answer.status not in _TOO_BAD:
+                self._raise_for(answer)
+            elif len(part) == 1 or attempts > _MOST_PARTS:
+                refused += len(part)
+                self._tell(_message(answer))
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+        return refused
+
+    def _post(self, spans: list[bytes], deadline: float) -> Answer:
+        """Make a request; where the credentials are refused, once more with renewed ones. Raises Failed."""
+        account = self._account or self._find_account(deadline)
+        answer = self._request(spans, account, deadline)
+        if answer.status == 401:
+            account.expire()
+            answer = self._request(spans, account, deadline)
+        return answer
+
+    def _request(self, spans: list[bytes], account: Account, deadline: float) -> Answer:
+        path = f"{self._base}/v2/projects/{quote(self._project, ':')}/traces:batchWrite"
+        head = _PREFIX + msgspec.json.encode(self._project)[1:-1]
+        body = b'{"spans":[' + b",".join(head + span for span in spans) + b"]}"
+        headers = {**_HEADERS, **account.headers(max(0.001, deadline - monotonic()))}
+        try:
+            return self._client.exchange("POST", path, body, headers, deadline)
+        except Unreachable as error:
+            raise Failed(Outcome(UNREACHABLE, str(error), retry=True)) from error
+
+    def _find_account(self, deadline: float) -> Account:
+        """Find out who we are, and whose project it is. Raises Failed."""
+        timeout = max(0.001, deadline - monotonic())
+        account = find_account(_SCOPES, None, self._endpoint.anonymous, timeout)
+        if not self._project:
+            metadata = Metadata(os.environ, min(deadline, monotonic() + _ASK_METADATA))
+            self._project = metadata.get("project/project-id") or account.project or ""
+        if not self._project:
+            account.close()
+            raise Failed(_NO_PROJECT)
+        self._account = account
+        return account
+
+    def _raise_for(self, answer: Answer) -> None:
+        """Raise Failed, unless the spans were taken."""
+        found = outcome(answer)
+        if found.reason:
+            hint = _HINTS.get(answer.status, "").format(self._project)
+            raise Failed(found._replace(detail="; ".join(filter(None, (_message(answer), hint)))))
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            tell(logging.WARNING, "Cloud Trace takes no such span: %s; others are counted only, as rejected", reason)
+
+
+def _message(answer: Answer) -> str:
+    """Return the status and what Google says of it."""
+    try:
+        said = msgspec.json.decode(answer.body)["error"]["message"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        said = answer.body[:200].decode("utf-8", "replace")
+    return f"{answer.status} {one_line(said)}" if said else str(answer.status)

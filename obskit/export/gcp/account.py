@@ -1,0 +1,179 @@
+"""Whose account an API of Google's is used with: credentials, renewed where they expired, and the project they name.
+
+Nothing of google is imported before the first account is looked for: on the worker, while no other thread forks.
+google-auth tries again by itself, with pauses that know no deadline: here each request is made once, in the time that
+is left, and what fails is the pipeline's to try again.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from obskit.export.building import no_fork
+from obskit.export.exporter import UNREACHABLE, Outcome
+
+if TYPE_CHECKING:
+    import requests
+
+_LATER = frozenset([408, 429, 500, 502, 503, 504])
+_LONGEST_DETAIL = 300
+_REMEDY = "name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, or run on Google Cloud"
+
+
+class Failed(Exception):
+    """An attempt failed in the way that ``outcome`` describes."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+class Account:
+    """Credentials of google-auth's, or None for nobody's, and the project they belong to, if they say.
+
+    Not thread-safe. In a forked child, look for another one.
+    """
+
+    def __init__(self, credentials: Any, project: str | None, session: requests.Session | None = None) -> None:
+        self.project = project
+        self._credentials = credentials
+        self._session = session
+
+    def headers(self, timeout: float) -> dict[str, str]:
+        """Return the headers that carry the credentials, renewed where they have expired.
+
+        That makes one attempt, of ``timeout`` seconds. Raises Failed.
+        """
+        if self._credentials is None or self._session is None:
+            return {}
+        if not self._credentials.valid:
+            self._renew(self._session, timeout)
+        headers: dict[str, str] = {}
+        self._credentials.apply(headers)
+        return headers
+
+    def expire(self) -> None:
+        """Have the credentials renewed, whatever their age: a server has refused them."""
+        if self._credentials is not None:
+            self._credentials.token = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            self._session.close()
+
+    def _renew(self, session: requests.Session, timeout: float) -> None:
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            self._credentials.refresh(_Once(session, timeout))
+        except GoogleAuthError as error:
+            raise Failed(Outcome("no_credentials", one_line(error), retry=bool(error.retryable))) from error
+
+
+def find_account(
+    scopes: tuple[str, ...], key_file: str | None = None, anonymous: bool = False, timeout: float = 10.0
+) -> Account:
+    """Return the account of a service account's key file, or of Application Default Credentials; or nobody's.
+
+    Takes ``timeout`` seconds at most, but for the look-up of a host name, and for what gcloud takes to name its
+    project where the credentials are gcloud's. Raises Failed.
+    """
+    if anonymous:
+        return Account(None, None)
+    try:
+        with no_fork():
+            import google.auth.transport.requests
+            import google.oauth2.service_account  # noqa: F401 - used by _load
+    except ImportError as error:
+        detail = f"google-auth is missing: pip install 'obskit[gcp]' ({error})"
+        raise Failed(Outcome("not_installed", detail)) from error
+    session = new_session()
+    try:
+        return _load(scopes, key_file, _Once(session, timeout))
+    except Failed:
+        session.close()
+        raise
+
+
+def new_session() -> requests.Session:
+    """Return a session that leaves our credentials alone, whatever ``.netrc`` says."""
+    import requests
+
+    session = requests.Session()
+    session.auth = _as_it_is
+    return session
+
+
+def one_line(error: object) -> str:
+    """Return what a server or a library said without control characters, and not all of it."""
+    text = "".join(char if char.isprintable() else " " for char in str(error)[:_LONGEST_DETAIL])
+    return " ".join(text.split()) or type(error).__name__
+
+
+class _Once:
+    """google-auth's way to make requests, which makes each once and ends by one deadline."""
+
+    def __init__(self, session: requests.Session, timeout: float) -> None:
+        from google.auth.transport.requests import Request
+
+        self.session = session
+        self._request: Any = Request(session)
+        self._deadline = monotonic() + timeout
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        timeout: float = 120.0,
+        **options: Any,
+    ) -> Any:
+        """Return the response. Raises Failed, which google-auth lets through, where it would try again."""
+        from google.auth.exceptions import TransportError
+
+        left = max(0.001, self._deadline - monotonic())
+        try:
+            response = self._request(url, method, body, headers, min(timeout, left), **options)
+        except TransportError as error:
+            raise Failed(Outcome(UNREACHABLE, one_line(error), retry=True)) from error
+        if response.status in _LATER:
+            raise Failed(Outcome("no_credentials", f"{url.partition('?')[0]} answered {response.status}", retry=True))
+        return response
+
+
+def _load(scopes: tuple[str, ...], key_file: str | None, request: _Once) -> Account:
+    """Find credentials. Raises Failed."""
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+    try:
+        return _key(scopes, key_file, request) if key_file else _default(scopes, request)
+    except Failed as failed:
+        detail = f"no credentials were found ({failed.outcome.detail}); {_REMEDY}"
+        raise Failed(Outcome("no_credentials", detail, retry=True)) from failed
+    except (OSError, ValueError, GoogleAuthError) as error:
+        # A pod's metadata server may need its time to start; a file stays as it is.
+        retry = isinstance(error, DefaultCredentialsError) and not key_file
+        raise Failed(Outcome("no_credentials", one_line(error), retry)) from error
+
+
+def _key(scopes: tuple[str, ...], key_file: str, request: _Once) -> Account:
+    from google.oauth2.service_account import Credentials
+
+    load: Any = Credentials.from_service_account_file
+    credentials = load(key_file, scopes=scopes)
+    return Account(credentials, credentials.project_id, request.session)
+
+
+def _default(scopes: tuple[str, ...], request: _Once) -> Account:
+    import google.auth
+
+    find: Any = google.auth.default
+    credentials, project = find(scopes=scopes, request=request)
+    return Account(credentials, project, request.session)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

@@ -1,0 +1,115 @@
+"""Delivering what a request recorded before its response ends, where the platform stops the CPU afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from obskit.instrumentation.server import ServerExchange
+from obskit.tracing.failures import failed
+from obskit.tracing.process import on_fork
+from obskit.tracing.span import Span
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+Flush = Callable[[float], bool]
+"""Delivers all that has ended, within so many seconds; returns whether that was possible."""
+
+_PAUSE = 5.0
+_BODYLESS = (204, 304)
+
+
+class _ResponseFlush:
+    """Delivers in ``seconds`` at most. Where they did not suffice, it delivers nothing for a while: a destination that
+    is slow or down must not slow each request."""
+
+    def __init__(self, flush: Flush, seconds: float) -> None:
+        self.seconds = seconds
+        self.executor: Executor | None = None
+        self._flush = flush
+        self._resume = 0.0
+
+    @property
+    def paused(self) -> bool:
+        return monotonic() < self._resume
+
+    def deliver(self) -> None:
+        began = monotonic()
+        if self.paused:
+            return
+        try:
+            if not self._flush(self.seconds) and monotonic() - began >= self.seconds:
+                self._resume = monotonic() + _PAUSE
+        except Exception:
+            failed("delivering before a response ends")
+
+    async def deliver_async(self) -> None:
+        """Deliver on one thread of our own: whoever waits finds there what those before him have left to do."""
+        import asyncio
+
+        if self.paused:
+            return
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread(), self.deliver)
+            await asyncio.wait_for(future, self.seconds)
+        except asyncio.TimeoutError:
+            return
+        except Exception:
+            failed("delivering before a response ends")
+
+    def _thread(self) -> Executor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self.executor is None:
+            self.executor = ThreadPoolExecutor(1, "obskit-response-flush")
+        return self.executor
+
+    def stop(self) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(wait=False)
+
+
+_current: _ResponseFlush | None = None
+
+
+def flush_responses(flush: Flush | None, seconds: float = 0.0) -> None:
+    """Have ``flush`` called with ``seconds`` before each recorded response ends; None: not any more."""
+    global _current
+    before, _current = _current, _ResponseFlush(flush, seconds) if flush is not None and seconds > 0 else None
+    if before is not None:
+        before.stop()
+
+
+def wanted(exchange: ServerExchange) -> bool:
+    """Return whether the span of ``exchange`` is to leave before the response ends."""
+    return _current is not None and type(exchange.span) is Span
+
+
+def deliver(exchange: ServerExchange | None) -> None:
+    """Deliver where that is wanted and the span of ``exchange`` has ended, on this thread. Never raises."""
+    if _current is not None and exchange is not None and exchange.over and type(exchange.span) is Span:
+        _current.deliver()
+
+
+async def deliver_async(exchange: ServerExchange | None) -> None:
+    """Do the same without blocking the event loop, which is asyncio's: under another one nothing is delivered."""
+    if _current is not None and exchange is not None and exchange.over and type(exchange.span) is Span:
+        await _current.deliver_async()
+
+
+def ends_at(exchange: ServerExchange) -> float:
+    """Return after how many bytes of its body the client has the whole response; infinite where it cannot know."""
+    if exchange.method == "HEAD" or exchange.status in _BODYLESS:
+        return 0
+    return exchange.size if exchange.size is not None else float("inf")
+
+
+def _forked() -> None:
+    """Leave the thread to the parent, whose it is."""
+    if _current is not None:
+        _current.executor = None
+
+
+on_fork(_forked)

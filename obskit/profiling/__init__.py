@@ -1,0 +1,1 @@
+"""Where time goes: a sampling profiler, its schedule, and uploads to Cloud Profiler."""

@@ -1,0 +1,130 @@
+"""The profiler's thread: waits for its turn, samples, and hands the profiles over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from obskit.export.building import no_fork
+from obskit.profiling.allocations import HeapTracing
+from obskit.profiling.native import allocate_lock, is_uwsgi_master, original, start_thread
+from obskit.profiling.switching import switching
+from obskit.profiling.threads import Identities
+from obskit.profiling.turns import Assignment, Output, Stop
+from obskit.tracing.current import attach, suppressed
+from obskit.tracing.failures import failed
+
+if TYPE_CHECKING:
+    from obskit.profiling.taking import Taken
+
+_PAUSE_AFTER_FAILURE = 10.0
+
+
+class Profiler:
+    """Takes the profiles that ``output`` wants, ``hz`` samples a second, on a thread of the operating system's."""
+
+    def __init__(self, destination: str, build: Callable[[], Output], hz: float, heap: bool) -> None:
+        self.destination = destination
+        self._build_output = build  # on the thread, so that nobody waits for what it imports
+        self._output: Output | None = None
+        self._hz = hz
+        self._heap = HeapTracing() if heap else None
+        self._rest = original("time", "sleep")
+        self._profiles = self._lost = self._samples = 0
+        self._state = "off"
+
+    def start(self) -> None:
+        """Start the thread, unless it is for processes yet to be forked; where there can be none, it does nothing."""
+        self._identities = Identities()
+        self._identities.note_this()
+        self._stop = Stop()
+        self._ended = allocate_lock()
+        if self._heap is not None:
+            self._heap.start()
+        if is_uwsgi_master():
+            return
+        try:
+            self._ended.acquire()
+            start_thread(self._run, self._stop, self._ended)
+            self._state = "waiting"
+        except RuntimeError:
+            self._ended.release()
+            failed("starting the profiler's thread")
+
+    def renew(self) -> None:
+        """Start again in a forked child, which has none of its parent's threads."""
+        self._profiles = self._lost = self._samples = 0
+        switching(quick=False)
+        self.start()
+
+    def retire(self) -> None:
+        """Begin to end the thread."""
+        self._stop.ask()
+
+    def stop(self, deadline: float) -> bool:
+        """End the thread, with a profile of what it has sampled so far; return whether that was before ``deadline``."""
+        self.retire()
+        ended: bool = self._ended.acquire(timeout=max(0.0, deadline - monotonic()))
+        if ended:
+            self._ended.release()
+        if self._heap is not None:
+            self._heap.stop()
+        self._state = "off"
+        return ended
+
+    def stats(self) -> dict[str, Any]:
+        """Return the state, where profiles go, and how many were delivered or lost, of how many samples."""
+        return {
+            "state": self._state,
+            "output": self.destination,
+            "profiles": self._profiles,
+            "lost": self._lost,
+            "samples": self._samples,
+        }
+
+    # The thread
+
+    def _run(self, stop: Stop, ended: Any) -> None:
+        try:
+            attach(suppressed())
+            while not stop.asked:
+                self._guarded(stop)
+        except BaseException:  # the interpreter is ending, and with it what this needs
+            return
+        finally:
+            ended.release()
+
+    def _guarded(self, stop: Stop) -> None:
+        try:
+            if self._output is None:
+                with no_fork():
+                    self._output = self._build_output()
+            assignment = self._output.wait_turn(stop)
+            if assignment is not None:
+                self._take(assignment, self._output, stop)
+        except Exception:
+            failed("profiling")
+            stop.wait(_PAUSE_AFTER_FAILURE)
+
+    def _take(self, assignment: Assignment, output: Output, stop: Stop) -> None:
+        """Sample, and deliver one profile of each type."""
+        with no_fork():
+            from obskit.profiling.taking import Taken
+        self._state = "sampling"
+        taken = Taken(assignment, self._hz, self._identities, stop, self._let_others_go_on)
+        self._state = "waiting"
+        self._samples += taken.samples
+        for profile_type in (assignment.profile_type, *assignment.also):
+            self._deliver(output, assignment._replace(profile_type=profile_type), taken)
+
+    def _let_others_go_on(self) -> None:
+        self._rest(0)
+
+    def _deliver(self, output: Output, assignment: Assignment, taken: Taken) -> None:
+        delivered = False
+        try:
+            delivered = output.deliver(assignment, taken.profile(assignment.profile_type))
+        finally:
+            self._profiles += delivered
+            self._lost += not delivered

@@ -1,0 +1,112 @@
+"""Which profiler runs, and where its profiles go."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from obskit.instrumentation.server import watch_all
+from obskit.profiling.profiler import Profiler
+from obskit.profiling.threads import HAS_CPU_CLOCKS
+from obskit.tracing.failures import tell
+
+if TYPE_CHECKING:
+    from obskit.profiling.turns import Output
+
+_NOWHERE = (
+    "profiler='builtin' has nowhere to put profiles: name a folder (profiler_output=, OBSKIT_PROFILER_OUTPUT); only in "
+    "Google Cloud they go to Cloud Profiler by themselves"
+)
+
+
+class ProfilerOptions(NamedTuple):
+    """What of the settings concerns the profiler; see ``settings.OPTIONS``. ``upload``: whether to Cloud Profiler."""
+
+    mode: str
+    output: str | None
+    upload: bool
+    hz: float
+    duration: float
+    interval: float
+    heap: bool
+    service: str
+    version: str | None
+    project: str | None
+
+
+class Running(Protocol):
+    """A profiler that runs."""
+
+    def renew(self) -> None:
+        """Start again in a forked child."""
+
+    def retire(self) -> None:
+        """Begin to stop."""
+
+    def stop(self, deadline: float) -> bool:
+        """Stop; return whether that was done before ``deadline`` (of ``time.monotonic``)."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return its state and counters."""
+
+
+def start(options: ProfilerOptions) -> Running | None:
+    """Start the profiler of ``options``; None where it has nowhere to put profiles."""
+    if options.mode == "google":
+        return _Google(options)
+    if options.output is None and not options.upload:
+        tell(logging.WARNING, _NOWHERE)
+        return None
+    profiler = _Builtin(options)
+    profiler.start()
+    return profiler
+
+
+class _Builtin(Profiler):
+    """Our own, which needs the route of each request."""
+
+    def __init__(self, options: ProfilerOptions) -> None:
+        destination = options.output or "Cloud Profiler"
+        super().__init__(destination, lambda: _output(options), options.hz, options.heap)
+
+    def start(self) -> None:
+        watch_all(True)
+        super().start()
+
+    def stop(self, deadline: float) -> bool:
+        watch_all(False)
+        return super().stop(deadline)
+
+
+def _output(options: ProfilerOptions) -> Output:
+    types = (*(["CPU"] if HAS_CPU_CLOCKS else []), "WALL", *(["HEAP"] if options.heap else []))
+    if options.output is not None:
+        from obskit.profiling.folder import FolderOutput
+
+        return FolderOutput(options.output, options.service, types, options.duration, options.interval)
+    from obskit.profiling.cloud_profiler import CloudProfilerOutput
+
+    return CloudProfilerOutput(types, options.service, options.version, options.project)
+
+
+class _Google:
+    """Google's agent, which renews itself after a fork."""
+
+    def __init__(self, options: ProfilerOptions) -> None:
+        from obskit.profiling.google_agent import AgentOptions, GoogleAgent
+
+        self._agent = GoogleAgent(AgentOptions(options.service, options.version, options.project))
+        self._agent.start()
+
+    def renew(self) -> None:
+        return
+
+    def retire(self) -> None:
+        self._agent.stop()
+
+    def stop(self, _deadline: float) -> bool:
+        self.retire()
+        return True
+
+    def stats(self) -> dict[str, Any]:
+        return self._agent.stats()

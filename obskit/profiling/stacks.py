@@ -1,0 +1,109 @@
+"""Call stacks, each kept once: reading one costs three attributes a frame, and names are looked up only at the end.
+
+Code objects and instruction offsets are kept, never frames: a frame would keep the application's locals alive.
+"""
+
+from __future__ import annotations
+
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+from obskit.profiling.serving import Reader, readers
+
+DEEPEST = 256
+_MOST_STACKS = 50_000
+
+
+class Stack:
+    """One call stack, innermost frame first: ``codes`` and the offset of the instruction each frame is at.
+
+    ``readers`` are the frames that may know of a request. ``cut`` says that the stack went deeper than ``DEEPEST``.
+    """
+
+    __slots__ = ("codes", "cut", "offsets", "readers")
+
+    def __init__(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> None:
+        self.codes = codes
+        self.offsets = offsets
+        self.cut = cut
+        self.readers: tuple[Reader, ...] = readers(codes)
+
+
+class Location(NamedTuple):
+    """A line of a function, as profiles show it."""
+
+    function: str
+    file: str
+    first_line: int
+    line: int
+
+
+CUT = Location(f"[more than {DEEPEST} frames]", "", 0, 0)
+UNCOUNTED = Location("[too many different stacks]", "", 0, 0)
+
+
+class StackTable:
+    """All stacks of one profile, bounded: what comes beyond ``_MOST_STACKS`` is ``overflow``."""
+
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[int, ...], list[Stack]] = {}
+        self._size = 0
+        self._lines: dict[int, tuple[CodeType, dict[int, Location]]] = {}
+        self.overflow = Stack([], (), False)
+
+    def read(self, frame: FrameType | None) -> Stack:
+        """Return the stack whose innermost frame is ``frame``."""
+        codes: list[CodeType] = []
+        offsets: list[int] = []
+        add_code, add_offset = codes.append, offsets.append
+        deepest = DEEPEST
+        while frame is not None and deepest:
+            add_code(frame.f_code)
+            add_offset(frame.f_lasti)
+            frame = frame.f_back
+            deepest -= 1
+        return self._find(codes, tuple(offsets), frame is not None)
+
+    def _find(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> Stack:
+        """Look up by the offsets: hashing code objects would cost more than all of the walk."""
+        known = self._stacks.get(offsets)
+        if known is None:
+            known = self._stacks[offsets] = []
+        for stack in known:
+            if stack.codes == codes:
+                return stack
+        if self._size >= _MOST_STACKS:
+            return self.overflow
+        self._size += 1
+        stack = Stack(codes, offsets, cut)
+        known.append(stack)
+        return stack
+
+    def locations(self, stack: Stack) -> tuple[Location, ...]:
+        """Return the functions and lines of a stack, innermost first."""
+        if stack is self.overflow:
+            return (UNCOUNTED,)
+        found = tuple(map(self._location, stack.codes, stack.offsets))
+        return (*found, CUT) if stack.cut else found
+
+    def _location(self, code: CodeType, offset: int) -> Location:
+        known = self._lines.get(id(code))
+        if known is None:
+            known = self._lines[id(code)] = (code, {})  # with the code, so that its id stays its own
+        location = known[1].get(offset)
+        if location is None:
+            location = known[1][offset] = _locate(code, offset)
+        return location
+
+
+def _locate(code: CodeType, offset: int) -> Location:
+    name = getattr(code, "co_qualname", code.co_name)  # 3.11 and later
+    return Location(name, code.co_filename, code.co_firstlineno, line_at(code, offset))
+
+
+def line_at(code: CodeType, offset: int) -> int:
+    """Return the line of the instruction at ``offset``; the function's first where it has none of its own."""
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno

@@ -1,0 +1,46 @@
+"""What the operating system knows of a thread: its CPU clock, and its name.
+
+On Linux a thread's CPU clock can be read by anybody in the process: ``(~tid << 3) | 6`` is the kernel's own id of it
+(CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED in include/linux/posix-timers_types.h). A clock of a thread that has ended
+answers EINVAL, where ``time.pthread_getcpuclockid`` would crash. Elsewhere there is wall time only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from obskit.profiling.native import original
+
+HAS_CPU_CLOCKS = sys.platform.startswith("linux")
+
+
+class Identities:
+    """The native ids of this process's threads by the ids that ``sys._current_frames`` gives.
+
+    What ``threading`` does not know (gevent's main thread, say) may be known because it called ``note_this``.
+    """
+
+    def __init__(self) -> None:
+        self._noted: dict[int, int] = {}
+
+    def note_this(self) -> None:
+        """Note the thread that calls."""
+        self._noted[original("_thread", "get_ident")()] = threading.get_native_id()
+
+    def find(self, ident: int) -> tuple[str, int | None]:
+        """Return a thread's name and the id of its CPU clock, None where it cannot be told."""
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        native = self._noted.get(ident) or getattr(thread, "native_id", None)
+        name = "MainThread" if native == os.getpid() else getattr(thread, "name", f"Thread-{ident}")
+        return str(name), None if native is None or not HAS_CPU_CLOCKS else (~native << 3) | 6
+
+
+def is_runnable(clock: int) -> bool:
+    """Return whether the thread of a CPU clock could run, had it a processor; False where the system does not say."""
+    try:
+        with open(f"/proc/self/task/{~(clock >> 3)}/stat", "rb", buffering=0) as file:
+            return file.read(200).rpartition(b") ")[2].startswith(b"R")
+    except OSError:
+        return False

@@ -1,0 +1,49 @@
+"""Threads and locks of the operating system, also where gevent or eventlet put theirs in the place of them.
+
+A worker that is a greenlet runs only when the others do not; and a lock made before their patching would stop them all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def original(module: str, name: str) -> Any:
+    """Return the attribute ``name`` of a standard ``module`` as it was before gevent or eventlet patched it."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None:
+        return gevent.get_original(module, name)
+    if eventlet is not None:
+        return getattr(eventlet.original(module), name)
+    return getattr(__import__(module), name)
+
+
+def allocate_lock() -> Any:
+    """Return a new lock of the operating system's."""
+    return original("_thread", "allocate_lock")()
+
+
+def reentrant_lock() -> Any:
+    """Return a new lock of the operating system's that its holder may take again."""
+    return original("_thread", "RLock")()
+
+
+def start_thread(function: Callable[..., object], *arguments: Any) -> None:
+    """Run ``function`` on a new thread, which ends with the process; ``threading`` would take a lock of its own.
+
+    Raises RuntimeError where there can be no more threads, or the interpreter is ending.
+    """
+    original("_thread", "start_new_thread")(function, arguments)
+
+
+def forks_later() -> bool:
+    """Return whether this is a master of uWSGI's that has not forked its workers yet.
+
+    It forks without Python's knowledge: a worker that is born while another thread holds the interpreter waits for
+    it for ever.
+    """
+    if "uwsgi" not in sys.builtin_module_names:
+        return False
+    return bool(__import__("uwsgi").worker_id() == 0)

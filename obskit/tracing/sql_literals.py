@@ -1,0 +1,67 @@
+"""Masking the literals of SQL in text: what a database was asked for or told, and what its errors repeat of it.
+
+Every pattern takes linear time: each repetition is bounded, or ends where its text can be read in one way only. Where
+it is unclear how far a literal reaches, too much is masked rather than too little.
+"""
+
+from __future__ import annotations
+
+import re
+
+_STATEMENT = re.compile(
+    r"""\b(?:
+      (?:insert|replace|merge)\s(?:[\s\w]{0,40}\s)?into\s
+      | delete\s{1,9}from\s
+      | update\s{1,9}\S{1,200}\s{1,9}(?:\S{1,200}\s{1,9}){0,2}set\s
+      | values\s{0,9}\(
+      | where\s{1,9}\S{1,200}?\s{0,9}(?:[=<>]|(?:like|in|between)\s{0,9}['"(\d])
+      | select\s{1,9}(?:'|\w{1,60}\s?\()
+      | (?:alter|create)\s{1,9}(?:user|role)\s
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SELECT, _FROM = re.compile(r"\bselect\s", re.IGNORECASE), re.compile(r"\sfrom\s", re.IGNORECASE)
+_VALUES = re.compile(r"\bvalues\s{0,9}\(", re.IGNORECASE)
+
+_QUOTED = re.compile(r"(?<!\w)(?:[nexb]|u&)?'(?:[^']|'')*(?:'|\Z)", re.IGNORECASE)
+_UNCLEAR = re.compile(r"\\'|\$\w{0,60}\$")  # an escaped quote, or one backslash; PostgreSQL's own way of quoting
+_COMPARED = re.compile(r'((?:[=<>]|\blike)\s{0,9})"[^"]*(?:"(?!\.)|\Z)', re.IGNORECASE)  # else it is a name
+_DOUBLE_QUOTED = re.compile(r'"[^"]*"?')
+_NUMBER = re.compile(r"(?<![\w.$:?@%\"`#/-])(?<!line )-?\d+(?:\.\d+)?\b")
+
+_REPEATED = re.compile(
+    r"""(
+      \bKey\ \([^\n]{1,200}?\)= | \bFailing\ row\ contains\  | \binvalid\ input\ syntax\ for\ [\w ]{1,60}:\ (?=")
+      | \bDuplicate\ entry\ (?=') | \bnear\ (?=')
+      | \[parameters:\s
+    )[^\n]+""",
+    re.VERBOSE,
+)
+"""Where PostgreSQL, MySQL and SQLAlchemy repeat values, up to the end of the line."""
+
+
+def mask_literals(text: str) -> str:
+    """Return ``text`` with ``?`` for each literal, if it looks like SQL or like a database's error."""
+    text = _REPEATED.sub(r"\g<1>?", text)
+    start = _find_statement(text)
+    if start < 0:
+        return text
+    unclear = _UNCLEAR.search(text)
+    if unclear is not None:
+        first = text.find("'")
+        return text[: min(first, unclear.start()) if first >= 0 else unclear.start()] + "?"
+    head, statement = _QUOTED.sub("?", text[:start]), _QUOTED.sub("?", text[start:])
+    statement = _COMPARED.sub(r"\g<1>?", statement)
+    values = _VALUES.search(statement)
+    if values is not None:
+        statement = statement[: values.end()] + _DOUBLE_QUOTED.sub("?", statement[values.end() :])
+    return head + _NUMBER.sub("?", statement)
+
+
+def _find_statement(text: str) -> int:
+    """Return where SQL begins, or -1."""
+    found = _STATEMENT.search(text)
+    select = _SELECT.search(text)
+    if select is not None and (found is None or select.start() < found.start()) and _FROM.search(text, select.end()):
+        return select.start()
+    return -1 if found is None else found.start()

@@ -1,0 +1,118 @@
+"""Spans as ``zipkin.proto3``: byte for byte what the reference writes, and as quick as Python allows.
+
+Source: ``zipkin.proto`` (openzipkin/zipkin-api) and ``SpanBytesEncoder.PROTO3`` (openzipkin/zipkin 3.6.1), whose
+answers are the test vectors. The bytes that begin a field are its number and wire type, written as protobuf does.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from socket import AF_INET6, inet_pton
+
+from obskit.zipkin.addresses import parse_ip
+from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
+
+_LAST = tuple(bytes([number]) for number in range(128))  # of the groups of seven bits of a number
+_MORE = tuple(bytes([number | 128]) for number in range(128))  # another follows
+_CHARACTER = tuple(map(chr, range(128)))
+_KINDS = {None: b"", "CLIENT": b" \x01", "SERVER": b" \x02", "PRODUCER": b" \x03", "CONSUMER": b" \x04"}
+_MAX_LONG = 2**63 - 1
+_TRACE_ID_LENGTHS = {32: "10", 16: "08"}
+
+
+def encode_span(span: Span) -> bytes:
+    """One span as it stands in a list, so that spans joined are a ListOfSpans.
+
+    A time that no reader takes (zero, negative, over 63 bits) is left out, and so is what is no IP address. Raises
+    what Python raises for a field of an impossible type.
+    """
+    data = _ids(span) + _kind_and_name(span.kind, span.name)
+    timestamp, duration = span.timestamp or 0, span.duration or 0
+    if 0 < timestamp <= _MAX_LONG:
+        data += b"1" + timestamp.to_bytes(8, "little")
+    if 0 < duration <= _MAX_LONG:
+        data += b"8" + _varint(duration)
+    if span.local_endpoint is not None:
+        data += _known_endpoint(b"B", span.local_endpoint)
+    if span.remote_endpoint is not None:
+        data += _endpoint(b"J", span.remote_endpoint)
+    if span.annotations:
+        data += b"".join(map(_annotation, span.annotations))
+    if span.tags:
+        data += _tags(span.tags)
+    if span.debug:
+        data += b"`\x01"
+    if span.shared:
+        data += b"h\x01"
+    return _field(b"\n", data)
+
+
+def encode_list(spans: list[Span]) -> bytes:
+    """Spans as a ListOfSpans."""
+    return b"".join(map(encode_span, spans))
+
+
+def _ids(span: Span) -> bytes:
+    trace_id, parent = span.trace_id, f"1208{span.parent_id}" if span.parent_id else ""
+    return bytes.fromhex(f"0a{_TRACE_ID_LENGTHS[len(trace_id)]}{trace_id}{parent}1a08{span.id}")
+
+
+@lru_cache(maxsize=1024)
+def _kind_and_name(kind: Kind | None, name: str | None) -> bytes:
+    return _KINDS[kind] + (_text(b"*", name) if name else b"")
+
+
+def _endpoint(key: bytes, endpoint: Endpoint) -> bytes:
+    """An endpoint but for its port, which is another with each caller, is one of few: it is remembered."""
+    host, port = _host(endpoint.service_name, endpoint.ipv4, endpoint.ipv6), endpoint.port
+    data = host + b" " + _varint(port) if port else host
+    return _field(key, data) if data else b""
+
+
+_known_endpoint = lru_cache(maxsize=16)(_endpoint)
+
+
+@lru_cache(maxsize=1024)
+def _host(service: str | None, ipv4: str | None, ipv6: str | None) -> bytes:
+    return (_text(b"\n", service) if service else b"") + _address(ipv4) + _address(ipv6)
+
+
+def _address(text: str | None) -> bytes:
+    """An address by its family, whichever field it stood in; nothing where the reference reads none from the text."""
+    family, address = parse_ip(text or "") or (None, "")
+    if family == "ipv4":
+        return b"\x12\x04" + bytes(map(int, address.split(".")))
+    return b"\x1a\x10" + inet_pton(AF_INET6, address) if family else b""
+
+
+def _annotation(annotation: Annotation) -> bytes:
+    timestamp = annotation.timestamp
+    when = b"\t" + timestamp.to_bytes(8, "little", signed=True) if timestamp else b""
+    return _field(b"R", when + _text(b"\x12", annotation.value))
+
+
+def _tags(tags: dict[str, str]) -> bytes:
+    """Tags sorted by key. Most are short and ASCII, where a character is a byte: all are then encoded at once."""
+    text, size = "", _CHARACTER
+    try:
+        for key in sorted(tags):
+            value = tags[key]
+            n, m = len(key), len(value)
+            text += f"Z{size[n + m + 4]}\n{size[n]}{key}\x12{size[m]}{value}"
+        return text.encode("ascii")
+    except (IndexError, UnicodeEncodeError):
+        return b"".join([_field(b"Z", _text(b"\n", key) + _text(b"\x12", tags[key])) for key in sorted(tags)])
+
+
+def _text(key: bytes, text: str) -> bytes:
+    """A field of text; a lone surrogate, which UTF-8 cannot hold, becomes ``?``."""
+    return _field(key, text.encode("utf-8", "replace"))
+
+
+def _field(key: bytes, data: bytes) -> bytes:
+    return key + _varint(len(data)) + data
+
+
+def _varint(number: int) -> bytes:
+    """A number in groups of seven bits, lowest first."""
+    return _LAST[number] if number < 128 else _MORE[number & 127] + _varint(number >> 7)

@@ -1,0 +1,63 @@
+"""Forks and threads: each process delivers its own spans, and only those, exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.battery.backend import backend
+from tests.battery.lab import PLAIN, Lab, same_outcome
+from tests.battery.registry import Skipped, case
+
+
+@case(1, "mp-child", "spans in a forked multiprocessing child that ends at once", "all delivered", peers=True)
+def multiprocessing_child(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("multiprocessing_child", server.url)
+        arrived = server.names.count("in the child")
+        assert arrived == 40, f"delivered {arrived}/40, exit {run.code}"
+        return f"delivered {arrived}/40, exit {run.code}"
+
+
+@case(
+    7,
+    "fork-storm",
+    "500 forks while 8 threads emit and log",
+    "no hang; a child's first line within 50 ms (p99)",
+    quick=False,
+)
+def fork_storm(lab: Lab) -> str:
+    plain = lab.run("fork_storm", timeout=120, side=PLAIN)
+    with backend() as server:
+        run = lab.run("fork_storm", server.url, timeout=120)
+        same_outcome(plain, run)
+        counts = Counter(server.names)
+        p99, threads = run.notes["p99"] * 1000, run.notes["threads"]
+        most = max(50, 2 * plain.notes["p99"] * 1000)  # on a busy machine it takes long without a library too
+        assert counts["child"] == 500, f"{counts['child']}/500 children delivered"
+        assert counts["thread"] == threads, f"{counts['thread']}/{threads} of the threads' spans"
+        assert p99 < most, f"a child's first line came after {p99:.0f} ms (p99), not {most:.0f}"
+        return f"p99 {p99:.0f} ms; delivered 500/500 of the children, {threads}/{threads} of the threads"
+
+
+@case(9, "double-fork", "a grandchild emits", "exactly once", peers=True)
+def double_fork(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("double_fork", server.url, OBSKIT_FLUSH_INTERVAL="3600")
+        counts = Counter(server.names)
+        assert counts == {"parent": 1, "child": 1, "grandchild": 1}, f"delivered {dict(counts)}"
+        return lab.settled(run, server, 3)
+
+
+@case(57, "threads", "init() 1000 times; no thread can be started", "at most one worker; the next span starts it")
+def thread_exhaustion(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.run("thread_exhaustion", server.url)
+        assert (run.code, run.err) == (0, ""), f"exit {run.code}: {run.err}"
+        workers = run.notes["workers"]
+        assert workers <= 1, f"{workers} workers after 1000 times init()"
+        if not run.notes["exhausted"]:
+            raise Skipped("RLIMIT_NPROC does not keep this machine from starting threads")
+        counts = Counter(server.names)
+        assert counts == {"between": 10, "first": 1, "without a thread": 1, "with a thread again": 1}, counts
+        assert run.notes["workers_after"] == 1, run.notes
+        return f"{workers} worker after 1000 times init(); delivered 1/1 without a thread, 1/1 after"

@@ -1,0 +1,198 @@
+"""``obskit collector --forward`` as a process of its own: what it receives, others receive too."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from obskit.cli.forward import Forwarder, forward_urls
+from obskit.zipkin.model import Span
+from tests.export.receiver import clean_environ, eventually, free_port, raw, receiver, reply
+from tests.logs.cloud import google_fakes
+
+CLOUD = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "PROJECT_ID")
+
+
+def span(name: str, **fields: Any) -> dict[str, Any]:
+    now = time.time_ns() // 1000
+    return {"traceId": "1" * 32, "id": "2" * 16, "name": name, "timestamp": now, "duration": 5, **fields}
+
+
+class Collector:
+    """A running ``obskit collector``."""
+
+    def __init__(self, process: subprocess.Popen[str], forwards: int) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.url = process.stdout.readline().split()[-1]
+        self.forwards = [process.stdout.readline().split()[-1] for _ in range(forwards)]
+
+    def post(self, *spans: dict[str, Any]) -> None:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/v2/spans", json.dumps(spans).encode(), headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 202
+
+    def stored(self) -> list[str]:
+        with urllib.request.urlopen(f"{self.url}/api/v2/trace/{'1' * 32}", timeout=10) as answer:
+            return [one["name"] for one in json.load(answer)]
+
+    def finish(self) -> tuple[int, str, str]:
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@contextmanager
+def collector(*urls: str, forwards: int | None = None, **environ: str) -> Iterator[Collector]:
+    flags = [flag for url in urls for flag in ("--forward", url)]
+    with run("--port", "0", *flags, **environ) as process:
+        try:
+            yield Collector(process, len(urls) if forwards is None else forwards)
+        finally:
+            process.kill()
+
+
+def run(*flags: str, **environ: str) -> subprocess.Popen[str]:
+    kept = {name: value for name, value in clean_environ().items() if name not in CLOUD}
+    command = [sys.executable, "-m", "obskit", "collector", *flags]
+    return subprocess.Popen(command, env={**kept, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_spans_are_stored_and_passed_on_to_every_destination():
+    with receiver() as first, receiver() as second, collector(first.url, second.url) as running:
+        assert running.forwards == [first.url, second.url]
+        running.post(span("a", shared=True, kind="SERVER"), span("b", id="3" * 16))
+        eventually(lambda: first.spans and second.spans)
+        assert first.names == second.names == running.stored() == ["a", "b"]
+        assert first.spans[0]["shared"] is True
+        assert running.finish() == (0, "", "")
+
+
+def test_what_waits_at_the_end_is_still_sent():
+    with receiver() as there, collector(there.url) as running:
+        running.post(*(span(str(number), id=f"{number:016x}") for number in range(1, 501)))
+        assert running.finish() == (0, "", "")
+        assert len(there.names) == 500
+
+
+def test_what_cannot_be_sent_in_the_end_is_said():
+    with collector(f"http://user:secret@127.0.0.1:{free_port()}") as running:
+        running.post(span("a"), span("b", id="3" * 16))
+        status, _, err = running.finish()
+    assert status == 0
+    assert "obskit collector: spans not forwarded to http://127.0.0.1:" in err
+    assert err.rstrip().endswith(": 2 unreachable")
+    assert "secret" not in err
+
+
+def test_a_destination_in_trouble_holds_up_neither_the_collector_nor_another():
+    with receiver() as good, receiver() as bad:
+        bad.answers.append(bad.hang)
+        with collector(bad.url, good.url) as running:
+            running.post(span("a"))
+            eventually(lambda: bad.bodies and good.bodies)
+            running.post(span("b", id="3" * 16))
+            eventually(lambda: "b" in good.names)
+
+
+def test_a_destination_that_recovers_gets_what_it_missed():
+    with receiver(reply(503), raw(b"rubbish\r\n\r\n")) as there, collector(there.url) as running:
+        running.post(span("a"))
+        eventually(lambda: len(there.bodies) >= 3)
+        assert running.finish()[0] == 0
+        assert there.bodies[0] == there.bodies[2]
+
+
+def test_spans_on_standard_output():
+    with collector("console") as running:
+        running.post(span("a"))
+        status, out, _ = running.finish()
+    assert status == 0
+    assert json.loads(out)["name"] == "a"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Any]:
+    pytest.importorskip("google.cloud.trace_v2", reason="needs the extra gcp")
+    from tests.export.cloud_trace import fake
+
+    with fake.serve() as server:
+        yield server
+
+
+def test_cloud_trace_gets_spans_whose_ids_do_not_collide(cloud):
+    with collector("cloudtrace://the-project", OBSKIT_CLOUDTRACE_ENDPOINT=cloud.address) as running:
+        running.post(span("call", kind="CLIENT"), span("serve", kind="SERVER", shared=True))
+        assert running.finish() == (0, "", "")
+    assert cloud.projects == ["the-project"]
+    first, second = cloud.spans
+    assert (first["spanId"], second["parentSpanId"]) == ("2" * 16, "2" * 16)
+    assert second["spanId"] != first["spanId"]
+
+
+def test_the_variables_of_googles_own_collector_are_enough(cloud, tmp_path):
+    """With a service account's key file and TLS: the token is asked for, and goes with the spans."""
+    from tests.export.cloud_trace import fake
+
+    certificate = google_fakes.make_certificate(tmp_path)
+    with fake.serve(certificate) as guarded:
+        environ = {
+            "PROJECT_ID": "old-project",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(google_fakes.make_key_file(tmp_path, cloud.address)),
+            "OBSKIT_CLOUDTRACE_ENDPOINT": guarded.address,
+            "SSL_CERT_FILE": str(certificate.path),
+        }
+        with collector(forwards=1, **environ) as running:
+            assert running.forwards == ["cloudtrace://old-project"]
+            running.post(span("a"))
+            eventually(lambda: guarded.names, 40)  # importing google-auth takes its time
+            running.post(span("b", id="3" * 16))
+            assert running.finish() == (0, "", "")
+    assert guarded.names == ["a", "b"]
+    assert guarded.headers[0]["authorization"] == "Bearer token-1"
+
+
+def test_those_variables_ask_for_nothing_by_halves_and_a_flag_wins():
+    both = {"PROJECT_ID": "p", "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}
+    assert forward_urls([], both) == ["cloudtrace://p"]
+    assert forward_urls(["none"], both) == ["none"]
+    assert forward_urls([], {"PROJECT_ID": "p"}) == []
+    assert forward_urls([], {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}) == []
+    assert Forwarder(["none"]).destinations == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "remedy"),
+    [
+        (["--forward", "ftp://x"], "its scheme 'ftp' is unknown"),
+        (["--forward", "otel:otlp"], "name a server that takes Zipkin's"),
+        (["--forward", "cloudtrace://A_B"], "write cloudtrace://PROJECT"),
+        (["--forward", "http://localhost:9411"], "is this collector itself"),
+        (["--forward", "http://127.0.0.1:9999/api/v2/spans", "--port", "9999"], "is this collector itself"),
+    ],
+)
+def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flags, remedy):
+    with run(*flags) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("obskit collector: --forward: ")
+    assert remedy in err
+
+
+def test_more_spans_than_may_wait_are_dropped_and_counted():
+    with receiver() as there:
+        there.answers.append(there.hang)
+        forwarder = Forwarder([there.url])
+        forwarder.pass_on([Span(trace_id="1" * 32, id=f"{number:016x}") for number in range(1, 60_001)])
+        [line] = forwarder.close(0.2)
+    assert "queue_full" in line
