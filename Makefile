@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.12 python3.11 python3.10 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers demo bench lint types check test-all clean
+.PHONY: test test-storage battery battery-peers soak demo bench lint types check test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -32,6 +32,11 @@ battery-peers: .venv/battery
 .venv/battery: .venv/ready
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[battery]'
 	@touch $@
+
+# Load for minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
+MINUTES ?= 2
+soak: .venv/ready
+	.venv/bin/python -m tests.soak.flapping --minutes $(MINUTES) $(ARGS)
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instrumentation": PROPAGATION,
     "integrations": INSTRUMENTATION,
     "logs": INSTRUMENTATION | {"export"},  # entries for an API are delivered by the spans' pipeline
-    "profiling": INSTRUMENTATION | {"export", "logs"},  # uploads, which must not be logged to the cloud in turn
+    "profiling": INSTRUMENTATION | {"export"},  # uploads go to Google with the spans' account
     "export": INSTRUMENTATION | {"zipkin"},
     "settings": INSTRUMENTATION | MIDDLE,
     "resource": {"settings"},

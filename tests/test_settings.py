@@ -144,6 +144,11 @@ BAD = [
     ("export_timeout", 0, "from 0.001"),
     ("exit_timeout", [], "number"),
     ("response_flush", "auto", "from 0 to 60"),
+    ("queue_bytes", 9, "from 10000 to"),
+    ("spool", 7, "text"),
+    ("spool_bytes", 9, "from 100000 to"),
+    ("spool_age", 0, "from 1 to"),
+    ("spool_write_through", "now", "true or false"),
     ("profiler", "always", "must be one of auto, google, builtin, off"),
     ("profiler_output", 7, "text"),
     ("profiler_hz", 5000, "from 1 to 1000"),
@@ -226,7 +231,9 @@ def test_a_bad_variable_of_the_ecosystem_is_named_too(environ):
 
 
 def test_a_profile_longer_than_the_interval_between_profiles_is_an_error_that_names_both():
-    with pytest.raises(ConfigurationError, match="profiler_duration=20.0 must not be more than profiler_interval=10.0"):
+    with pytest.raises(
+        ConfigurationError, match=r"profiler_duration=20\.0 must not be more than profiler_interval=10\.0"
+    ):
         load({"profiler_duration": 20, "profiler_interval": 10}, {})
     load({"profiler_duration": 10, "profiler_interval": 10}, {})
 

@@ -20,9 +20,10 @@ from starlette.routing import Route
 from obskit.collector.guard import Guard, HostPolicy
 from obskit.collector.ingest import Rejected, store_body
 from obskit.collector.intake import Intake
+from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
 from obskit.collector.pages import Pages
-from obskit.collector.query import QueryError, parse_query
+from obskit.collector.query import QueryError, parse_query, parse_window
 from obskit.collector.store import SpanStore, StoreError
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.json_v2 import encode_list
@@ -82,6 +83,11 @@ class Api:
             raise QueryError(f"redundant traceId: {redundant}")
         traces = map(self._store.trace, ids)
         return _json(_lists(filter(None, traces)))
+
+    def dependencies(self, request: Request) -> Response:
+        """Which service calls which, counted over the traces of a time."""
+        traces = self._store.traces_by_low_id(parse_window(request.query_params))
+        return _json(msgspec.json.encode(links(traces)))
 
     def services(self, _request: Request) -> Response:
         """The names of the local services."""
@@ -147,6 +153,7 @@ def _api_routes(api: Api) -> list[Route]:
         "traces": api.traces,
         "trace/{trace_id}": api.trace,
         "traceMany": api.trace_many,
+        "dependencies": api.dependencies,
         "services": api.services,
         "spans": api.spans,
         "remoteServices": api.remote_services,

@@ -86,6 +86,14 @@ def parse_query(params: Mapping[str, str]) -> TraceQuery:
     return query
 
 
+def parse_window(params: Mapping[str, str]) -> TraceQuery:
+    """Every trace of a time, from ``endTs``, which must be there, and ``lookback``. Raises QueryError."""
+    end_ts = _positive(params, "endTs")
+    if end_ts is None:
+        raise QueryError("endTs is missing; give the end of the time as epoch milliseconds")
+    return TraceQuery(end_ts, _positive(params, "lookback") or _DAY_MS)
+
+
 def parse_annotation_query(text: str) -> dict[str, str]:
     """``error and http.method=GET`` as ``{"error": "", "http.method": "GET"}``; the last value of a key wins."""
     conditions: dict[str, str] = {}

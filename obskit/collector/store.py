@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -41,6 +42,10 @@ CREATE INDEX IF NOT EXISTS spans_by_time ON spans (timestamp);
 _INSERT = """
 INSERT OR IGNORE INTO spans (trace_id, digest, service, remote_service, name, timestamp, json)
 VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_SELECT_BY_LOW_ID = """
+SELECT DISTINCT trace_id FROM spans WHERE substr(trace_id, -16) IN
+(SELECT substr(trace_id, -16) FROM spans WHERE timestamp BETWEEN ? AND ?)
 """
 _decode_span = msgspec.json.Decoder(Span).decode
 
@@ -101,6 +106,14 @@ class SpanStore:
         """At most ``query.limit`` traces which match, that with the newest span first; each is read in its turn."""
         traces = map(self.trace, self._candidates(query))
         return islice(filter(query.matches, traces), query.limit)
+
+    def traces_by_low_id(self, query: TraceQuery) -> Iterator[list[Span]]:
+        """The traces of a window; those with the same low 64 bits, as some services cut an id to, are one."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for (trace_id,) in self._rows(_SELECT_BY_LOW_ID, *query.window):
+            groups[trace_id[-16:]].append(trace_id)
+        traces = (list(chain.from_iterable(map(self.trace, ids))) for ids in groups.values())
+        return filter(query.matches, traces)
 
     def service_names(self) -> list[str]:
         """The local services, sorted."""

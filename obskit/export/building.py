@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from obskit.tracing.process import on_fork
+
 _LONGEST_WAIT = 1.0  # seconds, where the import for its part waits for the forking thread
 _lock = threading.Lock()
 _forking = threading.local()
@@ -35,4 +37,5 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent)
+on_fork(_after_in_child)  # in the order of obskit's other renewals, some of which start threads that import

@@ -102,18 +102,19 @@ class Delivery:
 
     def _batches(self, exporter: Exporter, spans: list[Any]) -> Iterator[list[Any]]:
         """Encode, leaving out what cannot be, and cut where a batch grows too large."""
+        encode, size_of = exporter.encode, exporter.size
+        most_items, most_bytes = exporter.batch_items, min(exporter.batch_bytes, self._largest)
         batch: list[Any] = []
         size = 0
         for span in spans:
             try:
-                item = exporter.encode(span)
-                length = exporter.size(item)
+                item = encode(span)
+                length = size_of(item)
             except BaseException:
                 failed(f"encoding a span for {self._destination}")
                 self._ledger.lose("unencodable", 1)
                 continue
-            most = min(exporter.batch_bytes, self._largest)
-            if batch and (size + length > most or len(batch) >= exporter.batch_items):
+            if batch and (size + length > most_bytes or len(batch) >= most_items):
                 yield batch
                 batch, size = [], 0
             batch.append(item)

@@ -18,11 +18,12 @@ from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span as RecordedSpan
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 
-_KINDS: dict[SpanKind, Kind] = {
-    SpanKind.CLIENT: "CLIENT",
-    SpanKind.SERVER: "SERVER",
-    SpanKind.PRODUCER: "PRODUCER",
-    SpanKind.CONSUMER: "CONSUMER",
+# By value: the hash of an enumeration's member is a call of Python code.
+_KINDS: dict[int, Kind] = {
+    SpanKind.CLIENT.value: "CLIENT",
+    SpanKind.SERVER.value: "SERVER",
+    SpanKind.PRODUCER.value: "PRODUCER",
+    SpanKind.CONSUMER.value: "CONSUMER",
 }
 
 
@@ -44,7 +45,7 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         trace_id=span.trace_id,
         parent_id=span.parent_id,
         id=span.span_id,
-        kind=_KINDS.get(span.kind),
+        kind=_KINDS.get(span.kind._value_),
         name=span.name.lower() or None,
         timestamp=start,
         duration=duration if duration > 0 else 1,

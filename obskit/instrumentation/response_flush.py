@@ -52,8 +52,11 @@ class _ResponseFlush:
         if self.paused:
             return
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._thread(), self.deliver)
-            await asyncio.wait_for(future, self.seconds)
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another library's loop
+            return
+        try:
+            await asyncio.wait_for(loop.run_in_executor(self._thread(), self.deliver), self.seconds)
         except asyncio.TimeoutError:
             return
         except Exception:

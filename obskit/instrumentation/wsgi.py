@@ -42,7 +42,8 @@ def serve(
     exchange = begin(environ)
     if exchange is None:
         return application(environ, start_response)
-    measured = exchange.seen is not None or wanted(exchange)
+    prompt = wanted(exchange)
+    measured = prompt or exchange.seen is not None
 
     def observe(status: str, *rest: Any, **named: Any) -> Any:
         exchange.status = _code(status)
@@ -62,7 +63,7 @@ def serve(
         raise
     finally:
         detach(token)
-    return _finish_with(body, exchange, environ)
+    return _finish_with(body, exchange, environ, prompt)
 
 
 def wrapper(route: Route) -> Wrapper:
@@ -143,7 +144,7 @@ def _port(environ: Environ) -> int | None:
     return int(port) if port is not None and str(port).isdecimal() else None
 
 
-def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ) -> Iterable[bytes]:
+def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ, prompt: bool) -> Iterable[bytes]:
     """Return ``body`` such that its end is the span's; a list is over already, and servers measure it by ``len``."""
     if type(body) in (list, tuple):
         exchange.finish()
@@ -154,7 +155,7 @@ def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Envir
         finish_with_close(body, exchange)
         deliver(exchange)
         return body
-    return traced_body(body, exchange)
+    return DeliveredBody(body, exchange) if prompt else Body(body, exchange)
 
 
 def traced_body(body: Iterable[bytes], exchange: ServerExchange) -> Body:
@@ -167,13 +168,14 @@ def finish_with_close(body: Any, exchange: ServerExchange) -> None:
 
     Where the span is to leave before the response ends it ends now, as nobody says when the last byte is sent.
     """
-    if not wanted(exchange):
-        try:
-            body.close = _Close(getattr(body, "close", None), exchange)
-            return
-        except Exception:
-            return exchange.finish()  # it has no room for it
-    exchange.finish()
+    if wanted(exchange):
+        exchange.finish()
+        return
+    close = _Close(getattr(body, "close", None), exchange)
+    try:
+        body.close = close
+    except Exception:
+        exchange.finish()
 
 
 class _Close:

@@ -51,7 +51,7 @@ def _uvicorn(args: Any) -> dict[str, Any]:
 
 
 def _atoms(args: Any) -> dict[str, Any] | None:
-    """Read gunicorn's and hypercorn's atoms: m is the method, U path, s status, B size, D microseconds, h client."""
+    """Read gunicorn's atoms: m is the method, U path, s status, B size, D microseconds, h client."""
     atoms = args[0] if isinstance(args, tuple) and len(args) == 1 else args
     if not isinstance(atoms, Mapping):
         return None
@@ -67,6 +67,17 @@ def _atoms(args: Any) -> dict[str, Any] | None:
     )
 
 
+def _hypercorn(args: Any) -> dict[str, Any] | None:
+    """Read hypercorn's atoms: its client has a port, which is all after the last colon, and H is a bare version."""
+    found = _atoms(args)
+    if found is not None:
+        if ":" in found.get("remoteIp", ""):
+            found["remoteIp"] = found["remoteIp"].rpartition(":")[0]
+        if "protocol" in found:
+            found["protocol"] = f"HTTP/{found['protocol']}"
+    return found
+
+
 def _number(value: Any) -> int | None:
     return int(value) if str(value).isdecimal() else None
 
@@ -78,7 +89,7 @@ def _known(value: Any) -> str | None:
 _READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
     "uvicorn.access": _uvicorn,
     "gunicorn.access": _atoms,
-    "hypercorn.access": _atoms,
+    "hypercorn.access": _hypercorn,
 }
 
 ACCESS_LOGGERS = frozenset(_READERS)

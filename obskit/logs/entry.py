@@ -143,7 +143,7 @@ class EntryBuilder:
     def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
         """Add what Error Reporting groups by: Python's own traceback text, and the service."""
         stack = _stack_text(record)
-        entry["stack_trace"] = self._redactor.text(stack)
+        entry["stack_trace"] = self._redactor.error_text(stack)
         if record.levelno >= logging.ERROR and self._service_context:
             entry["serviceContext"] = self._service_context
             if not record.exc_info:

@@ -24,12 +24,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from opentelemetry.context import Context
-
 from obskit.export.gcp.account import Account, Failed, find_account, one_line
+from obskit.export.gcp.delivering import delivering
 from obskit.export.gcp.metadata import Metadata
 from obskit.export.wire import Wire
-from obskit.logs.cloud.delivery import DELIVERING
 from obskit.profiling.turns import Assignment, Stop
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed, tell
@@ -107,9 +105,10 @@ def service_name(text: str) -> str:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Trace nothing of what is done in this block, and send nothing to Cloud Logging that Google's libraries log."""
-    token = attach(Context({**suppressed(), DELIVERING: True}))
+    token = attach(suppressed())
     try:
-        yield
+        with delivering():
+            yield
     finally:
         detach(token)
 

@@ -24,8 +24,8 @@ _PLACES = {
     ("instrumentation/wsgi.py", "close"): ("self", "_exchange"),
     ("instrumentation/asgi.py", "serve"): ("exchange", ""),
     ("instrumentation/asgi.py", "__anext__"): ("self", "_exchange"),
-    ("integrations/django.py", "__call__"): ("responded", "args"),
-    ("integrations/django.py", "_call_async"): ("responded", "args"),
+    ("integrations/django.py", "__call__"): ("exchange", ""),
+    ("integrations/django.py", "_call_async"): ("exchange", ""),
     ("integrations/threading.py", "call"): ("context", ""),
     ("integrations/threading.py", "run_in_context"): ("context", ""),
     ("asyncio/events.py", "_run"): ("self", "_context"),
@@ -82,8 +82,6 @@ def read_exchange(frame: FrameType, found: Sequence[Reader]) -> ServerExchange |
 def _exchange(value: Any, attribute: str) -> ServerExchange | None:
     if attribute:
         value = getattr(value, attribute, None)
-    if isinstance(value, tuple) and value:
-        value = value[-1]
     if isinstance(value, Execution):
         value = value.get(_variable) if _variable is not None else None
     if isinstance(value, dict):

@@ -43,7 +43,7 @@ _PARAMETER = re.compile(r"([?&;]([A-Za-z0-9_.%-]{1,64})=)[^&;\s\"'#]+")
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth", "pwd"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
-_may_hold_a_secret = re.compile(r"[=:?'\"(]|bearer|basic", re.IGNORECASE).search
+_is_more_than_words = re.compile(r"[=:?'\"(]").search
 _URL_TAGS = frozenset(["http.url", "http.target", "url.full"])
 _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
 """Tags of integrations, ours and OpenTelemetry's, that repeat what others wrote."""
@@ -106,8 +106,8 @@ class Redactor:
 
         Nobody chose what stands in there: a library put the whole request or statement into its message.
         """
-        if _may_hold_a_secret(text) is None:
-            return text
+        if _is_more_than_words(text) is None:
+            return self.text(text)
         return mask_literals(self.text(_without_query(text)))
 
     def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:

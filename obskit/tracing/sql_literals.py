@@ -12,7 +12,7 @@ _STATEMENT = re.compile(
     r"""\b(?:
       (?:insert|replace|merge)\s(?:[\s\w]{0,40}\s)?into\s
       | delete\s{1,9}from\s
-      | update\s{1,9}\S{1,200}\s{1,9}(?:\S{1,200}\s{1,9}){0,2}set\s
+      | update\s{1,9}\S{1,200}\s{1,9}(?:\S{1,200}\s{1,9}){0,2}set\s{1,9}\S{1,200}?\s{0,9}=
       | values\s{0,9}\(
       | where\s{1,9}\S{1,200}?\s{0,9}(?:[=<>]|(?:like|in|between)\s{0,9}['"(\d])
       | select\s{1,9}(?:'|\w{1,60}\s?\()
@@ -40,8 +40,18 @@ _REPEATED = re.compile(
 """Where PostgreSQL, MySQL and SQLAlchemy repeat values, up to the end of the line."""
 
 
+_HINTS = (
+    *("insert", "replace", "merge", "delete", "update", "values", "where", "select", "user", "role"),
+    *("key (", "failing row", "invalid input", "duplicate entry", "near '", "[parameters"),
+)
+"""One of these is in whatever the patterns match: looking for them first spares most texts the patterns."""
+
+
 def mask_literals(text: str) -> str:
     """Return ``text`` with ``?`` for each literal, if it looks like SQL or like a database's error."""
+    lower = text.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return text
     text = _REPEATED.sub(r"\g<1>?", text)
     start = _find_statement(text)
     if start < 0:

@@ -8,6 +8,7 @@ import api_span
 import flask_request
 import log_record
 import read_headers
+import throughput
 import zipkin_json
 from sides import BARE, PEER
 
@@ -64,7 +65,9 @@ MEASUREMENTS = (
         for variant in log_record.VARIANTS
     ),
     Measurement("process start", "process_start", bars=(Bar(BARE, 15), Bar()), rounds=21),
-    Measurement("span to the queue", "hand_over"),
+    Measurement("span to the queue", "hand_over", bars=(Bar(), Bar(microseconds=0.5))),
+    Measurement("span through the pipeline", "throughput", throughput.TO_HTTP, (Bar(PEER, 1 / 6),), rounds=40),
+    Measurement("span made and encoded", "throughput", throughput.TO_NOTHING, (Bar(BARE, microseconds=20),), rounds=40),
     *(
         Measurement(f"reading headers, {variant}", "read_headers", variant)
         for variant in (read_headers.MULTI, read_headers.SINGLE, read_headers.NONE)

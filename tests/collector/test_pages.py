@@ -105,6 +105,11 @@ def test_the_recent_page_shows_root_services_count_and_error(client):
     assert "front: get /" in outline(client.get("/zipkin/?serviceName=front")).text
 
 
+def test_the_recent_page_lists_no_more_traces_than_its_form_offers(client):
+    client.post([{"traceId": f"{number:x}", "id": "1", "timestamp": NOW} for number in range(1, 251)])
+    assert outline(client.get("/zipkin/?limit=100000")).elements.count("tr") == 1 + 200
+
+
 def test_a_form_that_makes_no_sense_is_answered_with_the_reason_and_keeps_what_was_typed(client):
     page = outline(client.get("/zipkin/?minDuration=soon"), 400)
     assert any("minDuration is 'soon'" in text for text in page.text)

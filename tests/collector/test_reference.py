@@ -91,9 +91,16 @@ def test_a_search_finds_the_same_traces(both, search):
     assert as_sets(ours) == as_sets(theirs)
 
 
+def test_the_dependencies_are_the_same(both):
+    query = f"/api/v2/dependencies?endTs={ALL_TIME['endTs']}&lookback={ALL_TIME['lookback']}"
+    ours, theirs = (sorted(map(json.dumps, server.get(query).json)) for server in both)
+    assert ours == theirs
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        *("/api/v2/dependencies", "/api/v2/dependencies?endTs=0", "/api/v2/dependencies?endTs=1&lookback=0"),
         *("/api/v2/trace/zz", "/api/v2/trace/1234", "/api/v2/traceMany", "/api/v2/traceMany?traceIds=1"),
         *("/api/v2/traces?limit=0", "/api/v2/traces?minDuration=x", "/api/v2/traces?endTs=", "/api/v2/spans"),
         *("/nope", "/", "/health", "/info"),

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,11 @@ class Receiver:
 
     def close(self) -> None:
         self.closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # else the port stays taken while ``accept`` waits
         self._listener.close()
         for connection in list(self._open):
+            with suppress(OSError):  # its client has gone
+                connection.shutdown(socket.SHUT_RDWR)  # ``close`` leaves it open for whoever reads from it
             connection.close()
 
     def _accept(self) -> None:

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.instrumentation.client import propagate_to
+from obskit.instrumentation.targets import Targets
+from obskit.propagation.mesh import MESH_KEY
 from obskit.testing import HttpClientContract
 from obskit.testing.http_client_contract import Upstream, upstream_handler
 from obskit.testing.servers import http_server
-from obskit.tracing.current import current_span
+from obskit.tracing.current import attach, current_span, detach, get_context
 
 CLIENT = SpanKind.CLIENT
 CERTIFICATE = str(Path(__file__).parent.parent / "data" / "localhost.pem")
@@ -110,6 +114,39 @@ def full_backlog() -> Iterator[str]:
         finally:
             for one in waiting:
                 one.close()
+
+
+TOLD = {"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-request-id"}
+
+
+@contextmanager
+def only_to(*hosts: str) -> Iterator[None]:
+    """Have only ``hosts`` told of traces."""
+    propagate_to(Targets(hosts))
+    try:
+        yield
+    finally:
+        propagate_to(None)
+
+
+@contextmanager
+def serving_a_meshed_request() -> Iterator[None]:
+    """Be within a request that came through a service mesh."""
+    token = attach(Context({**get_context(), MESH_KEY: {"x-request-id": "7"}}))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+@contextmanager
+def redirecting(upstream: Upstream, location: str) -> Iterator[str]:
+    """Run a server that answers ``/redirect`` with ``location``."""
+    handler = upstream_handler(upstream)
+    with http_server(
+        type("Away", (handler,), {"_send_redirect": lambda self: self._answer(302, b"", Location=location)})
+    ) as url:
+        yield url
 
 
 class ClientCases(HttpClientContract):
@@ -228,6 +265,35 @@ class ClientCases(HttpClientContract):
             gc.collect()
             assert upstream.client_left.wait(10)
         return [warning.category for warning in caught]
+
+    def test_a_host_off_the_list_is_called_in_a_span_and_told_nothing(self) -> None:
+        with self.upstream() as upstream, only_to("127.0.0.1"), serving_a_meshed_request():
+            assert self.request("GET", self._url.replace("127.0.0.1", "localhost") + "/a") == b"hello"
+            self.recorder.take(CLIENT)
+            assert not TOLD & upstream.headers().keys()
+            assert self.request("GET", self._url + "/a") == b"hello"
+            assert upstream.headers()["x-b3-spanid"] == self.recorder.take(CLIENT).span_id
+            assert upstream.headers()["x-request-id"] == "7"
+
+    def test_each_hop_of_a_redirect_is_decided_by_its_own_host(self) -> None:
+        """Clients copy the headers of one request to the next."""
+        here = Upstream()
+        with self.upstream() as there, only_to("127.0.0.1"), serving_a_meshed_request():
+            away = self._url.replace("127.0.0.1", "localhost") + "/a"
+            with redirecting(here, away) as url:
+                assert self.get(url + "/redirect", {}) == 200
+            first, second = self.recorder.take(CLIENT), self.recorder.take(CLIENT)
+        assert here.headers()["x-b3-spanid"] == first.span_id
+        assert second.tags["http.url"] == away
+        assert not TOLD & there.headers().keys()
+
+    def test_headers_of_the_callers_own_reach_a_host_off_the_list(self) -> None:
+        """But for those of a trace."""
+        with self.upstream() as upstream, only_to("orders"), serving_a_meshed_request():
+            self.get(self._url + "/a", {"X-Request-Id": "mine", "X-B3-TraceId": "1" * 16, "Accept": "text/x"})
+            self.recorder.take(CLIENT)
+        found = upstream.headers()
+        assert (found["x-request-id"], found["accept"], "x-b3-traceid" in found) == ("mine", "text/x", False)
 
     def test_nothing_is_current_while_a_body_is_read(self) -> None:
         with self.upstream() as upstream, self.stream(self._url + "/stream") as chunks:

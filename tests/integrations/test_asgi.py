@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import pytest
 
-from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.asgi import AsyncBody
+from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, begin
 from obskit.integrations.asgi import ObskitMiddleware
+from obskit.propagation.headers import LOWER
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import Site
 from obskit.testing.servers import asgi_server
@@ -213,3 +216,48 @@ def test_a_message_without_a_status_is_the_servers_to_refuse() -> None:
 def test_a_scope_we_cannot_read_is_served_untraced() -> None:
     with recording():
         assert call(hello, headers=None) == [start(), body(b"hello")]
+
+
+def test_an_application_that_is_forgotten_ends_its_span() -> None:
+    """A loop that was closed amid a response leaves it behind."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(start())
+        await asyncio.sleep(3600)
+
+    async def send(_message: Message) -> None:
+        pass
+
+    with recording() as recorder:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
+        serving = ObskitMiddleware(app)(scope, None, send)  # type: ignore[arg-type]
+        loop = asyncio.new_event_loop()
+        try:
+            with pytest.raises(asyncio.TimeoutError):
+                loop.run_until_complete(asyncio.wait_for(asyncio.shield(task := loop.create_task(serving)), 0.01))
+            loop.call_soon(task.set_name, "forgotten")
+        finally:
+            loop.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # it would say so in the log
+        recorder.assert_empty()
+        del serving, task
+        gc.collect()
+        assert recorder.take(error="GeneratorExit").tags["http.status_code"] == "200"
+
+
+def test_an_asynchronous_body_that_is_forgotten_ends_its_span() -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    async def run() -> None:
+        exchange = begin({}, LOWER, "GET", "/", None)
+        assert exchange is not None
+        body = AsyncBody(parts(), exchange)
+        assert await anext(body) == b"a"
+        recorder.assert_empty()
+        del body
+        assert recorder.take().events[0][1] == FORGOTTEN
+
+    with recording() as recorder:
+        asyncio.run(run())

@@ -18,7 +18,7 @@ from http.client import (
     RemoteDisconnected,
     ResponseNotReady,
 )
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -56,7 +56,7 @@ class TestHttpClient(ClientCases):
         finally:
             connection.close()
         location = response.getheader("Location")
-        return self.get(self._url + location, headers) if location else response.status
+        return self.get(urljoin(url, location), headers) if location else response.status
 
     @contextmanager
     def stream(self, url: str) -> Iterator[Iterator[bytes]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
+from time import time_ns
 from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -15,7 +17,8 @@ from wsgiref.validate import validator
 import pytest
 from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
 
-from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation import server
+from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, abandon_streams, on_finish
 from obskit.instrumentation.tracer import tracer
 from obskit.integrations.wsgi import ObskitMiddleware
 from obskit.testing import HttpServerContract, recording
@@ -24,6 +27,7 @@ from obskit.testing.http_server_contract import Site
 from obskit.testing.servers import wsgi_server
 from obskit.tracing.current import current_span
 from obskit.tracing.propagated import NOOP_SPAN
+from tests.export.receiver import receiver, run
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -57,13 +61,13 @@ class QuietHandler(WSGIRequestHandler):
 @contextmanager
 def one_thread(app: Application) -> Iterator[str]:
     """Serve every request on the same thread."""
-    with make_server("127.0.0.1", 0, app, OneThreadServer, QuietHandler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    with make_server("127.0.0.1", 0, app, OneThreadServer, QuietHandler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://127.0.0.1:{running.server_port}"
         finally:
-            server.shutdown()
+            running.shutdown()
             thread.join(10)
 
 
@@ -313,3 +317,115 @@ def test_an_environ_we_cannot_read_is_served_untraced() -> None:
     with recording():
         call = Call(ObskitMiddleware(hello), PATH_INFO=7)
         assert (call.body, EXCHANGE in call.environ) == ([b"hello"], False)
+
+
+def chunks(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"a"
+    yield b"b"
+
+
+def annotations(span: Any) -> list[str]:
+    return [name for _, name, _ in span.events]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_body_that_is_forgotten_ends_its_span_once(begun: bool) -> None:
+    """Without a garbage collection, and without a line in the log of requests: it may run amid a handler's lock."""
+    logged: list[Any] = []
+    on_finish(logged.append)
+    try:
+        with recording() as recorder:
+            environ = Call(hello).environ
+            body: Any = ObskitMiddleware(chunks)(environ, lambda *_: None)
+            if begun:
+                next(body)
+            recorder.assert_empty()
+            del body
+            assert annotations(recorder.take()) == [FORGOTTEN]
+            assert logged == []
+    finally:
+        on_finish(None)
+
+
+def test_a_body_that_was_closed_is_not_forgotten() -> None:
+    with recording() as recorder:
+        body: Any = Call(ObskitMiddleware(chunks)).body
+        body.close()
+        del body
+        assert annotations(recorder.take()) == []
+
+
+def test_a_file_that_is_forgotten_ends_its_span(tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"hello")
+
+    def app(environ: Environ, start_response: StartResponse) -> Any:
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](file)
+
+    with recording() as recorder, path.open("rb") as file:
+        Call(ObskitMiddleware(app), **{"wsgi.file_wrapper": FileWrapper})
+        gc.collect()
+        assert annotations(recorder.take()) == [FORGOTTEN]
+
+
+def test_responses_that_are_open_at_the_end_of_the_process_end_with_it() -> None:
+    with recording() as recorder:
+        kept: Any = Call(ObskitMiddleware(chunks)).body
+        over: Any = Call(ObskitMiddleware(chunks)).body
+        assert list(over) == [b"a", b"b"]
+        recorder.take()
+        abandon_streams()
+        abandon_streams()
+        assert annotations(recorder.take()) == ["the process ended amid the response"]
+        assert list(kept) == [b"a", b"b"]
+
+
+def test_the_span_of_a_response_that_is_open_at_the_programs_end_is_delivered() -> None:
+    code = """
+import obskit
+from obskit.integrations.wsgi import ObskitMiddleware
+obskit.init(service="x", integrations=[])
+body = ObskitMiddleware(lambda *_: iter([b"x"]))({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, None)
+"""
+    with receiver() as server:
+        done = run(code, OBSKIT_EXPORTER=server.url)
+        assert (done.returncode, done.stderr, server.names) == (0, "", ["get"])
+
+
+def test_a_response_that_nobody_ends_is_given_up_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a later response begins, and not before."""
+    with recording() as recorder:
+        old: Any = Call(ObskitMiddleware(chunks)).body
+        for hours, ended in [(0.9, False), (1.1, True)]:
+            monkeypatch.setattr(server, "time_ns", lambda: time_ns() + int(hours * 3600 * 10**9))  # noqa: B023
+            monkeypatch.setattr(server, "_look_at", 0)
+            recorder.assert_empty()
+            body: Any = Call(ObskitMiddleware(chunks)).body
+            if ended:
+                assert annotations(recorder.take()) == ["the response was still open after an hour"]
+            monkeypatch.undo()
+            body.close()
+            recorder.take()
+        old.close()
+
+
+def test_nobody_looks_for_old_responses_more_than_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(server, "time_ns", lambda: looks.append(1) or time_ns())
+    monkeypatch.setattr(server, "_look_at", 0)
+    with recording() as recorder:
+        for _ in range(3):
+            list(Call(ObskitMiddleware(chunks)).body)
+            recorder.take()
+    assert looks == [1]
+
+
+def test_a_body_is_remembered_no_longer_than_it_lasts() -> None:
+    with recording() as recorder, recording(sample_rate=0):
+        Call(ObskitMiddleware(chunks)).body.close()  # type: ignore[attr-defined]
+        kept = Call(ObskitMiddleware(chunks))  # not recorded: there is nothing to lose
+        assert server._streams == set()
+        del kept
+        recorder.assert_empty()

@@ -50,6 +50,7 @@ GUNICORN = [
     "served:application",
 ]
 UVICORN = ["-m", "uvicorn", "--port", "{port}", "served:application"]
+HYPERCORN = ["-m", "hypercorn", "--access-logfile", "-", "-b", "127.0.0.1:{port}", "served:application"]
 
 
 @contextlib.contextmanager
@@ -95,7 +96,12 @@ def get(port, path):
 
 
 @pytest.mark.parametrize(
-    ("code", "command", "logger"), [(WSGI, GUNICORN, "gunicorn.access"), (ASGI, UVICORN, "uvicorn.access")]
+    ("code", "command", "logger"),
+    [
+        (WSGI, GUNICORN, "gunicorn.access"),
+        (ASGI, UVICORN, "uvicorn.access"),
+        (ASGI, HYPERCORN, "hypercorn.access"),
+    ],
 )
 def test_a_servers_own_access_log_is_json_with_the_request(code, command, logger, tmp_path):
     with served(code, command, tmp_path) as (port, stop):
@@ -104,7 +110,7 @@ def test_a_servers_own_access_log_is_json_with_the_request(code, command, logger
     (access,) = [entry for entry in entries if entry["logger"] == logger]
     request = access["httpRequest"]
     assert (request["requestMethod"], request["requestUrl"], request["status"]) == ("GET", "/items/7", 200)
-    assert request["remoteIp"] == "127.0.0.1"
+    assert (request["remoteIp"], request["protocol"]) == ("127.0.0.1", "HTTP/1.1")
     (serving,) = [entry for entry in entries if entry["logger"] == "shop"]
     assert serving["item"] == 7
 
@@ -118,7 +124,7 @@ application = ObskitMiddleware(application)
 )
 
 
-@pytest.mark.parametrize(("code", "command"), [(TRACED_WSGI, GUNICORN), (ASGI, UVICORN)])
+@pytest.mark.parametrize(("code", "command"), [(TRACED_WSGI, GUNICORN), (ASGI, UVICORN), (ASGI, HYPERCORN)])
 def test_a_request_log_nests_under_the_requests_trace(code, command, tmp_path):
     with served(code, command, tmp_path, OBSKIT_REQUEST_LOG="on", GOOGLE_CLOUD_PROJECT="proj") as (port, stop):
         get(port, "/items/7?secret=1")

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from obskit.logs.cloud.delivery import DELIVERING
+from obskit.export.gcp.delivering import is_delivering
 from obskit.profiling import cloud_profiler
 from obskit.profiling.cloud_profiler import CloudProfilerOutput, find_endpoint, service_name
 from obskit.profiling.profiler import Profiler
 from obskit.profiling.turns import Assignment, Stop
-from obskit.tracing.current import get_context
 from tests.export.receiver import clean_environ, eventually, free_port, receiver, run
 from tests.logs.cloud import google_fakes
 from tests.profiling import profiler_server
@@ -531,7 +530,7 @@ with obskit.span("mine"):
 def test_what_googles_libraries_log_meanwhile_is_marked_as_not_for_the_cloud(secured):
     marks = set()
     handler = logging.Handler(logging.DEBUG)
-    handler.emit = lambda record: marks.add((record.name, bool(get_context().get(DELIVERING))))
+    handler.emit = lambda record: marks.add((record.name, is_delivering()))
     logger = logging.getLogger("urllib3.connectionpool")
     logger.addHandler(handler)
     before = logger.level

@@ -17,6 +17,7 @@ from obskit.tracing.provider import TracerProvider
 from obskit.tracing.sampling import rate_sampler
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.sampling.limiter import Limiter
+from obskit.tracing.sampling.pressure import Pressure
 from obskit.tracing.sampling.rate import lowered_sampler
 from obskit.tracing.sampling.rules import Rule
 from obskit.tracing.tally import Tally
@@ -262,6 +263,14 @@ def test_rates_fall_by_halves_as_the_queue_fills_and_return_as_it_drains():
         found = service.stats
         assert (found["rate"], found["effective_rate"]) == (0.8, 0.8 * factor)
         assert found["reason"] == ("backpressure" if factor < 1 else None)
+
+
+def test_rates_are_changed_only_when_the_level_does():
+    fill, applied = iter([0.1, 0.6, 0.6, 0.61, 0.9, 0.1, 0.1]), []
+    pressure = Pressure(lambda: next(fill), applied.append)
+    for _ in range(7):
+        pressure.look()
+    assert applied == [1 / 4, 1 / 128, 1.0]
 
 
 def test_new_traces_notice_a_filling_queue_by_themselves_and_each_one_a_draining_queue():

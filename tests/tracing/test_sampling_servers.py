@@ -242,10 +242,11 @@ def test_switched_off_a_full_queue_drops_spans_instead():
     assert found["exporters"][0]["dropped"]["queue_full"] >= 900
 
 
-def test_a_queue_no_larger_than_a_batch_says_nothing_about_the_receiver():
+@pytest.mark.parametrize(("queue_size", "batch_size", "waiting"), [(1000, 1000, 900), (2000, 1500, 1400)])
+def test_spans_that_wait_for_their_batch_say_nothing_about_the_receiver(queue_size, batch_size, waiting):
     with receiver() as server:
-        init(server, queue_size=1000, flush_interval=3600)
-        for _ in range(900):
+        init(server, queue_size=queue_size, batch_size=batch_size, flush_interval=3600)
+        for _ in range(waiting):
             with obskit.span("work"):
                 pass
         assert obskit.stats()["sampling"]["effective_rate"] == 1

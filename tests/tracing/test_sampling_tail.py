@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections import deque
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -304,6 +305,24 @@ def test_spans_that_end_on_many_threads_as_the_root_does_are_each_reported_once(
             thread.join()
     assert len(service.ended) == len({span.span_id for span in service.ended}) == 1000
     assert (service.stats["held"], service.stats["kept"]) == (0, {"error": 200})
+
+
+def test_a_span_that_ends_just_as_another_thread_decides_is_not_left_behind(service):
+    """The root ends after the child has seen that the trace is held still, and before it is put down."""
+    root = service.start("root")
+    child = service.start("child", root)
+    root.error("broken")
+
+    class Overtaken(deque):
+        def append(self, span: Span) -> None:
+            if span is child:
+                root.end()
+            super().append(span)
+
+    root.held._spans = Overtaken()
+    child.end()
+    assert service.names == ["root", "child"]
+    assert service.stats["held"] == 0
 
 
 def test_switched_off_meanwhile_a_held_trace_is_still_decided_at_its_end(service):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.export.building import no_fork
 from obskit.export.exporter import UNREACHABLE, Outcome
+from obskit.export.gcp.delivering import delivering, hush_google_auth
 
 if TYPE_CHECKING:
     import requests
@@ -67,7 +68,8 @@ class Account:
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            self._credentials.refresh(_Once(session, timeout))
+            with delivering():
+                self._credentials.refresh(_Once(session, timeout))
         except GoogleAuthError as error:
             raise Failed(Outcome("no_credentials", one_line(error), retry=bool(error.retryable))) from error
 
@@ -89,9 +91,11 @@ def find_account(
     except ImportError as error:
         detail = f"google-auth is missing: pip install 'obskit[gcp]' ({error})"
         raise Failed(Outcome("not_installed", detail)) from error
+    hush_google_auth()
     session = new_session()
     try:
-        return _load(scopes, key_file, _Once(session, timeout))
+        with delivering():
+            return _load(scopes, key_file, _Once(session, timeout))
     except Failed:
         session.close()
         raise

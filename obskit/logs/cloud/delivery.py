@@ -7,21 +7,16 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opentelemetry.context import Context, create_key
-
 from obskit.export.exporter import DELIVERED, Outcome
 from obskit.export.gcp.account import Failed, find_account
+from obskit.export.gcp.delivering import delivering
 from obskit.logs.cloud.endpoint import Endpoint
 from obskit.logs.cloud.entry import to_entry
 from obskit.logs.cloud.resource import Resource, detect
-from obskit.tracing.current import attach, detach, get_context
 from obskit.tracing.failures import tell
 
 if TYPE_CHECKING:
     from obskit.logs.cloud.client import Writer
-
-DELIVERING = create_key("obskit-delivering-logs")
-"""Marks the context in which Google's libraries work for us: what they log there would feed on itself."""
 
 _SCOPES = ("https://www.googleapis.com/auth/logging.write",)
 _DETECTION = 2.0
@@ -65,13 +60,11 @@ class CloudExporter:
 
     def send(self, items: list[bytes], deadline: float) -> Outcome:
         """Write the lines' entries."""
-        token = attach(Context({**get_context(), DELIVERING: True}))
         try:
-            return self._send(items, deadline)
+            with delivering():
+                return self._send(items, deadline)
         except ImportError as error:
             return _NOT_INSTALLED._replace(detail=f"{_NOT_INSTALLED.detail} ({error})")
-        finally:
-            detach(token)
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,14 +9,14 @@ import weakref
 from time import monotonic
 from typing import Any
 
+from obskit.export.gcp.delivering import is_delivering
 from obskit.export.pipeline import Limits, Pipeline
-from obskit.logs.cloud.delivery import DELIVERING, CloudExporter, Target
+from obskit.logs.cloud.delivery import CloudExporter, Target
 from obskit.logs.cloud.endpoint import parse
 from obskit.logs.cloud.entry import log_id
 from obskit.logs.cloud.resource import Resource
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
-from obskit.tracing.current import get_context
 from obskit.tracing.failures import failed, tell
 from obskit.tracing.failures import logger as our_logger
 from obskit.tracing.process import check_fork, on_fork
@@ -78,7 +78,7 @@ class CloudLoggingHandler(logging.Handler):
             check_fork()
             if record.name == our_logger.name:
                 _show(record)
-            elif get_context().get(DELIVERING):
+            elif is_delivering():
                 return
             with self._one_at_a_time:
                 if self.pipeline.full:  # before the work of formatting

@@ -158,6 +158,33 @@ def test_a_metadata_server_that_never_answers_is_asked_for_as_long_as_was_given(
     assert "timeout=0." in said
 
 
+LOGGED = """
+import logging
+logging.basicConfig(format="%(name)s")
+logging.getLogger("google").setLevel("WARNING")  # else newer versions keep it all from the root logger
+import google.auth
+def ask():
+    try:
+        google.auth.default()
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        print("none")
+"""
+
+
+def test_what_google_auth_logs_of_our_attempts_is_not_the_applications_and_of_its_own_is(tmp_path):
+    def answer(*_: Any) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, b""  # somebody else's server
+
+    with google_fakes.serve_http(answer) as address:
+        where = {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address, "CLOUDSDK_CONFIG": str(tmp_path)}
+        ours = run(LOGGED + FIND.replace("TIMEOUT", "10.0"), **where)
+        both = run(LOGGED + FIND.replace("TIMEOUT", "10.0") + "ask()", **where)
+    assert (ours.returncode, ours.stderr) == (0, "")
+    assert ours.stdout.startswith("no_credentials True ")
+    assert (both.returncode, set(both.stderr.split())) == (0, {"google.auth._default"})
+    assert both.stdout.endswith("none\n")
+
+
 def test_the_module_imports_nothing_of_googles_and_says_what_to_install():
     code = """
 import sys

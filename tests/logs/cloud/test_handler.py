@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 import obskit
+from obskit.export.gcp.delivering import delivering
 from obskit.export.pipeline import Limits
 from obskit.logs.cloud import endpoint
-from obskit.logs.cloud.delivery import DELIVERING
 from obskit.logs.cloud.handler import CloudLoggingHandler
-from obskit.tracing.current import attach, detach, get_context
 from obskit.tracing.tracer import Tracer
 from tests.export.receiver import eventually, free_port
 from tests.logs.cloud import google_fakes
@@ -290,11 +289,8 @@ def test_what_google_s_libraries_log_while_they_deliver_is_not_delivered(make, c
 
 def test_a_record_made_in_the_context_of_delivery_is_ignored_on_any_thread(make, cloud):
     logger, handler = make(cloud.address)
-    token = attach(type(get_context())({**get_context(), DELIVERING: True}))
-    try:
+    with delivering():
         logger.info("feedback")
-    finally:
-        detach(token)
     assert balance(handler)["produced"] == 0
 
 

@@ -1,0 +1,62 @@
+"""Which URLs a list of hosts stands for."""
+
+from __future__ import annotations
+
+import pytest
+
+from obskit.instrumentation.targets import TARGET, Targets
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("orders", "http://orders/a"),
+        ("orders", "HTTP://user:secret@Orders:8080?x=1"),
+        ("ORDERS", "http://orders."),
+        ("orders.", "http://orders/"),
+        ("orders:80", "http://orders/"),
+        ("orders:443", "https://orders/"),
+        ("orders:8080", "http://orders:8080/"),
+        ("*.internal", "http://a.b.internal:1/"),
+        ("10.1.*", "http://10.1.2.3/"),
+        ("*", "https://anything.example/"),
+        ("*:9411", "http://zipkin:9411"),
+        ("[::1]", "http://[::1]:80/"),
+        ("[fd00::*]:80", "http://[fd00::7]/"),
+    ],
+)
+def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
+    assert TARGET.fullmatch(target)
+    assert Targets(["unused", target]).include(url)
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("orders", "http://orders.example.com/"),
+        ("orders", "http://myorders/"),
+        ("orders", "http://orders@evil.example/"),
+        ("orders", "http://evil.example/http://orders/"),
+        ("orders", "http://evil.example#@orders/"),
+        ("orders", "http://evil.example?@orders"),
+        ("orders:80", "http://orders:8080/"),
+        ("orders:80", "https://orders/"),
+        ("*.internal", "http://internal/"),
+        ("*.internal", "http://evil.example/a.internal"),
+        ("a.internal", "http://axinternal/"),
+        ("10.1.*", "http://110.1.2.3/"),
+        ("orders", "orders"),
+        ("orders", ""),
+    ],
+)
+def test_another_host_is_not(target: str, url: str) -> None:
+    assert not Targets([target]).include(url)
+
+
+def test_an_empty_list_is_nobody() -> None:
+    assert not Targets([]).include("http://orders/")
+
+
+@pytest.mark.parametrize("text", ["", "http://orders", "orders/", "a b", "::1", "orders:", "orders:http", "me@orders"])
+def test_what_is_no_host_is_no_target(text: str) -> None:
+    assert not TARGET.fullmatch(text)
