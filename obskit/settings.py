@@ -14,8 +14,8 @@ from obskit.propagation.propagator import FORMATS
 from obskit.tracing.redaction import DEFAULT_KEYS
 from obskit.tracing.sampling.rules import HIGHEST_LIMIT, Rule, read_rules
 
-# A URL's user and password, and its query.
-_SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]+")
+# A URL's user and password, and all from its query on: nobody can say where a password ends.
+_SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?).+", re.DOTALL)
 _LONGEST_SHOWN = 200
 _ZIPKIN_ENCODINGS = ("json", "proto3")
 _LOG_MODES = ("json", "console", "cloud", "inherit", "off")

@@ -6,11 +6,9 @@ are none, and as long as a look-up of a host takes in its own process.
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import os
 import re
-import sys
 import time
 from time import monotonic
 from typing import Any
@@ -20,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.http_client import printable
 from obskit.export.kafka_url import Target
+from obskit.tracing.native import start_thread
 
 _DEFAULTS: dict[str, Any] = {
     "client.id": "obskit",
@@ -98,7 +97,7 @@ class Client:
         last = [self._producer]  # a reference of this function's would make it wait after all
         del self._producer
         try:
-            _start_thread(_end, last)
+            start_thread(_end, last)  # also under gevent one of the system's: librdkafka blocks it
         except RuntimeError:  # no more threads, or the interpreter ends: the process's end is the producer's
             pass
 
@@ -164,10 +163,3 @@ def _immortal(producer: Producer) -> None:
 def _end(last: list[Producer]) -> None:
     ctypes.pythonapi.Py_DecRef(ctypes.py_object(last[0]))
     last.clear()
-
-
-def _start_thread(function: Any, *arguments: Any) -> None:
-    """Start a thread of the operating system's, also where gevent would start a greenlet: librdkafka blocks it."""
-    gevent = sys.modules.get("gevent.monkey")
-    start = gevent.get_original("_thread", "start_new_thread") if gevent else _thread.start_new_thread
-    start(function, arguments)

@@ -13,6 +13,7 @@ import pytest
 from obskit.logs.handler import ConsoleHandler
 
 START = "import logging, sys, obskit\nobskit.init(service='orders', exporter='none', logs='json', integrations=[])\n"
+BUFFERED = {"PYTHONUNBUFFERED": ""}
 OWN_HANDLER = "import logging, sys\nlogging.basicConfig(stream=sys.stdout, level='INFO')\n"
 
 
@@ -20,7 +21,7 @@ def run_unread(code, *flags):
     """Run a program whose standard output nobody reads; return its exit status and standard error."""
     reader, writer = os.pipe()
     os.close(reader)
-    environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+    environ = {**os.environ, **BUFFERED}
     try:
         done = subprocess.run(
             [sys.executable, *flags, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, env=environ
@@ -51,7 +52,8 @@ def test_a_handler_of_the_applications_fails_as_ever():
 
 def test_lines_stand_where_they_were_logged_between_what_is_printed():
     code = START + "print('a')\nlogging.info('b')\nsys.stdout.write('c')\nlogging.info('d')\nprint('e')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environ = {**os.environ, **BUFFERED}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
     marks = [done.stdout.index(mark) for mark in ("a\n", '"message":"b"', "\nc{", '"message":"d"', "\ne\n")]
     assert marks == sorted(marks), done.stdout
 
