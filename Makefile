@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.12 python3.11 python3.10 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers soak demo bench lint types check test-all clean
+.PHONY: test test-storage battery battery-peers soak demo bench soak-profiler lint types check test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -43,6 +43,11 @@ demo: .venv/ready
 
 bench: .venv/ready
 	.venv/bin/python tests/benchmarks/run.py $(ARGS)
+
+# Ten minutes of a thousand samples a second; MINUTES=1 for fewer.
+MINUTES ?= 10
+soak-profiler: .venv/ready
+	.venv/bin/python -W ignore::DeprecationWarning tests/benchmarks/profiler_soak.py $(MINUTES)
 
 check: lint types
 

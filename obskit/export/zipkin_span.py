@@ -58,8 +58,8 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
 
 
 def _tags(span: RecordedSpan, redactor: Redactor) -> dict[str, str]:
-    shown = redactor.tags(span.tags).items()
-    tags = {key: value if type(value) is str else value_text(value) for key, value in shown}
+    shown = span.tags if redactor.ordinary.issuperset(span.tags) else redactor.tags(span.tags)
+    tags = {key: value if type(value) is str else value_text(value) for key, value in shown.items()}
     if span.status_set:
         _add_status(tags, span.status, redactor)
     return tags

@@ -33,6 +33,7 @@ DEFAULT_KEYS = (
 
 _SEPARATORS = str.maketrans("", "", "-_ .")
 _MAX_CACHED_KEYS = 10_000
+_MAX_CACHED_TEXTS, _SHORT = 1000, 60
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@]{1,256}(?=@)")
 _QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
@@ -50,12 +51,16 @@ _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text
 
 
 class Redactor:
-    """Masks the values of secret keys, and secrets in URLs and headers quoted in text."""
+    """Masks the values of secret keys, and secrets in URLs and headers quoted in text.
+
+    ``ordinary`` grows to the keys of tags that are left alone: whose tags have no others need not be looked at.
+    """
 
     def __init__(self, keys: Sequence[str] = DEFAULT_KEYS) -> None:
         self._words = tuple(filter(None, (_plain(key) for key in keys)))
         self._known: dict[str, bool] = {}
-        self._ordinary: set[str] = set()  # keys of tags that are left alone
+        self.ordinary: set[str] = set()
+        self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
         words = "|".join(_anywhere(word) for word in self._words) or "(?!)"
         value = r"""(?:(")[^"\r\n]+|(')[^'\r\n]+|[^\s"'&,;}]+)"""
         self._pair = re.compile(rf"""((?:{words})["']?\s?[=:]\s?){value}""", re.IGNORECASE)
@@ -106,16 +111,18 @@ class Redactor:
 
         Nobody chose what stands in there: a library put the whole request or statement into its message.
         """
-        if _is_more_than_words(text) is None:
-            return self.text(text)
-        return mask_literals(self.text(_without_query(text)))
+        if text in self._harmless:
+            return text
+        shown = self.text(text if _is_more_than_words(text) is None else mask_literals(_without_query(text)))
+        if shown == text and len(text) <= _SHORT and len(self._harmless) < _MAX_CACHED_TEXTS:
+            self._harmless.add(text)
+        return shown
 
     def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched."""
-        ordinary = self._ordinary
-        if ordinary.issuperset(tags):
+        if self.ordinary.issuperset(tags):
             return tags
-        return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in ordinary}}
+        return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in self.ordinary}}
 
     def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return an event's attributes, an exception's for instance: like tags, but all text is searched."""
@@ -129,8 +136,8 @@ class Redactor:
             return self.error_text(value) if isinstance(value, str) else value
         if key in _URL_TAGS:
             return _USERINFO.sub(MASK, _without_query(value)) if isinstance(value, str) else value
-        if len(self._ordinary) < _MAX_CACHED_KEYS:
-            self._ordinary.add(key)
+        if len(self.ordinary) < _MAX_CACHED_KEYS:
+            self.ordinary.add(key)
         return value
 
 

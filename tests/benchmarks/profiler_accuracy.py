@@ -50,7 +50,7 @@ def sixty(): burn(.006)
 def thirty(): burn(.003)
 def ten(): burn(.001)
 def loop(work):
-    while time.monotonic() < end: work(); time.sleep(.03)
+    for _ in range(250): work(); time.sleep(.03)
 threads = [threading.Thread(target=loop, args=(work,)) for work in (sixty, thirty, ten)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
