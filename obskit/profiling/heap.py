@@ -10,6 +10,7 @@ from typing import Any
 from obskit.profiling.pprof import Profile, Sample, ValueType
 from obskit.profiling.stacks import Location
 
+_REST_EVERY = 2000  # allocations
 _TYPES = (ValueType("inuse_objects", "count"), ValueType("inuse_space", "bytes"))
 
 
@@ -18,15 +19,17 @@ def heap_profile(rest: Callable[[], object]) -> Profile:
     import tracemalloc
 
     began = time_ns()
-    totals: dict[Any, list[int]] = {}
+    totals: dict[int, list[Any]] = {}
     traces = tracemalloc.take_snapshot().traces._traces if tracemalloc.is_tracing() else ()  # type: ignore[attr-defined]
-    for number, (_, size, frames, *_more) in enumerate(traces):
-        total = totals.setdefault(frames, [0, 0])
-        total[0] += 1
-        total[1] += size
-        if number % 2000 == 0:
+    for number, trace in enumerate(traces):
+        total = totals.get(id(trace[2]))  # tracemalloc gives equal tracebacks as one object
+        if total is None:
+            total = totals[id(trace[2])] = [trace[2], 0, 0]
+        total[1] += 1
+        total[2] += trace[1]
+        if number % _REST_EVERY == 0:
             rest()
-    samples = [Sample(tuple(map(_location, frames)), (count, size)) for frames, (count, size) in totals.items()]
+    samples = [Sample(tuple(map(_location, frames)), (count, size)) for frames, count, size in totals.values()]
     return Profile(_TYPES, samples, _TYPES[1], 1, began, time_ns() - began)
 
 

@@ -1,9 +1,9 @@
 """The profiler at a thousand samples a second under everything that may hurt it, for some minutes.
 
-``python tests/benchmarks/profiler_soak.py [MINUTES]`` (``make soak-profiler MINUTES=10``). Threads start and end all the
-time, some recurse deeply, some stay in native code; processes fork off, take profiles of their own and leave by every
-way; the profiler itself is stopped and started. Ends with status 1 after a crash, a hang, a failure inside obskit, or
-growth of memory, threads or open files.
+``python tests/benchmarks/profiler_soak.py [MINUTES]``, or ``make soak-profiler MINUTES=10``. Threads start and end all
+the time, some recurse deeply, some stay in native code; processes fork off, take profiles of their own and leave by
+every way; the profiler itself is stopped and started. Ends with status 1 after a crash, a hang, a failure inside
+obskit, or growth of memory, threads or open files.
 """
 
 from __future__ import annotations
