@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_FRAMES = 16
+_FRAMES = 8
 
 
 class HeapTracing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os.path import basename
 from time import time_ns
 from typing import Any
@@ -10,27 +10,39 @@ from typing import Any
 from obskit.profiling.pprof import Profile, Sample, ValueType
 from obskit.profiling.stacks import Location
 
-_REST_EVERY = 2000  # allocations
+_MOST = 50_000  # allocations; each takes us some 10 us
+_BIG = 65_536  # bytes
+_REST_EVERY = 200
 _TYPES = (ValueType("inuse_objects", "count"), ValueType("inuse_space", "bytes"))
 
 
 def heap_profile(rest: Callable[[], object]) -> Profile:
-    """Return what is allocated now. tracemalloc knows files and lines but no functions: those bear the file's name."""
+    """Return what is allocated now. tracemalloc knows files and lines but no functions: those bear the file's name.
+
+    While it traces, what this function allocates is slow, too: so where there are very many small allocations, a part
+    of them stands for all. ``rest`` is called now and then, to let others go on.
+    """
     import tracemalloc
 
     began = time_ns()
-    totals: dict[int, list[Any]] = {}
     traces = tracemalloc.take_snapshot().traces._traces if tracemalloc.is_tracing() else ()  # type: ignore[attr-defined]
-    for number, trace in enumerate(traces):
-        total = totals.get(id(trace[2]))  # tracemalloc gives equal tracebacks as one object
-        if total is None:
-            total = totals[id(trace[2])] = [trace[2], 0, 0]
-        total[1] += 1
-        total[2] += trace[1]
-        if number % _REST_EVERY == 0:
-            rest()
+    weight = 1 + len(traces) // _MOST
+    totals: dict[int, list[Any]] = {}
+    _add((trace for trace in traces if trace[1] >= _BIG), 1, totals, rest)
+    _add((trace for trace in traces[::weight] if trace[1] < _BIG), weight, totals, rest)
     samples = [Sample(tuple(map(_location, frames)), (count, size)) for frames, count, size in totals.values()]
     return Profile(_TYPES, samples, _TYPES[1], 1, began, time_ns() - began)
+
+
+def _add(traces: Iterable[Any], weight: int, totals: dict[int, list[Any]], rest: Callable[[], object]) -> None:
+    for number, (_, size, frames, _) in enumerate(traces):
+        total = totals.get(id(frames))  # tracemalloc gives equal tracebacks as one object
+        if total is None:
+            total = totals[id(frames)] = [frames, 0, 0]
+        total[1] += weight
+        total[2] += weight * size
+        if number % _REST_EVERY == 0:
+            rest()
 
 
 def _location(frame: tuple[str, int]) -> Location:

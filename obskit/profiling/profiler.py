@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.export.building import no_fork
 from obskit.profiling.allocations import HeapTracing
-from obskit.profiling.native import allocate_lock, is_uwsgi_master, original, start_thread
 from obskit.profiling.switching import switching
 from obskit.profiling.threads import Identities
 from obskit.profiling.turns import Assignment, Output, Stop
 from obskit.tracing.current import attach, suppressed
 from obskit.tracing.failures import failed
+from obskit.tracing.native import allocate_lock, forks_later, original, start_thread
 
 if TYPE_CHECKING:
     from obskit.profiling.taking import Taken
@@ -42,7 +42,7 @@ class Profiler:
         self._ended = allocate_lock()
         if self._heap is not None:
             self._heap.start()
-        if is_uwsgi_master():
+        if forks_later():
             return
         try:
             self._ended.acquire()

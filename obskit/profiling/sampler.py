@@ -12,12 +12,12 @@ from types import FrameType
 from typing import NamedTuple
 
 from obskit.instrumentation.server import ServerExchange
-from obskit.profiling.native import original
 from obskit.profiling.serving import read_exchange
 from obskit.profiling.stacks import Stack, StackTable
 from obskit.profiling.switching import switching
 from obskit.profiling.threads import Identities, is_runnable
 from obskit.profiling.turns import Stop
+from obskit.tracing.native import original
 
 _MOST_ENTRIES = 100_000
 _PROBE_EVERY = 4  # samples

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 
-from obskit.profiling.native import original
+from obskit.tracing.native import original
 
 HAS_CPU_CLOCKS = sys.platform.startswith("linux")
 

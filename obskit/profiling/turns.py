@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from obskit.profiling.native import allocate_lock
+from obskit.tracing.native import allocate_lock
 
 
 class Assignment(NamedTuple):

@@ -111,7 +111,7 @@ def test_a_profile_that_nobody_asked_for_is_lost_and_not_sent(cloud):
 
 def test_the_profiler_takes_what_the_server_wants_and_what_arrives_can_be_read(cloud):
     cloud.turns += [turn("CPU", "0.1s"), turn("WALL", "0.1s")]
-    profiler = Profiler("Cloud Profiler", make_output(), 100, heap=False)
+    profiler = Profiler("Cloud Profiler", make_output, 100, heap=False)
     profiler.start()
     eventually(lambda: len(cloud.patches) == 2 and len(cloud.creates) == 3)
     assert profiler.stop(time.monotonic() + 5)
