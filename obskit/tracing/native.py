@@ -44,6 +44,5 @@ def forks_later() -> bool:
     It forks without Python's knowledge: a worker that is born while another thread holds the interpreter waits for
     it for ever.
     """
-    if "uwsgi" not in sys.builtin_module_names:
-        return False
-    return bool(__import__("uwsgi").worker_id() == 0)
+    uwsgi = sys.modules.get("uwsgi")  # there from the beginning, though built in only where uWSGI runs Python itself
+    return uwsgi is not None and getattr(uwsgi, "worker_id", lambda: None)() == 0

@@ -75,9 +75,9 @@ def client():
         yield client_of(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def zipkin_server():
-    """A client of the reference: the real Zipkin server."""
+    """A client of the reference: the real Zipkin server, with nothing in it but what the module's tests post."""
     with ExitStack() as stack:
         try:
             port = stack.enter_context(reference.running())

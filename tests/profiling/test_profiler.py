@@ -248,6 +248,7 @@ def application(environ, start_response):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [str(UWSGI), "--http-socket", address, "--master", "--die-on-term", "--wsgi-file", "app.py", option]
+    command += ["--exec-post-app", "sleep 0.2"]  # while which the master keeps the interpreter to itself
     log = (tmp_path / "log").open("w")
     with log, subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=log, stderr=log) as process:
         try:
