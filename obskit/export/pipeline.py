@@ -268,12 +268,13 @@ class Pipeline:
 
     def _take(self) -> list[Any]:
         """Return the next batch: no more than a receiver takes at once, since all of it is encoded at once."""
-        items: list[Any] = []
-        weight = 0
+        queue = self._queue
         with self.ledger.changed:
-            while self._queue and len(items) < self._limits.batch_size and weight < _MOST_TAKEN:
-                items.append(self._queue.popleft())
-                weight += self._weigh(items[-1])
+            items = [queue.popleft() for _ in range(min(len(queue), self._limits.batch_size))]
+            weight = sum(map(self._weigh, items))
+            while weight > _MOST_TAKEN and len(items) > 1:
+                weight -= self._weigh(items[-1])
+                queue.appendleft(items.pop())
             self._got += weight
             self.ledger.taken += len(items)
         return items

@@ -205,7 +205,7 @@ def test_no_more_is_taken_out_of_the_queue_at_once_than_fits_into_memory_twice(m
     pipeline._queue.extend([bytes(1_000_000)] * 20)
     pipeline.offer(b"last")
     assert entered.wait(10)
-    assert len(pipeline._queue) == 21 - 5
+    assert len(pipeline._queue) == 21 - 4
     gate.set()
     assert pipeline.flush(soon())
 
