@@ -79,7 +79,8 @@ def forced_sampling(lab: Lab) -> str:
         seconds, recorded = run.notes["seconds"], run.total("produced")
         most = limit * (seconds + 1)
         assert recorded <= most, f"{recorded} recorded in {seconds:.1f} s, not {most:.0f}"
-        assert recorded >= limit, f"only {recorded} recorded: the limit takes more than it should"
+        least = limit * min(1, seconds - 0.2)  # a second's traces are spread over its tenths
+        assert recorded >= least, f"only {recorded} recorded, not {least:.0f}: the limit takes more than it should"
         lab.settled(run, server, recorded + run.sampled_out, recorded)
         return f"{recorded} of 20 000 recorded in {seconds:.1f} s"
 
