@@ -20,7 +20,7 @@ from obskit.tracing.native import allocate_lock, forks_later, start_thread
 if TYPE_CHECKING:
     from obskit.export.backlog import Backlog
 
-_NEVER = 2**62
+_NEVER = 2**30 - 1  # still a small number to CPython: compared at once
 _SPOOLING = 0.3  # seconds kept at the end, for writing to disk what could not be sent
 _MOST_TAKEN = 4 * 1024 * 1024
 
@@ -78,6 +78,7 @@ class Pipeline:
         """Start empty, as a forked child must: what waits in the queue is the parent's to deliver."""
         self._queue: deque[Any] = deque()
         self._put = self._got = 0  # bytes, by what they weigh
+        self._brim = self._size  # what may have been put by now
         self.ledger = Ledger(self._queue)
         self._delivery = Delivery(self.destination, self._build, self.ledger, self, self._items, self._open_backlog)
         self._signal = Signal()
@@ -89,21 +90,20 @@ class Pipeline:
 
     def offer(self, item: Any) -> None:
         """Accept an ended span, or count it as dropped. Waits for no lock and never raises."""
-        waiting = len(self._queue)
+        queue = self._queue
+        waiting = len(queue)
         weight = self._weigh(item)
-        if waiting >= self._capacity or self._put - self._got + weight > self._size:
+        if waiting >= self._capacity or self._put + weight > self._brim:
             self.refuse()
-        elif self.closed:
-            self.ledger.refused[SHUTDOWN].add()
         else:
             self._put += weight  # no other thread comes between: CPython switches at calls and jumps only
-            self._queue.append(item)
+            queue.append(item)
             if waiting >= self._wake_at:
                 self._wake()
 
     def refuse(self) -> None:
-        """Count an item that found the queue full."""
-        self.ledger.refused[QUEUE_FULL].add()
+        """Count an item that found the queue full, or closed."""
+        self.ledger.refused[SHUTDOWN if self.closed else QUEUE_FULL].add()
 
     @property
     def full(self) -> bool:
@@ -132,6 +132,7 @@ class Pipeline:
         if self.closed:
             return
         self.closed = True
+        self._capacity = -1
         self._ends = deadline
         if self.ledger.accepted > self.ledger.settled or self._running:
             self._wake()
@@ -270,14 +271,21 @@ class Pipeline:
         """Return the next batch: no more than a receiver takes at once, since all of it is encoded at once."""
         queue = self._queue
         with self.ledger.changed:
+            waiting = self._put - self._got
             items = [queue.popleft() for _ in range(min(len(queue), self._limits.batch_size))]
-            weight = sum(map(self._weigh, items))
-            while weight > _MOST_TAKEN and len(items) > 1:
-                weight -= self._weigh(items[-1])
-                queue.appendleft(items.pop())
-            self._got += weight
+            # Where nothing is left, all that waited was taken: no need to weigh each again.
+            self._got += self._trim(items) if queue or waiting > _MOST_TAKEN else waiting
+            self._brim = self._got + self._size
             self.ledger.taken += len(items)
         return items
+
+    def _trim(self, items: list[Any]) -> int:
+        """Put back what is too much for one batch; return what the others weigh."""
+        weight = sum(map(self._weigh, items))
+        while weight > _MOST_TAKEN and len(items) > 1:
+            weight -= self._weigh(items[-1])
+            self._queue.appendleft(items.pop())
+        return weight
 
     # What bounds the delivery
 

@@ -41,12 +41,13 @@ class ZipkinHttpExporter:
     def __init__(self, url: str, convert: Convert, encoding: Encoding) -> None:
         self._sender = HttpSender(url, {"Content-Type": encoding.content_type, **_HEADERS})
         self._convert = convert
+        self._encode_span = encoding.encode_span
         self._encoding = encoding
         self._deflates = not _is_loopback(url)
 
     def encode(self, span: Any) -> bytes:
         """Return the span as it stands in a list."""
-        return self._encoding.encode_span(self._convert(span))
+        return self._encode_span(self._convert(span))
 
     def size(self, item: bytes) -> int:
         """Return its length."""

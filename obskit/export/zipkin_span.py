@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -26,14 +25,14 @@ _KINDS: dict[int, Kind] = {
     SpanKind.CONSUMER.value: "CONSUMER",
 }
 
-
 Convert = Callable[[Any], Span]
 """Makes a Zipkin span of what a pipeline carries."""
 
 
 def converter(service: str) -> Convert:
     """Return what makes Zipkin spans of those that ``service`` recorded on this host."""
-    return partial(to_zipkin, local=local_endpoint(service))
+    local = local_endpoint(service)
+    return lambda span: to_zipkin(span, local)
 
 
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
@@ -58,18 +57,21 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
 
 
 def _tags(span: RecordedSpan, redactor: Redactor) -> dict[str, str]:
-    shown = span.tags if redactor.ordinary.issuperset(span.tags) else redactor.tags(span.tags)
-    tags = {key: value if type(value) is str else value_text(value) for key, value in shown.items()}
-    if span.status_set:
-        _add_status(tags, span.status, redactor)
-    return tags
+    """Return the tags as text: mostly the span's own, since a copy would take a third of the time of all this."""
+    tags: Any = span.tags
+    ordinary = redactor.ordinary
+    for key, value in tags.items():
+        if type(value) is not str or key not in ordinary:
+            shown = redactor.tags(tags).items()
+            tags = {key: value if type(value) is str else value_text(value) for key, value in shown}
+            break
+    return _with_status(tags, span.status, redactor) if span.status_set else tags
 
 
-def _add_status(tags: dict[str, str], status: Status, redactor: Redactor) -> None:
-    if status.status_code is not StatusCode.UNSET:
-        tags["otel.status_code"] = status.status_code.name
+def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> dict[str, str]:
     if status.status_code is StatusCode.ERROR:
-        tags.setdefault("error", redactor.error_text(status.description or ""))
+        tags = {"error": redactor.error_text(status.description or ""), **tags}
+    return {**tags, "otel.status_code": status.status_code.name}
 
 
 def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from obskit.tracing.sampling.tail import Held
     from obskit.tracing.tracer import Tracer
 
-_UNSET = Status()
-
 
 def new_clock() -> int:
     """Return the offset in nanoseconds that turns the monotonic clock into epoch time, as of now.
@@ -40,7 +38,8 @@ class Span(OtelSpan):
     ``events`` its events and Zipkin's annotations, as ``(epoch nanoseconds, name, attributes or None)``.
     Nothing changes after ``end()``: from then on the span belongs to the exporters. ``sampled`` is False while it is
     ``held``: its trace is recorded for the case that it fails. Children take over what ``inherit`` says. ``heavy``
-    counts the characters of values that are not small, for whoever bounds a queue of spans.
+    counts the characters of values that are not small, for whoever bounds a queue of spans. ``status_set`` tells
+    whether OpenTelemetry's status says anything.
     """
 
     # Slots for what every span sets, class attributes for what few do: half the time of nineteen slots.
@@ -56,7 +55,8 @@ class Span(OtelSpan):
     links: Sequence[Link] = ()
     remote_endpoint: tuple[str, int | None] | None = None
     remote_parent = False
-    status = _UNSET
+    status = Status()
+    status_set = False
     trace_state: str | None = None
 
     def __init__(
@@ -162,6 +162,7 @@ class Span(OtelSpan):
         final = self.end_ns is not None or self.status.status_code is StatusCode.OK
         if not final and status.status_code is not StatusCode.UNSET:
             self.status = status
+            self.status_set = True
 
     def record_exception(
         self,
@@ -224,11 +225,6 @@ class Span(OtelSpan):
     def instrumentation_scope(self) -> InstrumentationScope:
         """The library that made the span."""
         return self.tracer.scope
-
-    @property
-    def status_set(self) -> bool:
-        """Whether OpenTelemetry's status says anything."""
-        return self.status is not _UNSET
 
     def __repr__(self) -> str:
         return f"Span({self.name!r}, trace_id={self.trace_id!r}, span_id={self.span_id!r})"

@@ -1,7 +1,8 @@
 """The Zipkin v2 span model, field for field as the reference writes it.
 
 Source: the Zipkin v2 OpenAPI document and ``zipkin2.Span`` (openzipkin/zipkin). Struct fields stand in
-the order in which the reference encoder writes them, so encoding a ``Span`` needs no ordering step.
+the order in which the reference encoder writes them, so encoding a ``Span`` needs no ordering step. No struct can be
+part of a cycle: the garbage collector need not look at them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]
 
 
-class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True):
+class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True, gc=False):
     """A network host as tracing sees it: a service name and, where known, its addresses."""
 
     service_name: str | None = None
@@ -22,14 +23,14 @@ class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True):
     port: int | None = None
 
 
-class Annotation(msgspec.Struct, frozen=True):
+class Annotation(msgspec.Struct, frozen=True, gc=False):
     """An event in a span: epoch microseconds and a short text."""
 
     timestamp: int
     value: str
 
 
-class Span(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class Span(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """One operation. Ids are lower-case hex (16 or 32 characters), times are microseconds."""
 
     trace_id: str

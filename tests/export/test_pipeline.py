@@ -199,15 +199,30 @@ def test_the_queue_is_bounded_in_bytes_too_and_room_comes_back(make):
 
 
 def test_no_more_is_taken_out_of_the_queue_at_once_than_fits_into_memory_twice(make):
-    gate, entered = threading.Event(), threading.Event()
-    inbox = Inbox(lambda _: entered.set() or (gate.wait() and DELIVERED))
+    turns, entered = threading.Semaphore(0), threading.Semaphore(0)
+    inbox = Inbox(lambda _: entered.release() or (turns.acquire() and DELIVERED))
     pipeline = make(inbox)
-    pipeline._queue.extend([bytes(1_000_000)] * 20)
-    pipeline.offer(b"last")
-    assert entered.wait(10)
-    assert len(pipeline._queue) == 21 - 4
-    gate.set()
+    pipeline.offer(b"in flight")
+    assert entered.acquire(timeout=10)
+    for _ in range(20):
+        pipeline.offer(bytes(1_000_000))
+    turns.release()
+    assert entered.acquire(timeout=10)
+    assert len(pipeline._queue) == 20 - 4
+    turns.release(100)
     assert pipeline.flush(soon())
+
+
+def test_the_bytes_that_wait_are_known_however_the_queue_was_emptied(make):
+    """All at once, batch by batch, and with some put back: at the end nothing waits, and as much fits as before."""
+    pipeline = make(Inbox(), size=8_000_000)
+    for size in (1, 1000, 3_000_000, 5_000_000):
+        for _ in range(8_000_000 // size if size > 1 else 1500):
+            pipeline.offer(bytes(size))
+        assert pipeline.flush(soon())
+    pipeline.offer(bytes(8_000_000))
+    assert pipeline.flush(soon())
+    assert balance(pipeline)["dropped"] == {}
 
 
 def limited(most: int) -> Callable[[list[Any]], Outcome]:
