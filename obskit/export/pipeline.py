@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from obskit.export.bequest import Bequest
 from obskit.export.delivery import Delivery
 from obskit.export.exporter import Exporter
 from obskit.export.ledger import QUEUE_FULL, SHUTDOWN, Ledger
@@ -15,7 +16,7 @@ from obskit.export.signal import Signal
 from obskit.export.weight import span_weight
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed
-from obskit.tracing.native import allocate_lock, forks_later, start_thread
+from obskit.tracing.native import allocate_lock, forks_later, is_mere_master, start_thread
 
 if TYPE_CHECKING:
     from obskit.export.backlog import Backlog
@@ -65,6 +66,9 @@ class Pipeline:
         self._open_backlog = open_backlog
         self.closed = False
         self._ends = float("inf")
+        self._queue: deque[Any] = deque()
+        self._put = self._got = 0  # bytes, by what they weigh
+        self._bequest: Bequest | None = None
         self.use(limits)
         self.renew()
 
@@ -75,10 +79,12 @@ class Pipeline:
         self._limits = limits
 
     def renew(self) -> None:
-        """Start empty, as a forked child must: what waits in the queue is the parent's to deliver."""
-        self._queue: deque[Any] = deque()
-        self._put = self._got = 0  # bytes, by what they weigh
-        self._brim = self._size  # what may have been put by now
+        """Start empty, as a forked child must: what waits in the queue is the parent's to deliver, or one child's."""
+        if self._bequest is None or not self._bequest.claim():
+            self._queue = deque()
+            self._put = self._got = 0
+        self._bequest = None
+        self._brim = self._got + self._size  # what may have been put by now
         self.ledger = Ledger(self._queue)
         self._delivery = Delivery(self.destination, self._build, self.ledger, self, self._items, self._open_backlog)
         self._signal = Signal()
@@ -87,6 +93,8 @@ class Pipeline:
         self._running = False
         self._hurry = False
         self._wake_at = 0  # the worker is to be woken when this many spans wait
+        if self._queue:
+            self._wake()
 
     def offer(self, item: Any) -> None:
         """Accept an ended span, or count it as dropped. Waits for no lock and never raises."""
@@ -193,6 +201,8 @@ class Pipeline:
             return
         if forks_later():
             self._wake_at = 0
+            if self._bequest is None and is_mere_master():
+                self._bequest = Bequest()
             return
         try:
             self._running = True

@@ -5,6 +5,7 @@ A worker that is a greenlet runs only when the others do not; and a lock made be
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,10 +40,22 @@ def start_thread(function: Callable[..., object], *arguments: Any) -> None:
 
 
 def forks_later() -> bool:
-    """Return whether this is a master of uWSGI's that has not forked its workers yet.
+    """Return whether this is uWSGI, about to fork its workers.
 
     It forks without Python's knowledge: a worker that is born while another thread holds the interpreter waits for
     it for ever.
     """
-    uwsgi = sys.modules.get("uwsgi")  # there from the beginning, though built in only where uWSGI runs Python itself
-    return uwsgi is not None and getattr(uwsgi, "worker_id", lambda: None)() == 0
+    uwsgi = _uwsgi()
+    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.masterpid() in (0, os.getpid())
+
+
+def is_mere_master() -> bool:
+    """Return whether this is a master of uWSGI's: it runs no Python once it has forked its workers."""
+    uwsgi = _uwsgi()
+    return uwsgi is not None and bool(uwsgi.masterpid() == os.getpid())
+
+
+def _uwsgi() -> Any:
+    """Return uWSGI's module: there from the beginning, though built in only where uWSGI runs Python itself."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi if hasattr(uwsgi, "worker_id") else None

@@ -8,12 +8,7 @@ from tests.battery.lab import lab
 from tests.battery.page import PAGE, case_table
 from tests.battery.registry import CASES, Case, Skipped
 
-AWAITED = {
-    5: "what uWSGI's master traces before it forks stays in its queue",
-}
-"""Cases that do not hold yet, so that ``make battery`` shows them as FAILED. This list only ever shrinks."""
-
-QUICK = [case for case in CASES.values() if case.quick and case.number not in AWAITED]
+QUICK = [case for case in CASES.values() if case.quick]
 
 
 @pytest.mark.parametrize("case", QUICK, ids=[f"{case.number}-{case.name}" for case in QUICK])
@@ -27,7 +22,3 @@ def test_a_fault_does_what_the_battery_says(case: Case) -> None:
 
 def test_the_page_has_every_case() -> None:
     assert case_table() in PAGE.read_text(), "python -m tests.battery.page renews it"
-
-
-def test_what_is_awaited_is_a_case() -> None:
-    assert AWAITED.keys() <= CASES.keys()
