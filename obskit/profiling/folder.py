@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from time import monotonic
 
 from obskit.profiling.turns import Assignment, Stop
@@ -82,7 +83,8 @@ class FolderOutput:
     def _remove_old(self, prefix: str) -> None:
         names = sorted(n for n in os.listdir(self._folder) if n.startswith(prefix) and n.endswith(SUFFIX))
         for name in names[:-_MOST_FILES]:
-            os.unlink(os.path.join(self._folder, name))
+            with suppress(FileNotFoundError):  # another process of the service has just removed it
+                os.unlink(os.path.join(self._folder, name))
 
 
 def _now() -> str:

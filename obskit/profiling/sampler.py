@@ -142,6 +142,8 @@ class Sampler:
     def _note(self, thread: SampledThread, frame: FrameType, cpu: int) -> None:
         """Enter what a thread does that has run since the last sample."""
         stack = self._stacks.read(frame)
+        if stack.torn:
+            return  # the next sample will find what it has used meanwhile
         exchange = read_exchange(frame, stack.readers) if stack.readers else None
         entry = thread.entries.get((stack, exchange)) or self._new_entry(thread, stack, exchange)
         entry.cpu += cpu - thread.cpu

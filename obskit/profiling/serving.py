@@ -53,7 +53,8 @@ def readers(codes: Sequence[CodeType]) -> tuple[Reader, ...]:
     """Return the frames of a stack that may know its request, innermost first."""
     if _NAMES.isdisjoint(map(_name, codes)):
         return ()
-    places = [(depth, _PLACES.get((_file(code), code.co_name))) for depth, code in enumerate(codes)]
+    named = [(depth, code) for depth, code in enumerate(codes) if code.co_name in _NAMES]
+    places = [(depth, _PLACES.get((_file(code), code.co_name))) for depth, code in named]
     return tuple(Reader(depth, *place) for depth, place in places if place is not None)
 
 

@@ -5,6 +5,7 @@ Code objects and instruction offsets are kept, never frames: a frame would keep 
 
 from __future__ import annotations
 
+from itertools import repeat
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -12,20 +13,23 @@ from obskit.profiling.serving import Reader, readers
 
 DEEPEST = 256
 _MOST_STACKS = 50_000
+_SUSPENDS = 0x20 | 0x80 | 0x100 | 0x200  # inspect's CO_GENERATOR, CO_COROUTINE and the others that something must drive
 
 
 class Stack:
     """One call stack, innermost frame first: ``codes`` and the offset of the instruction each frame is at.
 
     ``readers`` are the frames that may know of a request. ``cut`` says that the stack went deeper than ``DEEPEST``.
+    ``torn`` says that it ends where none can: its thread had a turn while it was read, and a coroutine was suspended.
     """
 
-    __slots__ = ("codes", "cut", "offsets", "readers")
+    __slots__ = ("codes", "cut", "offsets", "readers", "torn")
 
     def __init__(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> None:
         self.codes = codes
         self.offsets = offsets
         self.cut = cut
+        self.torn = not cut and bool(codes) and bool(codes[-1].co_flags & _SUSPENDS)
         self.readers: tuple[Reader, ...] = readers(codes)
 
 
@@ -55,13 +59,12 @@ class StackTable:
         """Return the stack whose innermost frame is ``frame``."""
         codes: list[CodeType] = []
         offsets: list[int] = []
-        add_code, add_offset = codes.append, offsets.append
-        deepest = DEEPEST
-        while frame is not None and deepest:
-            add_code(frame.f_code)
-            add_offset(frame.f_lasti)
+        for _ in repeat(None, DEEPEST):
+            if frame is None:
+                break
+            codes.append(frame.f_code)
+            offsets.append(frame.f_lasti)
             frame = frame.f_back
-            deepest -= 1
         return self._find(codes, tuple(offsets), frame is not None)
 
     def _find(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> Stack:

@@ -231,17 +231,21 @@ UWSGI = Path(sys.executable).with_name("uwsgi")
 @pytest.mark.skipif(not UWSGI.exists(), reason="there is no uwsgi: pip install pyuwsgi")
 @pytest.mark.parametrize("option", ["--need-app", "--enable-threads"])
 def test_workers_of_uwsgi_are_profiled_and_not_its_master(tmp_path: Path, option: str) -> None:
-    """By default uWSGI forks without Python's knowledge; a thread that waits for the interpreter then stops workers."""
+    """By default uWSGI forks without Python's knowledge; a thread that waits for the interpreter then stops workers.
+
+    So it is the first request that is traced in a worker that starts the profiler there.
+    """
     (tmp_path / "app.py").write_text(
         BURN
         + """
-import obskit
+import flask, obskit
 obskit.init()
 burn(.3)
-def application(environ, start_response):
+application = flask.Flask("shop")
+@application.get("/")
+def page():
     burn(.05)
-    start_response("200 OK", [])
-    return [b"x"]
+    return "x"
 """
     )
     with socket.socket() as free:
@@ -263,7 +267,7 @@ def application(environ, start_response):
             process.kill()
             process.wait(60)
     profile = ReadProfile(files(tmp_path, "cpu")[0].read_bytes())
-    assert profile.shares(lambda sample: "application" in sample.functions)[True] > 50
+    assert profile.shares(lambda sample: "page" in sample.functions)[True] > 50
 
 
 def get(address: str) -> None:
@@ -296,6 +300,28 @@ if __name__ == "__main__":
         sum("work" in {n for s in ReadProfile(f.read_bytes()).samples for n in s.functions} for f in files(tmp_path))
         > 2
     )
+
+
+def test_processes_of_one_service_remove_old_profiles_of_one_folder_at_the_same_time(tmp_path: Path) -> None:
+    code = """
+import os
+from obskit.profiling import folder
+from obskit.profiling.turns import Assignment
+folder._MOST_FILES = 5
+def deliver():
+    output = folder.FolderOutput("profiles", "orders", ("CPU",), 1.0, 1.0)
+    for _ in range(300): output.deliver(Assignment("CPU", 1.0), b"x")
+children = []
+for _ in range(4):
+    if not (pid := os.fork()):
+        try: deliver()
+        except BaseException: os._exit(1)
+        os._exit(0)
+    children.append(pid)
+print([os.waitpid(pid, 0)[1] for pid in children])
+"""
+    assert run(code, tmp_path).stdout == "[0, 0, 0, 0]\n"
+    assert len(files(tmp_path)) <= 9
 
 
 def test_it_forks_and_ends_at_any_moment(tmp_path: Path) -> None:

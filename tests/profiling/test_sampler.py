@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
+from obskit.profiling.stacks import StackTable
 from tests.profiling.profiles import Read, files, innermost, read, run
 
 FAST = {"OBSKIT_PROFILER_HZ": "500"}
@@ -55,7 +57,10 @@ print(time.perf_counter() - began)
 
 @linux
 def test_computing_too_short_to_be_seen_is_not_shown_as_waiting(tmp_path: Path) -> None:
-    """A millisecond between two waits ends before the sampler has its turn; samples nearly all find the wait."""
+    """A millisecond between two waits ends before the sampler has its turn; samples nearly all find the wait.
+
+    Its first calls show at another instruction than the later ones in CPython 3.11: too few to tell by themselves.
+    """
     code = """
 def compute(): burn(.001)
 def sleep(): time.sleep(.003)
@@ -65,7 +70,7 @@ for _ in range(700):
 """
     run(code, tmp_path)
     shares = read(tmp_path, "cpu").shares(innermost("compute", "sleep"))
-    assert shares.get("compute", 0) > 80
+    assert shares.get("compute", 0) > 90
 
 
 @linux
@@ -118,6 +123,36 @@ for _ in range(2):
     wall = read(tmp_path, "wall")
     assert wall.shares(lambda sample: "held" in sample.functions)[True] == pytest.approx(50, abs=15)
     assert wall.total == pytest.approx(2e9, rel=0.15)
+
+
+def test_a_short_wait_after_a_long_one_in_the_same_function_is_the_callers_of_its_own(tmp_path: Path) -> None:
+    """The innermost frames of both waits look alike, and may even have the same addresses."""
+    code = """
+def wait(seconds): time.sleep(seconds)
+def query(seconds): wait(seconds)
+def long(): query(.18)
+def short(): query(.06)
+begin()
+for _ in range(15):
+    long(); short()
+"""
+    run(code, tmp_path)
+    shares = read(tmp_path, "wall").shares(innermost("long", "short"))
+    assert shares == pytest.approx({"long": 75, "short": 25}, abs=6)
+
+
+def test_a_coroutine_that_is_suspended_while_its_stack_is_read_is_no_stack_of_its_own() -> None:
+    """The sampler may lose its turn at each frame: what it then holds of a coroutine has no callers any more."""
+    table = StackTable()
+
+    async def suspended() -> None:
+        await asyncio.sleep(0)
+
+    coroutine = suspended()
+    coroutine.send(None)
+    assert table.read(coroutine.cr_frame).torn
+    coroutine.close()
+    assert not table.read(sys._getframe()).torn
 
 
 def test_a_deep_recursion_is_cut_and_says_so(tmp_path: Path) -> None:
