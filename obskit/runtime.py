@@ -171,6 +171,7 @@ class Runtime:
         on_fork(self._forked)
         atexit.register(self._exit)
         self._hooks_for_good.when_imported("multiprocessing.util", self._watch_children)
+        self._hooks_for_good.when_imported("celery.signals", self._watch_celery)
 
     def _watch_children(self, module: ModuleType) -> None:
         """Have a child of multiprocessing deliver: it ends by ``os._exit`` after finalizers of its own, without atexit.
@@ -184,6 +185,14 @@ class Runtime:
         module.register_after_fork(self, register)
         if module.process.parent_process() is not None:
             register(self)
+
+    def _watch_celery(self, module: ModuleType) -> None:
+        """Have a process of Celery's pool deliver: it ends by ``os._exit``, with neither finalizers nor atexit."""
+
+        def deliver(**_: object) -> None:
+            self._exit()
+
+        module.worker_process_shutdown.connect(deliver, weak=False)
 
     def _forked(self) -> None:
         """Run in a forked child: the parent delivers what it queued, the child starts afresh."""

@@ -35,6 +35,7 @@ _REQUIREMENTS = (
     *_PEERS.values(),
     "opentelemetry-exporter-zipkin-json",
     "opentelemetry-instrumentation-requests",
+    "celery",
     "requests",
 )
 _HOOKLESS = {26: ("with_ddtrace", "with_elastic", "with_py_zipkin"), 27: ("with_elastic", "with_py_zipkin")}

@@ -7,14 +7,53 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 from tests.battery.backend import Backend, backend
-from tests.battery.lab import PLAIN, PROGRAMS, Lab, Process, eventually, free_port
+from tests.battery.lab import PLAIN, PROGRAMS, Lab, Process, Run, eventually, free_port
 from tests.battery.registry import Skipped, case
 from tests.battery.tools import need
 
 _REQUESTS = 200
+_TASKS = 40
+
+
+@case(
+    3,
+    "celery",
+    "a Celery worker (prefork) renews its processes after each task, then SIGTERM",
+    "every task's span exactly once; what came before the fork once",
+    quick=False,
+    peers=True,
+)
+def celery(lab: Lab) -> str:
+    need("celery")
+    with backend() as server:
+        plain = _work(lab, "none", PLAIN)
+        run = _work(lab, server.url, lab.side)
+        assert run.code == plain.code, f"exit {run.code}, without the library {plain.code}"
+        early, tasks = server.names.count("before the fork"), sum(name.startswith("task ") for name in server.names)
+        figure = f"delivered {early}/1 from before the fork, {tasks}/{_TASKS} of the tasks"
+        wanted = Counter(["before the fork", *(f"task {number}" for number in range(_TASKS))])
+        assert Counter(server.names) == wanted, figure
+        if lab.is_obskit:
+            _check_ids(server)
+        return f"{figure}, exit {run.code}"
+
+
+def _work(lab: Lab, url: str, side: str) -> Run:
+    """Have a worker do the tasks that wait in its queue, then end it by SIGTERM, which is a warm shutdown."""
+    for folder in (lab.folder / "queue", lab.folder / "queue-control"):
+        shutil.rmtree(folder, ignore_errors=True)  # a worker that ends may put back tasks that it has done
+        folder.mkdir()
+    sent = lab.run("celery_client", "none", _TASKS, side=PLAIN)
+    assert sent.code == 0, sent.err
+    with lab.start("celery_worker", url, side=side, OBSKIT_FLUSH_INTERVAL="3600") as process:
+        done = [process.line() for _ in range(_TASKS)]
+        assert done == ["done"] * _TASKS, f"the worker did {done.count('done')} of {_TASKS} tasks"
+        process.popen.send_signal(signal.SIGTERM)
+        return process.finish()
 
 
 @case(4, "preload", "gunicorn --preload -w 4", "all workers' spans; what came before the fork once")
