@@ -14,10 +14,9 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from obskit.logs import access
+from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.context import FIELDS_KEY
-from obskit.logs.insert_ids import new_insert_id
 from obskit.logs.jsonline import plain
 from obskit.tracing.current import get_context
 from obskit.tracing.redaction import Redactor
@@ -25,6 +24,7 @@ from obskit.tracing.redaction import Redactor
 _PREFIX = "logging.googleapis.com/"
 _LABELS = _PREFIX + "labels"
 INSERT_ID = _PREFIX + "insertId"
+_INSERT_ID = f',"{INSERT_ID}":'
 _OPERATION = _PREFIX + "operation"
 
 _ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
@@ -43,7 +43,7 @@ _RECORD = frozenset(["message", "asctime", "obskit_trace"])
 _RECORD_SIZE = len(vars(logging.makeLogRecord({})))
 _PLAIN = frozenset([str, int, bool, type(None)])
 _WORDS = {bool: ("false", "true"), type(None): ("null", "")}
-_LARGE = 2**63
+_LARGE = 64  # bits, with the sign
 _MAX_MESSAGE = 250_000
 _LONG = 10_000
 _MOST_QUICK = 150_000
@@ -68,46 +68,56 @@ class EntryBuilder:
         self._keys: dict[str, tuple[int, str]] = {}
         self._ordinary: dict[str, str] = {}  # as they stand in a line
 
-    def quick(self, record: logging.LogRecord, context: Context) -> str:
+    def quick(self, record: logging.LogRecord, known: dict[str, Any], context: Context) -> str:
         """Return the end of a record's line, but for its closing brace; empty for a record that ``read`` is for.
+
+        ``known`` are the record's attributes: to look into a dict takes a quarter of what it takes to ask a record.
 
         Most records hold a short message and a few plain fields: writing their text costs half of what it takes to
         collect any values and to encode them.
         """
-        message = record.msg
-        if type(message) is not str or record.exc_info or record.exc_text or record.stack_info:
+        message = known["msg"]
+        if type(message) is not str or known["exc_info"] or known["exc_text"] or known["stack_info"]:
             return ""
-        if FIELDS_KEY in context or record.name in ACCESS_LOGGERS:
+        if FIELDS_KEY in context or known["name"] in ACCESS_LOGGERS:
             return ""
-        if record.args:
+        args = known["args"]
+        if args:
             try:
-                message = message % record.args if type(record) is logging.LogRecord else record.getMessage()
+                message = message % args if type(record) is logging.LogRecord else record.getMessage()
             except Exception:
                 return ""
         if len(message) > _LONG or not message.isascii():
             return ""
-        line = f',"{INSERT_ID}":"{new_insert_id()}","message":{quoted(self._redactor.text(message))}'
-        known = vars(record)
+        line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
         return line if len(known) == _RECORD_SIZE else self._append(line, known)
 
     def _append(self, line: str, known: dict[str, Any]) -> str:
         """Return ``line`` with a record's fields behind it; empty where one is out of the ordinary."""
         text = ""
-        for key in islice(reversed(known), len(known) - _RECORD_SIZE):  # from the end: the start is logging's own
+        left = len(known) - _RECORD_SIZE
+        for key in reversed(known):  # from the end: the start is logging's own
+            if left == 0:
+                break
+            left -= 1
             name = self._ordinary.get(key)
             if name is None:
+                if key in _RECORD:
+                    continue
                 return ""
             value = known[key]
             kind = type(value)
             if kind is str and value.isascii() and len(value) < _LONG:
-                value = '"' + value + '"' if value.isalnum() else quoted(self._redactor.text(value))
+                if value.isalnum():
+                    text = f'{name}"{value}"{text}'
+                else:
+                    text = f"{name}{quoted(self._redactor.text(value))}{text}"
+            elif kind is int and value.bit_length() < _LARGE:
+                text = f"{name}{value}{text}"
             elif kind in _WORDS:
-                value = _WORDS[kind][bool(value)]
-            elif kind is int and -_LARGE < value < _LARGE:
-                value = str(value)
+                text = f"{name}{_WORDS[kind][bool(value)]}{text}"
             else:
                 return ""
-            text = name + value + text
         return line + text if len(text) < _MOST_QUICK else ""
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:

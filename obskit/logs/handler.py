@@ -11,12 +11,8 @@ from typing import Any
 
 from obskit.tracing.tally import Tally
 
-
-class _Last(threading.local):
-    record: logging.LogRecord | None = None
-
-
-_last = _Last()
+_last = threading.local()
+_others_write = False
 written, lost = Tally(), Tally()
 
 
@@ -30,7 +26,9 @@ def writes_to_console(handler: logging.Handler) -> bool:
 
 def note_written(record: logging.LogRecord) -> None:
     """Remember that a handler of the application's has just written ``record`` on this thread."""
+    global _others_write  # noqa: PLW0603 - most programs have no such handler, and need not ask each thread
     _last.record = record
+    _others_write = True
 
 
 class ConsoleHandler(logging.Handler):
@@ -53,7 +51,9 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Never raises."""
-        if _last.record is record or (len(logging.root.handlers) > 1 and _has_twin()):
+        if _others_write and getattr(_last, "record", None) is record:
+            return
+        if len(logging.root.handlers) > 1 and _has_twin():
             return
         try:
             formatter = self.formatter
@@ -88,7 +88,7 @@ def _write(stream: Any, raw: io.RawIOBase | None, line: str) -> None:
         stream.write(line)
         stream.flush()
         return
-    data = line.encode(stream.encoding, stream.errors)
+    data = line.encode() if line.isascii() else line.encode(stream.encoding, stream.errors)
     stream.flush()
     taken = raw.write(data)
     if taken != len(data):  # a signal came, or standard output does not block

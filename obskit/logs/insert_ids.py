@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+from collections.abc import Callable
+from itertools import product
 
 from obskit.tracing.process import on_fork
 
-_process = ""
-_numbers = itertools.count(10**10)  # so many that all have equally many digits, and sort as text
+THOUSAND = tuple(f"{number:03d}" for number in range(1000))
+"""The numbers of three digits, as text: looking one up is cheaper than making one."""
 
-
-def new_insert_id() -> str:
-    """Return an id that no other entry has, of this process or another; later ones sort behind."""
-    return f"{_process}{next(_numbers)}"
+new: Callable[[], str]
+"""Returns an id that no other entry has, of this process or another; later ones sort behind. To be called as
+``insert_ids.new()``: a forked child has another."""
 
 
 def _name_process() -> None:
-    global _process  # noqa: PLW0603 - a process has one name
-    _process = os.urandom(6).hex()
+    global new  # noqa: PLW0603 - a process has one name
+    process = os.urandom(6).hex()
+    # A thousand a second for thirty years. One C call makes each, so that no other thread comes between.
+    new = map("".join, product([process], *[THOUSAND] * 4)).__next__
 
 
 _name_process()

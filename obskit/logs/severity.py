@@ -19,6 +19,6 @@ _NAMES = (
 
 
 @lru_cache(maxsize=128)
-def severity(level: int) -> str:
-    """Return the severity of a level; 0 and less is DEFAULT, 25 NOTICE, 60 and more ALERT."""
-    return next((name for lowest, name in _NAMES if level >= lowest), "DEFAULT")
+def severity(level: int | None) -> str:
+    """Return the severity of a level; none, 0 and less is DEFAULT, 25 NOTICE, 60 and more ALERT."""
+    return next((name for lowest, name in _NAMES if (level or 0) >= lowest), "DEFAULT")

@@ -369,6 +369,23 @@ def test_the_list_of_secret_keys_is_the_callers():
     assert (entry["iban_number"], entry["password"]) == (MASK, "shown")
 
 
+@pytest.mark.parametrize(
+    ("created", "time"),
+    [
+        (0.25, "1970-01-01T00:00:00.250000000Z"),
+        (-5.5, "1969-12-31T23:59:54.500000000Z"),
+        (3, "1970-01-01T00:00:03.000000000Z"),
+        (1.7e9 + 0.015625, "2023-11-14T22:13:20.015625000Z"),
+        (1.7e9 - 2**-22, "2023-11-14T22:13:19.999999761Z"),
+    ],
+)
+def test_times_have_nanoseconds(created: float, time: str):
+    formatter = CloudLoggingFormatter()
+    record = logging.makeLogRecord({"msg": "x", "created": created})
+    assert strict(formatter.format(record))["time"] == time
+    assert strict(formatter.format(record))["severity"] == "DEFAULT"
+
+
 def test_masking_takes_linear_time():
     redactor = Redactor()
     for evil in (
@@ -396,7 +413,7 @@ def test_access_logs_carry_the_request():
 
 def test_no_formatter_ever_raises(monkeypatch):
     builder = EntryBuilder()
-    monkeypatch.setattr(builder, "read", lambda record: 1 / 0)
+    monkeypatch.setattr(builder, "quick", lambda *_: 1 / 0)
     monkeypatch.setattr(logging.getLogger("obskit"), "disabled", True)
     record = logging.makeLogRecord({"msg": "x"})
     assert "not formatted" in strict(CloudLoggingFormatter(builder).format(record))["message"]
@@ -426,7 +443,7 @@ def test_the_quick_way_writes_what_the_thorough_one_does(key, number):
     )
     thorough = builder.read(record)
     assert list(thorough) == ["message", *list(thorough)[1:-1], "last"]
-    quick = builder.quick(record, get_context())
+    quick = builder.quick(record, vars(record), get_context())
     if quick:
         entry = strict("{" + quick[1:] + "}")
         entry.pop(P + "insertId")
