@@ -30,4 +30,4 @@ def _apply(apply: Any, error: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 def _note(error: Any) -> None:
     exchange = current_exchange()
     if exchange is not None and error.status_code >= SERVER_ERROR and exchange.error is None:
-        exchange.error = error.exception
+        exchange.blame(error.exception)

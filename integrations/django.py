@@ -107,4 +107,4 @@ def _watch_exceptions(name: str) -> Callable[[], object]:
 def _note_exception(request: Any = None, **_: Any) -> None:
     exchange = _exchange(request) if request is not None else None
     if exchange is not None:
-        exchange.error = sys.exc_info()[1]
+        exchange.blame(sys.exc_info()[1])

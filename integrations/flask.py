@@ -58,7 +58,7 @@ def _note_exception(_app: Any, exception: BaseException, **_: Any) -> None:
     try:
         exchange = request.environ.get(EXCHANGE)
         if exchange is not None:
-            exchange.error = exception
+            exchange.blame(exception)
             exchange.route = route(request.environ)
     except Exception:
         failed("reading a route")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,26 @@ def test_the_folder_for_profiles_may_be_a_path():
 def test_an_unknown_option_is_an_error_that_names_those_there_are():
     with pytest.raises(ConfigurationError, match="unknown option 'exporters'; the options are enabled, service, "):
         load({"exporters": "console"}, {})
+
+
+@pytest.mark.parametrize(
+    ("installed", "name", "message"),
+    [
+        (["console"], "otlp", "only console is installed; pip install opentelemetry-exporter-otlp"),
+        (["b", "a"], "otlp_proto_http", "only a, b are installed; pip install opentelemetry-exporter-otlp-proto-http"),
+        ([], "own", "none is installed; install the package that has it, or name another"),
+    ],
+)
+def test_a_missing_exporter_of_opentelemetrys_is_told_with_its_package(installed, name, message, tmp_path, monkeypatch):
+    """Distributions are found on the path: one of its own for each test."""
+    (folder := tmp_path / "exporters-1.dist-info").mkdir()
+    entries = "".join(f"{one} = module:Class\n" for one in installed)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: exporters\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text(f"[opentelemetry_traces_exporter]\n{entries}")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(ConfigurationError) as caught:
+        load({"exporter": f"otel:{name}"}, {})
+    assert str(caught.value).endswith(f"(of OpenTelemetry's exporters {message})")
 
 
 def test_credentials_in_a_bad_url_are_not_repeated():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 _LIMITS = Limits(capacity=50_000, batch_size=1_000, interval=1.0, timeout=10.0)
 _BARE_SPAN = 500
 _CLOUD_TRACE = "cloudtrace://"
+_FORMS = (
+    "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
+)
+# What may be a user and a password, and all from a query on.
+_SECRET = re.compile(r"[^/]+(?=@)|(?<=\?).+", re.DOTALL)
 
 Prepare = Callable[[list["Span"]], list["Span"]]
 
@@ -24,7 +30,7 @@ Prepare = Callable[[list["Span"]], list["Span"]]
 class Forwarder:
     """Passes spans on to several destinations, each with a queue and a thread of its own.
 
-    Raises ValueError for a URL that is none, saying what is wrong with it.
+    Raises ValueError for a URL that is none, saying what is wrong with it and what to give.
     """
 
     def __init__(self, urls: list[str]) -> None:
@@ -69,7 +75,10 @@ def _pipeline(url: str) -> Pipeline | None:
     if url.startswith("otel:"):
         raise ValueError(f"{url!r} takes spans of OpenTelemetry's kind only; name a server that takes Zipkin's")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("PROJECT_ID") or ""
-    parsed = parse(url, lambda: _as_it_is, cast("Any", None), project=project)
+    try:
+        parsed = parse(url, lambda: _as_it_is, cast("Any", None), project=project)
+    except ValueError as error:
+        raise ValueError(f"got {_SECRET.sub('***', url)!r}; give {_FORMS} ({error})") from None
     return Pipeline(*parsed, _LIMITS, weigh=_weight) if parsed else None
 
 

@@ -60,6 +60,8 @@ class Delivery:
         self._open_backlog = open_backlog
         self._backlog: Backlog | None = None
         self._troubled = False
+        self._promised = False  # that what could not be delivered is sent again
+        self._lost_before = 0
         self._largest = _UNKNOWN  # bytes that the receiver takes at once, as it has shown
 
     def deliver(self, spans: list[Any]) -> None:
@@ -156,9 +158,10 @@ class Delivery:
         while (outcome := self._attempt(exporter, batch)).reason:
             if outcome.too_large and len(batch) > 1:
                 return outcome
-            self._note_trouble(outcome, len(batch))
             wait = max(outcome.retry_after, pause * random.uniform(0.5, 1.0))
-            if not self._may_retry(outcome, wait, give_up):
+            again = self._may_retry(outcome, wait, give_up)
+            self._note_trouble(outcome, len(batch), again or (outcome.retry and self._backlog is not None))
+            if not again:
                 return outcome
             self._patience.pause(wait, firm=outcome.retry_after > 0)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -170,6 +173,7 @@ class Delivery:
             return  # its halves are
         if outcome.reason:
             self._ledger.lose(outcome.reason, count)
+            self._note_loss(outcome, count)
         else:
             self._ledger.lose("rejected", outcome.rejected)
             self._ledger.deliver(count - outcome.rejected)
@@ -216,14 +220,32 @@ class Delivery:
             return False
         return monotonic() + wait <= min(give_up, last_moment)
 
-    def _note_trouble(self, outcome: Outcome, count: int) -> None:
+    def _note_trouble(self, outcome: Outcome, count: int, kept: bool) -> None:
         if not self._troubled:
-            self._troubled = True
-            plan = "they are kept and sent again" if outcome.retry else "they are lost"
-            message = "%d %s could not be delivered to %s (%s); %s"
-            tell(logging.WARNING, message, count, self._items, self._destination, outcome.detail, plan)
+            self._troubled, self._promised = True, kept
+            self._lost_before = self._ledger.ever_lost
+            items, they_are = (_singular(self._items), "it is") if count == 1 else (self._items, "they are")
+            plan = "kept and sent again" if kept else "lost"
+            message = "%d %s could not be delivered to %s (%s); %s %s"
+            tell(logging.WARNING, message, count, items, self._destination, outcome.detail, they_are, plan)
+
+    def _note_loss(self, outcome: Outcome, count: int) -> None:
+        """Say once that what was to be sent again is lost after all; how much more is, recovery tells."""
+        if self._promised:
+            self._promised = False
+            items = _singular(self._items) if count == 1 else self._items
+            message = "%d %s for %s could not be sent again in time (%s): lost"
+            tell(logging.WARNING, message, count, items, self._destination, outcome.detail)
 
     def _note_recovery(self) -> None:
         if self._troubled:
-            self._troubled = False
-            tell(logging.INFO, "%s are delivered to %s again", self._items, self._destination)
+            self._troubled = self._promised = False
+            lost = self._ledger.ever_lost - self._lost_before
+            meanwhile = f"; {lost} were lost meanwhile" if lost else ""
+            level = logging.WARNING if lost else logging.INFO
+            tell(level, "%s are delivered to %s again%s", self._items, self._destination, meanwhile)
+
+
+def _singular(items: str) -> str:
+    """Return ``span`` for ``spans``, and ``log entry`` for ``log entries``."""
+    return items[:-3] + "y" if items.endswith("ies") else items.removesuffix("s")

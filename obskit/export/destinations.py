@@ -20,6 +20,7 @@ FORMS = (
 )
 _ZIPKIN_PATH = "/api/v2/spans"
 _GROUP = "opentelemetry_traces_exporter"
+_PACKAGED = ("otlp", "otlp_proto_grpc", "otlp_proto_http", "zipkin", "zipkin_json")  # as opentelemetry-exporter-NAME
 
 Build = Callable[[], Exporter]
 
@@ -149,5 +150,15 @@ def _named(name: str) -> Callable[[], Any]:
 
     found = entry_points(group=_GROUP)
     if name not in found.names:
-        raise ValueError(f"of OpenTelemetry's exporters only {', '.join(sorted(found.names))} are installed")
+        raise ValueError(f"of OpenTelemetry's exporters {_installed(sorted(found.names))}; {_remedy(name)}")
     return found[name].load
+
+
+def _installed(names: list[str]) -> str:
+    return f"only {', '.join(names)} {'is' if len(names) == 1 else 'are'} installed" if names else "none is installed"
+
+
+def _remedy(name: str) -> str:
+    if name in _PACKAGED:
+        return f"pip install opentelemetry-exporter-{name.replace('_', '-')}"
+    return "install the package that has it, or name another"

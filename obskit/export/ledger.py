@@ -46,6 +46,11 @@ class Ledger:
         return self._lost if self.backlog is None else {**self._lost, **self.backlog.lost()}
 
     @property
+    def ever_lost(self) -> int:
+        """The number of spans that were lost, accepted or not."""
+        return self.lost + sum(tally.value for tally in self.refused.values())
+
+    @property
     def settled(self) -> int:
         """The number of accepted spans whose fate is known, or that are safe on disk."""
         return self.delivered + self.lost + self.spooled

@@ -6,6 +6,7 @@ conventions (https://opentelemetry.io/docs/specs/semconv/http/).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from opentelemetry.trace import Status, StatusCode
 
 from obskit.export.exporter import DELIVERED, Outcome
 from obskit.export.text import number_text
+from obskit.tracing.failures import tell
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span
+from obskit.tracing.values import error_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -121,6 +124,7 @@ class OtelExporter:
     def __init__(self, exporter: SpanExporter, resource: Callable[[], Resource]) -> None:
         self._exporter = exporter
         self._resource = resource
+        self._told = False
 
     def encode(self, span: Span) -> ReadableSpan:
         """Return the span as the SDK's own."""
@@ -132,10 +136,25 @@ class OtelExporter:
 
     def send(self, items: list[ReadableSpan], deadline: float) -> Outcome:  # noqa: ARG002 - it has its own timeout
         """Export the batch; the exporter retries by itself, if it does."""
-        if self._exporter.export(items) is SpanExportResult.SUCCESS:
+        try:
+            result = self._exporter.export(items)
+        except BaseException as error:  # SystemExit too: on this thread nobody else could mean it
+            self._tell_raised("export")
+            return Outcome("exporter_error", f"the exporter raised {error_text(error)}")
+        if result is SpanExportResult.SUCCESS:
             return DELIVERED
         return Outcome("exporter_failed", "the exporter answered FAILURE")
 
     def close(self) -> None:
         """Shut the exporter down."""
-        self._exporter.shutdown()
+        try:
+            self._exporter.shutdown()
+        except BaseException:
+            self._tell_raised("shutdown")
+
+    def _tell_raised(self, method: str) -> None:
+        """Log the exception being handled, once: it is the exporter's own, so it is no failure of ours."""
+        if not self._told:
+            self._told = True
+            message = "%s() of the OpenTelemetry exporter %s raised; the application is not affected"
+            tell(logging.WARNING, message, method, type(self._exporter).__name__, traceback=True)

@@ -135,9 +135,9 @@ class Pipeline:
     def retire(self, deadline: float) -> None:
         """Accept nothing more and deliver what is queued, without waiting for it; what is left is counted.
 
-        Again, it does nothing: the first deadline stands.
+        Again, only an earlier deadline counts.
         """
-        if self.closed:
+        if self.closed and deadline >= self._ends:
             return
         self.closed = True
         self._capacity = -1
@@ -154,6 +154,12 @@ class Pipeline:
         if ended:
             self._delivery.close()
         return done
+
+    def reopen(self) -> None:
+        """Accept items again, after ``close``."""
+        self.closed = False
+        self._ends = float("inf")
+        self.use(self._limits)
 
     def resume(self) -> None:
         """Begin with what other processes left on disk, without waiting for a span."""

@@ -141,7 +141,7 @@ def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
     except Exception:  # the server will tell the application
         return
     if exchange.status >= SERVER_ERROR and exchange.error is None:
-        exchange.error = sys.exc_info()[1]
+        exchange.blame(sys.exc_info()[1])
     if measured:
         exchange.size = body_size(message.get("headers"))
 

@@ -20,6 +20,7 @@ from obskit.tracing.failures import failed
 from obskit.tracing.process import on_fork
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
+from obskit.tracing.values import error_text
 
 EXCHANGE = "obskit.exchange"
 """Where a WSGI environ or an ASGI scope keeps its exchange, so that layers of one server make one span."""
@@ -62,7 +63,8 @@ def watch_all(wanted: bool) -> None:
 class ServerExchange:
     """One request being served, from the reading of its headers until its response is over.
 
-    Frameworks set ``status``, ``route`` (the pattern; empty where none matched) and ``error`` as they learn them.
+    Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
+    ``blame``, which sets ``error``.
     """
 
     __slots__ = ("context", "error", "method", "name", "over", "route", "seen", "size", "span", "status", "watched")
@@ -73,7 +75,7 @@ class ServerExchange:
         self.name = name
         self.route: str | None = None
         self.status = 0
-        self.error: BaseException | None = None
+        self.error: str | None = None
         self.over = False
         self.watched = type(span) is Span
         self.seen: Seen | None = None
@@ -91,6 +93,15 @@ class ServerExchange:
             raise
         finally:
             detach(token)
+
+    def blame(self, error: BaseException | None) -> None:
+        """Note the exception that an error page is the answer to; None where there is none.
+
+        Kept as text: a traceback holds the frames of all callers, whose variables hold the response. Together with
+        ``_streams`` it would keep a response that nobody closes, whose being forgotten is to end the span.
+        """
+        if error is not None and type(self.span) is Span:
+            self.error = error_text(error)
 
     def fail(self, error: BaseException) -> None:
         """End the span of a request that ``error`` broke off; servers answer 500 where no response had begun."""
@@ -117,7 +128,6 @@ class ServerExchange:
                 _on_finish(self)
             except Exception:
                 failed("logging a request")
-        self.error = None  # whose traceback holds the frames, and so the variables, of all the request's calls
 
     def abandon(self, why: str) -> None:
         """End the span of a response that nobody ended.
@@ -130,7 +140,7 @@ class ServerExchange:
             self.span.annotate(why)
         self.finish()
 
-    def _describe(self, span: Span, error: BaseException | None) -> None:
+    def _describe(self, span: Span, error: BaseException | str | None) -> None:
         tag_response(span, self.status, error)
         if self.route:
             span.tags["http.route"] = self.route

@@ -106,7 +106,7 @@ def _serve_inner(
 def _set_error(exchange: ServerExchange, _headers: Any = None, exc_info: Any = None) -> None:
     """Take the exception that an error page is sent for: PEP 3333 has applications hand it to ``start_response``."""
     if exchange.error is None and type(exc_info) is tuple:
-        exchange.error = exc_info[1]
+        exchange.blame(exc_info[1])
 
 
 def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None:

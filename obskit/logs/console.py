@@ -1,16 +1,18 @@
-"""Log lines for people: time, level, logger, message, fields, and the beginning of the trace id."""
+"""Log lines for people: time, level, logger, message, fields, and the end of the trace id."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from time import localtime, strftime
 from typing import Any
 
 from obskit.logs.correlation import current_trace
-from obskit.logs.entry import EntryBuilder
+from obskit.logs.entry import INSERT_ID, EntryBuilder
 from obskit.logs.formatter import shared_builder
+from obskit.logs.jsonline import plain
 from obskit.tracing.failures import failed
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -20,6 +22,7 @@ _UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160
     0x2029: "\\u2029",
 }
 _STACK_SAFE = {number: text for number, text in _UNSAFE.items() if number not in (9, 10)}
+_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like, which move and change nothing else
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -42,21 +45,32 @@ class ConsoleFormatter(logging.Formatter):
         entry = (self._builder or shared_builder()).read(record)
         message, stack = entry.pop("message"), entry.pop("stack_trace", "")
         clock = f"{strftime('%H:%M:%S', localtime(record.created))}.{int(record.msecs):03d}"
-        level = self._paint(f"{record.levelname:<8}", _COLOURS.get(record.levelname, ""))
-        fields = " ".join(f"{key}={_shown(value)}" for key, value in entry.items() if key not in _HIDDEN)
+        level = _one_line(record.levelname)
+        level = self._paint(f"{level:<8}", _COLOURS.get(level, ""))
+        fields = " ".join(f"{_name(key)}={_shown(value)}" for key, value in entry.items() if key not in _HIDDEN)
         trace = vars(record).get("obskit_trace") or current_trace()
-        tail = self._paint(f"{fields} trace={trace[0][:8]}".strip() if trace else fields, _DIM)
-        line = f"{clock} {level} {record.name}: {message.translate(_UNSAFE)} {tail}".rstrip()
-        return f"{line}\n{stack.translate(_STACK_SAFE)}" if stack else line
+        tail = self._paint(f"{fields} trace={trace[0][-8:]}".strip() if trace else fields, _DIM)
+        line = f"{clock} {level} {_one_line(record.name)}: {_one_line(message)} {tail}".rstrip()
+        return f"{line}\n{plain(stack).translate(_STACK_SAFE)}" if stack else line
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code and text else text
 
 
-_HIDDEN = frozenset(["serviceContext", "@type"])
+_HIDDEN = frozenset(["serviceContext", "@type", INSERT_ID])
+
+
+def _one_line(text: object) -> str:
+    """Return ``text`` without the colours that the application gave it, and all other control characters escaped."""
+    return _PAINT.sub("", plain(str(text))).translate(_UNSAFE)
+
+
+def _name(key: str) -> str:
+    return _shown(key.removeprefix("logging.googleapis.com/"))
 
 
 def _shown(value: Any) -> str:
+    value = plain(value)  # huge integers and lone surrogates are as they were
     return (repr(value) if isinstance(value, str) and " " in value else str(value)).translate(_UNSAFE)
 
 

@@ -52,8 +52,10 @@ class CloudLoggingFormatter(logging.Formatter):
                 second, time = self._new_second(created)
             ns = int((created - second) * 1e9)
             digits = _DIGITS  # looked up by threes: cheaper than to write a number
-            nanoseconds = f"{digits[ns // 1_000_000]}{digits[ns // 1000 % 1000]}{digits[ns % 1000]}"
-            return f'{place}{time}{nanoseconds}Z"{trace}{fields}}}'
+            return (
+                f"{place}{time}{digits[ns // 1_000_000]}{digits[ns // 1000 % 1000]}{digits[ns % 1000]}"
+                f'Z"{trace}{fields}}}'
+            )
         except Exception:
             failed("formatting a log record")
             return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
@@ -81,8 +83,10 @@ class CloudLoggingFormatter(logging.Formatter):
 
     def _new_place(self, record: logging.LogRecord, known: dict[str, Any]) -> str:
         """Return the line's beginning: severity, and where in the source, by which logger and on which thread."""
-        source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
-        begin = {"severity": severity(record.levelno), "logging.googleapis.com/sourceLocation": source}
+        begin: dict[str, Any] = {"severity": severity(record.levelno)}
+        if record.pathname:
+            source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
+            begin["logging.googleapis.com/sourceLocation"] = source
         place = dumps({**begin, "logger": record.name, "thread": record.threadName})[:-1].decode() + ","
         if len(self._places) < _MOST_PLACES:
             self._places[_place_of(known)] = place

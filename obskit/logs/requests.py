@@ -28,4 +28,5 @@ def log_request(exchange: ServerExchange) -> None:
     )
     level = logging.ERROR if exchange.status >= 500 else logging.WARNING if exchange.status >= 400 else logging.INFO
     extra = {"httpRequest": request, "obskit_trace": trace_of(exchange.span)}
+    _logger.disabled = False  # as dictConfig leaves each logger that it does not name
     _logger.log(level, "%s %s %d", exchange.method, seen.path, exchange.status, extra=extra)

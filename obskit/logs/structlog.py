@@ -31,6 +31,7 @@ class CloudLoggingRenderer:
     """Renders an event as one line of strict JSON, as ``CloudLoggingFormatter`` does a log record.
 
     It takes ``event``, ``level``, ``logger``, ``exc_info`` and what CallsiteParameterAdder adds to their places.
+    The loggers that structlog makes by itself have no name: bind one as ``logger``, or use the standard library's.
     """
 
     def __init__(self, formatter: CloudLoggingFormatter | None = None) -> None:

@@ -21,6 +21,7 @@ def failed(what: str) -> None:
 
 def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
     """Log; a handler of the application's that raises is counted, and not asked again."""
+    logger.disabled = False  # logging.config.dictConfig disables what it does not name: no choice of anybody's
     try:
         logger.log(level, message, *args, exc_info=traceback)
     except Exception:

@@ -150,6 +150,46 @@ def test_an_exporter_that_answers_failure_is_counted():
     assert obskit.stats()["exporters"][0]["dropped"] == {"exporter_failed": 1}
 
 
+def test_an_exporter_that_raises_is_named_as_the_one_at_fault_once_with_its_traceback(caplog):
+    class Bad(SpanExporter):
+        def export(self, spans):
+            raise RuntimeError("no such table")
+
+        def shutdown(self):
+            raise RuntimeError("no such thread")
+
+    obskit.init(exporter=Bad(), integrations=[])
+    failures = obskit.stats()["failures"]
+    for _ in range(2):
+        with obskit.span("a"):
+            pass
+        assert not obskit.flush()
+    assert obskit.stats()["exporters"][0]["dropped"] == {"exporter_error": 2}
+    obskit.shutdown()
+    assert obskit.stats()["failures"] == failures, "obskit itself did not fail"
+    raised, lost = (record for record in caplog.records if record.levelname == "WARNING")
+    assert raised.getMessage() == "export() of the OpenTelemetry exporter Bad raised; the application is not affected"
+    assert raised.exc_info
+    assert "no such table" in str(raised.exc_info[1])
+    assert lost.getMessage() == (
+        "1 span could not be delivered to otel:Bad (the exporter raised RuntimeError: no such table); it is lost"
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_exporter_that_raises_as_it_is_shut_down_is_named_and_survived(error, caplog):
+    class Bad(InMemorySpanExporter):
+        def shutdown(self):
+            raise error
+
+    obskit.init(exporter=Bad(), integrations=[])
+    with obskit.span("a"):
+        pass
+    assert obskit.shutdown()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["shutdown() of the OpenTelemetry exporter Bad raised; the application is not affected"]
+
+
 @pytest.mark.parametrize("exporter", ["'otel:console'", "ConsoleSpanExporter()"])
 def test_the_console_exporter_prints(exporter):
     code = "import obskit; from opentelemetry.sdk.trace.export import ConsoleSpanExporter; "
@@ -255,5 +295,10 @@ def test_processors_that_raise_break_nothing_and_hold_up_no_other():
 
 
 def test_without_processors_ended_spans_go_straight_to_the_pipeline():
-    obskit.init(exporter=InMemorySpanExporter(), integrations=[])
-    assert provider.report.__func__.__qualname__ == "Pipeline.offer"
+    code = """
+import obskit
+from obskit.instrumentation.tracer import provider
+obskit.init(exporter="console")
+print(provider.report.__func__.__qualname__)
+"""
+    assert run(code).stdout == "Pipeline.offer\n"

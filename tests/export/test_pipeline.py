@@ -449,6 +449,54 @@ def test_a_refusal_for_good_is_not_tried_again_and_counted_under_its_reason(make
     assert balance(pipeline)["dropped"] == {"http_400": 1}
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+def test_recovery_tells_how_many_were_lost_meanwhile(make, caplog):
+    caplog.set_level("INFO", "obskit")
+    outcomes = iter([Outcome("http_503", "503", True), DELIVERED, DELIVERED])
+    gate, again = threading.Event(), threading.Event()
+
+    def answer(_: list[Any]) -> Outcome:
+        if caplog.records:
+            again.set()
+            gate.wait()
+        return next(outcomes)
+
+    pipeline = make(Inbox(answer))
+    pipeline.use(LIMITS._replace(capacity=3))
+    pipeline.offer(1)
+    assert again.wait(10)
+    for number in range(5):
+        pipeline.offer(number)
+    gate.set()
+    eventually(lambda: pipeline.ledger.delivered == 4)
+    assert told(caplog) == [
+        "WARNING 1 span could not be delivered to here (503); it is kept and sent again",
+        "WARNING spans are delivered to here again; 2 were lost meanwhile",
+    ]
+    assert balance(pipeline)["dropped"] == {"queue_full": 2}
+
+
+def test_what_was_to_be_sent_again_and_is_lost_at_the_end_is_told(make, caplog):
+    pipeline = make(Inbox(lambda _: Outcome("http_503", "503", True)))
+    pipeline.offer(1)
+    eventually(lambda: caplog.records)
+    assert not pipeline.close(soon(0.5))
+    assert told(caplog) == [
+        "WARNING 1 span could not be delivered to here (503); it is kept and sent again",
+        "WARNING 1 span for here could not be sent again in time (503): lost",
+    ]
+
+
+def test_what_cannot_be_sent_again_is_told_to_be_lost_at_once(make, caplog):
+    pipeline = make(Inbox(lambda _: Outcome(UNREACHABLE, "refused", True)), interval=60.0)
+    pipeline.offer(1)
+    assert not pipeline.close(soon())
+    assert told(caplog) == ["WARNING 1 span could not be delivered to here (refused); it is lost"]
+
+
 def test_a_batch_is_given_up_when_it_would_take_too_long(make):
     """A wait of 61 seconds ends after the minute for which a batch is tried."""
     inbox = Inbox(lambda _: Outcome("http_429", "", True, 61.0))

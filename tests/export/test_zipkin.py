@@ -85,7 +85,7 @@ def test_spans_made_before_the_receiver_came_up_are_delivered_and_both_is_said_o
         assert server.names == ["early", "later"]
     eventually(lambda: len(caplog.records) == 2)
     warning, recovery = (record.getMessage() for record in caplog.records)
-    assert f"1 spans could not be delivered to http://127.0.0.1:{port}/api/v2/spans" in warning
+    assert f"1 span could not be delivered to http://127.0.0.1:{port}/api/v2/spans" in warning
     assert "refused" in warning
     assert "again" in recovery
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -243,6 +244,27 @@ def test_an_application_that_is_forgotten_ends_its_span() -> None:
         del serving, task
         gc.collect()
         assert recorder.take(error="GeneratorExit").tags["http.status_code"] == "200"
+
+
+def test_the_exception_of_an_error_page_is_told_and_not_kept() -> None:
+    """An error page may last: what the traceback's frames hold is free once the application has let go of it."""
+
+    class Bad(Exception):
+        pass
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        try:
+            raise Bad("no luck")
+        except Bad as error:
+            kept = weakref.ref(error)
+            await send(start(500))
+        gc.collect()
+        assert kept() is None
+        await send(body(b"sorry"))
+
+    with recording() as recorder:
+        assert call(ObskitMiddleware(app)) == [start(500), body(b"sorry")]
+        recorder.take(error="Bad: no luck")
 
 
 def test_an_asynchronous_body_that_is_forgotten_ends_its_span() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -219,6 +221,25 @@ def test_an_exception_of_an_inner_middleware_is_told(site: Site) -> None:
     with recording() as recorder:
         assert client(site, MIDDLEWARE, f"{__name__}.failing").get("/items/apple").status_code == 500
         assert recorder.take(SERVER, error="KeyError: 'inner'").name == "GET"
+
+
+def test_an_error_page_that_is_forgotten_ends_its_span(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """The exception it answers does not keep it, though the traceback's frames hold all of the request."""
+    environ: dict[str, Any] = {"PATH_INFO": "/items/raise", "SCRIPT_NAME": ""}
+    setup_testing_defaults(environ)
+    settings.ROOT_URLCONF, settings.MIDDLEWARE = urls(site), (MIDDLEWARE,)
+
+    caplog.set_level(logging.CRITICAL, "django.request")  # pytest keeps records, and with them their exceptions
+
+    def serve() -> None:
+        page = WsgiMiddleware(WSGIHandler())(environ, lambda *_: None)
+        recorder.assert_empty()
+        assert b"Server Error" in next(iter(page))
+
+    with recording() as recorder:
+        serve()
+        gc.collect()
+        recorder.take(SERVER, error="ValueError: no such luck", timeout=0)
 
 
 def failing(_get_response: Any) -> Callable[[HttpRequest], HttpResponse]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -104,6 +106,21 @@ class TestFlask(HttpServerContract):
             app.test_client().get("/items/raise")
         span = self.recorder.take(SERVER, error="ValueError: no such luck")
         assert (span.name, span.tags["http.status_code"]) == ("GET /items/<name>", "500")
+
+    @pytest.mark.parametrize(
+        ("path", "error"), [("/items/same", None), ("/abort/500", "500"), ("/items/raise", "ValueError: no such luck")]
+    )
+    def test_response_that_a_test_drops_ends_its_span(
+        self, path: str, error: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The test client closes a response only where it is told to."""
+        app = application(Site())
+        self.prepared(app)
+        caplog.set_level(logging.CRITICAL, app.logger.name)  # pytest keeps records, and with them their exceptions
+        app.test_client().get(path)
+        gc.collect()
+        span = self.recorder.take(SERVER, error=error, timeout=0)
+        assert span.tags["http.status_code"] == ("500" if error else "200")
 
 
 class TestInstrumentedFlask(TestFlask):

@@ -348,6 +348,25 @@ def test_a_body_that_is_forgotten_ends_its_span_once(begun: bool) -> None:
         on_finish(None)
 
 
+def test_an_error_page_that_is_forgotten_ends_its_span() -> None:
+    """The exception it answers does not keep it, though the traceback's frames hold all of the request."""
+
+    def app(_environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            raise ValueError("bad")
+        except ValueError:
+            start_response("500 Internal Server Error", [], sys.exc_info())
+            return iter([b"sorry"])
+
+    with recording() as recorder:
+        call = Call(ObskitMiddleware(app))
+        recorder.assert_empty()
+        del call
+        gc.collect()
+        assert annotations(recorder.take(error="ValueError: bad")) == [FORGOTTEN]
+        assert server._streams == set()
+
+
 def test_a_body_that_was_closed_is_not_forgotten() -> None:
     with recording() as recorder:
         body: Any = Call(ObskitMiddleware(chunks)).body

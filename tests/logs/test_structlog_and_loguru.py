@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from contextlib import contextmanager
 
 import loguru
@@ -77,6 +78,39 @@ def test_a_percent_sign_in_an_event_is_text(events):
     log, last = events
     log.info("100%s sure %d")
     assert last()["message"] == "100%s sure %d"
+
+
+def last_of(**configured):
+    """Return what structlog wrote last, as the only thing it wrote."""
+    out = io.StringIO()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(out), cache_logger_on_first_use=False, **configured)
+    return lambda: strict(out.getvalue().removesuffix("\n"))
+
+
+@pytest.mark.parametrize("place", [{}, {"pathname": "shop.py", "lineno": 7, "func_name": "ship"}])
+def test_without_callsite_parameters_there_is_no_location_rather_than_an_empty_one(place):
+    last = last_of(processors=[structlog.processors.add_log_level, CloudLoggingRenderer()])
+    alike = {P + "sourceLocation": {"file": "", "line": "0", "function": None}, "n": 1}
+    structlog.get_logger().info("shipped", order=alike, **place)
+    structlog.reset_defaults()
+    entry = last()
+    assert entry.get(P + "sourceLocation") == ({"file": "shop.py", "line": "7", "function": "ship"} if place else None)
+    assert entry["order"] == alike
+    assert (entry["severity"], entry["logger"]) == ("INFO", "structlog")
+
+
+def test_a_bound_logger_name_is_the_loggers():
+    last = last_of(processors=[CloudLoggingRenderer()])
+    structlog.get_logger().bind(logger="orders").info("shipped")
+    structlog.reset_defaults()
+    assert last()["logger"] == "orders"
+
+
+@pytest.mark.parametrize("processors", [[], [structlog.stdlib.add_logger_name]])
+def test_a_logger_of_the_standard_librarys_gives_its_own_name(processors, capsys):
+    log = structlog.wrap_logger(logging.Logger("orders"), processors=[*processors, CloudLoggingRenderer()])  # noqa: LOG001
+    log.warning("shipped")
+    assert strict(capsys.readouterr().err.removesuffix("\n"))["logger"] == "orders"
 
 
 def test_add_trace_serves_other_renderers():

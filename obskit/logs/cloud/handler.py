@@ -60,6 +60,7 @@ class CloudLoggingHandler(logging.Handler):
         self._exit_timeout = exit_timeout
         self._flushed = True
         self._told = False
+        self._resting = False
         self._pid = os.getpid()
         self._one_at_a_time = threading.RLock()
         self.pipeline = Pipeline(where.address, self._build, limits, "log entries", len)
@@ -81,6 +82,9 @@ class CloudLoggingHandler(logging.Handler):
             elif is_delivering():
                 return
             with self._one_at_a_time:
+                if self._resting:
+                    self._resting = False
+                    self.pipeline.reopen()
                 if self.pipeline.full:  # before the work of formatting
                     self.pipeline.refuse()
                 else:
@@ -94,17 +98,26 @@ class CloudLoggingHandler(logging.Handler):
             self._flushed = self.pipeline.flush(monotonic() + self._exit_timeout)
 
     def close(self) -> None:
-        """Deliver what is queued and stop, within the exit timeout; a flush that failed just before used it up."""
+        """Deliver what is queued and stop, within the exit timeout; a flush that failed just before used it up.
+
+        The next record begins anew: ``dictConfig`` closes all handlers there are, and leaves loggers theirs. So
+        before the program ends, what the timeout leaves is not lost, but delivered later.
+        """
+        deadline = monotonic() + (self._exit_timeout if self._flushed else 0.0)
+        ending = not threading.main_thread().is_alive()
         if not self.pipeline.closed:
-            self.pipeline.close(monotonic() + (self._exit_timeout if self._flushed else 0.0))
+            self._resting = True
+            self.pipeline.retire(deadline if ending else float("inf"))
+            self.pipeline.close(deadline)
         left = self.pipeline.stats()["queued"]
-        if left and not self._told:
+        if left and ending and not self._told:
             self._told = True
             tell(logging.WARNING, "%d log entries were not delivered in time to %s", left, self.pipeline.destination)
         super().close()
 
     def retire(self) -> None:
-        """Take nothing more. What is queued is delivered within the exit timeout; this does not wait for it."""
+        """Take nothing more, for good; what is queued is delivered within the exit timeout, without waiting for it."""
+        self._resting = False
         self.pipeline.retire(monotonic() + self._exit_timeout)
 
     def renew(self) -> None:

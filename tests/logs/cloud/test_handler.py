@@ -223,7 +223,7 @@ def test_missing_permission_is_told_once_on_standard_error_and_counted(make, clo
     assert balance(handler)["delivered"] == 0
     told = [line for line in capfd.readouterr().err.splitlines() if "PERMISSION" in line or "403" in line]
     assert len(told) == 1
-    assert "log entries could not be delivered" in told[0]
+    assert "1 log entry could not be delivered" in told[0]
 
 
 def test_when_nobody_listens_logging_goes_on_and_flush_and_close_keep_their_deadlines(make):
@@ -233,6 +233,8 @@ def test_when_nobody_listens_logging_goes_on_and_flush_and_close_keep_their_dead
     assert not delivered(handler, 0.2)
     handler.flush()
     handler.close()
+    assert balance(handler)["queued"] == 100
+    handler.retire()
     eventually(lambda: balance(handler)["dropped"] == {"unreachable": 100})
 
 
@@ -265,10 +267,15 @@ def test_the_queue_is_bounded_in_bytes_and_what_it_refuses_is_counted(make):
         handler.pipeline.close(time.monotonic())
 
 
-def test_a_record_after_close_is_counted(make, cloud):
+def test_a_record_after_close_is_delivered_and_one_after_retire_counted(make, cloud):
     logger, handler = make(cloud.address)
     handler.close()
+    eventually(lambda: not handler.pipeline.busy)
     logger.info("late")
+    assert delivered(handler)
+    assert cloud.messages == ["late"]
+    handler.retire()
+    logger.info("too late")
     assert balance(handler)["dropped"] == {"shutdown": 1}
 
 

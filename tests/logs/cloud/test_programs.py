@@ -92,7 +92,7 @@ print(__import__("json").dumps(handler.pipeline.stats()))
     assert done.returncode == 0, done.stderr
     numbers = [str(number) for number in range(10) if number != 2]
     hostile = ["nan", "bytes", "set", "tuple", "huge", "lone", "large", "http_request", "labels", "operation"]
-    own = [m for m in server.messages if m.startswith(("1 log entries", "log entries are delivered", "Cloud Logging"))]
+    own = [m for m in server.messages if m.startswith(("1 log entry", "log entries are delivered", "Cloud Logging"))]
     assert [message for message in server.messages if message not in own] == ["first", *numbers, *hostile]
     assert json.loads(done.stdout)["dropped"] == {"rejected": 1}
     assert "429 as told" in done.stderr
@@ -121,8 +121,10 @@ assert os.waitpid(child, 0)[1] == 0
         )
     assert done.returncode == 0, done.stderr
     expected = [f"{who} {number}" for who in ("parent", "child") for number in range(20)]
-    assert sorted(server.messages) == sorted([*expected, "parent before", "parent waiting"])
-    assert len({entry["insertId"] for entry in server.entries}) == 42
+    # gRPC may lose a connection over the fork, which a warning tells: the entries arrive by another.
+    logged = [message for message in server.messages if "delivered to localhost" not in message]
+    assert sorted(logged) == sorted([*expected, "parent before", "parent waiting"])
+    assert len({entry["insertId"] for entry in server.entries}) == len(server.entries)
 
 
 @pytest.mark.parametrize("kind", ["nobody listens", "never answers", "never answers over gRPC"])
@@ -217,6 +219,23 @@ os.waitpid(pid, 0)
     done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_LOGS="", PYTHONWARNINGS="ignore")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(cloud.messages) == ["before", "child", "parent"]
+
+
+@pytest.mark.parametrize("end", ["", "obskit.shutdown()", "obskit.flush(); os._exit(0)"])
+def test_dict_config_after_init_closes_all_handlers_and_loses_nothing(cloud: CloudLogging, end: str):
+    code = """
+import logging.config, os, obskit
+obskit.init(logs="cloud", project="p", exporter="none")
+logging.warning("before")
+logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+logging.warning("between")
+logging.config.dictConfig({"version": 1})
+logging.warning("after")
+assert obskit.stats()["logs"]["cloud"]["produced"] == 3
+"""
+    done = run(code + end, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ["before", "between", "after"]
 
 
 def test_init_after_a_shutdown_sends_cloud_logs_again(cloud: CloudLogging):
