@@ -33,10 +33,9 @@ battery-peers: .venv/battery
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[battery]'
 	@touch $@
 
-# Load for minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
-MINUTES ?= 2
+# Load for two minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
 soak: .venv/ready
-	.venv/bin/python -m tests.soak.flapping --minutes $(MINUTES) $(ARGS)
+	.venv/bin/python -m tests.soak.flapping --minutes $(or $(MINUTES),2) $(ARGS)
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)
@@ -45,9 +44,8 @@ bench: .venv/ready
 	.venv/bin/python tests/benchmarks/run.py $(ARGS)
 
 # Ten minutes of a thousand samples a second; MINUTES=1 for fewer.
-MINUTES ?= 10
 soak-profiler: .venv/ready
-	.venv/bin/python -W ignore::DeprecationWarning tests/benchmarks/profiler_soak.py $(MINUTES)
+	.venv/bin/python -W ignore::DeprecationWarning tests/benchmarks/profiler_soak.py $(or $(MINUTES),10)
 
 check: lint types
 

@@ -21,6 +21,7 @@ from tests.export.receiver import Receiver, free_port, receiver
 _EVERY = 10.0
 _MOST_SLOPE = 1.0  # MB a minute, after the first third
 _THREADS = 4
+_FILLS = 10.0  # seconds in which four threads fill the queue
 
 
 def main() -> int:
@@ -64,7 +65,8 @@ def _work(stop: threading.Event, made: list[int], number: int) -> None:
 
 
 def _flap(stop: threading.Event, port: int, arrived: list[int]) -> None:
-    """Listen for some seconds, be away for some."""
+    """Be away until the queue has been full, which takes the most memory; then listen and be away in turns."""
+    stop.wait(_FILLS)
     while not stop.is_set():
         away_at = time.monotonic() + random.uniform(1, 5)
         with receiver(port=port) as server:

@@ -1,0 +1,6 @@
+"""Every option: read, checked, defaulted."""
+
+from obskit.settings.errors import ConfigurationError as ConfigurationError
+from obskit.settings.loading import Settings as Settings
+from obskit.settings.loading import load as load
+from obskit.settings.options import OPTIONS as OPTIONS

@@ -1,0 +1,33 @@
+"""What a bad option raises, and how it shows the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+# A URL's user and password, and all from its query on: nobody can say where a password ends.
+_SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?).+", re.DOTALL)
+_LONGEST_SHOWN = 200
+
+
+class ConfigurationError(ValueError):
+    """An option has a value that cannot be used. The message names the option, the value and the remedy."""
+
+
+Read = Callable[[Any], Any]
+"""Turns a value, given as an argument or as text, into the option's type; raises ValueError saying what it must be."""
+
+
+def read_value(source: str, read: Read, value: Any) -> Any:
+    """Return what ``read`` makes of ``value``; raise ConfigurationError, naming ``source``, where it cannot."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}={_shown(value)} {error}") from None
+
+
+def _shown(value: Any) -> str:
+    """Return ``value`` on one line, without the credentials a URL may hold."""
+    text = _SECRET.sub("***", repr(value))
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

@@ -1,0 +1,273 @@
+"""Every option in one table: its name, where it may come from, how it is read, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from obskit.settings import environment, values
+from obskit.settings.errors import Read
+from obskit.tracing.redaction import DEFAULT_KEYS
+from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
+
+_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+class Option(NamedTuple):
+    """One row of the table.
+
+    ``ecosystem`` names other tools' variables in the order they are asked, each with what turns its text into an
+    argument. ``default`` is called with the environment.
+    """
+
+    name: str
+    read: Read
+    default: Callable[[Mapping[str, str]], Any]
+    meaning: str
+    ecosystem: Sequence[tuple[str, Read]] = ()
+
+    @property
+    def variable(self) -> str:
+        """The option's own environment variable."""
+        return f"OBSKIT_{self.name.upper()}"
+
+
+OPTIONS = (
+    Option(
+        "enabled",
+        values.read_boolean,
+        lambda _: True,
+        "False switches everything off.",
+        [("OTEL_SDK_DISABLED", values.read_negation)],
+    ),
+    Option(
+        "service",
+        values.read_service,
+        environment.program_name,
+        "The service's name. Default: the program's.",
+        [
+            ("OTEL_SERVICE_NAME", str),
+            (_RESOURCE, environment.resource_attribute("service.name")),
+            ("K_SERVICE", str),
+            ("GAE_SERVICE", str),
+        ],
+    ),
+    Option(
+        "version",
+        values.read_text,
+        lambda _: None,
+        "The service's version.",
+        [
+            (_RESOURCE, environment.resource_attribute("service.version")),
+            ("K_REVISION", str),
+            ("GAE_VERSION", str),
+        ],
+    ),
+    Option(
+        "environment",
+        values.read_text,
+        lambda _: None,
+        "Where it runs, such as `prod`.",
+        [(_RESOURCE, environment.resource_attribute("deployment.environment.name", "deployment.environment"))],
+    ),
+    Option(
+        "exporter",
+        values.read_exporters,
+        lambda _: ("http://127.0.0.1:9411/api/v2/spans",),
+        "Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them.",
+        [("OTEL_EXPORTER_ZIPKIN_ENDPOINT", str)],
+    ),
+    Option(
+        "zipkin_encoding",
+        values.one_of("json", "proto3"),
+        lambda _: "json",
+        "How spans go to Zipkin over HTTP and Kafka: `json`, or the smaller `proto3`.",
+    ),
+    Option(
+        "sample_rate",
+        values.number_from(0, 1),
+        environment.sample_rate,
+        "The share of new traces that is recorded, 0 to 1.",
+    ),
+    Option(
+        "sample_rules",
+        read_rules,
+        lambda _: (),
+        "Other shares for some traces, by path, method and more: a list of mappings, or JSON. The first match decides.",
+    ),
+    Option(
+        "sample_limit",
+        values.number_from(0, HIGHEST_LIMIT, int),
+        lambda _: None,
+        "How many new traces a second a process records at most.",
+    ),
+    Option(
+        "inbound_limit",
+        values.number_from(0, HIGHEST_LIMIT, int),
+        lambda _: None,
+        "How many traces a second it records at most because their callers ask for it.",
+    ),
+    Option(
+        "keep_errors",
+        values.read_boolean,
+        lambda _: False,
+        "Whether requests that fail are kept although their traces are not sampled.",
+    ),
+    Option(
+        "keep_slow",
+        values.number_from(0, float("inf")),
+        lambda _: None,
+        "Requests that take so many seconds are kept although their traces are not sampled.",
+    ),
+    Option(
+        "backpressure",
+        values.read_boolean,
+        lambda _: True,
+        "Whether fewer new traces are recorded while the queue of spans fills up.",
+    ),
+    Option(
+        "propagation",
+        values.read_formats,
+        lambda _: ("b3multi",),
+        "The formats that outbound calls carry, in order: `b3multi`, `b3`, `w3c`.",
+        [("OTEL_PROPAGATORS", environment.otel_formats)],
+    ),
+    Option(
+        "propagate_to",
+        values.read_hosts,
+        lambda _: None,
+        "The hosts whose requests carry them, such as `orders,*.internal,10.0.0.7:8080`. Default: every host.",
+    ),
+    Option(
+        "logs",
+        values.read_log_mode,
+        environment.log_mode,
+        "The form of log lines: `json`, `console`, `cloud` (Cloud Logging's API), `inherit` (yours, with trace fields) "
+        "or `off`. Default: `console` on a terminal, else `json`.",
+    ),
+    Option(
+        "mask_keys",
+        values.read_names,
+        lambda _: DEFAULT_KEYS,
+        "Log fields and tags whose names contain one of these are masked. Default: `password`, `token` and the like.",
+    ),
+    Option(
+        "request_log",
+        values.read_request_log,
+        environment.platform_logs_no_requests,
+        "Whether each request served is logged. Default: `auto`, where the platform does not: plain Kubernetes.",
+    ),
+    Option(
+        "integrations",
+        values.read_integrations,
+        lambda _: None,
+        "The libraries to instrument. Default: every known one that the program imports.",
+    ),
+    Option("disable", values.read_disable, lambda _: (), "Libraries to leave alone."),
+    Option(
+        "project",
+        values.read_text,
+        lambda _: None,
+        "The Google Cloud project's id.",
+        [("GOOGLE_CLOUD_PROJECT", str), ("PROJECT_ID", str)],
+    ),
+    Option(
+        "queue_size",
+        values.number_from(1, 10_000_000, int),
+        lambda _: 10_000,
+        "How many spans may wait for delivery, for each exporter; later ones are dropped and counted.",
+        [("OTEL_BSP_MAX_QUEUE_SIZE", str)],
+    ),
+    Option(
+        "queue_bytes",
+        values.number_from(10_000, 2**40, int),
+        lambda _: 64 * 1024 * 1024,
+        "About how many bytes of spans may wait for delivery, for each exporter.",
+    ),
+    Option(
+        "batch_size",
+        values.number_from(1, 100_000, int),
+        lambda _: 1000,
+        "How many spans go out together at most.",
+        [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", str)],
+    ),
+    Option(
+        "flush_interval",
+        values.number_from(0, 3600),
+        lambda _: 0.5,
+        "Seconds a span waits for others to go out with.",
+        [("OTEL_BSP_SCHEDULE_DELAY", environment.milliseconds)],
+    ),
+    Option(
+        "export_timeout",
+        values.number_from(0.001, 3600),
+        lambda _: 10.0,
+        "Seconds one attempt to deliver may take.",
+        [("OTEL_BSP_EXPORT_TIMEOUT", environment.milliseconds)],
+    ),
+    Option(
+        "exit_timeout", values.number_from(0, 3600), lambda _: 2.0, "Seconds the program's end may wait for delivery."
+    ),
+    Option(
+        "response_flush",
+        values.number_from(0, 60),
+        environment.response_flush,
+        "Seconds a response may wait, before it ends, for the delivery of its spans. Default: 0.3 on Cloud Run and "
+        "Cloud Functions, which may stop the CPU between requests, else 0.",
+    ),
+    Option(
+        "spool",
+        values.read_folder,
+        lambda _: None,
+        "The folder for spans that cannot be delivered now; without one they wait in memory only.",
+    ),
+    Option(
+        "spool_bytes",
+        values.number_from(100_000, 2**50, int),
+        lambda _: 100_000_000,
+        "How many bytes the spool of a destination may take; beyond, the oldest spans are dropped and counted.",
+    ),
+    Option(
+        "spool_age", values.number_from(1, 10**9), lambda _: 86_400.0, "Seconds after which spooled spans are dropped."
+    ),
+    Option(
+        "spool_write_through",
+        values.read_boolean,
+        lambda _: False,
+        "Whether spans go to the spool before they are sent, so that they survive `kill -9`.",
+    ),
+    Option(
+        "profiler",
+        values.one_of("auto", "google", "builtin", "off"),
+        lambda _: "auto",
+        "Which profiler runs: `builtin`, `google` (its agent), `off`, or `auto`: `builtin` in Google Cloud and where "
+        "`profiler_output` is given.",
+    ),
+    Option(
+        "profiler_output",
+        values.read_folder,
+        lambda _: None,
+        "The folder for profiles; without one they go to Cloud Profiler.",
+    ),
+    Option(
+        "profiler_hz", values.number_from(1, 1000), lambda _: 100.0, "How many samples a second the profiler takes."
+    ),
+    Option(
+        "profiler_duration",
+        values.number_from(0.1, 3600),
+        lambda _: 10.0,
+        "Seconds the profiler samples in each `profiler_interval`.",
+    ),
+    Option(
+        "profiler_interval",
+        values.number_from(0.1, 86400),
+        lambda _: 60.0,
+        "Seconds from one profile to the next; not less than `profiler_duration`, and where equal, it always samples.",
+    ),
+    Option(
+        "profiler_heap",
+        values.read_boolean,
+        lambda _: False,
+        "Whether there are heap profiles, too; they slow the program down all the time.",
+    ),
+)

@@ -1,0 +1,162 @@
+"""Reads an option's value, given as an argument or as text: each function raises ValueError saying what it must be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from obskit.instrumentation.targets import TARGET
+from obskit.propagation.propagator import FORMATS
+from obskit.settings.errors import Read
+
+_TRUE = frozenset(["1", "true", "yes", "on"])
+_FALSE = frozenset(["0", "false", "no", "off"])
+
+# A comma between exporters, not one inside a URL.
+_BETWEEN = re.compile(r",(?=\s*(?:[a-z]+://|otel:|(?:console|none)\s*(?:,|$)))")
+
+
+def read_boolean(value: Any) -> bool:
+    """Read ``true``, ``yes``, ``on``, ``1`` and their opposites, in any case."""
+    text = str(value).lower()
+    if text not in _TRUE | _FALSE:
+        raise ValueError("must be true or false")
+    return text in _TRUE
+
+
+def read_negation(value: Any) -> bool:
+    """Read the opposite of a boolean, for variables that switch something off."""
+    return not read_boolean(value)
+
+
+def read_text(value: Any) -> str | None:
+    """Read text without the blanks around it; None stays None."""
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError("must be text that is not blank")
+    return value.strip() if value else None
+
+
+def read_service(value: Any) -> str:
+    """Read text that must be there."""
+    text = read_text(value)
+    if text is None:
+        raise ValueError("must be text that is not blank")
+    return text
+
+
+def number_from(lowest: float, highest: float, kind: type = float) -> Read:
+    """Return what reads a number (of ``kind``) between the two, both included."""
+
+    def read(value: Any) -> Any:
+        try:
+            number = kind(value)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        truncated = isinstance(value, float) and number != value
+        if number is None or truncated or isinstance(value, bool) or not lowest <= number <= highest:
+            raise ValueError(f"must be a{'n integer' if kind is int else ' number'} from {lowest} to {highest}")
+        return number
+
+    return read
+
+
+def read_names(value: Any) -> tuple[str, ...]:
+    """Read names, from a list or with commas between them."""
+    items = value.split(",") if isinstance(value, str) else value
+    if isinstance(items, bytes) or not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
+        raise ValueError("must be a list of names, or text with commas between them")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def read_formats(value: Any) -> tuple[str, ...]:
+    """Read names of propagation formats."""
+    names = read_names(value)
+    if not set(names) <= FORMATS.keys():
+        raise ValueError(f"must be a list of {', '.join(FORMATS)}")
+    return names
+
+
+def read_hosts(value: Any) -> tuple[str, ...]:
+    """Read hosts and ports, as ``propagate_to`` has them."""
+    names = read_names(value)
+    if not all(map(TARGET.fullmatch, names)):
+        raise ValueError("must be a list of hosts such as orders, *.internal, 10.0.0.7:8080, [::1]: no scheme, no path")
+    return names
+
+
+def read_log_mode(value: Any) -> str:
+    """Read the form of log lines; ``cloud`` needs its package."""
+    mode: str = _log_form(value)
+    if mode == "cloud" and not _installed("google-cloud-logging"):
+        raise ValueError("needs google-cloud-logging: pip install 'obskit[gcp]'")
+    return mode
+
+
+def one_of(*choices: str) -> Read:
+    """Return what reads one of ``choices``."""
+
+    def read(value: Any) -> str:
+        text = value.strip() if isinstance(value, str) else value
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return str(text)
+
+    return read
+
+
+_log_form = one_of("json", "console", "cloud", "inherit", "off")
+
+
+def read_folder(value: Any) -> str | None:
+    """Read a folder's path, which need not exist."""
+    return read_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def read_request_log(value: Any) -> bool | None:
+    """Read a boolean, or None for ``auto``: the platform decides."""
+    return None if value == "auto" else read_boolean(value)
+
+
+def _installed(distribution: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def read_integrations(value: Any) -> tuple[str, ...] | None:
+    """Read names of integrations."""
+    from obskit.integrations import TARGETS
+
+    if value is None:
+        return None
+    names = read_names(value)
+    unknown = sorted(set(names) - TARGETS.keys())
+    if unknown:
+        raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(TARGETS))}")
+    return names
+
+
+def read_disable(value: Any) -> tuple[str, ...]:
+    """Read names of integrations; None for none of them."""
+    return read_integrations(value) or ()
+
+
+def read_exporters(value: Any) -> tuple[Any, ...]:
+    """Read one or several destinations of spans, each a URL or an exporter of OpenTelemetry's."""
+    from obskit.export.destinations import FORMS, parse
+
+    if isinstance(value, str):
+        value = [item.strip(", ") for item in _BETWEEN.split(value)]
+    targets = tuple(value) if isinstance(value, list | tuple) else (value,)
+    try:
+        for target in targets:
+            parse(target, lambda: None, lambda: None)  # type: ignore[arg-type, return-value]
+    except ValueError as error:
+        raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
+    return targets
