@@ -2,8 +2,8 @@
 VERSIONS ?= 3.10 3.11 3.12 3.13
 ARGS ?=
 
-# Two at once, since many tests wait; ARGS="-n 0" for one, as a debugger needs it.
-PYTEST = pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three at once, since many tests wait; ARGS="-n 0" for one, as a debugger needs it.
+PYTEST = pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # pyenv's shims run only the versions that are selected: select all it has.
 export PYENV_VERSION := $(or $(PYENV_VERSION),$(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[0-9]\.[0-9]+$$' | sort -rV | paste -sd: -))

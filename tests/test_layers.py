@@ -20,7 +20,7 @@ TRACING = {"tracing"}
 PROPAGATION = TRACING | {"propagation"}
 INSTRUMENTATION = PROPAGATION | {"instrumentation"}
 MIDDLE = {"integrations", "export", "logs", "profiling"}
-RUNTIME = INSTRUMENTATION | MIDDLE | {"zipkin", "settings", "resource", "runtime", "termination"}
+RUNTIME = INSTRUMENTATION | MIDDLE | {"zipkin", "settings", "resource", "runtime"}
 PUBLIC = RUNTIME | {"api"}
 
 # What each module or package of obskit may import of obskit, besides itself. "" is obskit/__init__.py.
@@ -35,7 +35,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": INSTRUMENTATION | {"zipkin"},
     "settings": INSTRUMENTATION | MIDDLE,
     "resource": {"settings"},
-    "termination": TRACING,
     "runtime": RUNTIME,
     "api": RUNTIME,
     "": PUBLIC,

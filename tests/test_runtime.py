@@ -189,7 +189,7 @@ def test_shutdown_with_unpatch_restores_the_originals_by_identity_and_init_patch
 
         hooks.when_imported("http.client", hook)
 
-    monkeypatch.setattr("obskit.runtime.install", install)
+    monkeypatch.setattr("obskit.runtime.lifecycle.install", install)
     for _ in range(2):
         obskit.init(exporter="none", integrations=[])
         assert http.client.HTTPConnection.__dict__["putrequest"] is not original

@@ -37,7 +37,7 @@ def otel_formats(value: str) -> Any:
     return [known[name] for name in names if name in known] or None
 
 
-def log_mode(_: Mapping[str, str]) -> str:
+def default_log_mode(_: Mapping[str, str]) -> str:
     """Return ``console`` where a person reads standard output, else ``json``."""
     try:
         return "console" if sys.stdout.isatty() else "json"
@@ -45,17 +45,17 @@ def log_mode(_: Mapping[str, str]) -> str:
         return "json"
 
 
-def platform_logs_no_requests(environ: Mapping[str, str]) -> bool:
+def default_request_log(environ: Mapping[str, str]) -> bool:
     """Return whether this is Kubernetes by itself: Cloud Run (Knative) and App Engine log every request."""
     return "KUBERNETES_SERVICE_HOST" in environ and "K_SERVICE" not in environ
 
 
-def response_flush(environ: Mapping[str, str]) -> float:
+def default_response_flush(environ: Mapping[str, str]) -> float:
     """Return the bound where the CPU may stop after a response: nothing tells whether it is set to be always there."""
     return 0.3 if "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ else 0.0
 
 
-def program_name(_: Mapping[str, str]) -> str:
+def default_service(_: Mapping[str, str]) -> str:
     """Return the program's name: the script's, or its folder's for ``python -m package``."""
     folder, file = os.path.split((getattr(sys, "argv", None) or [""])[0])  # pathlib costs 10 ms of every start
     stem = os.path.splitext(file)[0]
@@ -63,7 +63,7 @@ def program_name(_: Mapping[str, str]) -> str:
     return name if name and name not in ("-c", "-m") else "python"
 
 
-def sample_rate(environ: Mapping[str, str]) -> float:
+def default_sample_rate(environ: Mapping[str, str]) -> float:
     """Return the rate OTEL_TRACES_SAMPLER(_ARG) asks for; a decision that arrives with a request always stands."""
     name = environ.get("OTEL_TRACES_SAMPLER", "").removeprefix("parentbased_")
     if name == "always_off":

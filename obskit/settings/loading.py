@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from obskit.settings.environment import platform_logs_no_requests
+from obskit.settings.environment import default_request_log
 from obskit.settings.errors import ConfigurationError, read_value
 from obskit.settings.options import OPTIONS, Option
 from obskit.tracing.sampling.rules import Rule
@@ -68,7 +68,7 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
         raise ConfigurationError(f"unknown option {unknown[0]!r}; the options are {names}")
     values = {option.name: _value(option, arguments, environ) for option in OPTIONS}
     if values["request_log"] is None:
-        values["request_log"] = platform_logs_no_requests(environ)
+        values["request_log"] = default_request_log(environ)
     if values["profiler_duration"] > values["profiler_interval"]:
         raise ConfigurationError(_TOO_LONG % (values["profiler_duration"], values["profiler_interval"]))
     return Settings(**values)

@@ -1,12 +1,13 @@
-"""Delivering before SIGTERM ends the process, where the application leaves that signal to the system."""
+"""Ends of a process that nothing registered with ``atexit`` sees."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 
 from obskit.tracing.failures import failed
 
@@ -42,3 +43,39 @@ class Termination:
         except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
             failed("delivering before SIGTERM")
         os.kill(os.getpid(), number)
+
+
+def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
+    """Have a child of multiprocessing deliver: it ends by ``os._exit`` after finalizers of its own, without atexit.
+
+    A forked child forgets its parent's finalizers; the least priority runs last.
+    """
+
+    def register(_: object) -> None:  # keeps ``deliver`` alive, which multiprocessing knows by a weak reference
+        module.Finalize(None, deliver, exitpriority=-1000)
+
+    module.register_after_fork(deliver, register)
+    if module.process.parent_process() is not None:
+        register(None)
+
+
+def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:
+    """Have a process of Celery's pool deliver: it ends by ``os._exit``, with neither finalizers nor atexit."""
+
+    def end(**_: object) -> None:
+        deliver()
+
+    module.worker_process_shutdown.connect(end, weak=False)
+
+
+def keep_interrupted() -> None:
+    """See that a program ended by Ctrl-C still looks so to its parent.
+
+    CPython then ends by SIGINT, unless some text was evaluated since, as is for each namedtuple of the modules
+    that delivery may have imported just now.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,232 @@
+"""init, flush, shutdown; what a fork and the end of the process change."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace as otel
+
+from obskit.export.pipeline import Pipeline
+from obskit.instrumentation.client import propagate_to
+from obskit.instrumentation.imports import ImportHooks
+from obskit.instrumentation.patching import Patches
+from obskit.instrumentation.response_flush import flush_responses
+from obskit.instrumentation.server import abandon_streams
+from obskit.instrumentation.targets import Targets
+from obskit.instrumentation.tracer import propagator, provider
+from obskit.integrations import TARGETS, install
+from obskit.logs.setup import LogSetup
+from obskit.resource import attributes as resource_attributes
+from obskit.runtime.endings import Termination, keep_interrupted, watch_celery, watch_children
+from obskit.runtime.parts import log_options, profiler_options, sampling_options
+from obskit.runtime.pipelines import Pipelines
+from obskit.settings import Settings
+from obskit.tracing.failures import failed, failures, tell
+from obskit.tracing.process import check_fork, on_fork
+from obskit.tracing.redaction import Redactor
+from obskit.tracing.sampling.head import SamplingOptions
+from obskit.tracing.span import Span
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from obskit.profiling.setup import ProfilerOptions, Running
+
+_OVERTAKEN = (
+    "another OpenTelemetry TracerProvider (%s) was set before obskit.init(): spans made through OpenTelemetry's API go "
+    "there, those of obskit's integrations to obskit; call obskit.init() first, or do not set the other, to have all"
+)
+
+
+class Runtime:
+    """What ``init()`` set up. All state of the library that is not a span hangs here."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self._spans = Pipelines()
+        self._lock = threading.RLock()
+        self._patches = Patches()
+        self._hooks = ImportHooks()
+        self._hooks_for_good = ImportHooks()
+        self._logs = LogSetup()
+        self._profiler: Running | None = None
+        self._profiled: ProfilerOptions | None = None
+        self._termination = Termination(self._exit)
+        self._installed: list[str] | None = None
+        self._permanent = False
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """Every pipeline that may still hold something."""
+        return [*self._spans, *self._logs.pipelines]
+
+    def configure(self, settings: Settings) -> None:
+        """Apply ``settings``; the same ones again change nothing."""
+        check_fork()
+        with self._lock:
+            if settings == self.settings:
+                return
+            if self.settings is not None:
+                tell(logging.INFO, "obskit.init() was called again with other options; they apply from now on")
+            self.settings = settings
+            if settings.enabled:
+                self._apply(settings)
+            else:
+                self._switch_off(settings)
+
+    def _apply(self, settings: Settings) -> None:
+        provider.sample(sampling_options(settings), self._spans.fill)
+        provider.resource_attributes = resource_attributes(settings)
+        provider.redactor = Redactor(settings.mask_keys)
+        propagator.use(settings.propagation)
+        propagate_to(None if settings.propagate_to is None else Targets(settings.propagate_to))
+        self._spans.use(settings)
+        flush_responses(self.flush, settings.response_flush)
+        self._logs.apply(log_options(settings))
+        self._instrument(settings)
+        self._set_permanent()
+        self._termination.watch()
+        self._profile(profiler_options(settings))
+
+    def _switch_off(self, settings: Settings) -> None:
+        """Record and propagate nothing: who receives our calls decides on his own."""
+        provider.sample(SamplingOptions(rate=0), self._spans.fill)
+        propagator.use(())
+        self._spans.use(settings._replace(exporter=()))
+        flush_responses(None)
+        self._logs.remove()
+        self._unpatch()
+        self._profile(None)
+
+    def _instrument(self, settings: Settings) -> None:
+        wanted = TARGETS if settings.integrations is None else settings.integrations
+        names = [name for name in wanted if name not in settings.disable]
+        if names != self._installed:
+            self._unpatch()
+            install(names, self._hooks, self._patches)
+            self._installed = names
+
+    def _profile(self, options: ProfilerOptions | None) -> None:
+        """Run the profiler of ``options``, or none; the same ones again leave it alone."""
+        if options == self._profiled:
+            return
+        self._stop_profiler(monotonic() + self._exit_timeout())
+        if options is not None:
+            from obskit.profiling.setup import start
+
+            self._profiler, self._profiled = start(options), options
+
+    def _stop_profiler(self, deadline: float) -> bool:
+        profiler, self._profiler, self._profiled = self._profiler, None, None
+        return profiler is None or profiler.stop(deadline)
+
+    def _unpatch(self) -> None:
+        self._hooks.remove()
+        self._patches.remove()
+        self._installed = None
+
+    def _set_permanent(self) -> None:
+        """Do once what cannot be undone: become OpenTelemetry's provider, and watch for forks and the end."""
+        if self._permanent:
+            return
+        self._permanent = True
+        provider.to_readable = _readable
+        provider.on_flush = self.flush
+        provider.on_shutdown = lambda: self.shutdown(self._exit_timeout(), unpatch=False)
+        _become_global(self._hooks_for_good)
+        on_fork(self._forked)
+        atexit.register(self._exit)
+        self._hooks_for_good.when_imported("multiprocessing.util", partial(watch_children, self._exit))
+        self._hooks_for_good.when_imported("celery.signals", partial(watch_celery, self._exit))
+
+    def _forked(self) -> None:
+        """Run in a forked child: the parent delivers what it queued, the child starts afresh."""
+        self._lock = threading.RLock()
+        provider.renew_sampling()
+        self._spans.renew()
+        if self.settings is not None:
+            provider.resource_attributes = resource_attributes(self.settings)
+        if self._profiler is not None:
+            self._profiler.renew()
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver everything so far; all exporters share one deadline."""
+        check_fork()
+        deadline = monotonic() + timeout
+        delivered = [pipeline.flush(deadline) for pipeline in self.pipelines]
+        return provider.flush_processors(deadline) and all(delivered)
+
+    def shutdown(self, timeout: float, unpatch: bool) -> bool:
+        """Deliver what is queued and stop; spans that end later are counted as dropped."""
+        check_fork()
+        with self._lock:
+            flush_responses(None)
+            done = self._stop(monotonic() + timeout)
+            if unpatch:
+                self._unpatch()
+                self._logs.remove()
+                self._termination.leave()
+            self.settings = None
+            return done
+
+    def _stop(self, deadline: float) -> bool:
+        """Close all pipelines at once, then wait for each."""
+        if self._profiler is not None:
+            self._profiler.retire()
+        for pipeline in self.pipelines:
+            pipeline.retire(deadline)
+        done = [pipeline.close(deadline) for pipeline in self.pipelines]
+        done.append(self._stop_profiler(deadline))
+        if provider.processors:
+            done.append(provider.flush_processors(deadline))
+            provider.shut_processors_down()
+        return all(done)
+
+    def _exit(self) -> None:
+        check_fork()
+        abandon_streams()
+        self._stop(monotonic() + self._exit_timeout())
+        keep_interrupted()
+
+    def _exit_timeout(self) -> float:
+        return self.settings.exit_timeout if self.settings is not None else 0.0
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of this process; see ``obskit.stats``."""
+        check_fork()
+        return {
+            "sampled_out": provider.sampled_out.value,
+            "sampling": provider.sampling_stats(),
+            "failures": failures.value,
+            "exporters": self._spans.stats(),
+            "logs": self._logs.stats(),
+            "profiler": {"state": "off"} if self._profiler is None else self._profiler.stats(),
+        }
+
+
+def _readable(span: Span) -> ReadableSpan:
+    from obskit.export.otel import to_readable
+
+    return to_readable(span, provider.resource)
+
+
+def _become_global(hooks: ImportHooks) -> None:
+    """Become OpenTelemetry's provider and, once a program asks for propagation at all, its propagator."""
+    try:
+        current = otel.get_tracer_provider()
+    except Exception:  # OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded
+        failed("asking for OpenTelemetry's TracerProvider")
+        return
+    if isinstance(current, otel.ProxyTracerProvider):
+        otel.set_tracer_provider(provider)
+        hooks.when_imported("opentelemetry.propagate", lambda module: module.set_global_textmap(propagator))
+    elif current is not provider:
+        tell(logging.WARNING, _OVERTAKEN, type(current).__name__)
+
+
+runtime = Runtime()
