@@ -9,108 +9,39 @@ Source: the API's description (cloudprofiler.googleapis.com, v2) and what google
 from __future__ import annotations
 
 import base64
-import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
 import http.client
-import json
 import logging
 import os
 import random
 import re
-import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 from obskit.export.gcp.account import Account, Failed, find_account, one_line
-from obskit.export.gcp.delivering import delivering
 from obskit.export.gcp.metadata import Metadata
-from obskit.export.wire import Wire
+from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
+from obskit.profiling.cloud_profiler_endpoint import find_endpoint, quietly, service_name
 from obskit.profiling.turns import Assignment, Stop
-from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed, tell
 
-if TYPE_CHECKING:
-    import ssl
-
-ENDPOINT_VARIABLE = "OBSKIT_CLOUDPROFILER_ENDPOINT"
-_GOOGLE = "https://cloudprofiler.googleapis.com"
-LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])
-_PORTS = {"http": 80, "https": 443}
 _SCOPES = ("https://www.googleapis.com/auth/monitoring.write",)
-_HEADERS = {
-    "Accept": "application/json",
-    "Connection": "close",  # the next request is due in a minute
-    "Content-Type": "application/json",
-    "User-Agent": "obskit",
-    "X-Goog-Api-Format-Version": "2",  # errors say in their details how long to stay away
-}
 
 # Seconds
 _LOOK_UPS = 2.0
-_CONNECTING = 10.0
-_CREDENTIALS = 10.0
 _LONGEST_HANG = 3600.0
 _UPLOAD, _UPLOAD_ATTEMPT = 60.0, 20.0
 _UPLOAD_PAUSE = 1.0
-_CHECK_STOP = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
-_SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 3600.0
 _LONGEST_PROFILE = 3600.0
 
-_MOST_READ = 1024 * 1024
-_OK = range(200, 300)
 _TURNED_AWAY = 409  # ABORTED: nothing was wanted within about a minute
 _MAY_PASS = frozenset([408, 429, 500, 502, 503, 504])
-_LONGEST_NAME = 255
 _LONGEST_LABEL = 400  # bytes; the API takes 512, and 1024 for all labels
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _PROFILE_NAME = re.compile(r"projects/[!-.0->@-~]+/profiles/[!-.0->@-~]+")  # printable ASCII but for / and ?
 _ZONE = re.compile(r"(?:^|,)\s*cloud\.availability_zone\s*=([^,]+)")
 _ASKING, _UPLOADING = "Asking Cloud Profiler for a turn", "Uploading a profile to Cloud Profiler"
-
-
-class Endpoint(NamedTuple):
-    """Where the API is (a URL), and whether it is used without credentials."""
-
-    url: str
-    anonymous: bool
-
-
-def find_endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """Return what OBSKIT_CLOUDPROFILER_ENDPOINT names, else Google's. Raises ValueError, naming the remedy.
-
-    Credentials never travel in the clear; a server on this machine gets them only if a key file was named.
-    """
-    text = environ.get(ENDPOINT_VARIABLE) or _GOOGLE
-    parts = urlsplit(text)
-    if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
-        raise ValueError(f"{ENDPOINT_VARIABLE}={text!r} must be an http(s):// URL without a query")
-    if "@" in parts.netloc:
-        raise ValueError(f"{ENDPOINT_VARIABLE} must hold no user or password: it takes Google's credentials")
-    named = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    return Endpoint(text.rstrip("/"), parts.scheme == "http" or (parts.hostname in LOCAL and not named))
-
-
-def service_name(text: str) -> str:
-    """Return ``text`` as the API takes the name of a service: ``[a-z0-9]([-a-z0-9_.]{0,253}[a-z0-9])?``."""
-    name = re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-_.")[:_LONGEST_NAME].rstrip("-_.") or "python"
-    if name != text:
-        tell(logging.INFO, "In Cloud Profiler the service %r is called %r: names there are restricted", text, name)
-    return name
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Trace nothing of what is done in this block, and send nothing to Cloud Logging that Google's libraries log."""
-    token = attach(suppressed())
-    try:
-        with delivering():
-            yield
-    finally:
-        detach(token)
 
 
 class CloudProfilerOutput:
@@ -129,7 +60,7 @@ class CloudProfilerOutput:
         self._version = version
         self._project = project
         self._pid = os.getpid()
-        self._api: _Api | None = None
+        self._api: Api | None = None
         self._deployment: dict[str, Any] | None = None
         self._turn: _Turn | None = None
         self._stop = Stop()
@@ -181,13 +112,13 @@ class CloudProfilerOutput:
         self._counts["turns"] += 1
         return turn
 
-    def _connect(self) -> _Api:
+    def _connect(self) -> Api:
         """Find credentials, once in each process. Raises Failed."""
         if self._pid != os.getpid():
             self._pid, self._api = os.getpid(), None
             self._counts.clear()
         if self._api is None:
-            self._api = _Api(self._endpoint, find_account(_SCOPES, None, self._endpoint.anonymous, _CREDENTIALS))
+            self._api = Api(self._endpoint, find_account(_SCOPES, None, self._endpoint.anonymous, CREDENTIALS))
         return self._api
 
     def _identify(self, account: Account) -> dict[str, Any]:
@@ -195,7 +126,7 @@ class CloudProfilerOutput:
         metadata = Metadata(os.environ, monotonic() + _LOOK_UPS)
         project = self._project or account.project or metadata.get("project/project-id")
         if not project:
-            raise _Refusal(0, "no Google Cloud project is known: give project=, or GOOGLE_CLOUD_PROJECT", 0.0)
+            raise Refusal(0, "no Google Cloud project is known: give project=, or GOOGLE_CLOUD_PROJECT", 0.0)
         given = _ZONE.search(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
         zone = unquote(given[1].strip()) if given else metadata.last("instance/zone")
         labels = {"language": "python", "version": _label(self._version), "zone": _label(zone)}
@@ -229,7 +160,7 @@ class CloudProfilerOutput:
 
     def _pause_after(self, error: Exception) -> float:
         """Return how many seconds to stay away: what the server says, else more each time."""
-        if isinstance(error, _Refusal) and error.status == _TURNED_AWAY:
+        if isinstance(error, Refusal) and error.status == _TURNED_AWAY:
             self._recover(_ASKING)
         else:
             self._note(_ASKING, error)
@@ -240,14 +171,14 @@ class CloudProfilerOutput:
 
     def _note(self, what: str, error: Exception) -> None:
         """Count a failure, and tell of it unless the last attempt failed as well."""
-        if isinstance(error, _Stopped):
+        if isinstance(error, Stopped):
             return  # as told
         self._counts["failures"] += 1
-        if not isinstance(error, (_Refusal, Failed, OSError, http.client.HTTPException)):
+        if not isinstance(error, (Refusal, Failed, OSError, http.client.HTTPException)):
             failed(what)
         elif what not in self._troubled:
             self._troubled.add(what)
-            explained = isinstance(error, (_Refusal, Failed))  # in a line that ends with the remedy
+            explained = isinstance(error, (Refusal, Failed))  # in a line that ends with the remedy
             tell(logging.WARNING, "%s failed (%s)", what, error if explained else one_line(error))
 
     def _recover(self, what: str) -> None:
@@ -266,151 +197,27 @@ class _Turn(NamedTuple):
     profile: dict[str, Any]
 
 
-class _Refusal(Exception):
-    """An answer that is not what was asked for. ``delay`` (seconds) is how long to stay away, where it says."""
-
-    def __init__(self, status: int, detail: str, delay: float) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.delay = delay
-
-
-class _Stopped(Exception):
-    """The profiler is to stop while a request is under way."""
-
-
-class _Api:
-    """The API as one process uses it: each request has a connection of its own."""
-
-    def __init__(self, endpoint: Endpoint, account: Account) -> None:
-        self.account = account
-        self._parts = urlsplit(endpoint.url)
-        self._host = self._parts.hostname or ""
-        self._tls = _tls_context() if self._parts.scheme == "https" else None
-
-    def call(self, method: str, path: str, body: Any, deadline: float, stop: Stop) -> dict[str, Any]:
-        """Return the answer to a request, renewing credentials that are refused.
-
-        Raises _Refusal, Failed, _Stopped, OSError or HTTPException.
-        """
-        content = json.dumps(body).encode()
-        try:
-            return self._call(method, path, content, deadline, stop)
-        except _Refusal as refusal:
-            if refusal.status != 401:
-                raise
-        self.account.expire()
-        return self._call(method, path, content, deadline, stop)
-
-    def _call(self, method: str, path: str, content: bytes, deadline: float, stop: Stop) -> dict[str, Any]:
-        if stop.asked:
-            raise _Stopped("the profiler stops")
-        headers = {**_HEADERS, **self.account.headers(min(_CREDENTIALS, deadline - monotonic()))}
-        default_port = _PORTS[self._parts.scheme]
-        connection = http.client.HTTPConnection(self._host, self._parts.port or default_port)
-        connection.default_port = default_port  # what it leaves out of the Host header
-        wire = _Wire(self._host, connection.port, self._tls, stop)
-        wire.deadline = deadline
-        connection.sock = wire
-        try:
-            connection.request(method, f"{self._parts.path}/v2/{path}", content, headers)
-            response = connection.getresponse()
-            text = response.read(_MOST_READ)
-        finally:
-            wire.hang_up()
-        answer = _decode(text)
-        if response.status not in _OK:
-            raise _refusal(response.status, answer, response.getheader("Retry-After"))
-        return answer
-
-
-class _Wire(Wire):
-    """A connection on which waiting for an answer ends soon after ``stop`` is asked. Raises _Stopped then."""
-
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, stop: Stop) -> None:
-        self._stop = stop
-        super().__init__(host, port, tls, monotonic() + _CONNECTING)
-
-    def receive_into(self, buffer: Any) -> int:
-        """Receive some bytes."""
-        while not self._stop.asked:
-            ready = self._timed()
-            ready.settimeout(min(_CHECK_STOP, self.deadline - monotonic()))
-            try:
-                return ready.recv_into(buffer)
-            except TimeoutError:
-                continue
-        raise _Stopped("the profiler stops")
-
-    def hang_up(self) -> None:
-        """Close the connection for the children as well that were forked off meanwhile."""
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.close()
-
-
-def _tls_context() -> ssl.SSLContext:
-    import ssl
-
-    return ssl.create_default_context()
-
-
 def _label(value: str | None) -> str:
     """Return as much of ``value`` as a label holds."""
     return (value or "").encode("utf-8", "replace")[:_LONGEST_LABEL].decode("utf-8", "ignore")
 
 
 def _parse(profile: dict[str, Any], types: tuple[str, ...]) -> _Turn:
-    """Return the turn that the server gives. Raises _Refusal where that makes no sense."""
+    """Return the turn that the server gives. Raises Refusal where that makes no sense."""
     name, kind = str(profile.get("name")), str(profile.get("profileType"))
-    duration = _seconds(profile.get("duration"))
+    duration = seconds(profile.get("duration"))
     if not _PROFILE_NAME.fullmatch(name) or kind not in types or duration is None:
-        raise _Refusal(0, one_line(f"it wants a profile that cannot be taken: {profile}"), 0.0)
+        raise Refusal(0, one_line(f"it wants a profile that cannot be taken: {profile}"), 0.0)
     return _Turn(name, kind, min(duration, _LONGEST_PROFILE), profile)
 
 
-def _refusal(status: int, answer: dict[str, Any], retry_after: str | None) -> _Refusal:
-    """Return what an error of the API's says (google.rpc.Status)."""
-    error = answer.get("error")
-    error = error if isinstance(error, dict) else {}
-    details = error.get("details")
-    texts = [detail.get("retryDelay") for detail in details or () if isinstance(detail, dict)]
-    delays = [*map(_seconds, texts), _seconds(f"{retry_after}s")]
-    found = next((delay for delay in delays if delay is not None), None)
-    delay = 0.0 if found is None else min(max(found, _SHORTEST_DELAY), _LONGEST_DELAY)
-    return _Refusal(status, f"{status} {one_line(error.get('message', ''))}{_hint(status)}", delay)
-
-
-def _hint(status: int) -> str:
-    if status not in (403, 404):
-        return ""
-    return "; the account needs roles/cloudprofiler.agent, and the project the API cloudprofiler.googleapis.com"
-
-
-def _seconds(text: Any) -> float | None:
-    """Return a duration such as ``1.5s`` (google.protobuf.Duration in JSON) in seconds; None for anything else."""
-    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    return float(found[1]) if found else None
-
-
-def _decode(text: bytes) -> dict[str, Any]:
-    """Return a JSON object; an empty one for anything else."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _delay(error: Exception) -> float:
-    return error.delay if isinstance(error, _Refusal) else 0.0
+    return error.delay if isinstance(error, Refusal) else 0.0
 
 
 def _may_pass(error: Exception) -> bool:
     """Return whether an upload that failed so may succeed soon."""
-    if isinstance(error, _Refusal):
+    if isinstance(error, Refusal):
         return error.status in _MAY_PASS
     if isinstance(error, Failed):
         return error.outcome.retry

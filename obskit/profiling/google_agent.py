@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from obskit.export.building import no_fork
 from obskit.export.gcp.account import one_line
 from obskit.export.gcp.metadata import Metadata
-from obskit.profiling.cloud_profiler import ENDPOINT_VARIABLE, LOCAL, find_endpoint, quietly, service_name
+from obskit.profiling.cloud_profiler_endpoint import ENDPOINT_VARIABLE, LOCAL, find_endpoint, quietly, service_name
 from obskit.tracing.failures import failed, tell
 from obskit.tracing.process import on_fork
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.pprof import Profile, Sample, ValueType
-from obskit.profiling.sampler import Entry, Recording, SampledThread
+from obskit.profiling.recording import Entry, Recording, SampledThread
 from obskit.profiling.serving import UNKNOWN, is_untold
 from obskit.profiling.stacks import Location
 from obskit.profiling.unseen import Times, settle

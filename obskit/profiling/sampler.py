@@ -9,13 +9,14 @@ import random
 import sys
 from time import clock_gettime_ns, perf_counter_ns, time_ns
 from types import FrameType
-from typing import NamedTuple
 
 from obskit.instrumentation.server import ServerExchange
+from obskit.profiling.lineup import Lineup
+from obskit.profiling.recording import Entry, Recording, SampledThread
 from obskit.profiling.serving import read_exchange
 from obskit.profiling.stacks import Stack, StackTable
 from obskit.profiling.switching import switching
-from obskit.profiling.threads import Identities, is_runnable
+from obskit.profiling.threads import ENDED, Identities, clocks_are_fine, is_runnable
 from obskit.profiling.turns import Stop
 from obskit.tracing.native import original
 
@@ -24,50 +25,6 @@ _PROBE_EVERY = 4  # samples
 _PROBE_AFTER = 0.001  # seconds
 _MANY = 3  # threads that compute by turns
 _LONG = 10  # samples: for some a busy machine keeps a thread from a processor
-
-
-class Entry:
-    """What was seen of one thread in one stack, serving one request or none.
-
-    ``count`` samples found it, and it took ``cpu`` nanoseconds up to then. ``still`` and ``ran`` tell how often the
-    thread did nothing, or something, in the moment after.
-    """
-
-    __slots__ = ("count", "cpu", "exchange", "ran", "stack", "still")
-
-    def __init__(self, stack: Stack, exchange: ServerExchange | None) -> None:
-        self.stack = stack
-        self.exchange = exchange
-        self.count = self.cpu = self.ran = self.still = 0
-
-
-class SampledThread:
-    """A thread, as last seen; it has been where it is ``since`` so many periods and samples."""
-
-    __slots__ = ("clock", "cpu", "entries", "entry", "frame", "name", "offset", "since")
-
-    def __init__(self, name: str, clock: int | None) -> None:
-        self.name = name
-        self.clock = clock
-        self.cpu = 0
-        self.since = (0, 0)
-        self.frame = self.offset = -1  # the frame's id: holding the frame itself would keep its variables alive
-        self.entry: Entry | None = None
-        self.entries: dict[tuple[Stack, ServerExchange | None], Entry] = {}
-
-
-class Recording(NamedTuple):
-    """What a sampler saw, begun at ``time_ns`` (epoch): ``samples`` looks, and ``periods`` that they stand for.
-
-    The numbers differ where a sample came so late that it stands for several.
-    """
-
-    threads: list[SampledThread]
-    stacks: StackTable
-    time_ns: int
-    period_ns: int
-    periods: int
-    samples: int
 
 
 class Sampler:
@@ -79,6 +36,9 @@ class Sampler:
         self._own = original("_thread", "get_ident")()
         self._stacks = StackTable()
         self._threads: dict[int, SampledThread] = {}
+        self._idents: list[int] = []
+        self._fine = clocks_are_fine()
+        self._lineup: Lineup | None = None
         self._moved: list[SampledThread] = []
         self._ended: list[SampledThread] = []
         self._entries = self._count = self._samples = self._used = 0
@@ -113,47 +73,59 @@ class Sampler:
         """Look at each thread once, ``count`` periods after the beginning.
 
         A thread whose CPU clock stands still has not moved, whatever it waits for. Some systems' clocks are coarse:
-        so the innermost frame is compared as well.
+        there the innermost frame is compared as well.
         """
         now = perf_counter_ns()
         frames = sys._current_frames()
         frames.pop(self._own, None)
-        threads = self._threads
+        lineup = self._lineup
+        if lineup is None or list(frames) != self._idents:
+            lineup = self._lineup = self._line_up(frames, now)
         self._moved.clear()
         self._used = 0
-        for ident, frame in frames.items():
-            thread = threads.get(ident)
-            if thread is None:
-                thread = self._meet(ident, now)
-            try:
-                cpu = clock_gettime_ns(thread.clock) if thread.clock is not None else 0
-            except OSError:
-                thread = self._meet_again(ident, now)  # another thread of the same id has ended
-                cpu = thread.cpu
+        for ident, seen, cpu in lineup.moved():
+            frame = frames[ident]
+            thread = self._meet_again(ident, now) if cpu == ENDED else seen
             if cpu != thread.cpu or thread.frame != id(frame) or thread.offset != frame.f_lasti:
-                self._note(thread, frame, cpu)
-        if len(threads) > len(frames):
-            self._part(frames)
+                self._note(thread, frame, thread.cpu if cpu == ENDED else cpu)
         self._contended = len(self._moved) >= _MANY and self._used * 2 > now - self._last
         self._samples += 1
         self._count = count
         self._last = now
 
+    def _line_up(self, frames: dict[int, FrameType], now: int) -> Lineup:
+        """Meet the threads that are new, and part with those that have ended."""
+        for ident in self._threads.keys() - frames.keys():
+            self._end(ident)
+        for ident in frames.keys() - self._threads.keys():
+            self._meet(ident, now)
+        self._idents = list(frames)
+        return Lineup(self._threads, self._fine)
+
     def _note(self, thread: SampledThread, frame: FrameType, cpu: int) -> None:
         """Enter what a thread does that has run since the last sample."""
         stack = self._stacks.read(frame)
         if stack.torn:
-            return  # the next sample will find what it has used meanwhile
+            self._lineup = None  # so that the next sample looks at it again, and finds what it has used meanwhile
+            return
         exchange = read_exchange(frame, stack.readers) if stack.readers else None
+        entry = thread.entry
+        if entry is None or entry.stack is not stack or entry.exchange is not exchange:
+            entry = self._move(thread, stack, exchange)
+        used = cpu - thread.cpu
+        entry.cpu += used
+        self._used += used
+        thread.cpu, thread.frame, thread.offset = cpu, id(frame), frame.f_lasti
+        self._moved.append(thread)
+
+    def _move(self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None) -> Entry:
+        """Return the entry of what a thread does now, which was at another."""
         entry = thread.entries.get((stack, exchange)) or self._new_entry(thread, stack, exchange)
-        entry.cpu += cpu - thread.cpu
-        self._used += cpu - thread.cpu
         if entry is not thread.entry:
             self._leave(thread)
             thread.entry = entry
             thread.since = (self._count, self._samples)
-        thread.cpu, thread.frame, thread.offset = cpu, id(frame), frame.f_lasti
-        self._moved.append(thread)
+        return entry
 
     def probe(self) -> None:
         """See which of the threads that the last sample found to have run are still running: the others wait.
@@ -193,12 +165,10 @@ class Sampler:
         return thread
 
     def _meet_again(self, ident: int, now: int) -> SampledThread:
+        """Begin with a thread that has the id of one that ended."""
+        self._lineup = None
         self._end(ident)
         return self._meet(ident, now)
-
-    def _part(self, frames: dict[int, FrameType]) -> None:
-        for ident in self._threads.keys() - frames.keys():
-            self._end(ident)
 
     def _end(self, ident: int) -> None:
         thread = self._threads.pop(ident)

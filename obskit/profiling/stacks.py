@@ -5,13 +5,13 @@ Code objects and instruction offsets are kept, never frames: a frame would keep 
 
 from __future__ import annotations
 
-from itertools import repeat
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from obskit.profiling.serving import Reader, readers
 
 DEEPEST = 256
+_DEPTHS = range(DEEPEST)
 _MOST_STACKS = 50_000
 _SUSPENDS = 0x20 | 0x80 | 0x100 | 0x200  # inspect's CO_GENERATOR, CO_COROUTINE and the others that something must drive
 
@@ -52,20 +52,23 @@ class StackTable:
     def __init__(self) -> None:
         self._stacks: dict[tuple[int, ...], list[Stack]] = {}
         self._size = 0
+        self._codes: list[Any] = [None] * DEEPEST  # written over by each read, which takes less than lists that grow
+        self._offsets = [0] * DEEPEST
         self._lines: dict[int, tuple[CodeType, dict[int, Location]]] = {}
         self.overflow = Stack([], (), False)
 
-    def read(self, frame: FrameType | None) -> Stack:
-        """Return the stack whose innermost frame is ``frame``."""
-        codes: list[CodeType] = []
-        offsets: list[int] = []
-        for _ in repeat(None, DEEPEST):
+    def read(self, innermost: FrameType) -> Stack:
+        """Return the stack whose innermost frame is ``innermost``."""
+        frame: Any = innermost
+        codes, offsets = self._codes, self._offsets
+        for depth in _DEPTHS:
+            codes[depth] = frame.f_code
+            offsets[depth] = frame.f_lasti
+            frame = frame.f_back
             if frame is None:
                 break
-            codes.append(frame.f_code)
-            offsets.append(frame.f_lasti)
-            frame = frame.f_back
-        return self._find(codes, tuple(offsets), frame is not None)
+        size = depth + 1
+        return self._find(codes[:size], tuple(offsets[:size]), frame is not None)
 
     def _find(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> Stack:
         """Look up by the offsets: hashing code objects would cost more than all of the walk."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from obskit.profiling.heap import heap_profile
 from obskit.profiling.pprof import Profile, encode
 from obskit.profiling.profiles import cpu_profile, wall_profile
-from obskit.profiling.sampler import Recording, Sampler
+from obskit.profiling.recording import Recording
+from obskit.profiling.sampler import Sampler
 from obskit.profiling.threads import Identities
 from obskit.profiling.turns import Assignment, Stop
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from obskit.profiling.sampler import Entry, SampledThread
+from obskit.profiling.recording import Entry, SampledThread
 from obskit.profiling.stacks import line_at
 
 

@@ -35,9 +35,10 @@ def measure(threads: int, depth: int, moving: bool) -> tuple[float, float]:
     sampler._first_look()
     times = []
     for number in range(ROUNDS):
-        if moving:  # as if each had run: none is recognised
+        if moving and sampler._lineup is not None:  # as if each had run
+            sampler._lineup._readings = [-2] * len(sampler._threads)
             for seen in sampler._threads.values():
-                seen.offset = -1
+                seen.cpu -= 1
         began = perf_counter()
         sampler.sample(number)
         times.append(perf_counter() - began)

@@ -15,7 +15,8 @@ import pytest
 
 from obskit.export.gcp.delivering import is_delivering
 from obskit.profiling import cloud_profiler
-from obskit.profiling.cloud_profiler import CloudProfilerOutput, find_endpoint, service_name
+from obskit.profiling.cloud_profiler import CloudProfilerOutput
+from obskit.profiling.cloud_profiler_endpoint import find_endpoint, service_name
 from obskit.profiling.profiler import Profiler
 from obskit.profiling.turns import Assignment, Stop
 from tests.export.receiver import clean_environ, eventually, free_port, receiver, run

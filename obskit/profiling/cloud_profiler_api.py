@@ -1,0 +1,165 @@
+"""A request to Cloud Profiler's API: the answer, or the refusal and how long it says to stay away.
+
+Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.Status, which its errors are.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
+import http.client
+import json
+import re
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from obskit.export.gcp.account import Account, one_line
+from obskit.export.wire import Wire
+from obskit.profiling.cloud_profiler_endpoint import PORTS, Endpoint
+from obskit.profiling.turns import Stop
+
+if TYPE_CHECKING:
+    import ssl
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Connection": "close",  # the next request is due in a minute
+    "Content-Type": "application/json",
+    "User-Agent": "obskit",
+    "X-Goog-Api-Format-Version": "2",  # errors say in their details how long to stay away
+}
+
+# Seconds
+CREDENTIALS = 10.0
+_CONNECTING = 10.0
+_CHECK_STOP = 0.2
+_SHORTEST_DELAY, _LONGEST_DELAY = 1.0, 3600.0
+
+_MOST_READ = 1024 * 1024
+_OK = range(200, 300)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+
+
+class Refusal(Exception):
+    """An answer that is not what was asked for. ``delay`` (seconds) is how long to stay away, where it says."""
+
+    def __init__(self, status: int, detail: str, delay: float) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.delay = delay
+
+
+class Stopped(Exception):
+    """The profiler is to stop while a request is under way."""
+
+
+class Api:
+    """The API as one process uses it: each request has a connection of its own."""
+
+    def __init__(self, endpoint: Endpoint, account: Account) -> None:
+        self.account = account
+        self._parts = urlsplit(endpoint.url)
+        self._host = self._parts.hostname or ""
+        self._tls = _tls_context() if self._parts.scheme == "https" else None
+
+    def call(self, method: str, path: str, body: Any, deadline: float, stop: Stop) -> dict[str, Any]:
+        """Return the answer to a request, renewing credentials that are refused.
+
+        Raises Refusal, Failed, Stopped, OSError or HTTPException.
+        """
+        content = json.dumps(body).encode()
+        try:
+            return self._call(method, path, content, deadline, stop)
+        except Refusal as refusal:
+            if refusal.status != 401:
+                raise
+        self.account.expire()
+        return self._call(method, path, content, deadline, stop)
+
+    def _call(self, method: str, path: str, content: bytes, deadline: float, stop: Stop) -> dict[str, Any]:
+        if stop.asked:
+            raise Stopped("the profiler stops")
+        headers = {**_HEADERS, **self.account.headers(min(CREDENTIALS, deadline - monotonic()))}
+        default_port = PORTS[self._parts.scheme]
+        connection = http.client.HTTPConnection(self._host, self._parts.port or default_port)
+        connection.default_port = default_port  # what it leaves out of the Host header
+        wire = _Wire(self._host, connection.port, self._tls, stop)
+        wire.deadline = deadline
+        connection.sock = wire
+        try:
+            connection.request(method, f"{self._parts.path}/v2/{path}", content, headers)
+            response = connection.getresponse()
+            text = response.read(_MOST_READ)
+        finally:
+            wire.hang_up()
+        answer = _decode(text)
+        if response.status not in _OK:
+            raise _refusal(response.status, answer, response.getheader("Retry-After"))
+        return answer
+
+
+class _Wire(Wire):
+    """A connection on which waiting for an answer ends soon after ``stop`` is asked. Raises Stopped then."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, stop: Stop) -> None:
+        self._stop = stop
+        super().__init__(host, port, tls, monotonic() + _CONNECTING)
+
+    def receive_into(self, buffer: Any) -> int:
+        """Receive some bytes."""
+        while not self._stop.asked:
+            ready = self._timed()
+            ready.settimeout(min(_CHECK_STOP, self.deadline - monotonic()))
+            try:
+                return ready.recv_into(buffer)
+            except TimeoutError:
+                continue
+        raise Stopped("the profiler stops")
+
+    def hang_up(self) -> None:
+        """Close the connection for the children as well that were forked off meanwhile."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.close()
+
+
+def _tls_context() -> ssl.SSLContext:
+    import ssl
+
+    return ssl.create_default_context()
+
+
+def _refusal(status: int, answer: dict[str, Any], retry_after: str | None) -> Refusal:
+    """Return what an error of the API's says (google.rpc.Status)."""
+    error = answer.get("error")
+    error = error if isinstance(error, dict) else {}
+    details = error.get("details")
+    texts = [detail.get("retryDelay") for detail in details or () if isinstance(detail, dict)]
+    delays = [*map(seconds, texts), seconds(f"{retry_after}s")]
+    found = next((delay for delay in delays if delay is not None), None)
+    delay = 0.0 if found is None else min(max(found, _SHORTEST_DELAY), _LONGEST_DELAY)
+    return Refusal(status, f"{status} {one_line(error.get('message', ''))}{_hint(status)}", delay)
+
+
+def _hint(status: int) -> str:
+    if status not in (403, 404):
+        return ""
+    return "; the account needs roles/cloudprofiler.agent, and the project the API cloudprofiler.googleapis.com"
+
+
+def seconds(text: Any) -> float | None:
+    """Return a duration such as ``1.5s`` (google.protobuf.Duration in JSON) in seconds; None for anything else."""
+    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    return float(found[1]) if found else None
+
+
+def _decode(text: bytes) -> dict[str, Any]:
+    """Return a JSON object; an empty one for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
