@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
+from logging import LogRecord
 from typing import Any
 
 from opentelemetry.context import Context
@@ -43,10 +44,9 @@ _RECORD = frozenset(["message", "asctime", "obskit_trace"])
 _RECORD_SIZE = len(vars(logging.makeLogRecord({})))
 _PLAIN = frozenset([str, int, bool, type(None)])
 _WORDS = {bool: ("false", "true"), type(None): ("null", "")}
-_LARGE = 64  # bits, with the sign
 _MAX_MESSAGE = 250_000
 _LONG = 10_000
-_MOST_QUICK = 150_000
+_MOST_QUICK = 40_000  # characters, of up to four bytes
 _MOST_KEYS = 10_000
 _ORDINARY, _SECRET, _SPECIAL, _IGNORED = range(4)
 
@@ -81,44 +81,44 @@ class EntryBuilder:
             return ""
         if FIELDS_KEY in context or known["name"] in ACCESS_LOGGERS:
             return ""
-        args = known["args"]
-        if args:
-            try:
-                message = message % args if type(record) is logging.LogRecord else record.getMessage()
-            except Exception:
+        try:
+            args = known["args"]
+            if args:
+                message = message % args if type(record) is LogRecord else record.getMessage()
+            if len(message) > _LONG or not message.isascii():
                 return ""
-        if len(message) > _LONG or not message.isascii():
+            line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
+            if len(known) != _RECORD_SIZE:
+                line = self._append(line, known)
+            return line if len(line) < _MOST_QUICK else ""
+        except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
             return ""
-        line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
-        return line if len(known) == _RECORD_SIZE else self._append(line, known)
 
     def _append(self, line: str, known: dict[str, Any]) -> str:
         """Return ``line`` with a record's fields behind it; empty where one is out of the ordinary."""
         text = ""
+        names = self._ordinary
         left = len(known) - _RECORD_SIZE
         for key in reversed(known):  # from the end: the start is logging's own
-            if left == 0:
-                break
-            left -= 1
-            name = self._ordinary.get(key)
-            if name is None:
-                if key in _RECORD:
-                    continue
-                return ""
-            value = known[key]
+            name, value = names.get(key), known[key]
             kind = type(value)
-            if kind is str and value.isascii() and len(value) < _LONG:
-                if value.isalnum():
-                    text = f'{name}"{value}"{text}'
-                else:
-                    text = f"{name}{quoted(self._redactor.text(value))}{text}"
-            elif kind is int and value.bit_length() < _LARGE:
+            if name is None:
+                if key not in _RECORD:
+                    return ""
+            elif kind is int:
                 text = f"{name}{value}{text}"
+            elif kind is str and value.isalnum():
+                text = f'{name}"{value}"{text}'
+            elif kind is str and len(value) < _LONG and value.isascii():
+                text = f"{name}{quoted(self._redactor.text(value))}{text}"
             elif kind in _WORDS:
                 text = f"{name}{_WORDS[kind][bool(value)]}{text}"
             else:
                 return ""
-        return line + text if len(text) < _MOST_QUICK else ""
+            left -= 1
+            if not left:
+                break
+        return line + text
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return a record's message, stack and the application's fields, as plain values; the message first."""

@@ -12,7 +12,6 @@ from opentelemetry.context import Context
 from obskit.logs import insert_ids
 from obskit.logs.correlation import trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder
-from obskit.logs.insert_ids import THOUSAND as _DIGITS
 from obskit.logs.jsonline import dumps
 from obskit.logs.severity import severity
 from obskit.tracing.current import SPAN_KEY, get_context
@@ -45,26 +44,24 @@ class CloudLoggingFormatter(logging.Formatter):
             context = get_context()
             fields = builder.quick(record, known, context) or _fields(builder.read(record))
             place = self._places.get(_place_of(known)) or self._new_place(record, known)
-            trace = self._trace(known, context, builder.trace_prefix)
-            created = known["created"]
+            span, trace = self._last_span
+            if context.get(SPAN_KEY) is not span or "obskit_trace" in known:
+                trace = self._trace(known, context, builder.trace_prefix)
             second, time = self._second
-            if not second <= created < second + 1:
-                second, time = self._new_second(created)
-            ns = int((created - second) * 1e9)
-            digits = _DIGITS  # looked up by threes: cheaper than to write a number
-            return (
-                f"{place}{time}{digits[ns // 1_000_000]}{digits[ns // 1000 % 1000]}{digits[ns % 1000]}"
-                f'Z"{trace}{fields}}}'
-            )
+            since = known["created"] - second
+            if not 0.0 <= since < 1.0:
+                since, time = self._new_second(known["created"])
+            return f'{place}{time}{str(1_000_000_000 + int(since * 1e9))[1:]}Z"{trace}{fields}}}'
         except Exception:
             failed("formatting a log record")
             return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
 
     def _new_second(self, created: float) -> tuple[float, str]:
-        """Return the second of an epoch time, and the start of its field, but for the digits behind the point."""
+        """Return an epoch time's part of a second, and the start of its field, but for the digits behind the point."""
         second = created // 1
-        found = self._second = second, strftime('"time":"%Y-%m-%dT%H:%M:%S.', gmtime(second))
-        return found
+        text = strftime('"time":"%Y-%m-%dT%H:%M:%S.', gmtime(second))
+        self._second = second, text
+        return created - second, text
 
     def _trace(self, known: dict[str, Any], context: Context, prefix: str) -> str:
         """Return the trace's fields; the last span's are kept, as a span often logs more than once."""
@@ -72,13 +69,9 @@ class CloudLoggingFormatter(logging.Formatter):
         if given is not None:
             return _trace_text(prefix, given)
         span = context.get(SPAN_KEY)
-        if span is None:
-            return ""
-        last, text = self._last_span
-        if span is not last:
-            trace = trace_of(span)
-            text = _trace_text(prefix, trace) if trace else ""
-            self._last_span = span, text
+        trace = trace_of(span)
+        text = _trace_text(prefix, trace) if trace else ""
+        self._last_span = span, text
         return text
 
     def _new_place(self, record: logging.LogRecord, known: dict[str, Any]) -> str:

@@ -61,10 +61,10 @@ class ConsoleHandler(logging.Handler):
             stream = sys.stdout
             if stream is not self._stream:
                 self._stream, self._raw = stream, _find_raw(stream)
-            try:
-                _write(stream, self._raw, line)
-            except UnicodeEncodeError:  # standard output is not UTF-8
-                _write(stream, self._raw, _ascii(line))
+            if self._raw is None:
+                _write_text(stream, line)
+            else:
+                _write_raw(stream, self._raw, line)
             written.add()
         except Exception:
             lost.add()
@@ -72,28 +72,39 @@ class ConsoleHandler(logging.Handler):
 
 def _find_raw(stream: Any) -> io.RawIOBase | None:
     """Return what is below the buffers of ``stream``; None for a stream that is not such as ``sys.stdout`` was."""
-    if type(stream) is not io.TextIOWrapper or "".encode(stream.encoding):  # a byte order mark is for the first line
+    if type(stream) is not io.TextIOWrapper or "{".encode(stream.encoding) != b"{":  # as with a byte order mark
         return None
     raw = getattr(stream.buffer, "raw", stream.buffer)  # with python -u there is no other buffer
     return raw if isinstance(raw, io.RawIOBase) else None
 
 
-def _write(stream: Any, raw: io.RawIOBase | None, line: str) -> None:
+def _write_raw(stream: Any, raw: io.RawIOBase, line: str) -> None:
     """Write ``line`` behind what was printed before.
 
     Past the buffers: a line that cannot be written would stay there, and fail again when the interpreter ends, which
     then reports it and exits with status 120.
     """
-    if raw is None:
-        stream.write(line)
-        stream.flush()
-        return
-    data = line.encode() if line.isascii() else line.encode(stream.encoding, stream.errors)
+    data = line.encode() if line.isascii() else _encoded(line, stream)
     stream.flush()
     taken = raw.write(data)
     if taken != len(data):  # a signal came, or standard output does not block
         stream.buffer.write(data[taken or 0 :])
         stream.flush()
+
+
+def _write_text(stream: Any, line: str) -> None:
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:
+        stream.write(_ascii(line))
+    stream.flush()
+
+
+def _encoded(line: str, stream: Any) -> bytes:
+    try:
+        return line.encode(stream.encoding, stream.errors)
+    except UnicodeEncodeError:
+        return _ascii(line).encode()
 
 
 def _has_twin() -> bool:

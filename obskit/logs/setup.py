@@ -57,6 +57,11 @@ class LogSetup:
         handlers = self._retired if self._cloud is None else [self._cloud, *self._retired]
         return [handler.pipeline for handler in handlers]
 
+    @property
+    def exit_timeout(self) -> float:
+        """The seconds for which the end of the program may wait for entries."""
+        return 0.0 if self._applied is None else self._applied.exit_timeout
+
     def stats(self) -> dict[str, Any]:
         """Return the lines written and lost since the process began, and the API's ledgers where there are any."""
         found: dict[str, Any] = {"written": written.value, "lost": lost.value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -20,12 +21,14 @@ def install() -> None:
 
     Hooks that the application set are called as before; Python's own, where no record of it reaches the console.
     """
-    global _previous, _previous_thread
+    global _previous, _previous_thread, _captured
     if sys.excepthook is not _hook:
         _previous, sys.excepthook = sys.excepthook, _hook
     if threading.excepthook is not _thread_hook:
         _previous_thread, threading.excepthook = threading.excepthook, _thread_hook
     logging.captureWarnings(True)
+    if warnings.showwarning is not _show_warning:
+        _captured, warnings.showwarning = warnings.showwarning, _show_warning
 
 
 def remove() -> None:
@@ -34,6 +37,8 @@ def remove() -> None:
         sys.excepthook = _previous
     if threading.excepthook is _thread_hook:
         threading.excepthook = _previous_thread
+    if warnings.showwarning is _show_warning:
+        warnings.showwarning = _captured
     logging.captureWarnings(False)
 
 
@@ -54,6 +59,11 @@ def _thread_hook(args: Any) -> None:
     shown = _log(logging.ERROR, "uncaught exception in thread %s", (name,), error)
     if not shown or _previous_thread is not threading.__excepthook__:
         _previous_thread(args)
+
+
+def _show_warning(*args: Any, **kwargs: Any) -> None:
+    logging.getLogger("py.warnings").disabled = False  # by dictConfig: the warning would be seen nowhere
+    _captured(*args, **kwargs)
 
 
 def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool:
@@ -102,3 +112,4 @@ def _shows(handler: logging.Handler, record: logging.LogRecord, before: int) -> 
 
 _previous: Any = sys.__excepthook__
 _previous_thread: Any = threading.__excepthook__
+_captured: Any = warnings.showwarning

@@ -166,7 +166,8 @@ class Runtime:
         check_fork()
         with self._lock:
             flush_responses(None)
-            done = self._stop(monotonic() + timeout)
+            deadline = monotonic() + timeout
+            done = self._stop(deadline, deadline)
             if unpatch:
                 self._unpatch()
                 self._logs.remove()
@@ -174,13 +175,14 @@ class Runtime:
             self.settings = None
             return done
 
-    def _stop(self, deadline: float) -> bool:
+    def _stop(self, deadline: float, logs_deadline: float) -> bool:
         """Close all pipelines at once, then wait for each."""
         if self._profiler is not None:
             self._profiler.retire()
-        for pipeline in self.pipelines:
-            pipeline.retire(deadline)
-        done = [pipeline.close(deadline) for pipeline in self.pipelines]
+        ends = dict.fromkeys(self._spans, deadline) | dict.fromkeys(self._logs.pipelines, logs_deadline)
+        for pipeline, end in ends.items():
+            pipeline.retire(end)
+        done = [pipeline.close(end) for pipeline, end in ends.items()]
         done.append(self._stop_profiler(deadline))
         if provider.processors:
             done.append(provider.flush_processors(deadline))
@@ -190,7 +192,8 @@ class Runtime:
     def _exit(self) -> None:
         check_fork()
         abandon_streams()
-        self._stop(monotonic() + self._exit_timeout())
+        now = monotonic()
+        self._stop(now + self._exit_timeout(), now + self._logs.exit_timeout)
         keep_interrupted()
 
     def _exit_timeout(self) -> float:

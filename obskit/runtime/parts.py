@@ -11,13 +11,15 @@ from obskit.export.pipeline import Limits, Pipeline
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
 from obskit.resource import in_google_cloud
-from obskit.settings import Settings
+from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
 from obskit.tracing.sampling.head import SamplingOptions
 
 if TYPE_CHECKING:
     from obskit.export.backlog import Backlog
     from obskit.export.zipkin_span import Convert
     from obskit.profiling.setup import ProfilerOptions
+
+_LOGS_EXIT_TIMEOUT = 5.0  # Google's client alone takes up to two seconds to import
 
 
 class Export(NamedTuple):
@@ -71,7 +73,7 @@ def log_options(settings: Settings) -> LogOptions:
         settings.project,
         settings.mask_keys,
         settings.request_log,
-        max(settings.exit_timeout, 5.0),
+        _LOGS_EXIT_TIMEOUT if settings.exit_timeout == DEFAULT_EXIT_TIMEOUT else settings.exit_timeout,
     )
 
 

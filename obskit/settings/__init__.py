@@ -3,4 +3,5 @@
 from obskit.settings.errors import ConfigurationError as ConfigurationError
 from obskit.settings.loading import Settings as Settings
 from obskit.settings.loading import load as load
+from obskit.settings.options import DEFAULT_EXIT_TIMEOUT as DEFAULT_EXIT_TIMEOUT
 from obskit.settings.options import OPTIONS as OPTIONS

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
-# A URL's user and password, and all from its query on: nobody can say where a password ends.
-_SECRET = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?).+", re.DOTALL)
+from obskit.export.url import masked
+
 _LONGEST_SHOWN = 200
 
 
@@ -29,5 +28,5 @@ def read_value(source: str, read: Read, value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     """Return ``value`` on one line, without the credentials a URL may hold."""
-    text = _SECRET.sub("***", repr(value))
+    text = masked(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

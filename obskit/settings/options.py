@@ -36,6 +36,7 @@ from obskit.settings.values import (
 from obskit.tracing.redaction import DEFAULT_KEYS
 from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
 
+DEFAULT_EXIT_TIMEOUT = 2.0
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 
 
@@ -231,7 +232,13 @@ OPTIONS = (
         "Seconds one attempt to deliver may take.",
         [("OTEL_BSP_EXPORT_TIMEOUT", milliseconds)],
     ),
-    Option("exit_timeout", number_from(0, 3600), lambda _: 2.0, "Seconds the program's end may wait for delivery."),
+    Option(
+        "exit_timeout",
+        number_from(0, 3600),
+        lambda _: DEFAULT_EXIT_TIMEOUT,
+        "Seconds the program's end may wait for delivery. Default: 2, and 5 for `cloud` logs, whose client alone takes "
+        "up to two to import.",
+    ),
     Option(
         "response_flush",
         number_from(0, 60),

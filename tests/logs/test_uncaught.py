@@ -125,3 +125,21 @@ logging.getLogger("app").warning("disabled, as was asked")
     (entry,) = [json.loads(text) for text in done.stderr.splitlines()]
     assert (entry["logger"], entry["severity"]) == ("obskit", "WARNING")
     assert entry["message"].startswith("a test failed inside obskit")
+
+
+def test_warnings_of_python_are_records_after_dict_config_too():
+    done = run(
+        BEGIN.format(mode="json")
+        + """
+import warnings
+warnings.warn("before", UserWarning)
+configure({"h": {"class": "logging.StreamHandler"}})
+warnings.warn("after", UserWarning)
+obskit.shutdown()
+warnings.warn("not ours", UserWarning)
+"""
+    )
+    entry, *plain = done.stderr.splitlines()
+    assert json.loads(entry)["logger"] == "py.warnings"
+    assert "UserWarning: after" in json.loads(entry)["message"]
+    assert "UserWarning: not ours" in plain[0]

@@ -95,7 +95,11 @@ class CloudLoggingHandler(logging.Handler):
     def flush(self) -> None:
         """Deliver what was queued, within the exit timeout."""
         if not self.pipeline.closed:
-            self._flushed = self.pipeline.flush(monotonic() + self._exit_timeout)
+            self._flushed = self.pipeline.flush(monotonic() + self._patience())
+
+    def _patience(self) -> float:
+        """Return the seconds to wait for delivery: none within ``dictConfig``, whose lock delivery may wait for."""
+        return 0.0 if _is_being_configured() else self._exit_timeout
 
     def close(self) -> None:
         """Deliver what is queued and stop, within the exit timeout; a flush that failed just before used it up.
@@ -103,7 +107,7 @@ class CloudLoggingHandler(logging.Handler):
         The next record begins anew: ``dictConfig`` closes all handlers there are, and leaves loggers theirs. So
         before the program ends, what the timeout leaves is not lost, but delivered later.
         """
-        deadline = monotonic() + (self._exit_timeout if self._flushed else 0.0)
+        deadline = monotonic() + (self._patience() if self._flushed else 0.0)
         ending = not threading.main_thread().is_alive()
         if not self.pipeline.closed:
             self._resting = True
@@ -129,6 +133,14 @@ class CloudLoggingHandler(logging.Handler):
 
     def _build(self) -> CloudExporter:
         return CloudExporter(self._target)
+
+
+def _is_being_configured() -> bool:
+    """Return whether this thread holds the lock without which no other, importing Google's libraries, gets a logger."""
+    try:
+        return bool(logging._lock._is_owned())  # type: ignore[attr-defined]
+    except AttributeError:
+        return False
 
 
 def _show(record: logging.LogRecord) -> None:

@@ -221,7 +221,7 @@ os.waitpid(pid, 0)
     assert sorted(cloud.messages) == ["before", "child", "parent"]
 
 
-@pytest.mark.parametrize("end", ["", "obskit.shutdown()", "obskit.flush(); os._exit(0)"])
+@pytest.mark.parametrize("end", ["", "obskit.shutdown(30)", "obskit.flush(30); os._exit(0)"])
 def test_dict_config_after_init_closes_all_handlers_and_loses_nothing(cloud: CloudLogging, end: str):
     code = """
 import logging.config, os, obskit
@@ -233,9 +233,40 @@ logging.config.dictConfig({"version": 1})
 logging.warning("after")
 assert obskit.stats()["logs"]["cloud"]["produced"] == 3
 """
-    done = run(code + end, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address)
+    done = run(code + end, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_EXIT_TIMEOUT="30")
     assert (done.returncode, done.stderr) == (0, "")
     assert cloud.messages == ["before", "between", "after"]
+
+
+def test_dict_config_waits_for_no_delivery_which_may_wait_for_its_lock():
+    code = """
+import logging.config, os, obskit
+obskit.init(logs="cloud", project="p", exporter="none")
+logging.warning("before")
+logging.config.dictConfig({"version": 1})
+print("configured", flush=True)
+os._exit(0)
+"""
+    with google_fakes.silence() as address:
+        done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=f"http://{address}", OBSKIT_EXIT_TIMEOUT="3600")
+    assert (done.returncode, done.stdout) == (0, "configured\n")
+
+
+def test_entries_have_longer_than_spans_to_leave_at_the_end(cloud: CloudLogging):
+    code = """
+import logging, time, obskit
+from obskit.logs.cloud.delivery import CloudExporter
+obskit.init(logs="cloud", project="p", exporter="none")
+send = CloudExporter.send
+def late(self, *arguments):
+    time.sleep(2.2)
+    return send(self, *arguments)
+CloudExporter.send = late
+logging.warning("late")
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_EXIT_TIMEOUT="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert cloud.messages == ["late"]
 
 
 def test_init_after_a_shutdown_sends_cloud_logs_again(cloud: CloudLogging):
