@@ -98,7 +98,7 @@ BAD = [
     ("exporter", "zipkin:9411", "http(s)://"),
     ("exporter", "http://", "no host"),
     ("exporter", "http://h:99999", "ort"),
-    ("exporter", "http://h:0", "port 0"),
+    ("exporter", "http://h:0", "its port is not"),
     ("exporter", "http://h/a b", "percent-encode"),
     ("exporter", "http://h/é", "percent-encode"),
     ("exporter", "http://[::1", "http(s)://"),
@@ -274,6 +274,15 @@ def test_credentials_in_a_bad_url_are_not_repeated():
     assert "secret" not in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert "htp://***@host/path?***" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://user:hun/ter2@h", "grpc://user:hun/ter2@h:9411", "user:hunter2@h:9411"])
+def test_a_password_is_not_repeated_where_it_makes_the_url_bad(url):
+    with pytest.raises(ConfigurationError) as caught:
+        load({"exporter": ["console", url]}, {})
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+    assert "***@h" in str(caught.value)
 
 
 def test_a_giant_bad_value_is_cut_and_stays_on_one_line():

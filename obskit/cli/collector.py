@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obskit.cli.forward import Forwarder, forward_urls
+from obskit.export.url import masked
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +73,8 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
     for url in urls:
         parts = urlsplit(url)
         if parts.hostname in {*_LOOPBACK, args.host} and str(parts.port) == args.port:
-            raise _UsageError(f"--forward: {url} is this collector itself; name another server, or another --port")
+            remedy = "name another server, or another --port"
+            raise _UsageError(f"--forward: {masked(url)} is this collector itself; {remedy}")
     return forwarder
 
 

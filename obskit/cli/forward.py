@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.export.destinations import parse
 from obskit.export.pipeline import Limits, Pipeline
+from obskit.export.url import masked
 from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
 )
-# What may be a user and a password, and all from a query on.
-_SECRET = re.compile(r"[^/]+(?=@)|(?<=\?).+", re.DOTALL)
 
 Prepare = Callable[[list["Span"]], list["Span"]]
 
@@ -78,7 +76,7 @@ def _pipeline(url: str) -> Pipeline | None:
     try:
         parsed = parse(url, lambda: _as_it_is, cast("Any", None), project=project)
     except ValueError as error:
-        raise ValueError(f"got {_SECRET.sub('***', url)!r}; give {_FORMS} ({error})") from None
+        raise ValueError(f"got {masked(url)!r}; give {_FORMS} ({error})") from None
     return Pipeline(*parsed, _LIMITS, weigh=_weight) if parsed else None
 
 

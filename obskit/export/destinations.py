@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from obskit.export.exporter import Exporter
+from obskit.export.url import port_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -45,8 +46,8 @@ def parse(
     if target == "console":
         return "console", lambda: _console(convert())
     if target.startswith("otel:"):
-        load = _named(target.removeprefix("otel:"))
-        return target, lambda: _bridge(load()(), resource)
+        make = _named(target.removeprefix("otel:"))
+        return target, lambda: _bridge(target, make, resource)
     return _server(target, convert, project, zipkin_encoding)
 
 
@@ -63,7 +64,8 @@ def _server(url: str, convert: Callable[[], Convert], project: str, zipkin_encod
 def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build]:
     if not callable(getattr(target, "export", None)) or not callable(getattr(target, "shutdown", None)):
         raise ValueError(f"it is neither text nor an OpenTelemetry SpanExporter but {type(target).__name__}")
-    return f"otel:{type(target).__name__}", lambda: _bridge(target, resource)
+    name = f"otel:{type(target).__name__}"
+    return name, lambda: _bridge(name, lambda: target, resource)
 
 
 def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[str, Build]:
@@ -72,8 +74,7 @@ def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[st
         raise ValueError(f"its scheme {parts.scheme!r} is unknown" if parts.scheme else "it has no scheme")
     if not parts.hostname:
         raise ValueError("it names no host")
-    if parts.port == 0:
-        raise ValueError("port 0 cannot be connected to")
+    port_of(parts)
     if not (parts.path + parts.query).isascii() or not url.isprintable() or " " in url:
         raise ValueError("its path has characters that a URL cannot; percent-encode them")
     if parts.path in ("", "/"):
@@ -90,7 +91,7 @@ def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
 
 def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
     parts = urlsplit(url)  # raises ValueError for a malformed host
-    if not parts.hostname or not parts.port:
+    if not parts.hostname or port_of(parts) is None:
         raise ValueError("it needs a host and a port, as in grpc://zipkin:9411")
     if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("a gRPC address is a host and a port, nothing else")
@@ -138,20 +139,24 @@ def _console(convert: Convert) -> Exporter:
     return ConsoleExporter(convert)
 
 
-def _bridge(exporter: Any, resource: Callable[[], Resource]) -> Exporter:
+def _bridge(name: str, make: Callable[[], Any], resource: Callable[[], Resource]) -> Exporter:
     from obskit.export.otel import OtelExporter
 
-    return OtelExporter(exporter, resource)
+    return OtelExporter(name, make, resource)
 
 
 def _named(name: str) -> Callable[[], Any]:
-    """Find an installed OpenTelemetry exporter by its entry point, and return what loads its class."""
+    """Find an installed OpenTelemetry exporter by its entry point, and return what loads its class and makes one."""
     from importlib.metadata import entry_points
 
     found = entry_points(group=_GROUP)
     if name not in found.names:
         raise ValueError(f"of OpenTelemetry's exporters {_installed(sorted(found.names))}; {_remedy(name)}")
-    return found[name].load
+
+    def make() -> Any:
+        return found[name].load()()
+
+    return make
 
 
 def _installed(names: list[str]) -> str:

@@ -9,6 +9,8 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from obskit.export.proxy import find_proxy
+from obskit.export.url import authority
 from obskit.export.wire import Wire
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Unreachable(Exception):
 class HttpClient:
     """Talks to the server of one ``http(s)://`` URL, whose path counts for nothing. Not thread-safe.
 
-    Redirects are answers like others: nothing goes to a server that nobody named.
+    Redirects are answers like others: nothing goes to a server that nobody named. Where the environment names a proxy
+    for the server, all goes through it: ``via`` says so to people.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,6 +47,8 @@ class HttpClient:
         self._host = parts.hostname or ""
         self._port = parts.port or self._default_port
         self._tls = _tls_context() if parts.scheme == "https" else None
+        self._proxy = find_proxy(parts)
+        self.via = f" (through the proxy {self._proxy})" if self._proxy is not None else ""
         self._connection: http.client.HTTPConnection | None = None
 
     def exchange(
@@ -67,7 +72,7 @@ class HttpClient:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if not (reused and isinstance(error, _STALE)):
-                raise Unreachable(printable(str(error)) or type(error).__name__) from error
+                raise Unreachable((printable(str(error)) or type(error).__name__) + self.via) from error
         return self.exchange(*request, deadline, most_read)
 
     def close(self) -> None:
@@ -81,17 +86,37 @@ class HttpClient:
     ) -> Answer:
         connection = self._connection or self._connect(deadline)
         self._wire.deadline = deadline
-        connection.request(*request)
+        connection.request(*self._through_proxy(*request))
         response = connection.getresponse()
+        if self._proxy is not None and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+            raise ConnectionError(f"{response.status} {response.reason}")
         return Answer(response.status, response.headers, self._read(response, most_read))
 
     def _connect(self, deadline: float) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self._host, self._port)
         connection.default_port = self._default_port  # what it leaves out of the Host header
-        self._wire = Wire(self._host, self._port, self._tls, deadline)
+        self._wire = self._open(deadline)
         connection.sock = self._wire
         self._connection = connection
         return connection
+
+    def _open(self, deadline: float) -> Wire:
+        if self._proxy is None:
+            return Wire(self._host, self._port, self._tls, deadline)
+        wire = self._proxy.connect(deadline)
+        if self._tls is not None:
+            self._proxy.tunnel(wire, self._host, self._port)
+            wire.start_tls(self._tls, self._host)
+        return wire
+
+    def _through_proxy(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[str, str, bytes | None, dict[str, str]]:
+        """Return a request as a proxy wants it that sees it (RFC 9112, 3.2.2); others as they are."""
+        if self._proxy is None or self._tls is not None:
+            return method, path, body, headers
+        server = authority(self._host, self._port).removesuffix(":80")
+        return method, f"http://{server}{path}", body, {**headers, **self._proxy.headers}
 
     def _read(self, response: http.client.HTTPResponse, most: int) -> bytes:
         """Return the start of the body. The status is known: losing the rest costs the connection alone."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from email.utils import parsedate_to_datetime
 from time import time
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.http_client import Answer, HttpClient, Unreachable, printable
+from obskit.export.url import basic_credentials
 
 _RETRY = frozenset([408, 425, 429, 500, 502, 503, 504])
 _LONGEST_RETRY_AFTER = 30.0
@@ -23,7 +23,8 @@ class HttpSender:
         parts = urlsplit(url)
         self._client = HttpClient(url)
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
-        self._headers = {**headers, **_authorization(parts)}
+        credentials = basic_credentials(parts)
+        self._headers = {**headers, "Authorization": credentials} if credentials else headers
 
     def post(self, body: bytes, deadline: float, headers: dict[str, str] | None = None) -> Outcome:
         """Post ``body``, with ``headers`` for this one, and say how it went.
@@ -32,21 +33,14 @@ class HttpSender:
         """
         headers = {**self._headers, **(headers or {})}
         try:
-            return outcome(self._client.exchange("POST", self._path, body, headers, deadline))
+            found = outcome(self._client.exchange("POST", self._path, body, headers, deadline))
+            return found._replace(detail=found.detail + self._client.via) if found.reason else found
         except Unreachable as error:
             return Outcome(UNREACHABLE, str(error), retry=True)
 
     def close(self) -> None:
         """Close the connection; the next post opens one."""
         self._client.close()
-
-
-def _authorization(parts: SplitResult) -> dict[str, str]:
-    """Return the header for a URL with a user (RFC 7617)."""
-    if parts.username is None:
-        return {}
-    credentials = unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or "")
-    return {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
 
 
 def outcome(answer: Answer) -> Outcome:

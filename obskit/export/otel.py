@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status, StatusCode
 
+from obskit.export.building import no_fork
 from obskit.export.exporter import DELIVERED, Outcome
 from obskit.export.text import number_text
 from obskit.tracing.failures import tell
@@ -116,13 +117,19 @@ def _portable(value: Any) -> Any:
 
 
 class OtelExporter:
-    """Any OpenTelemetry SpanExporter as one of ours."""
+    """Any OpenTelemetry SpanExporter as one of ours.
+
+    ``make`` makes it when the first batch is sent, and again with the next where it raises; ``name`` is that of the
+    destination. ``resource`` describes the process.
+    """
 
     batch_items = 512  # the SDK's own
     batch_bytes = 512 * _TYPICAL_SIZE
 
-    def __init__(self, exporter: SpanExporter, resource: Callable[[], Resource]) -> None:
-        self._exporter = exporter
+    def __init__(self, name: str, make: Callable[[], SpanExporter], resource: Callable[[], Resource]) -> None:
+        self._name = name
+        self._make = make
+        self._exporter: SpanExporter | None = None
         self._resource = resource
         self._told = False
 
@@ -137,7 +144,7 @@ class OtelExporter:
     def send(self, items: list[ReadableSpan], deadline: float) -> Outcome:  # noqa: ARG002 - it has its own timeout
         """Export the batch; the exporter retries by itself, if it does."""
         try:
-            result = self._exporter.export(items)
+            result = self._ready().export(items)
         except BaseException as error:  # SystemExit too: on this thread nobody else could mean it
             self._tell_raised("export")
             return Outcome("exporter_error", f"the exporter raised {error_text(error)}")
@@ -148,13 +155,24 @@ class OtelExporter:
     def close(self) -> None:
         """Shut the exporter down."""
         try:
-            self._exporter.shutdown()
+            if self._exporter is not None:
+                self._exporter.shutdown()
         except BaseException:
             self._tell_raised("shutdown")
 
+    def _ready(self) -> SpanExporter:
+        if self._exporter is None:
+            with no_fork():  # it is imported here
+                self._exporter = self._make()
+        return self._exporter
+
     def _tell_raised(self, method: str) -> None:
         """Log the exception being handled, once: it is the exporter's own, so it is no failure of ours."""
-        if not self._told:
-            self._told = True
-            message = "%s() of the OpenTelemetry exporter %s raised; the application is not affected"
-            tell(logging.WARNING, message, method, type(self._exporter).__name__, traceback=True)
+        if self._told:
+            return
+        self._told = True
+        if self._exporter is None:
+            what = f"the OpenTelemetry exporter {self._name} could not be built"
+        else:
+            what = f"{method}() of the OpenTelemetry exporter {type(self._exporter).__name__} raised"
+        tell(logging.WARNING, "%s; the application is not affected", what, traceback=True)

@@ -13,10 +13,11 @@ from obskit.export.delivery import Delivery
 from obskit.export.exporter import Exporter
 from obskit.export.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.signal import Signal
-from obskit.export.weight import span_weight
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed
 from obskit.tracing.native import allocate_lock, forks_later, is_mere_master, start_thread
+from obskit.tracing.values import SMALL
+from obskit.tracing.weight import span_weight
 
 if TYPE_CHECKING:
     from obskit.export.backlog import Backlog
@@ -100,11 +101,14 @@ class Pipeline:
         """Accept an ended span, or count it as dropped. Waits for no lock and never raises."""
         queue = self._queue
         waiting = len(queue)
-        weight = self._weigh(item)
-        if waiting >= self._capacity or self._put + weight > self._brim:
+        weigh = self._weigh
+        # ``span_weight`` written out: the call would take a fourth of the time of all this.
+        weight = SMALL * len(item.tags) + item.heavy if weigh is span_weight else weigh(item)
+        self._put = put = self._put + weight  # no other thread comes between: CPython switches at calls and jumps only
+        if waiting >= self._capacity or put > self._brim:
+            self._put -= weight
             self.refuse()
         else:
-            self._put += weight  # no other thread comes between: CPython switches at calls and jumps only
             queue.append(item)
             if waiting >= self._wake_at:
                 self._wake()

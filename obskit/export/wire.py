@@ -23,7 +23,11 @@ class Wire:
         self._socket = socket.socket()
         self._open(host, port)
         if tls is not None:
-            self._socket = tls.wrap_socket(self._timed(), server_hostname=host)
+            self.start_tls(tls, host)
+
+    def start_tls(self, tls: ssl.SSLContext, host: str) -> None:
+        """Speak TLS from now on, with ``host`` at the other end."""
+        self._socket = tls.wrap_socket(self._timed(), server_hostname=host)
 
     def sendall(self, data: Any) -> None:
         """Send ``data`` (bytes)."""

@@ -117,7 +117,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
         return None
     span = tracer.start(span_name(method), SpanKind.CLIENT, parent, {})
     if type(span) is Span:
-        span.tags["http.method"] = method
+        span.tags["http.method"] = str(method)  # http.HTTPMethod is a str of another type
         _tag_url(span, url)
     exchange = ClientExchange(span) if _targets is None or _told(_targets, url) else UntoldExchange(span)
     if headers is not None:

@@ -23,10 +23,12 @@ _BODYLESS = (204, 304)
 
 class _ResponseFlush:
     """Delivers in ``seconds`` at most. Where they did not suffice, it delivers nothing for a while: a destination that
-    is slow or down must not slow each request."""
+    is slow or down must not slow each request. ``left`` says that something may wait since: the next request delivers
+    it, sampled or not, because without a request there is no CPU."""
 
     def __init__(self, flush: Flush, seconds: float) -> None:
         self.seconds = seconds
+        self.left = False
         self.executor: Executor | None = None
         self._flush = flush
         self._resume = 0.0
@@ -37,11 +39,14 @@ class _ResponseFlush:
 
     def deliver(self) -> None:
         began = monotonic()
-        if self.paused:
+        self.left = paused = self.paused
+        if paused:
             return
         try:
-            if not self._flush(self.seconds) and monotonic() - began >= self.seconds:
-                self._resume = monotonic() + _PAUSE
+            if not self._flush(self.seconds):
+                self.left = True
+                if monotonic() - began >= self.seconds:
+                    self._resume = monotonic() + _PAUSE
         except Exception:
             failed("delivering before a response ends")
 
@@ -50,6 +55,7 @@ class _ResponseFlush:
         import asyncio
 
         if self.paused:
+            self.left = True
             return
         try:
             loop = asyncio.get_running_loop()
@@ -58,7 +64,7 @@ class _ResponseFlush:
         try:
             await asyncio.wait_for(loop.run_in_executor(self._thread(), self.deliver), self.seconds)
         except asyncio.TimeoutError:
-            return
+            self.left = True
         except Exception:
             failed("delivering before a response ends")
 
@@ -78,7 +84,8 @@ _current: _ResponseFlush | None = None
 
 
 def flush_responses(flush: Flush | None, seconds: float = 0.0) -> None:
-    """Have ``flush`` called with ``seconds`` before each recorded response ends; None: not any more."""
+    """Have ``flush`` called with ``seconds`` before each response ends that is recorded, or comes after one whose spans
+    could not leave in time; None: not any more."""
     global _current
     before, _current = _current, _ResponseFlush(flush, seconds) if flush is not None and seconds > 0 else None
     if before is not None:
@@ -86,19 +93,19 @@ def flush_responses(flush: Flush | None, seconds: float = 0.0) -> None:
 
 
 def wanted(exchange: ServerExchange) -> bool:
-    """Return whether the span of ``exchange`` is to leave before the response ends."""
-    return _current is not None and type(exchange.span) is Span
+    """Return whether the response to ``exchange`` is to wait for what has ended: its span, or what others left."""
+    return _current is not None and (type(exchange.span) is Span or _current.left)
 
 
 def deliver(exchange: ServerExchange | None) -> None:
-    """Deliver where that is wanted and the span of ``exchange`` has ended, on this thread. Never raises."""
-    if _current is not None and exchange is not None and exchange.over and type(exchange.span) is Span:
+    """Deliver where that is wanted and ``exchange`` is over, on this thread. Never raises."""
+    if _current is not None and exchange is not None and exchange.over and wanted(exchange):
         _current.deliver()
 
 
 async def deliver_async(exchange: ServerExchange | None) -> None:
     """Do the same without blocking the event loop, which is asyncio's: under another one nothing is delivered."""
-    if _current is not None and exchange is not None and exchange.over and type(exchange.span) is Span:
+    if _current is not None and exchange is not None and exchange.over and wanted(exchange):
         await _current.deliver_async()
 
 

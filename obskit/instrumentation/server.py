@@ -143,7 +143,7 @@ class ServerExchange:
     def _describe(self, span: Span, error: BaseException | str | None) -> None:
         tag_response(span, self.status, error)
         if self.route:
-            span.tags["http.route"] = self.route
+            span.tags["http.route"] = str(self.route)
         if self.route is not None and span.name is self.name:
             span.name = route_name(self.method, self.route, self.status)
 
@@ -192,7 +192,7 @@ def begin(
     if remote_parent is None or remote_parent.trace_id is None:
         parent = context.get(SPAN_KEY) or remote_parent
     name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
-    tags: Tags = {"http.method": method, "http.path": path_tag(path)}
+    tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
     span = tracer.start(name, SpanKind.SERVER, parent, tags)
     if type(span) is Span:
         span.remote_endpoint = remote

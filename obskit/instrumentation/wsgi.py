@@ -56,7 +56,7 @@ def serve(
 
     token = attach(exchange.context)
     try:
-        body = application(environ, observe if exchange.watched else start_response)
+        body = application(environ, observe if exchange.watched or prompt else start_response)
     except BaseException as error:
         exchange.fail(error)
         deliver(exchange)

@@ -1,4 +1,4 @@
-"""Our own failures: caught where they happen, counted, logged once each, and never the application's problem."""
+"""Failures, caught where they happen, logged once each, and never the application's problem; our own are counted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ _logged: set[str] = set()
 def failed(what: str) -> None:
     """Count the exception being handled, and log it the first time ``what`` fails. Never raises."""
     failures.add()
+    _tell_once(f"{what} failed inside obskit")
+
+
+def raised(what: str) -> None:
+    """Log the exception being handled the first time ``what``, which is not ours, raised it. Never raises."""
+    _tell_once(f"{what} raised")
+
+
+def _tell_once(what: str) -> None:
     if what not in _logged:
         _logged.add(what)
-        tell(logging.WARNING, "%s failed inside obskit; the application is not affected", what, traceback=True)
+        tell(logging.WARNING, "%s; the application is not affected", what, traceback=True)
 
 
 def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:

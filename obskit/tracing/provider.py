@@ -10,7 +10,7 @@ from opentelemetry import trace as otel
 from opentelemetry.util.types import Attributes
 
 from obskit.tracing.current import AnySpan, get_context
-from obskit.tracing.failures import failed
+from obskit.tracing.failures import failed, raised
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.counts import Counts
 from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
@@ -203,7 +203,7 @@ def _guarded(processor: SpanProcessor, method: str, *arguments: Any) -> Any:
     try:
         return getattr(processor, method)(*arguments)
     except Exception:
-        failed(f"{type(processor).__name__}.{method}")
+        raised(f"{method}() of the OpenTelemetry span processor {type(processor).__name__}")
         return False
 
 

@@ -17,7 +17,7 @@ from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
 from obskit.tracing.scope import SpanScope
 from obskit.tracing.span import Span, new_clock
-from obskit.tracing.values import clean, error_text, heaviness
+from obskit.tracing.values import SMALL, clean, error_text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -121,10 +121,17 @@ class Tracer(otel.Tracer):
         """Start a span with tags of the application's, whatever they hold."""
         if not attributes:
             return self.start(name, kind, parent, {})
+        for value in attributes.values():
+            if type(value) is not str or len(value) > SMALL:
+                return self._start_mixed(name, kind, parent, attributes)
+        return self.start(name, kind, parent, dict(attributes))
+
+    def _start_mixed(self, name: str, kind: SpanKind, parent: object, attributes: Mapping[str, Any]) -> AnySpan:
         tags = {key: clean(value) for key, value in attributes.items()}
         span = self.start(name, kind, parent, tags)
-        if (heavy := sum(map(heaviness, tags.values()))) and isinstance(span, Span):
-            span.heavy += heavy
+        if isinstance(span, Span):
+            for value in tags.values():
+                span.note(value)
         return span
 
     # opentelemetry.trace.Tracer

@@ -179,7 +179,14 @@ def test_those_variables_ask_for_nothing_by_halves_and_a_flag_wins():
         (["--forward", "htp://user:secret@h/x?key=hidden"], "got 'htp://***@h/x?***'; give "),
         (["--forward", "otel:otlp"], "name a server that takes Zipkin's"),
         (["--forward", "cloudtrace://A_B"], "write cloudtrace://PROJECT"),
-        (["--forward", "http://localhost:9411"], "is this collector itself"),
+        (["--forward", "http://user:se/cret@h"], "got 'http://***@h'; give "),
+        (["--forward", "user:secret@h:9411"], "got '***@h:9411'; give "),
+        (["--forward", "otel:secret"], "takes spans of OpenTelemetry's kind only"),
+        (["--forward", "http://localhost:9411"], "http://localhost:9411 is this collector itself"),
+        (
+            ["--forward", "http://user:secret@localhost:9411/?key=hidden"],
+            "--forward: http://***@localhost:9411/?*** is this collector itself",
+        ),
         (["--forward", "http://127.0.0.1:9999/api/v2/spans", "--port", "9999"], "is this collector itself"),
     ],
 )

@@ -57,6 +57,20 @@ def test_tags_have_the_names_of_the_stable_semantic_conventions():
     assert (span.name, span.kind) == ("GET /{x}", SpanKind.SERVER)
 
 
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return what installs an exporter of a name, as a package's metadata does."""
+
+    def install(name: str, target: str) -> None:
+        metadata = tmp_path / "exporters-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: exporters\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[opentelemetry_traces_exporter]\n{name} = {target}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return install
+
+
 def test_a_client_span_has_its_full_url():
     def make():
         span = tracer.start("GET", SpanKind.CLIENT, None, {"http.url": "http://[::1]:9/x", "http.host": "[::1]:9"})
@@ -176,6 +190,65 @@ def test_an_exporter_that_raises_is_named_as_the_one_at_fault_once_with_its_trac
     )
 
 
+class Unbuildable(InMemorySpanExporter):
+    """What an entry point may name: a constructor that wants what is not there, or raises whatever it likes."""
+
+    error: BaseException | None = RuntimeError("no endpoint")
+    ended = 0
+
+    def __init__(self):
+        if self.error is not None:
+            raise self.error
+        super().__init__()
+
+    def shutdown(self):
+        type(self).ended += 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no endpoint"), SystemExit("no endpoint")])
+def test_an_exporter_that_cannot_be_built_is_named_as_the_one_at_fault_once_and_tried_again(
+    error, install, monkeypatch, caplog
+):
+    install("unbuildable", f"{__name__}:Unbuildable")
+    monkeypatch.setattr(Unbuildable, "ended", 0)
+    monkeypatch.setattr(Unbuildable, "error", error)
+    obskit.init(exporter="otel:unbuildable", integrations=[])
+    failures = obskit.stats()["failures"]
+    for _ in range(2):
+        with obskit.span("a"):
+            pass
+        assert not obskit.flush()
+    (stats,) = obskit.stats()["exporters"]
+    assert (stats["dropped"], obskit.stats()["failures"]) == ({"exporter_error": 2}, failures)
+    unbuilt, lost = (record for record in caplog.records if record.levelname == "WARNING")
+    assert unbuilt.getMessage() == (
+        "the OpenTelemetry exporter otel:unbuildable could not be built; the application is not affected"
+    )
+    assert "no endpoint" in str(unbuilt.exc_info[1])
+    assert lost.getMessage() == (
+        f"1 span could not be delivered to otel:unbuildable (the exporter raised {type(error).__name__}: no endpoint); "
+        "it is lost"
+    )
+    monkeypatch.setattr(Unbuildable, "error", None)
+    with obskit.span("a"):
+        pass
+    assert obskit.flush()
+    assert obskit.shutdown()
+    assert Unbuildable.ended == 1
+
+
+def test_an_exporter_whose_package_lacks_another_is_named_too(install, caplog):
+    install("lacking", "no_such_package_anywhere:Exporter")
+    obskit.init(exporter="otel:lacking", integrations=[])
+    with obskit.span("a"):
+        pass
+    assert not obskit.flush()
+    assert "the OpenTelemetry exporter otel:lacking could not be built" in caplog.text
+    assert "No module named 'no_such_package_anywhere'" in caplog.text
+    assert "inside obskit" not in caplog.text
+    assert obskit.shutdown()
+
+
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_an_exporter_that_raises_as_it_is_shut_down_is_named_and_survived(error, caplog):
     class Bad(InMemorySpanExporter):
@@ -267,7 +340,7 @@ def test_opentelemetrys_own_flush_and_shutdown_deliver_everything():
         assert server.names == ["a", "b"]
 
 
-def test_processors_that_raise_break_nothing_and_hold_up_no_other():
+def test_processors_that_raise_break_nothing_hold_up_no_other_and_are_named_once_for_each_call(caplog):
     class Raising(SpanProcessor):
         def on_start(self, span, parent_context=None):
             raise ValueError("start")
@@ -290,7 +363,13 @@ def test_processors_that_raise_break_nothing_and_hold_up_no_other():
         pass
     assert not obskit.flush()
     assert not obskit.shutdown()
-    assert obskit.stats()["failures"] == failures + 5
+    assert obskit.stats()["failures"] == failures, "obskit itself did not fail"
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.getMessage() for record in told] == [
+        f"{method}() of the OpenTelemetry span processor Raising raised; the application is not affected"
+        for method in ("on_start", "on_end", "force_flush", "shutdown")
+    ]
+    assert [str(record.exc_info[1]) for record in told] == ["start", "end", "flush", "shutdown"]
     assert [call[0] for call in watching.calls] == ["start", "end", "flush", "flush", "shutdown"]
 
 

@@ -18,7 +18,9 @@ import pytest
 from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.ledger import Ledger
 from obskit.export.pipeline import Limits, Pipeline
+from obskit.instrumentation.tracer import provider
 from obskit.tracing.current import SUPPRESS_KEY, get_context
+from obskit.tracing.weight import span_weight
 from tests.export.receiver import ROOT, eventually
 
 LIMITS = Limits(capacity=100_000, batch_size=1000, interval=0.01, timeout=10.0)
@@ -174,6 +176,22 @@ def test_the_newest_are_dropped_and_counted_where_the_queue_is_full(make):
         "destination": "here", "produced": 16, "delivered": 11, "dropped": {"queue_full": 5}, "spooled": 0,
         "queued": 0, "worker": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "size"), [(100, 1), (4, 6000)])
+def test_a_recorded_span_weighs_what_its_tags_may_take_and_what_they_do_if_that_is_more(count, size):
+    """Two small texts for its own, and one for each tag of up to 256 characters: three such spans fit here."""
+    pipeline = Pipeline("here", Inbox, LIMITS._replace(size=3 * (256 * 102) + 100, interval=60))
+    spans = []
+    for _ in range(4):
+        span = provider.get_tracer("test").start_span("a")
+        span.set_attributes({f"key {number}": "x" * size for number in range(count)})
+        spans.append(span)
+    for span in spans:
+        pipeline.offer(span)
+    assert pipeline.stats()["dropped"] == {"queue_full": 1}
+    assert span_weight(spans[0]) == pytest.approx(256 * 102, rel=0.05)
+    assert pipeline.close(soon())
 
 
 def test_the_queue_is_bounded_in_bytes_too_and_room_comes_back(make):

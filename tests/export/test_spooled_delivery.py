@@ -82,6 +82,19 @@ def test_what_a_closed_pipeline_left_is_adopted_and_delivered_by_the_next(tmp_pa
     assert heir.close(soon())
 
 
+def test_the_statistics_show_no_bytes_on_disk_once_all_that_another_process_left_is_delivered(tmp_path):
+    pipeline = spooling(Inbox(lambda _: AWAY), tmp_path)
+    pipeline.offer(b"left")
+    assert not pipeline.close(soon())
+    inbox = Inbox()
+    heir = spooling(inbox, tmp_path)
+    heir.offer(b"new")
+    eventually(lambda: len(inbox.items) == 2)
+    eventually(lambda: heir.stats()["spool"]["adopted_delivered"] == 1)
+    eventually(lambda: heir.stats()["spool"]["bytes"] == 0)
+    assert heir.close(soon())
+
+
 @pytest.mark.usefixtures("impatient")
 def test_live_spans_come_first_and_the_kept_ones_oldest_first(tmp_path):
     there: list[bool] = []

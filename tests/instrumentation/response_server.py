@@ -1,13 +1,18 @@
-"""A server to be stopped in mid-air: ``response_server.py wsgiref|gunicorn|uvicorn``; it prints its port."""
+"""A server to be stopped in mid-air: ``response_server.py wsgiref|gunicorn|uvicorn``; it prints its port.
+
+RESPONSE_SERVER_PAUSE is for how many seconds no response waits after one that waited in vain.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import obskit
+from obskit.instrumentation import response_flush
 from obskit.integrations import asgi, wsgi
 
 PARTS = (b"first", b"second")
@@ -91,5 +96,6 @@ def on_uvicorn() -> None:
 
 
 if __name__ == "__main__":
+    response_flush._PAUSE = float(os.environ.get("RESPONSE_SERVER_PAUSE", response_flush._PAUSE))
     obskit.init(service="stopped", integrations=[])
     {"wsgiref": on_wsgiref, "gunicorn": on_gunicorn, "uvicorn": on_uvicorn}[sys.argv[1]]()

@@ -21,7 +21,7 @@ from obskit.instrumentation.response_flush import flush_responses
 from obskit.integrations import asgi, wsgi
 from obskit.settings import load
 from obskit.testing import recording
-from tests.export.receiver import ROOT, Receiver, clean_environ, eventually, receiver
+from tests.export.receiver import ROOT, Receiver, clean_environ, eventually, receiver, reply
 from tests.integrations.test_asgi import body, start
 from tests.integrations.test_wsgi import Call
 
@@ -52,10 +52,10 @@ def stoppable(kind: str, exporter: str, **options: str) -> Iterator[tuple[int, i
         process.stdout.close()
 
 
-def ask(port: int, path: str, method: str = "GET") -> bytes:
+def ask(port: int, path: str, method: str = "GET", headers: str = "") -> bytes:
     """Return a response as soon as all of it has arrived, by its own account."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
-        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
         answer = b""
         while not complete(answer, method) and (data := connection.recv(65536)):
             answer += data
@@ -109,6 +109,18 @@ def test_a_destination_that_never_answers_keeps_no_response(kind: str) -> None:
             assert all(b"second" in ask(port, "/stream") for _ in range(5))
 
 
+@pytest.mark.parametrize("kind", ["wsgiref", "uvicorn"])
+def test_spans_that_missed_their_time_have_that_of_later_requests_though_these_are_not_sampled(kind: str) -> None:
+    with receiver(reply(503, "Retry-After: 1\r\n")) as server:
+        options = {"OBSKIT_RESPONSE_FLUSH": "0.3", "RESPONSE_SERVER_PAUSE": "0"}
+        with stoppable(kind, server.url, **options) as (group, port):
+            ask(port, "/list")
+            for _ in range(20):  # each takes a few milliseconds of its own
+                ask(port, "/sized", headers="b3: 0\r\n")
+            os.killpg(group, signal.SIGSTOP)
+            assert received(server) == ["/list", "/list"]
+
+
 class Flush:
     """What is called before a response ends; ``answer`` is what it returns when its time is over."""
 
@@ -140,13 +152,13 @@ async def hello_async(_scope: Any, _receive: Any, send: Any) -> None:
     await send(body(b"hello"))
 
 
-async def call(app: Any) -> list[dict[str, Any]]:
+async def call(app: Any, headers: Any = ()) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": None}
     await asgi.ObskitMiddleware(app)(scope, None, send)  # type: ignore[arg-type]
     return sent
 
@@ -202,11 +214,61 @@ def test_the_event_loop_runs_on_while_a_response_waits() -> None:
         assert flush.calls != [threading.get_ident()]
 
 
-def test_requests_that_are_not_recorded_wait_for_nothing() -> None:
+def test_requests_that_are_not_recorded_wait_for_nothing_where_nothing_is_left_behind() -> None:
     with recording(sample_rate=0), Flush(answer=True) as flush:
         Call(wsgi.ObskitMiddleware(hello))
         asyncio.run(call(hello_async))
         assert flush.calls == []
+
+
+def unsampled(app: Any = hello) -> Call:
+    return Call(wsgi.ObskitMiddleware(app), HTTP_B3="0")
+
+
+def sized(_environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Length", "10")])
+    yield b"first"
+    yield b"secon"
+
+
+def test_what_a_response_left_behind_the_next_one_delivers_though_not_sampled_before_its_last_piece() -> None:
+    with recording() as recorder, Flush(answer=False, seconds=60) as flush:
+        flush.go_on.wait = lambda _timeout: flush.answer  # type: ignore[method-assign, assignment]
+        Call(wsgi.ObskitMiddleware(hello))
+        recorder.take()
+        flush.answer = True
+        pieces = iter(unsampled(sized).body)
+        assert (next(pieces), len(flush.calls)) == (b"first", 1)
+        assert (next(pieces), len(flush.calls)) == (b"secon", 2)
+        unsampled()
+        assert len(flush.calls) == 2, "nothing is left"
+
+
+def test_an_event_loop_delivers_what_was_left_behind_too() -> None:
+    async def serve() -> None:
+        await call(hello_async)
+        recorder.take()
+        for _ in range(2):
+            await call(hello_async, [(b"b3", b"0")])
+
+    with recording() as recorder, Flush(answer=False, seconds=60) as flush:
+        flush.go_on.wait = lambda _timeout: len(flush.calls) > 1  # type: ignore[method-assign, assignment]
+        asyncio.run(serve())
+        assert len(flush.calls) == 2
+
+
+def test_what_is_left_while_responses_do_not_wait_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording() as recorder, Flush(answer=False) as flush:
+        for _ in range(2):
+            Call(wsgi.ObskitMiddleware(hello))
+            recorder.take()
+        unsampled()
+        assert len(flush.calls) == 1
+        monkeypatch.setattr(response_flush, "monotonic", lambda: float("inf"))  # much later
+        flush.go_on.set()
+        unsampled()
+        unsampled()
+        assert len(flush.calls) == 2
 
 
 def test_a_flush_that_raises_breaks_no_response() -> None:

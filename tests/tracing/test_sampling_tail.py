@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 from collections import deque
 
 import pytest
@@ -19,6 +20,7 @@ from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
 
 TRACE, SPAN = "463ac35c9f6413ad48485a3953bb6124", "a2fb4a1d1a96d312"
+MB = 1024 * 1024
 ROOM = 10_000
 PER_TRACE = 1000
 
@@ -250,6 +252,65 @@ def test_all_traces_together_hold_so_many_spans_and_further_ones_are_not_held(se
     assert isinstance(service.start("again"), Span)
 
 
+def end_heavy(service: Service, root: Span, size: int) -> None:
+    child = service.start("child", root)
+    child.tag("payload", "x" * size)
+    child.end()
+
+
+def test_all_traces_together_hold_32_mb_however_few_spans_that_are(service):
+    """Memory as Python's allocator counts it: a hundred megabytes of tags end while their roots are open."""
+    roots = [service.start("root") for _ in range(100)]
+    tracemalloc.start()
+    try:
+        for root in roots * 10:
+            end_heavy(service, root, 100_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 30 * MB < held < 34 * MB
+    assert service.stats["spans_lost"] == 1000 - (service.stats["held"] - 100)
+    for root in roots:
+        root.error("broken")
+        root.end()
+    assert service.names.count("root") == 100, "a trace without room for its spans reports its root at least"
+    assert len(service.ended) == 1100 - service.stats["spans_lost"]
+    assert (service.stats["held"], service.provider.tail.bytes) == (0, 0)
+
+
+def test_one_trace_holds_4_mb_and_leaves_room_to_others(service):
+    root, other = service.start("root"), service.start("other")
+    for _ in range(10):
+        end_heavy(service, root, MB)
+    assert (service.stats["held"], service.stats["spans_lost"]) == (2 + 3, 7)
+    end_heavy(service, other, MB)
+    assert (service.stats["held"], service.stats["spans_lost"]) == (2 + 4, 7)
+
+
+def test_a_trace_of_a_thousand_spans_with_ten_tags_is_not_too_heavy(service):
+    root = service.start("root")
+    for _ in range(PER_TRACE):
+        child = service.start("child", root)
+        child.set_attributes({f"key{number}": "value" * 50 for number in range(10)})
+        child.end()
+    assert service.stats["spans_lost"] == 0
+
+
+@pytest.mark.parametrize("ending", ["kept", "forgotten", "never ended"])
+def test_the_bytes_of_a_trace_are_given_back_whatever_its_end(service, ending):
+    for _ in range(20):  # 60 MB
+        root = service.start("root")
+        for _ in range(3):
+            end_heavy(service, root, MB)
+        if ending == "kept":
+            root.error("broken")
+        if ending != "never ended":
+            root.end()
+        del root
+        gc.collect()  # spans that wait, and what they wait in, hold each other
+    assert (service.stats["spans_lost"], service.provider.tail.bytes) == (0, 0)
+
+
 @pytest.mark.parametrize(
     "parent", [PropagatedSpan(TRACE, SPAN, sampled=False, remote=True), PropagatedSpan(TRACE, SPAN, remote=True)]
 )
@@ -305,6 +366,7 @@ def test_spans_that_end_on_many_threads_as_the_root_does_are_each_reported_once(
             thread.join()
     assert len(service.ended) == len({span.span_id for span in service.ended}) == 1000
     assert (service.stats["held"], service.stats["kept"]) == (0, {"error": 200})
+    assert service.provider.tail.bytes == 0
 
 
 def test_a_span_that_ends_just_as_another_thread_decides_is_not_left_behind(service):
@@ -322,7 +384,7 @@ def test_a_span_that_ends_just_as_another_thread_decides_is_not_left_behind(serv
     root.held._spans = Overtaken()
     child.end()
     assert service.names == ["root", "child"]
-    assert service.stats["held"] == 0
+    assert (service.stats["held"], service.provider.tail.bytes) == (0, 0)
 
 
 def test_switched_off_meanwhile_a_held_trace_is_still_decided_at_its_end(service):

@@ -45,12 +45,12 @@ class Holdings:
     def first(self, oldest: int) -> Record | None:
         """Return the first record that waits and was not written before ``oldest``. Raises OSError."""
         for segment in list(self._segments()):
-            if record := self._read(segment, oldest):
+            if record := self.read(segment, oldest):
                 return record
         return None
 
-    def _read(self, segment: Segment, oldest: int) -> Record | None:
-        """Return the first record of a segment; remove a segment without any."""
+    def read(self, segment: Segment, oldest: int) -> Record | None:
+        """Return the first record of a segment; remove a segment without any. Raises OSError."""
         try:
             record = segment.read(oldest)
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class Holdings:
         self._adopted.append(directory)
         for segment in list(directory.segments):
             if not segment.items:
-                self._read(segment, 0)
+                self.read(segment, 0)
         self._remove_empty(directory)
         return True
 

@@ -97,10 +97,12 @@ class Spool:
         segment = record.segment
         if not segment.settle(record):
             return False
-        if not segment.items and segment is not self._held.open and not segment.adopted:
-            self._held.drop(segment)  # an adopted one only when next() has looked at all of it
-        else:
+        if segment.items or segment is self._held.open:
             self._mark(segment, record)
+        elif segment.adopted:
+            self._finish(segment, record)
+        else:
+            self._held.drop(segment)
         return True
 
     def adopt(self) -> int:
@@ -170,6 +172,14 @@ class Spool:
         if isinstance(error, FileNotFoundError):  # somebody removed the directory
             self._review()
             self._held.forsake()
+
+    def _finish(self, segment: Segment, record: Record) -> None:
+        """Have done with an adopted segment, when what cannot be read at its end is counted."""
+        self._mark(segment, record)
+        try:
+            self._held.read(segment, 0)
+        except OSError as error:
+            self._note_trouble(error)
 
     def _mark(self, segment: Segment, record: Record) -> None:
         try:

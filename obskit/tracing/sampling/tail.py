@@ -15,9 +15,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 from obskit.tracing.sampling.counts import Counts
 from obskit.tracing.sampling.rate import Refusal
 from obskit.tracing.span import Span
+from obskit.tracing.weight import span_weight
 
+# The bytes leave room for as many spans as that with ten small tags each; those are bounded by their number.
 _SPANS = 10_000
+_BYTES = 32 * 1024 * 1024
 _SPANS_PER_TRACE = 1000
+_BYTES_PER_TRACE = 4 * 1024 * 1024
 _NANOSECONDS = 1_000_000_000
 
 Report = Callable[[Span], object]
@@ -26,8 +30,8 @@ Report = Callable[[Span], object]
 class Tail:
     """Decides on held traces: those with an error are kept if ``errors``, those of ``slow`` seconds and more too.
 
-    All held traces together hold at most ``capacity`` spans that ended, each open root counting as one; a trace
-    holds at most 1000 besides its root. What does not fit is counted.
+    All held traces together hold at most ``capacity`` spans that ended, each open root counting as one, and 32 MB as
+    ``span_weight`` counts them; a trace holds at most 1000 and 4 MB besides its root. What does not fit is counted.
     """
 
     def __init__(self, errors: bool, slow: float | None, counts: Counts, capacity: int = _SPANS) -> None:
@@ -36,6 +40,7 @@ class Tail:
         self._capacity = capacity
         self.counts = counts
         self.room: deque[None] = deque(repeat(None, capacity))  # popping from it is how a thread takes a place
+        self.bytes = 0
 
     @property
     def held(self) -> int:
@@ -68,13 +73,14 @@ class Held:
     threads do it, each span is picked up once.
     """
 
-    __slots__ = ("_kept", "_root_id", "_spans", "_tail", "_verdict")
+    __slots__ = ("_bytes", "_kept", "_root_id", "_spans", "_tail", "_verdict")
 
     def __init__(self, tail: Tail, verdict: Refusal, root_id: str) -> None:
         self._tail = tail
         self._verdict = verdict
         self._root_id = root_id  # not the span itself: a circle would be left to the garbage collector
         self._spans: deque[Span] = deque()
+        self._bytes = 0
         self._kept: bool | None = None
 
     def take(self, span: Span, keep: Report, discard: Report) -> None:
@@ -82,7 +88,7 @@ class Held:
         is_root = span.span_id == self._root_id
         if self._kept is not None:
             self._fate(keep, discard)(span)
-        elif not is_root and not self._fits():
+        elif not is_root and not self._fits(span_weight(span)):
             self._tail.counts.spans_lost.add()
             discard(span)
         else:
@@ -95,13 +101,18 @@ class Held:
     def _fate(self, keep: Report, discard: Report) -> Report:
         return keep if self._kept else discard
 
-    def _fits(self) -> bool:
-        if len(self._spans) >= _SPANS_PER_TRACE:
+    def _fits(self, weight: int) -> bool:
+        """Take room for a span; return False where there is none."""
+        tail = self._tail
+        too_heavy = self._bytes + weight > _BYTES_PER_TRACE or tail.bytes + weight > _BYTES
+        if too_heavy or len(self._spans) >= _SPANS_PER_TRACE:
             return False
         try:
-            self._tail.room.pop()
+            tail.room.pop()
         except IndexError:
             return False
+        tail.bytes += weight  # no other thread comes between: CPython switches at calls and jumps only
+        self._bytes += weight
         return True
 
     def _decide(self, root: Span) -> bool:
@@ -113,6 +124,7 @@ class Held:
         return reason is not None
 
     def _hand_over(self, receive: Report) -> None:
+        self._give_bytes_back()
         while self._spans:
             try:
                 span = self._spans.popleft()
@@ -121,10 +133,15 @@ class Held:
             self._tail.room.append(None)
             receive(span)
 
+    def _give_bytes_back(self) -> None:
+        weight, self._bytes = self._bytes, 0
+        self._tail.bytes -= weight
+
     def __del__(self) -> None:
         """Give back the places of a trace whose root never ended; it counts as one that is not kept."""
         if self._kept is None:
             self._tail.room.extend(repeat(None, 1 + len(self._spans)))
+            self._give_bytes_back()
             if self._verdict:
                 self._verdict.add()
 

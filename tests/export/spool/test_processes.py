@@ -9,7 +9,7 @@ import pytest
 
 from obskit.export.spool.files import try_lock
 from obskit.export.spool.spool import Spool
-from tests.export.spool.disk import new_spool, place, python, read, segments
+from tests.export.spool.disk import new_spool, place, python, read, segments, taken
 
 KILL = """
 import random, signal
@@ -263,3 +263,33 @@ def test_a_directory_that_another_process_removes_before_it_is_locked_is_not_use
     assert [file.parent for file in segments(tmp_path)] != removed
     assert len(segments(tmp_path)) == 1
     spool.close()
+
+
+def test_what_another_process_left_takes_no_disk_as_soon_as_the_last_of_it_is_done(tmp_path: Path) -> None:
+    left = new_spool(tmp_path)
+    for number in range(3):
+        left.append([b"%d" % number])
+    left.close()
+    spool = new_spool(tmp_path)
+    assert spool.adopt() == 3
+    for _ in range(3):
+        record = spool.next()
+        assert record is not None
+        assert spool.adopted.bytes == taken(tmp_path) > 0
+        assert spool.acknowledge(record)
+    assert (spool.adopted.bytes, segments(tmp_path), list(place(tmp_path).iterdir())) == (0, [], [])
+
+
+def test_an_adopted_file_that_ends_in_garbage_is_done_with_its_last_readable_record_too(tmp_path: Path) -> None:
+    left = new_spool(tmp_path)
+    left.append([b"readable"])
+    left.append([b"garbage soon"])
+    [file] = segments(tmp_path)
+    left.close()
+    data = bytearray(file.read_bytes())
+    data[-len(b"garbage soon") :] = b"x" * len(b"garbage soon")
+    file.write_bytes(data)
+    spool = new_spool(tmp_path)
+    assert spool.adopt() == 2
+    assert read(spool) == [[b"readable"]]
+    assert (spool.adopted.corrupt, spool.adopted.waiting, spool.adopted.bytes, segments(tmp_path)) == (1, 0, 0, [])

@@ -8,4 +8,4 @@ from obskit.tracing.values import SMALL
 
 def span_weight(span: Span) -> int:
     """Return an upper bound of a recorded span's characters: what is small counts as ``SMALL``, the rest exactly."""
-    return SMALL * (len(span.tags) + 2) + span.heavy
+    return SMALL * len(span.tags) + span.heavy
