@@ -100,8 +100,9 @@ import obskit, sys, threading
 obskit.init()
 threading.Thread(target=sys.stdin.read, daemon=True).start()
 print("on", flush=True)
-def compute(): sum(range(1000))
-while True: compute()
+def compute():
+    while True: sum(range(1000))
+compute()
 """
     environment = {
         **os.environ,
