@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.context import Context
 
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.logs.context import log_context
 from obskit.propagation import mesh
+from obskit.propagation.carriers import headers_of
+from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.settings import load
 from obskit.tracing.current import SPAN_KEY, attach, current_span, detach, get_context
+from obskit.tracing.propagated import NOOP_SPAN
 from obskit.tracing.scope import SpanScope, child_scope
 from obskit.tracing.values import text
 
+Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 
 if TYPE_CHECKING:
@@ -87,10 +91,16 @@ def span(name: str, **tags: Any) -> SpanScope:
     return child_scope(tracer, name, tags)
 
 
-def inject(headers: MutableMapping[str, str]) -> MutableMapping[str, str]:
-    """Write the current trace into ``headers`` (a message's, say), for transports no integration covers; return it."""
-    headers.update(mesh.of(get_context()))
-    propagator.inject_span(current_span(), headers.__setitem__)
+def inject(headers: Carrier) -> Carrier:
+    """Write the current trace into ``headers`` (a message's, say), for transports no integration covers; return it.
+
+    A mapping or a list of pairs, with names and values in text or bytes. What it had of an older trace is replaced,
+    however it was spelled; other headers, such as an ``x-request-id`` of your own, stay.
+    """
+    context = get_context()
+    span = span_of(context)
+    if span is not NOOP_SPAN:
+        propagator.write(span, mesh.for_any_transport(context), headers_of(headers))
     return headers
 
 
@@ -103,7 +113,7 @@ def continue_trace(headers: Headers) -> Iterator[None]:
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     lower = {_text(name).lower(): _text(value) for name, value in pairs}
-    outside = {key: value for key, value in get_context().items() if key != SPAN_KEY}
+    outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, mesh.MESH_KEY)}
     token = attach(propagator.extract(lower, Context(outside)))
     try:
         yield

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextvars import Token
-from typing import Protocol
 
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
@@ -13,14 +11,14 @@ from obskit.instrumentation.http import safe_url, span_name, tag_response
 from obskit.instrumentation.targets import Targets
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
+from obskit.propagation.carriers import Headers, lower_case, take_out
+from obskit.propagation.propagator import B3_AND_W3C
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, get_context
 from obskit.tracing.failures import failed
 from obskit.tracing.span import Span
 from obskit.tracing.values import error_text
 
 _CALL_KEY = create_key("obskit-client-call")
-_B3 = frozenset(["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"])
-_B3_AND_W3C = _B3 | {"traceparent", "tracestate"}
 _targets: Targets | None = None
 
 
@@ -28,15 +26,6 @@ def propagate_to(targets: Targets | None) -> None:
     """Have only requests to ``targets`` carry headers of ours; None: all."""
     global _targets  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
     _targets = targets
-
-
-class Headers(Protocol):
-    """A request's headers, as any mapping shows them. Spelling may matter to it: we compare without case."""
-
-    def __iter__(self) -> Iterator[str]: ...
-    def __getitem__(self, name: str, /) -> object: ...
-    def __setitem__(self, name: str, value: str, /) -> None: ...
-    def __delitem__(self, name: str, /) -> None: ...
 
 
 class ClientExchange:
@@ -70,7 +59,7 @@ class ClientExchange:
     def inject(self, headers: Headers) -> None:
         """Write the trace's headers over older ones, and the mesh's that the caller did not set. Never raises."""
         try:
-            _inject(self.span, headers)
+            propagator.write(self.span, mesh.of(get_context()), headers)
         except Exception:
             failed("writing trace headers")
 
@@ -125,18 +114,6 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     return exchange
 
 
-def _inject(span: AnySpan, headers: Headers) -> None:
-    """An older context must go wholly: mixed with ours it would be a third one, and a lone ``b3`` would win."""
-    written = _B3_AND_W3C if "w3c" in propagator.formats else _B3
-    present = {name.lower(): name for name in headers}
-    for name in written & present.keys():
-        del headers[present[name]]
-    for name, value in mesh.of(get_context()).items():
-        if name not in present:
-            headers[name] = value
-    propagator.inject_span(span, headers.__setitem__)
-
-
 def _told(targets: Targets, url: object) -> bool:
     try:
         return targets.include(str(url))
@@ -147,12 +124,14 @@ def _told(targets: Targets, url: object) -> bool:
 
 def _withdraw(headers: Headers) -> None:
     """Take out any trace's headers, and the mesh's as far as the caller did not set others."""
-    present = {name.lower(): name for name in headers}
-    for name in _B3_AND_W3C & present.keys():
-        del headers[present[name]]
-    for name, value in mesh.of(get_context()).items():
-        if name in present and name not in _B3_AND_W3C and headers[present[name]] == value:
-            del headers[present[name]]
+    left = take_out(headers, B3_AND_W3C)
+    copied = {name: value for name, value in mesh.of(get_context()).items() if name in left}
+    if copied:
+        take_out(headers, frozenset(lower_case(name) for name in headers if _is_copied(headers, name, copied)))
+
+
+def _is_copied(headers: Headers, name: object, copied: dict[str, str]) -> bool:
+    return headers[name] == copied.get(lower_case(name))
 
 
 def _tag_url(span: Span, url: object) -> None:

@@ -6,6 +6,7 @@ those outside 2xx, because Cloud Trace filters by it; and 308, which Werkzeug an
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from obskit.tracing.span import Span
@@ -16,6 +17,7 @@ _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100
 _LONGEST_PATH = 2048
+_SESSION = re.compile(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -36,8 +38,11 @@ def route_name(method: str, route: str, status: int) -> str:
 
 
 def path_tag(path: str) -> str:
-    """Return the value of ``http.path``: never empty, cut to a sane length."""
-    return path[:_LONGEST_PATH] or "/"
+    """Return the value of ``http.path``: never empty, cut to a sane length, without the session of a servlet's URL."""
+    path = path[:_LONGEST_PATH]
+    if ";" in path:
+        path = _SESSION.sub("", path)
+    return path or "/"
 
 
 def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
@@ -59,10 +64,11 @@ def safe_url(url: str) -> tuple[str, str, str]:
     """
     bare = url.partition("#")[0].partition("?")[0]
     scheme, separator, rest = bare.partition("://")
-    if not separator:
-        return path_tag(bare), "", path_tag(bare)
     authority, slash, path = rest.partition("/")
     host = authority.rpartition("@")[2]
+    if not host:  # mistyped, such as http:user:password@host/ or http:///user:password@host/
+        path = path_tag(bare.rpartition("@")[2])
+        return path, "", path
     path = path_tag(slash + path)
     return f"{scheme}://{host}{path}", host, path
 
@@ -74,6 +80,7 @@ def full_url(scheme: str, host: str, port: int | None, target: str) -> str:
     """
     if not target.startswith("/") and "://" in target:
         return target
+    host = host.rpartition("@")[2]  # http.client takes what stands before it for a part of the host's name
     netloc = f"[{host}]" if ":" in host and not host.startswith("[") else host
     if port and port != _PORTS.get(scheme):
         netloc = f"{netloc}:{port}"

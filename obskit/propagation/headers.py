@@ -28,6 +28,14 @@ MESH = (
 """What Istio and Envoy ask applications to copy to their outbound calls, besides B3 (which is injected)."""
 
 
+def sendable(value: str) -> bool:
+    """Return whether every library sends ``value`` in a header: what came in from outside must not break a call.
+
+    RFC 9110, 5.5 allows more (bytes above ASCII, tabs), which some clients refuse and gRPC forbids.
+    """
+    return value.isascii() and value.isprintable()
+
+
 class HeaderNames:
     """The names of all headers we read, as one kind of carrier spells them."""
 

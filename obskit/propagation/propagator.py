@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -15,9 +16,10 @@ from opentelemetry.propagators.textmap import (
 )
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
+from obskit.propagation.carriers import Carrier, Headers, get_text, spellings, take_out, writer
 from obskit.propagation.headers import LOWER, MESH, Get, HeaderNames, Set
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
-from obskit.tracing.propagated import PropagatedSpan, propagated
+from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
 
 Inject = Callable[[AnySpan, Set], None]
@@ -30,6 +32,9 @@ _FIELDS = {
     "b3": {"b3"},
     "w3c": {"traceparent", "tracestate"},
 }
+_WRITTEN = {field.lower(): field for fields in _FIELDS.values() for field in fields}
+B3 = frozenset(field.lower() for name in ("b3", "b3multi") for field in _FIELDS[name])
+B3_AND_W3C = B3 | _FIELDS["w3c"]
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -66,6 +71,19 @@ class Propagator(TextMapPropagator):
         for inject in self._injects:
             inject(span, set_header)
 
+    def write(self, span: AnySpan, meshed: Mapping[str, str], headers: Headers) -> None:
+        """Write the headers of ``span`` over older ones, and those of the mesh that the caller did not set.
+
+        An older context must go wholly: mixed with ours it would be a third one, and a lone ``b3`` would win.
+        """
+        replaced = B3_AND_W3C if "w3c" in self.formats else B3
+        present = take_out(headers, replaced)
+        set_header = writer(headers)
+        for name, value in meshed.items():
+            if name not in present and name not in replaced:
+                set_header(name, value)
+        self.inject_span(span, set_header)
+
     # opentelemetry.propagators.textmap.TextMapPropagator
 
     def extract(
@@ -73,23 +91,20 @@ class Propagator(TextMapPropagator):
     ) -> Context:
         """Return ``context`` with what ``carrier`` says as its current span and mesh headers."""
         base = get_context() if context is None else context
-
-        found = {name: _joined(getter.get(carrier, name)) for name in LOWER.all}
-        parent, meshed = read({name: value for name, value in found.items() if value is not None}, LOWER)
-        values = {SPAN_KEY: parent, mesh.MESH_KEY: meshed}
-        return Context({**base, **{key: value for key, value in values.items() if value}})
+        parent, meshed = read(_found(carrier, getter), LOWER)
+        if parent is None and meshed is None:
+            return base
+        values = {**base, SPAN_KEY: parent or base.get(SPAN_KEY), mesh.MESH_KEY: meshed}
+        return Context({key: value for key, value in values.items() if value is not None})
 
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
-        """Write the current span of ``context`` to ``carrier``."""
+        """Write the current span of ``context`` to ``carrier``, over an older one."""
         context = get_context() if context is None else context
-        span = context.get(SPAN_KEY)
-        own = span if isinstance(span, Span) else propagated(span)
-        headers = mesh.of(context).copy()
-        self.inject_span(own, headers.__setitem__)
-        for name, value in headers.items():
-            setter.set(carrier, name, value)
+        span = span_of(context)
+        if span is not NOOP_SPAN:
+            self.write(span, mesh.for_any_transport(context), Carrier(carrier, setter))
 
     @property
     def fields(self) -> set[str]:
@@ -97,7 +112,23 @@ class Propagator(TextMapPropagator):
         return self._fields | set(MESH)
 
 
-def _joined(values: Iterable[str] | None) -> str | None:
-    """Return a repeated header as HTTP joins it (RFC 9110, 5.2): conflicting contexts then read as malformed."""
-    values = list(values or ())
-    return ",".join(values) if values else None
+def span_of(context: Context) -> AnySpan:
+    """Return what is to be sent of the current span of ``context``, ours or another provider's."""
+    span = context.get(SPAN_KEY)
+    return span if isinstance(span, Span) else propagated(span)
+
+
+def _found(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
+    """Return the headers we read, by lower-case name.
+
+    Carriers may mind case, and getters may not know their keys: then the spellings are tried that are written.
+    """
+    spelled = spellings(carrier, getter)
+    found = {}
+    for name in LOWER.all:
+        text = get_text(carrier, getter, spelled.get(name, name))
+        if text is None and name not in spelled and name in _WRITTEN:
+            text = get_text(carrier, getter, _WRITTEN[name])
+        if text is not None:
+            found[name] = text
+    return found

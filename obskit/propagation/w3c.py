@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from obskit.propagation.headers import Get, HeaderNames, Set
+from obskit.propagation.headers import Get, HeaderNames, Set, sendable
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan, trace_id_text
 
@@ -26,9 +26,11 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     trace_id, span_id, flags = int(match[1], 16), match[2], int(match[3], 16)
     if not trace_id or not span_id.strip("0"):
         return None
-    state = get(names.tracestate)
-    state = state if state and len(state) <= _LONGEST else None
-    return PropagatedSpan(trace_id_text(trace_id), span_id, sampled=bool(flags & 1), remote=True, trace_state=state)
+    state = (get(names.tracestate) or "").strip(" \t")
+    state = state if len(state) <= _LONGEST and sendable(state) else ""
+    return PropagatedSpan(
+        trace_id_text(trace_id), span_id, sampled=bool(flags & 1), remote=True, trace_state=state or None
+    )
 
 
 def inject(span: AnySpan, set_header: Set) -> None:

@@ -16,10 +16,13 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.instrumentation.client import begin
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.integrations import install
+from obskit.propagation import mesh
+from obskit.propagation.headers import LOWER
 from obskit.propagation.mesh import MESH_KEY
 from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
 from obskit.testing.servers import http_server
@@ -132,6 +135,15 @@ class _UpstreamHandler(BaseHTTPRequestHandler):
 def upstream_handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
     """Return a handler whose answers are named by the last part of the path: ``/stream``, ``/404``, ``/anything``."""
     return type("UpstreamHandler", (_UpstreamHandler,), {"upstream": upstream})
+
+
+class _Refusing(dict[str, str]):
+    """Headers of a client that minds what it sends."""
+
+    def __setitem__(self, name: str, value: str) -> None:
+        if not value.isprintable():
+            raise ValueError(value)
+        super().__setitem__(name, value)
 
 
 class HttpClientContract(Contract):
@@ -324,6 +336,58 @@ class HttpClientContract(Contract):
             span = self.recorder.take(CLIENT)
         sent = {name: value for name, value in upstream.headers().items() if "b3" in name}
         assert sent == {"x-b3-traceid": span.trace_id, "x-b3-spanid": span.span_id, "x-b3-sampled": "1"}
+
+    def test_a_name_in_two_spellings_arrives_once(self) -> None:
+        """Names ignore case, and a dict does not: receivers disagree on which of two counts."""
+        propagator.use(["b3multi", "w3c"])
+        older = {"x-b3-traceid": "a" * 32, "X-B3-TraceId": "b" * 32, "TraceParent": "1", "traceparent": "2"}
+        with self.upstream() as upstream:
+            self.fetch("/a", **older)
+            span = self.recorder.take(CLIENT)
+        assert upstream.headers()["x-b3-traceid"] == span.trace_id
+        assert upstream.headers()["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
+
+    def test_what_the_mesh_sent_of_a_context_that_is_written_is_not_copied(self) -> None:
+        """There is one traceparent, and its tracestate belongs to it."""
+        propagator.use(["w3c"])
+        meshed = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01", "tracestate": "old=1", "x-request-id": "in"}
+        token = attach(Context({**get_context(), MESH_KEY: meshed}))
+        try:
+            with self.upstream() as upstream:
+                self.fetch("/a")
+                span = self.recorder.take(CLIENT)
+        finally:
+            detach(token)
+        assert upstream.headers()["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
+        assert "tracestate" not in upstream.headers()
+        assert upstream.headers()["x-request-id"] == "in"
+
+    @pytest.mark.parametrize("value", ["a\x0bb", "caf\xe9", "a\r\n b", "a\tb", "\x7f", "\u20ac", "x" * 5000])
+    @pytest.mark.parametrize("name", ["x-request-id", "sw8"])
+    def test_what_a_caller_sent_never_makes_a_call_fail(self, name: str, value: str) -> None:
+        """A header that some client refuses stays behind alone: the call succeeds, traced, with the others."""
+        found = mesh.extract({name: value, "x-ot-span-context": "o"}, LOWER, {name, "x-ot-span-context"})
+        token = attach(Context({**get_context(), MESH_KEY: found}))
+        try:
+            with self.upstream() as upstream:
+                assert self.fetch("/a") == 200
+                span = self.recorder.take(CLIENT)
+        finally:
+            detach(token)
+        assert upstream.headers()["x-b3-traceid"] == span.trace_id
+        assert (name in upstream.headers(), upstream.headers()["x-ot-span-context"]) == (False, "o")
+
+    def test_a_header_that_is_refused_costs_the_others_nothing(self) -> None:
+        """Whatever finds its way among the mesh's headers."""
+        token = attach(Context({**get_context(), MESH_KEY: {"x-request-id": "a\nb", "x-ot-span-context": "o"}}))
+        try:
+            exchange = begin("GET", "http://h/", headers := _Refusing())
+        finally:
+            detach(token)
+        assert exchange is not None
+        exchange.finish()
+        span = self.recorder.take(CLIENT)
+        assert (headers["X-B3-TraceId"], headers["x-ot-span-context"]) == (span.trace_id, "o")
 
     def test_userinfo_is_not_recorded(self) -> None:
         """User and password of a URL are in no tag."""

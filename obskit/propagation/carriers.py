@@ -1,0 +1,160 @@
+"""What programs keep headers in: mappings that mind case or do not, lists of pairs, names in text or bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any, Protocol
+
+from opentelemetry.propagators.textmap import Getter, Setter
+
+from obskit.propagation.headers import Set
+from obskit.tracing.failures import failed
+
+
+class Headers(Protocol):
+    """A message's headers, as any mapping shows them. Spelling may matter to it: we compare without case."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def __getitem__(self, name: Any, /) -> object: ...
+    def __setitem__(self, name: Any, value: Any, /) -> None: ...
+    def __delitem__(self, name: Any, /) -> None: ...
+
+
+class Pairs:
+    """A list of ``(name, value)`` pairs as a mapping: Kafka's headers, gRPC's metadata, ASGI's headers.
+
+    What is written is text or bytes as the pairs there are.
+    """
+
+    def __init__(self, pairs: list[Any]) -> None:
+        self._pairs = pairs
+        first = pairs[0] if pairs else ("", "")
+        self._name_as_bytes, self._value_as_bytes = (isinstance(part, bytes) for part in first[:2])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (pair[0] for pair in self._pairs)
+
+    def __getitem__(self, name: Any) -> object:
+        return next(pair[1] for pair in self._pairs if pair[0] == name)
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._pairs.append(
+            (name.encode() if self._name_as_bytes else name, value.encode() if self._value_as_bytes else value)
+        )
+
+    def __delitem__(self, name: Any) -> None:
+        self._pairs[:] = [pair for pair in self._pairs if pair[0] != name]
+
+
+class BytesByName:
+    """A mapping whose names are bytes: what is written is bytes too."""
+
+    def __init__(self, headers: Any) -> None:
+        self._headers = headers
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._headers)
+
+    def __getitem__(self, name: Any) -> object:
+        return self._headers[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._headers[name.encode()] = value.encode()
+
+    def __delitem__(self, name: Any) -> None:
+        del self._headers[name]
+
+
+def headers_of(carrier: Any) -> Headers:
+    """Return a program's mapping or list of pairs as headers that take text."""
+    if isinstance(carrier, list):
+        return Pairs(carrier)
+    if any(isinstance(name, bytes) for name in carrier):
+        return BytesByName(carrier)
+    headers: Headers = carrier
+    return headers
+
+
+def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
+    """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
+    left = set()
+    for name in list(headers):
+        lower = lower_case(name)
+        if lower in names:
+            _delete(headers, name)
+        else:
+            left.add(lower)
+    return left
+
+
+def lower_case(name: object) -> str:
+    """Return a header's name, text or bytes, as we compare it."""
+    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
+
+
+def _delete(headers: Headers, name: object) -> None:
+    try:
+        del headers[name]
+    except KeyError:  # gone with another spelling: this mapping ignores case
+        return
+
+
+def writer(headers: Headers) -> Set:
+    """Return what writes a header; one that is refused costs the others nothing."""
+
+    def set_header(name: str, value: str) -> None:
+        try:
+            headers[name] = value
+        except Exception:
+            failed(f"writing the header {name}")
+
+    return set_header
+
+
+class Carrier:
+    """What OpenTelemetry's setter writes to. Only what is a mapping or a list of pairs has names to look for."""
+
+    def __init__(self, carrier: Any, setter: Setter[Any]) -> None:
+        self._carrier = carrier
+        self._set = setter.set
+        known = isinstance(carrier, MutableMapping | list)
+        self._headers: Headers = headers_of(carrier) if known else {}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._headers)
+
+    def __getitem__(self, name: Any) -> object:
+        return self._headers[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._set(self._carrier, name, value)
+
+    def __delitem__(self, name: Any) -> None:
+        del self._headers[name]
+
+
+def spellings(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
+    """Return the names that a carrier has, as it spells them, by their lower case; none where the getter fails."""
+    try:
+        return {lower_case(name): name for name in getter.keys(carrier)}
+    except Exception:
+        return {}
+
+
+def get_text(carrier: Any, getter: Getter[Any], name: str) -> str | None:
+    """Return a header's value, None where there is none or the getter fails.
+
+    A repeated header is joined as HTTP does it (RFC 9110, 5.2): conflicting contexts then read as malformed. Of bytes
+    OpenTelemetry's own getter makes a list of numbers.
+    """
+    try:
+        values: list[Any] = list(getter.get(carrier, name) or ())
+        if values and type(values[0]) is int:
+            return bytes(values).decode("latin-1")
+        return ",".join(_text(value) for value in values) if values else None
+    except Exception:
+        return None
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
