@@ -37,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
     parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
+    parser.add_argument("--max-bytes", default="268435456", help="the same in bytes (default: %(default)s)")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
     parser.set_defaults(run=run)
@@ -83,12 +84,14 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
 
     port = _number("--port", args.port, 0, _LARGEST_PORT)
     max_spans = _number("--max-spans", args.max_spans, 1, sys.maxsize)
+    max_bytes = _number("--max-bytes", args.max_bytes, 1, sys.maxsize)
     try:
         return CollectorServer(
             args.host,
             port,
             args.storage,
             max_spans=max_spans,
+            max_bytes=max_bytes,
             allowed_hosts=args.allow_host,
             on_stored=forwarder.pass_on,
         ).start()
@@ -111,12 +114,21 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     print(f"obskit collector listens on {server.url}", flush=True)
+    if where := _reach(server.host):
+        print(f"obskit collector is open to {where}: whoever reaches it can read and write all traces", flush=True)
     for destination in forwarder.destinations:
         print(f"obskit collector forwards to {destination}", flush=True)
     while not stop.wait(_CHECK_INTERVAL):
         if not server.running:
             return _fail(_FAILED, "the server thread died; the log has the reason")
     return 0
+
+
+def _reach(host: str) -> str:
+    """Who can come in, where it is not this machine alone."""
+    if host in _LOOPBACK or host.startswith("127."):
+        return ""
+    return "every network interface" if host in {"", "0.0.0.0", "::"} else f"the network of {host}"
 
 
 def _fail(status: int, message: str) -> int:

@@ -5,47 +5,52 @@ Source: the Zipkin v2 API (openzipkin/zipkin-api) as zipkin-server 3.6.1 answers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from obskit.collector.deadline import Deadline, Stopped
 from obskit.collector.guard import Guard, HostPolicy
 from obskit.collector.ingest import Rejected, store_body
 from obskit.collector.intake import Intake
 from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
 from obskit.collector.pages import Pages
-from obskit.collector.query import QueryError, parse_query, parse_window
+from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
 from obskit.collector.store import SpanStore, StoreError
+from obskit.collector.ui_config import UI_CONFIG
+from obskit.collector.workers import Workers
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.json_v2 import encode_list
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from obskit.zipkin.model import Span
 
 _REJECTED_HEADERS = {408: {"connection": "close"}, 503: {"connection": "close", "retry-after": "1"}}
 _LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
+_slashes = re.compile("/{2,}").sub
 _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
 
 
 class Api:
-    """The endpoints over a store. Plain methods run on worker threads, so a slow search blocks nobody."""
+    """The endpoints over a store. Those with a deadline run on the readers' threads (see ``workers``)."""
 
-    def __init__(self, store: SpanStore) -> None:
+    def __init__(self, store: SpanStore, workers: Workers) -> None:
         self._store = store
+        self._workers = workers
         self._metrics = Metrics()
         self._intake = Intake()
-        self._writer = anyio.CapacityLimiter(1)
 
     async def post_spans(self, request: Request) -> Response:
         """202 once every span is stored. Decoding and writing run on one thread at a time."""
@@ -53,8 +58,8 @@ class Api:
         try:
             async with self._intake.body(request) as body:
                 self._metrics.received()
-                message = (self._store, self._metrics, body, kind, encoding)
-                await anyio.to_thread.run_sync(store_body, *message, limiter=self._writer)
+                work = partial(store_body, self._store, self._metrics, body, kind, encoding)
+                await self._workers.write(request, work)
         except Rejected:
             self._metrics.dropped()
             raise
@@ -63,42 +68,41 @@ class Api:
             return Response(status_code=400)  # nobody reads it
         return Response(status_code=202)
 
-    def traces(self, request: Request) -> Response:
+    def traces(self, request: Request, deadline: Deadline) -> Response:
         """The traces which match a query."""
-        return _json(_lists(self._store.search(parse_query(request.query_params))))
+        return _json(_lists(self._store.search(parse_query(_params(request)), deadline)))
 
-    def trace(self, request: Request) -> Response:
+    def trace(self, request: Request, _deadline: Deadline) -> Response:
         """One trace by its id."""
         trace_id = _trace_id(request.path_params["trace_id"])
         spans = self._store.trace(trace_id)
         return _json(encode_list(spans)) if spans else PlainTextResponse(f"{trace_id} not found\n", 404)
 
-    def trace_many(self, request: Request) -> Response:
+    def trace_many(self, request: Request, deadline: Deadline) -> Response:
         """Several traces by their ids; unknown ones are left out."""
-        ids = [_trace_id(text) for text in request.query_params.get("traceIds", "").split(",")]
+        ids = [_normal(text) for text in _params(request).get("traceIds", "").split(",")]
         if len(ids) == 1:
             raise QueryError("traceIds has one id; use /api/v2/trace/{traceId} to read a single trace")
-        redundant = next((trace_id for number, trace_id in enumerate(ids) if trace_id in ids[:number]), None)
+        redundant = next((trace_id for trace_id, count in Counter(ids).items() if count > 1), None)
         if redundant:
             raise QueryError(f"redundant traceId: {redundant}")
-        traces = map(self._store.trace, ids)
-        return _json(_lists(filter(None, traces)))
+        return _json(_lists(filter(None, self._store.traces(ids, deadline))))
 
-    def dependencies(self, request: Request) -> Response:
+    def dependencies(self, request: Request, deadline: Deadline) -> Response:
         """Which service calls which, counted over the traces of a time."""
-        traces = self._store.traces_by_low_id(parse_window(request.query_params))
+        traces = self._store.traces_by_low_id(parse_window(_params(request)), deadline)
         return _json(msgspec.json.encode(links(traces)))
 
-    def services(self, _request: Request) -> Response:
+    def services(self, _request: Request, _deadline: Deadline) -> Response:
         """The names of the local services."""
         names = self._store.service_names()
         return _names(names, cached=len(names) > _FEW_NAMES)
 
-    def spans(self, request: Request) -> Response:
+    def spans(self, request: Request, _deadline: Deadline) -> Response:
         """The span names of a service."""
         return self._names_of_service(request, self._store.span_names)
 
-    def remote_services(self, request: Request) -> Response:
+    def remote_services(self, request: Request, _deadline: Deadline) -> Response:
         """The remote services of a service."""
         return self._names_of_service(request, self._store.remote_service_names)
 
@@ -131,7 +135,7 @@ class Api:
         return PlainTextResponse("this collector reads Zipkin v2, JSON or proto3; post it to /api/v2/spans\n", 415)
 
     def _names_of_service(self, request: Request, names: Callable[[str], list[str]]) -> Response:
-        service = request.query_params.get("serviceName")
+        service = _params(request).get("serviceName")
         if service is None:
             raise QueryError("serviceName is missing; give the name of a service")
         return _names(names(service.lower()), cached=len(self._store.service_names()) > _FEW_NAMES)
@@ -139,16 +143,32 @@ class Api:
 
 def create_app(store: SpanStore, hosts: HostPolicy) -> ASGIApp:
     """The whole collector as an ASGI application."""
-    api, pages = Api(store), Pages(store)
+    workers = Workers()
+    api, pages = Api(store, workers), Pages(store)
     app = Starlette(
-        routes=[*_api_routes(api), *_page_routes(pages)],
-        exception_handlers={Rejected: _rejected, QueryError: _bad_query, StoreError: _store_failed},
+        routes=[*_api_routes(api, workers), *_page_routes(pages, workers)],
+        exception_handlers={
+            Rejected: _rejected,
+            QueryError: _bad_query,
+            StoreError: _store_failed,
+            Stopped: _stopped,
+        },
     )
     app.router.redirect_slashes = False
-    return Guard(app, hosts)
+    return Guard(_OneSlash(app), hosts)
 
 
-def _api_routes(api: Api) -> list[Route]:
+class _OneSlash:
+    """ASGI middleware: ``//api/v2/services`` is ``/api/v2/services``, as in Zipkin."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "path": _slashes("/", scope["path"])}, receive, send)
+
+
+def _api_routes(api: Api, workers: Workers) -> list[Route]:
     reads = {
         "traces": api.traces,
         "trace/{trace_id}": api.trace,
@@ -161,7 +181,12 @@ def _api_routes(api: Api) -> list[Route]:
     return [
         Route("/api/v2/spans", api.post_spans, methods=["POST"]),
         Route("/api/v1/spans", api.refuse_v1, methods=["POST"]),
-        *[Route(f"{prefix}/api/v2/{path}", read) for prefix in ("", "/zipkin") for path, read in reads.items()],
+        *[
+            Route(f"{prefix}/api/v2/{path}", workers.reading(read))
+            for prefix in ("", "/zipkin")
+            for path, read in reads.items()
+        ],
+        Route("/zipkin/config.json", _ui_config),
         Route("/health", api.health),
         Route("/info", api.info),
         Route("/metrics", api.metrics),
@@ -169,19 +194,27 @@ def _api_routes(api: Api) -> list[Route]:
     ]
 
 
-def _page_routes(pages: Pages) -> list[Route]:
+def _page_routes(pages: Pages, workers: Workers) -> list[Route]:
     return [
         Route("/", _to_pages),
         Route("/zipkin", _to_pages),
-        Route("/zipkin/", pages.recent),
+        Route("/zipkin/", workers.reading(pages.recent)),
         Route("/zipkin/style.css", pages.style),
-        Route("/zipkin/traces/{trace_id}", pages.trace),
+        Route("/zipkin/traces/{trace_id}", workers.reading(pages.trace)),
     ]
 
 
+def _params(request: Request) -> Mapping[str, str]:
+    return first_values(request.query_params.multi_items())
+
+
 def _trace_id(text: str) -> str:
+    return _normal(java_trim(text))
+
+
+def _normal(text: str) -> str:
     try:
-        return normalise_trace_id(text.strip())
+        return normalise_trace_id(text)
     except ValueError as error:
         raise QueryError(str(error)) from None
 
@@ -210,6 +243,13 @@ def _lists(traces: Iterable[list[Span]]) -> bytes:
     return b"[" + b",".join(lists) + b"]"
 
 
+def _ui_config(_request: Request) -> Response:
+    """What Zipkin's own web interface asks for before anything else."""
+    response = _json(UI_CONFIG)
+    response.headers["cache-control"] = "max-age=600"
+    return response
+
+
 def _to_pages(_request: Request) -> Response:
     return RedirectResponse("/zipkin/", 302)
 
@@ -225,6 +265,10 @@ def _bad_query(_request: Request, error: Exception) -> Response:
 
 def _store_failed(_request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"storage failed: {error}\n", 503)
+
+
+def _stopped(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", 503)
 
 
 def _version() -> str:

@@ -1,7 +1,9 @@
 """Who may talk to the collector, and what browsers may do with its answers.
 
 A page of another origin can make a browser send requests here, also by a name that it has pointed to
-127.0.0.1 (DNS rebinding). So the Host header must be a name of ours, and a POST must not come from elsewhere.
+127.0.0.1 (DNS rebinding). So the Host header must be a name of ours, and a POST must not come from elsewhere. Programs
+that send spans are no browsers, and may know the collector by any name: Envoy sends the name of its cluster. A browser
+adds an Origin to each POST; one without it takes any Host.
 """
 
 from __future__ import annotations
@@ -59,30 +61,43 @@ class HostPolicy:
 
 
 class Guard:
-    """ASGI middleware: refuses foreign hosts and cross-origin posts, and adds the security headers."""
+    """ASGI middleware: refuses foreign hosts and what other origins send, and adds the security headers."""
 
     def __init__(self, app: ASGIApp, hosts: HostPolicy) -> None:
         self._app = app
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 403 or hands the request on."""
+        """Answers 400 or 403, or hands the request on."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_SECURITY_HEADERS)
             await send(message)
 
-        reason = self._refusal(scope)
-        app = PlainTextResponse(reason, 403) if reason else self._app
+        app = self._refusal(scope["method"], Headers(scope=scope)) or self._app
         await app(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope) -> str | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not self._hosts.allows(host):
-            return "this Host is not allowed; use localhost, or start the collector with --allow-host NAME\n"
-        origin = headers.get("origin")
-        if scope["method"] == "POST" and origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
-            return "cross-origin requests are not allowed\n"
+    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # What a proxy in front took for the end of this message may not be ours: the next one may be smuggled in.
+            reason = "Content-Length and Transfer-Encoding in one request\n"
+            return PlainTextResponse(reason, 400, {"connection": "close"})
+        if not self._is_ingest(method, headers) and not self._hosts.allows(headers.get("host", "")):
+            reason = "this Host is not allowed; use localhost, or start the collector with --allow-host NAME\n"
+            return PlainTextResponse(reason, 403)
+        if _is_cross_origin(method, headers):
+            return PlainTextResponse("cross-origin requests are not allowed\n", 403)
         return None
+
+    @staticmethod
+    def _is_ingest(method: str, headers: Headers) -> bool:
+        return method == "POST" and "origin" not in headers and "sec-fetch-site" not in headers
+
+
+def _is_cross_origin(method: str, headers: Headers) -> bool:
+    """True for a POST of another origin, and for what its pages load: an image whose address is a search, say."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if method == "POST" and origin is not None:
+        return origin not in {f"http://{host}", f"https://{host}"}
+    return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"

@@ -7,15 +7,20 @@ stored here, where Zipkin means accepted, and that what it answers 500 to is a 4
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
+from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
-from obskit.collector.store import SpanStore, StoreError
+from obskit.collector.store import SpanStore, StoreError, TooMany
 from obskit.zipkin import json_v2, proto3_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span
 
 MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
 _GZIP = 31  # zlib's number for a gzip header and the largest window
+_PIECE = 4096  # bytes given to zlib at once: what a member leaves of them is copied, and there may be many members
+_GZIP_MAGIC = b"\x1f\x8b"
+_STALE = 2.0  # seconds: a message that waited for longer, and whose client has left, comes again or is given up
 _PROTO3 = "application/x-protobuf"
 _OTHER_FORMATS = ("application/protobuf", "application/x-thrift")
 
@@ -34,8 +39,12 @@ def too_large() -> Rejected:
     return Rejected(413, f"body over {MAX_BODY} bytes; send fewer spans in one message")
 
 
-def store_body(store: SpanStore, metrics: Metrics, body: bytes, content_type: str, content_encoding: str) -> None:
+def store_body(
+    store: SpanStore, metrics: Metrics, body: bytes, content_type: str, content_encoding: str, deadline: Deadline
+) -> None:
     """Stores every span of a message, or raises Rejected or StoreError and stores none."""
+    if deadline.client_left and deadline.passed > _STALE:
+        raise Rejected(503, "the client has left")
     kind = content_type.partition(";")[0].strip().lower()
     if kind in _OTHER_FORMATS:
         raise Rejected(415, f"this collector reads Zipkin v2; send JSON as application/json, or proto3 as {_PROTO3}")
@@ -51,28 +60,45 @@ def store_body(store: SpanStore, metrics: Metrics, body: bytes, content_type: st
     metrics.read(len(spans))
     try:
         store.add(spans)
-    except StoreError:
+    except StoreError as error:
         metrics.lost(len(spans))
+        if isinstance(error, TooMany):
+            raise Rejected(413, str(error)) from None
         raise
 
 
 def gunzip(data: bytes) -> bytes:
-    """The inflated bytes, never more than MAX_BODY of them. Raises Rejected."""
-    parts: list[bytes] = []
-    size = 0
-    while data:  # a gzip stream may have several members
-        member = zlib.decompressobj(_GZIP)
-        try:
-            parts.append(member.decompress(data, MAX_BODY + 1 - size))
-        except zlib.error:
-            raise Rejected(400, "Cannot gunzip spans") from None
-        size += len(parts[-1])
-        if size > MAX_BODY:
-            raise too_large()
+    """The inflated bytes, never more than MAX_BODY of them. Raises Rejected.
+
+    As Zipkin does it: what a torn stream has is taken, and whatever follows a member that is no member is left out.
+    """
+    inflated = bytearray()
+    try:
+        for part in _members(data):
+            inflated += part
+            if len(inflated) > MAX_BODY:
+                raise too_large()
+    except zlib.error:
+        raise Rejected(400, "Cannot gunzip spans") from None
+    if data and not inflated:
+        raise Rejected(400, "Cannot gunzip spans")
+    return bytes(inflated)
+
+
+def _members(data: bytes) -> Iterator[bytes]:
+    """Pieces of what the members of a gzip stream hold, of MAX_BODY bytes at most. Raises zlib.error."""
+    member, rest, position = zlib.decompressobj(_GZIP), b"", 0
+    while rest or position < len(data):
+        if not rest:
+            rest, position = data[position : position + _PIECE], position + _PIECE
+        yield member.decompress(rest, MAX_BODY + 1)
         if not member.eof:
-            raise Rejected(400, "Cannot gunzip spans")
-        data = member.unused_data
-    return b"".join(parts)
+            rest = member.unconsumed_tail
+            continue
+        rest, member = member.unused_data, zlib.decompressobj(_GZIP)
+        following = rest + data[position : position + 2] if len(rest) < 2 else rest
+        if following[:2] != _GZIP_MAGIC:
+            return
 
 
 def _decode_json(body: bytes) -> list[Span]:

@@ -23,6 +23,7 @@ class _Node:
     span: Span | None
     parent: _Node | None = None
     children: list[_Node] = field(default_factory=list)
+    caller: Span | None = None  # the nearest span above that is one side of a call: inner work may stand between
 
 
 class Links:
@@ -55,7 +56,7 @@ class Links:
         if kind is None or (is_root and not calls and not parent):
             return
         failed = "error" in span.tags
-        ancestor = _remote_ancestor(node) if kind in {"CLIENT", "SERVER"} else None
+        ancestor = node.caller if kind in {"CLIENT", "SERVER"} else None
         name = _service(ancestor.local_endpoint) if ancestor else None
         if ancestor and name:
             if calls and local and local != name:  # the ancestor called the service that made this call
@@ -88,18 +89,13 @@ def _failed_client(ancestor: Span, span: Span) -> bool:
     return ancestor.kind == "CLIENT" and span.parent_id == ancestor.id and "error" in ancestor.tags
 
 
-def _remote_ancestor(node: _Node) -> Span | None:
-    """The nearest span above that is one side of a call: spans of inner work may stand between."""
-    above = node.parent
-    while above and not (above.span and above.span.kind):
-        above = above.parent
-    return above.span if above else None
-
-
 def _breadth_first(root: _Node) -> Iterator[_Node]:
     waiting = deque([root])
     while waiting:
         node = waiting.popleft()
+        above = node.parent
+        if above:  # was here before its children, and knows its own caller
+            node.caller = above.span if above.span and above.span.kind else above.caller
         yield node
         waiting += sorted(node.children, key=lambda child: (child.span and child.span.timestamp) or 0)
 

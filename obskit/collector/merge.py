@@ -27,13 +27,13 @@ def merge(spans: list[Span]) -> list[Span]:
     return merged
 
 
-def _second_half(client: Span | None, span: Span) -> Span:
+def _second_half(other: Span | None, span: Span) -> Span:
     """A copy, told what the half with the same id knows."""
     copy = msgspec.structs.replace(span, tags=dict(span.tags))
-    if client and client.kind == "CLIENT":
-        copy.shared = span.shared or span.kind == "SERVER"
+    if other:
+        copy.shared = span.shared or (other.kind == "CLIENT" and span.kind == "SERVER")
         if copy.shared:
-            copy.parent_id = span.parent_id or client.parent_id
+            copy.parent_id = span.parent_id or other.parent_id
     return copy
 
 

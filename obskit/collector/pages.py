@@ -7,8 +7,9 @@ from itertools import islice
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from obskit.collector.deadline import Deadline
 from obskit.collector.html import Html, render
-from obskit.collector.query import QueryError, parse_query
+from obskit.collector.query import QueryError, first_values, java_trim, parse_query
 from obskit.collector.recent_page import recent_page
 from obskit.collector.store import SpanStore
 from obskit.collector.style import STYLE
@@ -41,22 +42,22 @@ class Pages:
     def __init__(self, store: SpanStore) -> None:
         self._store = store
 
-    def recent(self, request: Request) -> Response:
+    def recent(self, request: Request, deadline: Deadline) -> Response:
         """The traces that match the form, or what is wrong with it."""
-        params = {name: value for name, value in request.query_params.items() if value}
+        params = {name: value for name, value in first_values(request.query_params.multi_items()).items() if value}
         services = self._store.service_names()
         try:
             query = parse_query({"limit": "50", **params})
-            traces, problem = list(islice(self._store.search(query), _MOST_TRACES)), ""
+            traces, problem = list(islice(self._store.search(query, deadline), _MOST_TRACES)), ""
         except QueryError as error:
             traces, problem = [], str(error)
         return _page("Traces", recent_page(traces, services, params, problem), 400 if problem else 200)
 
-    def trace(self, request: Request) -> Response:
+    def trace(self, request: Request, _deadline: Deadline) -> Response:
         """One trace."""
         text = request.path_params["trace_id"]
         try:
-            trace_id = normalise_trace_id(text.strip())
+            trace_id = normalise_trace_id(java_trim(text))
         except ValueError as error:
             return _page("Not a trace id", render(_MESSAGE, text=error), 400)
         spans = self._store.trace(trace_id)

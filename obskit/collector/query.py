@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from obskit.zipkin.model import Span
@@ -15,7 +15,9 @@ from obskit.zipkin.model import Span
 _DAY_MS = 86_400_000
 _MOST_CONDITIONS = 100
 _LARGEST = 2**63 - 1
-_is_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
+_LARGEST_LIMIT = 2**31 - 1  # an `int` in Zipkin, where the others are a `long`
+_JAVA_BLANKS = "".join(map(chr, range(0x21)))  # what Java's String.trim removes
+_digits = re.compile(r"\+?0*(\d{1,19})").fullmatch  # as Java's Long.parseLong: decimal digits of any script
 
 
 class QueryError(ValueError):
@@ -42,7 +44,13 @@ class TraceQuery:
     @property
     def window(self) -> tuple[int, int]:
         """First and last trace timestamp, in microseconds, both included."""
-        return max((self.end_ts - self.lookback) * 1000, 0), min(self.end_ts * 1000, _LARGEST)
+        return _microseconds(self.end_ts - self.lookback), _microseconds(self.end_ts)
+
+    @property
+    def window_by_millisecond(self) -> tuple[int, int]:
+        """The same to the end of its last millisecond: what dependencies are counted over."""
+        first, last = self.window
+        return first, min(last + 999, _LARGEST)
 
     def matches(self, spans: list[Span]) -> bool:
         """True when the trace lies in the window and each condition holds for some span of the service."""
@@ -68,12 +76,22 @@ class TraceQuery:
         return all(any(_has(span, key, value) for span in spans) for key, value in self.annotations.items())
 
 
+def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The parameters of a request; of one that comes several times the first counts, as in Zipkin."""
+    return dict(reversed(list(pairs)))
+
+
+def java_trim(text: str) -> str:
+    """The text without the characters up to U+0020 around it: a no-break space stays."""
+    return text.strip(_JAVA_BLANKS)
+
+
 def parse_query(params: Mapping[str, str]) -> TraceQuery:
     """A search from the parameters of the HTTP API. Raises QueryError."""
     query = TraceQuery(
         end_ts=_positive(params, "endTs") or int(time.time() * 1000),
         lookback=_positive(params, "lookback") or _DAY_MS,
-        limit=_positive(params, "limit") or 10,
+        limit=_limit(params),
         service=params.get("serviceName", "").lower() or None,
         remote_service=params.get("remoteServiceName", "").lower() or None,
         span_name=_span_name(params.get("spanName", "").lower()),
@@ -98,7 +116,7 @@ def parse_annotation_query(text: str) -> dict[str, str]:
     """``error and http.method=GET`` as ``{"error": "", "http.method": "GET"}``; the last value of a key wins."""
     conditions: dict[str, str] = {}
     for part in text.split(" and ", _MOST_CONDITIONS - 1) if text else []:
-        key, equals, value = (piece.strip() for piece in part.partition("="))
+        key, equals, value = (java_trim(piece) for piece in part.partition("="))
         if equals or key not in conditions:
             conditions[key] = value
     return conditions
@@ -108,14 +126,26 @@ def _span_name(name: str) -> str | None:
     return None if name in {"", "all"} else name
 
 
+def _limit(params: Mapping[str, str]) -> int:
+    return _number("limit", params["limit"], _LARGEST_LIMIT) if "limit" in params else 10
+
+
 def _positive(params: Mapping[str, str], name: str) -> int | None:
     """The number, or None when it is absent or empty."""
     text = params.get(name, "")
-    if not text:
-        return None
-    if not _is_integer(text) or not 0 < int(text) <= _LARGEST:
-        raise QueryError(f"{name} is {text[:40]!r}; give a whole number above 0")
-    return int(text)
+    return _number(name, text, _LARGEST) if text else None
+
+
+def _number(name: str, text: str, largest: int) -> int:
+    found = _digits(text)
+    if not found or not 0 < int(found[1]) <= largest:
+        raise QueryError(f"{name} is {text[:40]!r}; give a whole number from 1 to {largest}")
+    return int(found[1])
+
+
+def _microseconds(milliseconds: int) -> int:
+    """Within what a timestamp, and a database, can hold."""
+    return min(max(milliseconds * 1000, 0), _LARGEST)
 
 
 def _trace_timestamp(spans: list[Span]) -> int | None:

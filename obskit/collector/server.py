@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from obskit.collector.store import MAX_SPANS, open_store
+from obskit.collector.store import MAX_BYTES, MAX_SPANS, open_store
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,9 +27,9 @@ _MOST_CONNECTIONS = 1_000
 class CollectorServer:
     """A Zipkin-compatible collector on a thread of this process; also a context manager.
 
-    ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``.
-    ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have. ``on_stored`` is called with
-    the spans of each message, once they are stored, and should not wait.
+    ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans`` and
+    ``max_bytes``. ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have. ``on_stored``
+    is called with the spans of each message that are new in the store, once they are there, and should not wait.
     """
 
     def __init__(
@@ -39,13 +39,14 @@ class CollectorServer:
         storage: str = "memory",
         *,
         max_spans: int = MAX_SPANS,
+        max_bytes: int = MAX_BYTES,
         allowed_hosts: Iterable[str] = (),
         on_stored: Callable[[list[Span]], None] | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self._storage = storage
-        self._max_spans = max_spans
+        self._limits = (max_spans, max_bytes)
         self._allowed_hosts = tuple(allowed_hosts)
         self._on_stored = on_stored
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
@@ -72,7 +73,7 @@ class CollectorServer:
         serve = _server_factory()
         listener = _listen(self.host, self.port)
         try:
-            store = open_store(self._storage, self._max_spans)
+            store = open_store(self._storage, *self._limits)
         except Exception:
             listener.close()
             raise

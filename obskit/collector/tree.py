@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from obskit.zipkin.model import Span
 
+_Key = tuple[str, str, str]  # a span's id, its service and its kind; "" stands for any
+
 
 @dataclass(frozen=True)
 class Row:
@@ -75,20 +77,28 @@ def _descend(
 
 def _parents(spans: list[Span]) -> list[int | None]:
     """For each span the number of its parent's row, or None."""
-    by_id: dict[str, list[int]] = defaultdict(list)
+    found = _by_key(spans)
+    return [_parent(number, span, found) for number, span in enumerate(spans)]
+
+
+def _by_key(spans: list[Span]) -> dict[_Key, list[int]]:
+    """The first two spans of each key: what is looked for is the first besides the one that looks."""
+    found: dict[_Key, list[int]] = defaultdict(list)
     for number, span in enumerate(spans):
-        by_id[span.id].append(number)
-    return [_parent(number, spans, by_id) for number in range(len(spans))]
+        service, kind = service_of(span), span.kind or ""
+        for key in {(span.id, "", ""), (span.id, "", kind), (span.id, service, ""), (span.id, service, kind)}:
+            if len(found[key]) < 2:
+                found[key].append(number)
+    return found
 
 
-def _parent(number: int, spans: list[Span], by_id: dict[str, list[int]]) -> int | None:
+def _parent(number: int, span: Span, found: dict[_Key, list[int]]) -> int | None:
     """The client half of the same id for a server half; else the half of the parent that is in the same service."""
-    span = spans[number]
-    if span.kind != "CLIENT":
-        clients = [other for other in by_id[span.id] if spans[other].kind == "CLIENT" and other != number]
-        if clients and (span.shared or span.kind == "SERVER"):
-            return clients[0]
-    candidates = [other for other in by_id.get(span.parent_id or "", ()) if other != number]
-    same_service = [other for other in candidates if service_of(spans[other]) == service_of(span)]
-    servers = [other for other in same_service if spans[other].kind == "SERVER"]
-    return next(iter(servers or same_service or candidates), None)
+    wanted: list[_Key] = []
+    if span.kind == "SERVER" or (span.shared and span.kind != "CLIENT"):
+        wanted.append((span.id, "", "CLIENT"))
+    if span.parent_id:
+        service = service_of(span)
+        wanted += [(span.parent_id, service, "SERVER"), (span.parent_id, service, ""), (span.parent_id, "", "")]
+    others = (other for key in wanted for other in found.get(key, ()) if other != number)
+    return next(others, None)

@@ -25,6 +25,11 @@ def normalise_trace_id(text: str) -> str:
     return text.rjust(_SPAN_ID if len(text) <= _SPAN_ID else _TRACE_ID, "0")
 
 
+def trace_key(trace_id: str) -> str:
+    """What a normalised id is stored and looked up by: a high half of zeros says nothing, however it was written."""
+    return trace_id.removeprefix("0" * _SPAN_ID) if len(trace_id) == _TRACE_ID else trace_id
+
+
 def normalise_span_id(text: str) -> str:
     """The id with 16 characters. Raises ValueError.
 

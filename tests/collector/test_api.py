@@ -1,6 +1,7 @@
 """The read side of Zipkin's API, with the answers of the reference."""
 
 import json
+import re
 import time
 
 import pytest
@@ -82,7 +83,7 @@ def test_an_answer_that_would_be_too_large_is_refused_with_the_remedy(client, mo
     for number in range(1, 4):
         client.post([span(trace_id=str(number), timestamp=NOW - number, tags={"note": "x" * 1000 * (number == 1)})])
     assert ids(client.get("/api/v2/traces?limit=1")) == ["1"]  # one is not too many, whatever its size
-    for path in ("/api/v2/traces?limit=9223372036854775807", "/api/v2/traceMany?traceIds=1,2"):
+    for path in ("/api/v2/traces?limit=2147483647", "/api/v2/traceMany?traceIds=1,2"):
         answer = client.get(path)
         assert answer.status == 400
         assert answer.text.startswith("the first 2 traces are over 1000 bytes; ask for fewer (limit)")
@@ -147,6 +148,57 @@ def test_several_traces_are_read_by_id_and_unknown_ones_left_out(client):
 @pytest.mark.parametrize("asked", ["", "?traceIds=", "?traceIds=1", "?traceIds=1,01", "?traceIds=1,x", "?traceIds=1,"])
 def test_several_traces_need_several_different_ids(shared, asked):
     assert shared.get(f"/api/v2/traceMany{asked}").status == 400
+
+
+@pytest.mark.parametrize("asked", ["c1", "0" * 14 + "c1", "0" * 15 + "c1", "0" * 30 + "c1", "%20c1%09"])
+@pytest.mark.parametrize("sent", ["c1", "0" * 15 + "c1", "0" * 20 + "c1", "0" * 30 + "c1"])
+def test_a_trace_is_found_with_however_many_zeros_it_was_sent_and_is_asked_for(client, sent, asked):
+    client.post([span(trace_id=sent)])
+    assert client.get(f"/api/v2/trace/{asked}").status == 200
+    assert client.get(f"/zipkin/traces/{asked}").status == 200
+    link = re.search(r'href="(/zipkin/traces/\w+)"', client.get("/zipkin/").text)[1]
+    assert client.get(link).status == 200
+
+
+@pytest.mark.parametrize("digits", range(17, 32))
+def test_an_id_of_17_to_31_digits_is_padded_wherever_it_stands(client, digits):
+    asked = "1" + "0" * (digits - 2) + "1"
+    client.post([span(trace_id=asked)])
+    for path in (f"/api/v2/trace/{asked}", f"/api/v2/traceMany?traceIds=2,{asked}", f"/zipkin/traces/{asked}"):
+        answer = client.get(path)
+        assert (answer.status, asked.rjust(32, "0") in answer.text) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["trace/c1%C2%A0", "trace/c1%E3%80%80", "traceMany?traceIds=c1,%20d1"])
+def test_other_blanks_around_an_id_are_refused_as_in_zipkin(shared, path):
+    assert shared.get(f"/api/v2/{path}").status == 400
+
+
+def test_of_a_parameter_that_comes_twice_the_first_counts(client):
+    client.post([span()])
+    assert ids(client.get("/api/v2/traces?serviceName=nobody&serviceName=web")) == []
+    assert ids(client.get("/api/v2/traces?serviceName=web&serviceName=nobody")) == ["1"]
+    assert client.get("/api/v2/spans?serviceName=nobody&serviceName=web").json == []
+
+
+@pytest.mark.parametrize("path", ["//api/v2/services", "/api//v2/services", "/zipkin///api/v2/services"])
+def test_slashes_that_stand_together_are_one(client, path):
+    client.post([span()])
+    assert client.get(path).json == ["web"]
+
+
+def test_zipkins_own_interface_finds_its_configuration(shared):
+    answer = shared.get("/zipkin/config.json")
+    assert (answer.status, answer.json["searchEnabled"], answer.json["defaultLookback"]) == (200, True, 900_000)
+
+
+def test_dependencies_count_a_trace_with_any_span_in_the_window_to_its_last_millisecond(client):
+    call = {"kind": "CLIENT", "remoteEndpoint": {"serviceName": "db"}}
+    client.post([span(timestamp=NOW - 10_000_000), span(span_id="2", parentId="1", timestamp=NOW + 400, **call)])
+    millisecond = NOW // 1000
+    for end, lookback, count in ((millisecond, 1, 1), (millisecond - 1, 1000, 0), (millisecond + 5, 4, 0)):
+        links = client.get(f"/api/v2/dependencies?endTs={end}&lookback={lookback}").json
+        assert len(links) == count, (end, lookback)
 
 
 def test_a_span_that_is_posted_again_is_stored_once(client):

@@ -45,12 +45,25 @@ def test_it_prints_its_address_serves_and_ends_well_on_a_signal(number, tmp_path
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.parametrize(("host", "reach"), [("0.0.0.0", "every network interface"), ("127.0.0.1", None)])
+def test_it_says_who_can_reach_it(host, reach):
+    process = start("--host", host, "--port", "0")
+    try:
+        process.stdout.readline()
+        process.terminate()
+        out, _ = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (f"is open to {reach}" in out) if reach else not out
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
         *(("--port", value) for value in ("x", "65536", "-1", "9" * 5000)),
         *(("--storage", value) for value in ("postgres://x", "")),
-        ("--max-spans", "0"),
+        *(("--max-spans", "0"), ("--max-bytes", "x")),
     ],
 )
 def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flag, value):

@@ -1,5 +1,7 @@
 """Browsers and names that must not reach the collector."""
 
+import socket
+
 import pytest
 
 from obskit.collector.guard import HostPolicy
@@ -64,6 +66,53 @@ def test_every_answer_carries_the_security_headers(shared, path):
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("host", ["zipkin_cluster", "evil.example", "zipkin:9411"])
+def test_a_program_may_send_spans_under_any_name(shared, host):
+    """Envoy sends the name of its cluster."""
+    assert shared.post(b"[]", Host=host).status == 202
+
+
+@pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"sec-fetch-site": "same-origin"}])
+def test_a_browser_may_not(shared, headers):
+    assert shared.post(b"[]", Host="evil.example", **headers).status == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        *(("cross-site", "no-cors", 403), ("cross-site", "cors", 403), ("cross-site", "navigate", 200)),
+        *(("same-origin", "no-cors", 200), ("none", "navigate", 200)),
+    ],
+)
+def test_what_a_page_of_another_origin_loads_is_not_searched_for(shared, site, mode, status):
+    answer = shared.get("/api/v2/traces", **{"sec-fetch-site": site, "sec-fetch-mode": mode})
+    assert answer.status == status
+
+
+TWO_LENGTHS = [
+    b"Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+    b"transfer-encoding: chunked\r\ncontent-length: 7\r\n",
+]
+
+
+@pytest.mark.parametrize("headers", TWO_LENGTHS)
+@pytest.mark.parametrize("line", [b"POST /api/v2/spans", b"GET /health", b"POST /nope"])
+def test_after_a_message_with_two_lengths_nothing_is_served_on_its_connection(shared, line, headers):
+    first = line + b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n2\r\n[]\r\n0\r\n\r\n"
+    with socket.create_connection(shared.address, timeout=20) as connection:
+        connection.sendall(first + b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: _received(connection), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"version" not in answer
+
+
+def _received(connection):
+    try:
+        return connection.recv(65536)
+    except ConnectionError:
+        return b""
 
 
 def test_an_allowed_name_can_be_added():

@@ -1,5 +1,6 @@
 """POST /api/v2/spans: what is accepted, refused and stored."""
 
+import contextlib
 import gzip
 import json
 import tracemalloc
@@ -11,6 +12,8 @@ import pytest
 from obskit.collector.ingest import MAX_BODY, Rejected, gunzip
 from obskit.zipkin.json_v2 import decode_list, encode_list
 from obskit.zipkin.proto3_encode import encode_list as encode_proto3
+
+from .costs import grows_linearly
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "span_json.json").read_text(encoding="utf-8"))
@@ -51,12 +54,35 @@ def test_a_gzip_stream_of_several_members_is_one_body(client):
 
 @pytest.mark.parametrize(
     "body",
-    [SPAN, gzip.compress(SPAN)[:-4], gzip.compress(SPAN) + b"x", b"\x1f\x8b"],
-    ids=["plain", "torn", "more behind it", "a beginning"],  # a gzip header has the time, test names must not
+    [SPAN, b"\x1f\x8b", gzip.compress(b""), gzip.compress(SPAN)[:-8] + b"12345678"],
+    ids=["plain", "a beginning", "nothing in it", "wrong sum"],  # a gzip header has the time, test names must not
 )
 def test_what_is_not_gzip_is_refused(shared, body):
     answer = shared.post(body, content_encoding="gzip")
     assert (answer.status, answer.text) == (400, "Cannot gunzip spans\n")
+
+
+@pytest.mark.parametrize("body", [gzip.compress(SPAN)[:-4], gzip.compress(SPAN) + b"x"], ids=["torn", "more behind it"])
+def test_gzip_whose_list_is_whole_is_read_as_zipkin_reads_it(client, body):
+    assert client.post(body, content_encoding="gzip").status == 202
+    assert client.get("/api/v2/services").json == ["a"]
+
+
+def test_gzip_that_ends_within_the_list_is_refused(shared):
+    body = gzip.compress(SPAN, 0)
+    answer = shared.post(body[: body.index(SPAN) + 20], content_encoding="gzip")
+    assert (answer.status, "malformed JSON" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize("member", [b"", b" ", b"a" * 3000], ids=["empty", "a blank", "some"])
+def test_many_small_members_cost_what_their_bytes_cost(member):
+    first, small = gzip.compress(b" " * 100, 0), gzip.compress(member)
+    assert grows_linearly(lambda count: swallow(gunzip, first + small * count), 2000)
+
+
+def swallow(function, *arguments):
+    with contextlib.suppress(Rejected):
+        function(*arguments)
 
 
 def test_a_body_of_the_largest_size_is_read(shared):

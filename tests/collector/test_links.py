@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from obskit.collector.links import links
 from obskit.zipkin.json_v2 import decode_list
+from obskit.zipkin.model import Endpoint, Span
 from tests.collector import reference_traces
+from tests.collector.costs import grows_linearly
 
+SHOP = Endpoint("shop")
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "dependency_links.json").read_text(encoding="utf-8"))
 
@@ -26,6 +30,29 @@ def by_name(found):
 def test_the_links_are_those_of_zipkin(case):
     traces = [decode_list(json.dumps(trace).encode()) for trace in traces_of(case)]
     assert by_name(links(traces)) == by_name(case["links"])
+
+
+def deep(count, kind, *, shared=False):
+    """A chain of inner work (or of shared spans), and as many calls below its end."""
+    parents = [None, *(f"{n}" for n in range(count - 1))]
+    chain = [Span(trace_id="1", id=f"{n}", parent_id=parents[n], local_endpoint=SHOP) for n in range(count)]
+    if shared:
+        chain += [msgspec.structs.replace(span, shared=True) for span in chain]
+    end = {"parent_id": f"{count - 1}", "kind": kind, "local_endpoint": SHOP, "remote_endpoint": Endpoint("stock")}
+    return [*chain, *(Span(trace_id="1", id=f"c{n}", **end) for n in range(count))]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", ["CLIENT", "SERVER", "PRODUCER", "CONSUMER"])
+def test_calls_below_a_deep_chain_cost_what_the_spans_cost(kind, shared):
+    assert grows_linearly(lambda count: links([deep(count, kind, shared=shared)]), 1000)
+
+
+def test_a_shared_half_without_parent_has_that_of_its_other_half_whatever_its_kind():
+    failed = Span(trace_id="1", id="1", kind="CLIENT", local_endpoint=Endpoint("b"), tags={"error": ""})
+    inner = Span(trace_id="1", id="6", parent_id="1")
+    served = Span(trace_id="1", id="6", kind="SERVER", shared=True, local_endpoint=Endpoint("d"))
+    assert links([[failed, inner, served]]) == [{"parent": "b", "child": "d", "callCount": 1, "errorCount": 1}]
 
 
 NOW = 1_700_000_000_000  # milliseconds

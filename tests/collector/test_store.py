@@ -3,14 +3,16 @@
 import sqlite3
 import stat
 import threading
+import time
 
 import pytest
 
+from obskit.collector.deadline import Deadline
 from obskit.collector.query import parse_query
 from obskit.collector.server import CollectorServer
-from obskit.collector.store import SpanStore, StoreError, open_store
+from obskit.collector.store import SpanStore, StoreError, TooMany, open_store
 from obskit.zipkin.json_v2 import decode_list
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Endpoint, Span
 
 from .conftest import client_of
 
@@ -123,13 +125,80 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         open_store(f"sqlite:///{tmp_path}/nowhere/x.db")
 
 
-def test_a_trace_larger_than_the_store_does_not_stay():
-    store = SpanStore(max_spans=2)
-    store.add([Span(trace_id="1" * 16, id=f"{number:016x}") for number in range(1, 5)])
-    store.add([Span(trace_id="2" * 16, id="1" * 16)])
-    assert store.trace("1" * 16) == []
-    assert len(store.trace("2" * 16)) == 1
+def spans_of(trace, count, **fields):
+    return [Span(trace_id=f"{trace:016x}", id=f"{number:016x}", **fields) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("limits", [{"max_spans": 10}, {"max_bytes": 11_000}], ids=["spans", "bytes"])
+def test_beyond_its_limit_the_traces_that_arrived_first_go(limits):
+    store = SpanStore(**limits)
+    for trace in range(1, 13):
+        store.add(spans_of(trace, 1, tags={"a": "x" * 1000}))
+    assert [trace for trace in range(1, 13) if store.trace(f"{trace:016x}")] == list(range(3, 13))
     store.close()
+
+
+@pytest.mark.parametrize("messages", [1, 12], ids=["in one message", "in several"])
+def test_traces_that_alone_are_over_the_limit_are_refused_and_the_others_stay(messages):
+    store = SpanStore(max_spans=10)
+    store.add(spans_of(2, 3))
+    spans = spans_of(1, 12)
+    *fitting, last = [spans[number::messages] for number in range(messages)][:11]
+    for message in fitting:
+        store.add(message)
+    with pytest.raises(TooMany):
+        store.add(last)
+    stored = [len(store.trace(f"{trace:016x}")) for trace in (1, 2)]
+    assert stored == ([0, 3] if messages == 1 else [10, 0])
+    store.close()
+
+
+def test_the_new_spans_of_a_message_are_told_of_and_no_others():
+    store, told = SpanStore(), []
+    store.on_stored = told.append
+    first, second, third = spans_of(1, 3)
+    for message in ([first, second, first], [second, third], [third]):
+        store.add(message)
+    assert told == [[first, second], [third]]
+    store.close()
+
+
+def test_a_name_of_megabytes_does_not_make_the_next_messages_dear():
+    def cost(name):
+        store = SpanStore()
+        store.add(
+            [
+                Span(
+                    trace_id="1" * 16,
+                    id="1" * 16,
+                    name=name,
+                    local_endpoint=Endpoint(name),
+                    remote_endpoint=Endpoint(name),
+                )
+            ]
+        )
+        messages = [spans_of(trace, 100, name="get", local_endpoint=Endpoint("a-shop")) for trace in range(2, 7)]
+        begun = time.process_time()
+        for message in messages:
+            store.add(message)
+        store.close()
+        return time.process_time() - begun
+
+    assert cost("m" * 5_000_000) < 3 * cost("m") + 0.05
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "folder moved"])
+def test_a_file_that_is_gone_is_noticed_before_a_202(path, collector, what):
+    collector.post(SPAN)
+    if what == "folder moved":
+        path.parent.rename(path.parent.with_name("elsewhere"))
+    else:
+        path.unlink()
+    if what == "replaced":
+        path.write_bytes(b"")
+    assert collector.post(SPAN.replace(b'"traceId":"1"', b'"traceId":"3"')).status == 503
+    health = collector.get("/health")
+    assert (health.status, "deleted or replaced" in health.text) == (503, True)
 
 
 def test_many_threads_may_read_and_write_at_once():
@@ -141,7 +210,7 @@ def test_many_threads_may_read_and_write_at_once():
         try:
             for count in range(50):
                 store.add([Span(trace_id=f"{number + 1:016x}", id=f"{count + 1:016x}", timestamp=span.timestamp)])
-                list(store.search(parse_query({"endTs": "1700000000001", "limit": "1"})))
+                list(store.search(parse_query({"endTs": "1700000000001", "limit": "1"}), Deadline(60)))
         except Exception as error:
             failures.append(error)
 

@@ -5,6 +5,8 @@ import pytest
 from obskit.collector.tree import arrange, extent
 from obskit.zipkin.model import Endpoint, Span
 
+from .costs import grows_linearly
+
 
 def span(span_id, parent_id=None, service="a", **fields):
     return Span(trace_id="1", id=span_id, parent_id=parent_id, local_endpoint=Endpoint(service), **fields)
@@ -56,6 +58,21 @@ def test_every_span_has_exactly_one_row_even_in_a_circle(spans):
 def test_a_trace_may_be_deeper_than_python_recurses():
     spans = [span("1"), *(span(f"{number:x}", f"{number - 1:x}") for number in range(2, 5000))]
     assert arrange(spans)[-1].depth == 4998
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: span("1", kind="SERVER", timestamp=number),
+        lambda number: span("1", kind=("CLIENT", "SERVER")[number % 2], shared=bool(number % 2)),
+        lambda number: span(f"{number + 2}", "1", kind="SERVER"),
+        lambda number: span("1", "1", timestamp=number),
+        lambda number: span(f"{number + 1}", f"{number + 2}"),
+    ],
+    ids=["one id", "two halves of one id", "children of one span", "children of themselves", "deep"],
+)
+def test_rows_cost_what_their_spans_cost(make):
+    assert grows_linearly(lambda count: arrange([make(number) for number in range(count)]), 1500)
 
 
 def test_the_extent_ignores_spans_without_a_time():

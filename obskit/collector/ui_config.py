@@ -1,0 +1,22 @@
+"""``/zipkin/config.json``: what Zipkin's own web interface (Lens) reads before it shows anything.
+
+Source: ``ZipkinUiConfiguration`` of zipkin-server 3.6.1 with its defaults.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+UI_CONFIG = msgspec.json.encode(
+    {
+        "environment": "",
+        "queryLimit": 10,
+        "defaultLookback": 900_000,  # milliseconds
+        "searchEnabled": True,
+        "logsUrl": None,
+        "supportUrl": None,
+        "archivePostUrl": None,
+        "archiveUrl": None,
+        "dependency": {"enabled": True, "lowErrorRate": 0.5, "highErrorRate": 0.75},
+    }
+)
