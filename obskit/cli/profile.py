@@ -85,7 +85,8 @@ def _profiles(args: argparse.Namespace) -> tuple[str, list[Profile]]:
 
 
 def _of_folder(folder: str, wanted: str | None, chosen: Callable[[str], bool]) -> tuple[str, list[Profile]]:
-    names = [name for name in sorted(os.listdir(folder)) if name.endswith(".pprof.gz") and chosen(name)]
+    files = (name for name in sorted(os.listdir(folder)) if os.path.isfile(os.path.join(folder, name)))
+    names = [name for name in files if name.endswith(".pprof.gz") and chosen(name)]
     for kind in [wanted] if wanted else _TYPES:
         found = [name for name in names if f"-{kind}-" in name]
         if found:
@@ -111,15 +112,31 @@ def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]
     folder = _folder_of(pid, args.folder)
     request = request_file(folder, pid)
     before = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    os.makedirs(folder, exist_ok=True)
-    with open(request, "w", encoding="ascii") as file:
-        file.write(str(args.seconds))
+    _ask(request, pid, args.seconds)
     try:
         _wait_for(folder, pid, before, args.seconds + _PATIENCE)
     finally:
         if os.path.exists(request):
             os.unlink(request)
     return _of_folder(folder, args.type, lambda name: _is_of(name, pid) and name not in before)
+
+
+def _ask(request: str, pid: int, seconds: float) -> None:
+    """Write the request in one step, whatever has its name. The folder is for the process, which may be another user's."""
+    folder = os.path.dirname(request)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, 0o700)
+        if os.geteuid() == 0 and os.path.exists(f"/proc/{pid}"):
+            owner = os.stat(f"/proc/{pid}")
+            os.chown(folder, owner.st_uid, owner.st_gid)
+    temporary = f"{request}.{os.getpid()}.part"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="ascii") as file:
+        file.write(str(seconds))
+    try:
+        os.replace(temporary, request)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def _folder_of(pid: int, given: str | None) -> str:

@@ -1,12 +1,14 @@
 """Profiles as files in a folder: sampled for some seconds of each interval, and at once when somebody asks for it.
 
-``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``.
+``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only this user can read
+them: they show functions, paths and routes of the program.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from contextlib import suppress
 from time import monotonic
@@ -16,6 +18,9 @@ from obskit.profiling.turns import Assignment, Stop
 SUFFIX = ".pprof.gz"
 _MOST_FILES = 1000
 _LOOK_FOR_REQUESTS = 1.0
+_LONGEST_REQUEST = 600.0  # seconds
+_OURS = re.compile(r"\..+\.(part|request)|.+\.pprof\.gz")
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last, lest a pipe with a file's name blocks
 
 
 def request_file(folder: str, pid: int) -> str:
@@ -57,21 +62,20 @@ class FolderOutput:
         """Return how many seconds a request file asks for, and remove it; 0 where there is none."""
         path = request_file(self._folder, os.getpid())
         try:
-            with open(path, encoding="ascii") as file:
-                text = file.read(20)
+            seconds = float(_read_own(path, 20))
             os.unlink(path)
-            return min(max(float(text), 0.1), 600.0)
         except (OSError, ValueError):
             return 0.0
+        return min(max(seconds, 0.1), _LONGEST_REQUEST) if seconds == seconds else 0.0  # noqa: PLR0124 - not a number
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
         """Write a profile: whoever lists the folder sees all of a file or nothing. Raises OSError."""
-        os.makedirs(self._folder, exist_ok=True)
+        make_private(self._folder)
         prefix = f"{self._service}-{assignment.profile_type.lower()}-"
         name = f"{prefix}{_now()}.{os.getpid()}{SUFFIX}"
         temporary = os.path.join(self._folder, f".{name}.part")
         try:
-            with open(temporary, "xb") as file:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600), "wb") as file:
                 file.write(profile)
             os.replace(temporary, os.path.join(self._folder, name))
         finally:
@@ -85,6 +89,30 @@ class FolderOutput:
         for name in names[:-_MOST_FILES]:
             with suppress(FileNotFoundError):  # another process of the service has just removed it
                 os.unlink(os.path.join(self._folder, name))
+
+
+def make_private(folder: str) -> None:
+    """Make a folder that only this user can look into, where it is missing.
+
+    One that is there is closed to others if it is this user's and holds nothing but profiles: the mode of any other
+    (a home, ``/tmp``, a volume) is not ours to change, and the files are private there, too. Raises OSError.
+    """
+    os.makedirs(folder, 0o700, exist_ok=True)
+    status = os.stat(folder)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid() and all(map(_OURS.fullmatch, os.listdir(folder))):
+        os.chmod(folder, 0o700)
+
+
+def _read_own(path: str, size: int) -> bytes:
+    """Return the beginning of a file of this user's or root's; OSError where it is anything else, and never waits."""
+    file = os.open(path, os.O_RDONLY | _SAFE)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in {0, os.geteuid()}:
+            raise PermissionError(f"{path} is not a file of this user's")
+        return os.read(file, size)
+    finally:
+        os.close(file)
 
 
 def _now() -> str:

@@ -35,12 +35,17 @@ def _profile(recording: Recording, value_type: ValueType, time_of: Callable[[Tim
     period = recording.period_ns
     for thread in recording.threads:
         for times in settle(thread, period):
-            if time := time_of(times):
+            if (time := time_of(times)) and not _is_ours(thread, times.entry):
                 key = (recording.stacks.locations(times.entry.stack), _labels(thread, times.entry))
                 totals[key] = totals.get(key, 0) + time
     samples = [Sample(stack, (round(time / period), time), labels) for (stack, labels), time in totals.items()]
     duration = recording.periods * period
     return Profile((COUNT, value_type), samples, value_type, period, recording.time_ns, duration)
+
+
+def _is_ours(thread: SampledThread, entry: Entry) -> bool:
+    """Return whether a thread is obskit's own, which a profile of the application is not about."""
+    return entry.stack.ours or thread.name.startswith("obskit-")
 
 
 def _labels(thread: SampledThread, entry: Entry) -> _Labels:

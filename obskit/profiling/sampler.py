@@ -40,6 +40,7 @@ class Sampler:
         self._fine = clocks_are_fine()
         self._lineup: Lineup | None = None
         self._moved: list[SampledThread] = []
+        self._lasting: set[SampledThread] = set()  # those at work for a request which they may outlive
         self._ended: list[SampledThread] = []
         self._entries = self._count = self._samples = self._used = 0
         self._contended = False
@@ -88,6 +89,8 @@ class Sampler:
             thread = self._meet_again(ident, now) if cpu == ENDED else seen
             if cpu != thread.cpu or thread.frame != id(frame) or thread.offset != frame.f_lasti:
                 self._note(thread, frame, thread.cpu if cpu == ENDED else cpu)
+        if self._lasting:
+            self._part_from_requests()
         self._contended = len(self._moved) >= _MANY and self._used * 2 > now - self._last
         self._samples += 1
         self._count = count
@@ -125,7 +128,18 @@ class Sampler:
             self._leave(thread)
             thread.entry = entry
             thread.since = (self._count, self._samples)
+            if exchange is not None and stack.lasting:
+                self._lasting.add(thread)
         return entry
+
+    def _part_from_requests(self) -> None:
+        """A thread that a request started belongs to nothing as soon as that is over and the thread stands still."""
+        for thread in self._lasting.copy():
+            entry = thread.entry
+            if entry is None or entry.exchange is None:
+                self._lasting.discard(thread)
+            elif entry.exchange.over and thread not in self._moved:
+                self._move(thread, entry.stack, None)
 
     def probe(self) -> None:
         """See which of the threads that the last sample found to have run are still running: the others wait.
@@ -178,6 +192,7 @@ class Sampler:
 
     def _leave(self, thread: SampledThread) -> None:
         """Count the samples that found a thread where it was; where it stays for long, it waits."""
+        self._lasting.discard(thread)
         if thread.entry is not None:
             count, samples = thread.since
             thread.entry.count += self._count - count

@@ -2,6 +2,9 @@
 
 Some functions hold the request's exchange, or the context their work runs in, in a variable: ours that serve, and
 those of asyncio and anyio that start each step of a task or each call of a worker thread. The innermost one answers.
+
+A thread that a request started (a pool's, above all) may outlive it, and do nothing for it most of the time. It
+belongs to nothing while it waits for work, and while it stands still after the request is over (``Sampler``).
 An event loop written in C (uvloop) shows no such frame for tasks that a request started; those cannot be told.
 """
 
@@ -18,7 +21,7 @@ from opentelemetry import context as otel_context
 from obskit.instrumentation.server import ServerExchange, exchange_of
 
 # (end of the file's path, function): (local variable, attribute of its value)
-_PLACES = {
+_SERVING = {
     ("instrumentation/wsgi.py", "serve"): ("exchange", ""),
     ("instrumentation/wsgi.py", "__next__"): ("self", "_exchange"),
     ("instrumentation/wsgi.py", "close"): ("self", "_exchange"),
@@ -26,23 +29,41 @@ _PLACES = {
     ("instrumentation/asgi.py", "__anext__"): ("self", "_exchange"),
     ("integrations/django.py", "__call__"): ("exchange", ""),
     ("integrations/django.py", "_call_async"): ("exchange", ""),
+}
+_THREAD = ("integrations/threading.py", "run_in_context")
+_ANYIO = ("_backends/_asyncio.py", "run")  # its worker threads, which keep the context of their last call
+_PLACES = {
+    **_SERVING,
     ("integrations/threading.py", "call"): ("context", ""),
-    ("integrations/threading.py", "run_in_context"): ("context", ""),
     ("asyncio/events.py", "_run"): ("self", "_context"),
-    ("_backends/_asyncio.py", "run"): ("context", ""),  # anyio's worker threads
+    _THREAD: ("context", ""),
+    _ANYIO: ("context", ""),
 }
 _NAMES = frozenset(name for _, name in _PLACES)
+# (file's name, function): where threads wait for something to do, as the innermost functions of their stack
+_WAITS = {
+    *(("threading.py", name) for name in ("wait", "wait_for")),
+    *(("pool.py", name) for name in ("worker", "_handle_tasks", "_handle_results")),
+    ("queue.py", "get"),
+    ("selectors.py", "select"),
+    ("thread.py", "_worker"),
+}
 _ASYNCHRONOUS = 0x80 | 0x100 | 0x200  # inspect's CO_COROUTINE, CO_ITERABLE_COROUTINE and CO_ASYNC_GENERATOR
 _name = attrgetter("co_name")
+_NOTHING: dict[str, object] = {}
 _variable: Any = getattr(otel_context._RUNTIME_CONTEXT, "_current_context", None)
 
 
 class Reader(NamedTuple):
-    """A frame that may know the request: how far from the innermost it is, and which variable says it."""
+    """A frame that may know the request: how far from the innermost it is, and which variable says it.
+
+    ``lasting`` says that the request may be over, since nothing that serves it is below this frame.
+    """
 
     depth: int
     variable: str
     attribute: str
+    lasting: bool
 
 
 UNKNOWN = "(unknown)"
@@ -53,9 +74,23 @@ def readers(codes: Sequence[CodeType]) -> tuple[Reader, ...]:
     """Return the frames of a stack that may know its request, innermost first."""
     if _NAMES.isdisjoint(map(_name, codes)):
         return ()
-    named = [(depth, code) for depth, code in enumerate(codes) if code.co_name in _NAMES]
-    places = [(depth, _PLACES.get((_file(code), code.co_name))) for depth, code in named]
-    return tuple(Reader(depth, *place) for depth, place in places if place is not None)
+    named = [(depth, (_file(code), code.co_name)) for depth, code in enumerate(codes) if code.co_name in _NAMES]
+    waits = _waits(codes)
+    return tuple(
+        Reader(depth, *_PLACES[place], place not in _SERVING)
+        for depth, place in named
+        if place in _PLACES and not (waits and place == _THREAD) and not (waits >= depth and place == _ANYIO)
+    )
+
+
+def _waits(codes: Sequence[CodeType]) -> int:
+    """Return how many of the innermost frames do nothing but wait for work."""
+    waits = 0
+    for code in codes:
+        if (code.co_filename.replace("\\", "/").rpartition("/")[2], code.co_name) not in _WAITS:
+            break
+        waits += 1
+    return waits
 
 
 def _file(code: CodeType) -> str:
@@ -68,23 +103,19 @@ def is_untold(codes: Sequence[CodeType]) -> bool:
 
 
 def read_exchange(frame: FrameType, found: Sequence[Reader]) -> ServerExchange | None:
-    """Return the exchange that the stack below ``frame`` (its innermost) serves."""
+    """Return the exchange that the stack below ``frame`` (its innermost) serves. A context without one is an answer."""
     walked = 0
-    for depth, variable, attribute in found:
+    for depth, variable, attribute, _ in found:
         while walked < depth and frame.f_back is not None:
             frame = frame.f_back
             walked += 1
-        exchange = _exchange(frame.f_locals.get(variable), attribute)
-        if exchange is not None:
-            return exchange
+        value = frame.f_locals.get(variable)
+        if attribute:
+            value = getattr(value, attribute, None)
+        if isinstance(value, Execution) and _variable is not None:
+            value = value.get(_variable, _NOTHING)
+        if isinstance(value, dict):
+            return exchange_of(value)
+        if isinstance(value, ServerExchange):
+            return value
     return None
-
-
-def _exchange(value: Any, attribute: str) -> ServerExchange | None:
-    if attribute:
-        value = getattr(value, attribute, None)
-    if isinstance(value, Execution):
-        value = value.get(_variable) if _variable is not None else None
-    if isinstance(value, dict):
-        value = exchange_of(value)
-    return value if isinstance(value, ServerExchange) else None

@@ -5,6 +5,7 @@ Code objects and instruction offsets are kept, never frames: a frame would keep 
 
 from __future__ import annotations
 
+import os
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -13,24 +14,28 @@ from obskit.profiling.serving import Reader, readers
 DEEPEST = 256
 _DEPTHS = range(DEEPEST)
 _MOST_STACKS = 50_000
+_OBSKIT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _SUSPENDS = 0x20 | 0x80 | 0x100 | 0x200  # inspect's CO_GENERATOR, CO_COROUTINE and the others that something must drive
 
 
 class Stack:
     """One call stack, innermost frame first: ``codes`` and the offset of the instruction each frame is at.
 
-    ``readers`` are the frames that may know of a request. ``cut`` says that the stack went deeper than ``DEEPEST``.
+    ``readers`` are the frames that may know of a request, which the thread may outlive where they are ``lasting``.
+    ``ours`` says that the thread is one of obskit's own. ``cut`` says that the stack went deeper than ``DEEPEST``.
     ``torn`` says that it ends where none can: its thread had a turn while it was read, and a coroutine was suspended.
     """
 
-    __slots__ = ("codes", "cut", "offsets", "readers", "torn")
+    __slots__ = ("codes", "cut", "lasting", "offsets", "ours", "readers", "torn")
 
     def __init__(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> None:
         self.codes = codes
         self.offsets = offsets
         self.cut = cut
         self.torn = not cut and bool(codes) and bool(codes[-1].co_flags & _SUSPENDS)
+        self.ours = not cut and bool(codes) and codes[-1].co_filename.startswith(_OBSKIT)
         self.readers: tuple[Reader, ...] = readers(codes)
+        self.lasting = all(reader.lasting for reader in self.readers)
 
 
 class Location(NamedTuple):

@@ -93,7 +93,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another process's environment is read from /proc")
-def test_a_running_process_is_asked_for_a_profile_now(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_the_way", ["", "a pipe", "a link"])
+def test_a_running_process_is_asked_for_a_profile_now(in_the_way: str, tmp_path: Path) -> None:
     """Its next regular profile is due within hours."""
     code = """
 import obskit, sys, threading
@@ -118,6 +119,7 @@ compute()
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"on\n"
+            put(in_the_way, tmp_path / "profiles" / f".{process.pid}.request")
             status, printed, errors = obskit(process.pid, "--seconds", "1", cwd=tmp_path)
         finally:
             process.kill()
@@ -125,6 +127,15 @@ compute()
     assert printed.startswith("cpu: ")
     assert any(title.startswith("compute (<string>): ") for title in titles(tmp_path / "profile-cpu.svg"))
     assert not list((tmp_path / "profiles").glob(".*"))
+
+
+def put(what: str, path: Path) -> None:
+    """Put something other than a file where the process is to be asked."""
+    path.parent.mkdir(exist_ok=True)
+    if what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a link":
+        path.symlink_to("/dev/full")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +154,7 @@ compute()
 )
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, arguments, status, message) -> None:
     (tmp_path / "bad.pprof.gz").write_bytes(b"hello, world")
+    os.mkfifo(tmp_path / "orders-wall-1.1.pprof.gz")  # no profile, and nothing to wait for
     own = str(os.getpid())
     found, printed, errors = obskit(*(argument.replace("OURS", own) for argument in arguments), cwd=tmp_path)
     assert (found, printed) == (status, "")

@@ -219,3 +219,138 @@ burn(.3)
     profile = read(tmp_path, "wall")
     assert routes(profile, "task") == {"task": {"(unknown)"}}
     assert None in {s.labels.get("http.route") for s in profile.samples if "task" not in s.functions}
+
+
+# What a request may start, and what is then idle: the first for as long as the request goes on, all once it is over.
+IDLE = {
+    "a pool's thread": "pool(concurrent.futures.ThreadPoolExecutor(1)).submit(str).result()",
+    "a pool of multiprocessing's": "pool(multiprocessing.pool.ThreadPool(2)).map(str, range(9))",
+    "a thread that waits for a queue": "start(queue.Queue().get)",
+    "a thread that waits for an event": "start(threading.Event().wait)",
+    "a timer": "timer()",
+    "an event loop on a thread": "start(asyncio.new_event_loop().run_forever)",
+    "a thread that waits for a queue written in C": "start(queue.SimpleQueue().get)",
+    "a thread that sleeps": "start(time.sleep, 60)",
+    "a thread that does a little now and then": "start(lambda: [time.sleep(.2) for _ in range(99)])",
+    "a thread that waits for a socket": "start(sockets[0].recv, 1)",
+}
+
+IDLE_PROGRAM = """
+import asyncio, concurrent.futures, flask, multiprocessing.pool, os, queue, socket, threading
+app = flask.Flask("shop")
+sockets = socket.socketpair()
+kept = []
+
+def start(target, *arguments):
+    threading.Thread(target=target, args=arguments).start()
+
+def pool(made):
+    kept.append(made)
+    return made
+
+def timer():
+    threading.Timer(60, str).start()
+
+@app.get("/starts/<float:seconds>")
+def starts(seconds):
+    kept.append({what})
+    time.sleep(seconds)
+    return ""
+
+begin()
+client = app.test_client()
+client.get("/starts/{seconds}")
+time.sleep(.05)  # a sample or two more may find it on its way
+time.sleep({after})
+import obskit
+obskit.shutdown()
+os._exit(0)
+"""
+
+
+def seconds_by_route(profile: ReadProfile) -> dict[str | None, float]:
+    found: dict[str | None, float] = {}
+    for sample in profile.samples:
+        route = sample.labels.get("http.route")
+        found[route] = found.get(route, 0.0) + sample.values[-1] / 1e9
+    return found
+
+
+@pytest.mark.parametrize("what", IDLE.values(), ids=IDLE)
+def test_what_idles_after_the_request_that_started_it_is_not_charged_to_it(what: str, tmp_path: Path) -> None:
+    run_app(IDLE_PROGRAM.format(what=what, seconds="0.0", after=1.5), tmp_path)
+    found = seconds_by_route(read(tmp_path, "wall"))
+    assert found.pop("/starts/<float:seconds>", 0) < 0.3
+    assert found[None] > 2.5  # the main thread and at least one other
+
+
+@pytest.mark.parametrize("what", list(IDLE.values())[:6], ids=list(IDLE)[:6])
+def test_what_waits_for_work_is_not_charged_to_a_request_that_goes_on(what: str, tmp_path: Path) -> None:
+    run_app(IDLE_PROGRAM.format(what=what, seconds="1.5", after=0), tmp_path)
+    found = seconds_by_route(read(tmp_path, "wall"))
+    assert 1.3 < found["/starts/<float:seconds>"] < 2
+
+
+def test_idle_worker_threads_of_asyncio_and_anyio_belong_to_nothing(tmp_path: Path) -> None:
+    head, _ = FASTAPI.split("async def main")
+    code = """
+async def main():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        await client.get("/pool")
+        await client.get("/worker/1")
+    await asyncio.sleep(1.5)
+
+begin()
+asyncio.run(main())
+"""
+    run_app(head + code, tmp_path)
+    found = seconds_by_route(read(tmp_path, "wall"))
+    assert found["/pool"] < 0.3
+    assert found["/worker/{number}"] < 0.3
+    assert found[None] > 3.5
+
+
+def test_a_pool_that_a_request_started_is_not_charged_to_it_for_the_work_of_others(tmp_path: Path) -> None:
+    code = """
+import concurrent.futures
+pool = concurrent.futures.ThreadPoolExecutor(1)
+def nobodys(): burn(.1)
+def others(): burn(.1)
+@app.get("/first")
+def first(): return pool.submit(str).result()
+@app.get("/second")
+def second(): return str(pool.submit(others).result())
+begin()
+client = app.test_client()
+client.get("/first")
+pool.submit(nobodys).result()
+client.get("/second")
+"""
+    head, _ = FLASK.split("begin()")
+    run_app(head + code, tmp_path)
+    assert routes(read(tmp_path, "wall"), "nobodys", "others") == {"nobodys": {None}, "others": {"/second"}}
+
+
+def test_a_thread_that_works_on_after_its_request_is_over_has_its_route_while_it_works(tmp_path: Path) -> None:
+    code = """
+import threading
+def job():
+    burn(.3)
+def slow(): time.sleep(1)
+def both():
+    job()
+    slow()
+@app.get("/starts")
+def starts():
+    threading.Thread(target=both).start()
+    return ""
+begin()
+app.test_client().get("/starts")
+time.sleep(1)
+"""
+    head, _ = FLASK.split("begin()")
+    run_app(head + code, tmp_path)
+    profile = read(tmp_path, "wall")
+    assert routes(profile, "job") == {"job": {"/starts"}}
+    asleep = [(s.labels.get("http.route"), s.values[-1]) for s in profile.samples if "slow" in s.functions]
+    assert sum(time for route, time in asleep if route) < 0.3e9 < sum(time for route, time in asleep if not route)

@@ -264,3 +264,20 @@ assert obskit.stats()["failures"] == 0
     run(code, tmp_path, OBSKIT_PROFILER_HZ="1000")
     assert len(files(tmp_path)) == 2
     assert any(sample.labels["thread"] == "short" for sample in read(tmp_path, "wall").samples)
+
+
+def test_threads_of_obskit_are_left_out(tmp_path: Path) -> None:
+    code = """
+import obskit, threading
+begin()
+def job():
+    for _ in range(100):
+        with obskit.span("work"): burn(.001)
+threading.Thread(target=job, name="obskitten").start()
+job()
+obskit.flush(5)
+"""
+    run(code, tmp_path, **FAST, OBSKIT_EXPORTER="console")
+    for kind in ("cpu", "wall"):
+        found = {sample.labels["thread"] for sample in read(tmp_path, kind).samples}
+        assert found == {"MainThread", "obskitten"}
