@@ -122,7 +122,7 @@ def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]
 
 
 def _ask(request: str, pid: int, seconds: float) -> None:
-    """Write the request in one step, whatever has its name. The folder is for the process, which may be another user's."""
+    """Write the request in one step, whatever has its name. A new folder is the process's user's."""
     folder = os.path.dirname(request)
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700)

@@ -26,6 +26,8 @@ _PROBE_AFTER = 0.001  # seconds
 _MANY = 3  # threads that compute by turns
 _LONG = 10  # samples: for some a busy machine keeps a thread from a processor
 
+_Moment = tuple[int, int]  # so many periods and samples after the beginning
+
 
 class Sampler:
     """Samples on the thread that calls ``run``: once in each period, at a moment drawn anew. Makes one recording."""
@@ -40,7 +42,7 @@ class Sampler:
         self._fine = clocks_are_fine()
         self._lineup: Lineup | None = None
         self._moved: list[SampledThread] = []
-        self._lasting: set[SampledThread] = set()  # those at work for a request which they may outlive
+        self._lasting: dict[SampledThread, _Moment] = {}  # at work for a request that they may outlive; when they moved
         self._ended: list[SampledThread] = []
         self._entries = self._count = self._samples = self._used = 0
         self._contended = False
@@ -90,7 +92,7 @@ class Sampler:
             if cpu != thread.cpu or thread.frame != id(frame) or thread.offset != frame.f_lasti:
                 self._note(thread, frame, thread.cpu if cpu == ENDED else cpu)
         if self._lasting:
-            self._part_from_requests()
+            self._part_from_requests((count, self._samples + 1))
         self._contended = len(self._moved) >= _MANY and self._used * 2 > now - self._last
         self._samples += 1
         self._count = count
@@ -121,25 +123,30 @@ class Sampler:
         thread.cpu, thread.frame, thread.offset = cpu, id(frame), frame.f_lasti
         self._moved.append(thread)
 
-    def _move(self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None) -> Entry:
-        """Return the entry of what a thread does now, which was at another."""
+    def _move(
+        self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None, at: _Moment | None = None
+    ) -> Entry:
+        """Return the entry of what a thread does now, or has done since ``at``, which was at another."""
         entry = thread.entries.get((stack, exchange)) or self._new_entry(thread, stack, exchange)
         if entry is not thread.entry:
-            self._leave(thread)
+            at = at or (self._count, self._samples)
+            self._leave(thread, at)
             thread.entry = entry
-            thread.since = (self._count, self._samples)
+            thread.since = at
             if exchange is not None and stack.lasting:
-                self._lasting.add(thread)
+                self._lasting[thread] = at
         return entry
 
-    def _part_from_requests(self) -> None:
-        """A thread that a request started belongs to nothing as soon as that is over and the thread stands still."""
-        for thread in self._lasting.copy():
+    def _part_from_requests(self, now: _Moment) -> None:
+        """A thread that a request started belongs to nothing from when it stands still, once the request is over."""
+        for thread, moved in list(self._lasting.items()):
             entry = thread.entry
             if entry is None or entry.exchange is None:
-                self._lasting.discard(thread)
-            elif entry.exchange.over and thread not in self._moved:
-                self._move(thread, entry.stack, None)
+                del self._lasting[thread]
+            elif thread in self._moved or not entry.exchange.over:
+                self._lasting[thread] = now
+            elif now[1] - moved[1] > _LONG:
+                self._move(thread, entry.stack, None, moved)
 
     def probe(self) -> None:
         """See which of the threads that the last sample found to have run are still running: the others wait.
@@ -186,17 +193,17 @@ class Sampler:
 
     def _end(self, ident: int) -> None:
         thread = self._threads.pop(ident)
-        self._leave(thread)
+        self._leave(thread, (self._count, self._samples))
         if thread.entries:
             self._ended.append(thread)
 
-    def _leave(self, thread: SampledThread) -> None:
+    def _leave(self, thread: SampledThread, at: _Moment) -> None:
         """Count the samples that found a thread where it was; where it stays for long, it waits."""
-        self._lasting.discard(thread)
+        self._lasting.pop(thread, None)
         if thread.entry is not None:
             count, samples = thread.since
-            thread.entry.count += self._count - count
-            thread.entry.still += max(0, self._samples - samples - _LONG)
+            thread.entry.count += at[0] - count
+            thread.entry.still += max(0, at[1] - samples - _LONG)
             thread.entry = None
 
     def finish(self) -> Recording:
