@@ -54,7 +54,6 @@ HEAVY = (
     "sqlite3",
     "starlette",
     "uvicorn",
-    "wrapt",
 )
 
 

@@ -1,7 +1,7 @@
 """Runs a function when a module has been imported, however the program comes to import it.
 
 wrapt has such hooks, but importing wrapt costs more than all of ``obskit.init()`` (it imports asyncio), cannot
-take a hook back, and holds a lock while hooks run. wrapt is imported by the first hook that runs.
+take a hook back, and holds a lock while hooks run.
 """
 
 from __future__ import annotations
@@ -102,6 +102,9 @@ class _Loader:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # a copy is one of the loader
+        return self._loader.__reduce_ex__(protocol)
 
     @property  # type: ignore[misc] # read-only, so that isinstance() sees the real loader
     def __class__(self) -> Any:

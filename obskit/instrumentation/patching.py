@@ -9,6 +9,7 @@ from typing import Any
 from obskit.instrumentation.client import ClientExchange
 from obskit.tracing.current import detach
 from obskit.tracing.failures import failed
+from obskit.tracing.stand_in import stand_in
 
 _MISSING = object()
 
@@ -23,8 +24,6 @@ class Patch:
     """One replaced attribute of a class or module."""
 
     def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        import wrapt  # costs more than obskit.init(), so only where something is patched
-
         self.owner = owner
         self.name = name
         self.active = True
@@ -33,17 +32,18 @@ class Patch:
         def switch(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return wrapper(wrapped, instance, args, kwargs) if self.active else wrapped(*args, **kwargs)
 
-        self.replacement = wrapt.FunctionWrapper(_find(owner, name), switch)
+        self.replacement = _stand_in(_find(owner, name), isinstance(owner, type), switch)
         setattr(owner, name, self.replacement)
 
     def holds(self) -> bool:
         """Whether calls still come here: False where the attribute was replaced, as by reloading its module.
 
-        Who wraps ``owner.name`` over us may hold what wrapt makes of our replacement when it is looked up.
+        Who wraps ``owner.name`` over us may hold the method that it was looked up as.
         """
+        ours = getattr(self.replacement, "__func__", self.replacement)
         found = vars(self.owner).get(self.name)
         while found is not None:
-            if found is self.replacement or getattr(found, "_self_parent", None) is self.replacement:
+            if getattr(found, "__func__", found) is ours:
                 return True
             found = getattr(found, "__wrapped__", None)
         return False
@@ -67,6 +67,34 @@ def _find(owner: Any, name: str) -> Any:
     raise AttributeError(f"{owner!r} has no {name!r} to patch: is this version of the library supported?")
 
 
+def _stand_in(found: Any, in_class: bool, call: Wrapper) -> Any:
+    """Return what stands in for ``found``: of its kind, so that it is bound, copied, pickled and inspected alike."""
+    if isinstance(found, classmethod | staticmethod):
+        inside = _method if isinstance(found, classmethod) else _function
+        return type(found)(stand_in(found.__func__, inside(found.__func__, call)))
+    bound = in_class and hasattr(type(found), "__get__")
+    made = stand_in(found, (_method if bound else _function)(found, call))
+    return staticmethod(made) if in_class and not bound else made
+
+
+def _function(wrapped: Any, call: Wrapper) -> Callable[..., Any]:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return call(wrapped, None, args, kwargs)
+
+    return function
+
+
+def _method(wrapped: Any, call: Wrapper) -> Callable[..., Any]:
+    bind = wrapped.__get__
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if not args or args[0] is None:  # without an instance, which it will say itself
+            return wrapped(*args, **kwargs)
+        return call(bind(args[0]), args[0], args[1:], kwargs)
+
+    return method
+
+
 class Patches:
     """All that is patched. Patching the same thing twice is patching it once."""
 
@@ -76,9 +104,10 @@ class Patches:
         self._lock = threading.Lock()
 
     def wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        """Replace ``owner.name`` by ``wrapper(wrapped, instance, args, kwargs)``, as wrapt defines it.
+        """Replace ``owner.name`` by a function that calls ``wrapper(wrapped, instance, args, kwargs)``.
 
-        Raises AttributeError where there is no such attribute.
+        ``wrapped`` is bound to ``instance``, which is the class for a classmethod, and None for a staticmethod or a
+        module's function. Raises AttributeError where there is no such attribute.
         """
         with self._lock:
             earlier = self._patches.get((id(owner), name))

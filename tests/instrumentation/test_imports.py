@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.resources
 import importlib.util
 import inspect
+import pickle
 import pkgutil
 import runpy
 import sys
@@ -393,3 +395,14 @@ def test_finder_that_gives_the_same_spec_twice_has_its_hook_run_once(hooks: Impo
     assert importlib.util.find_spec("made") is spec
     made = importlib.import_module("made")
     assert calls.modules == [made]
+
+
+def test_loader_of_a_module_to_be_hooked_can_be_copied_and_pickled(hooks: ImportHooks, write: Write) -> None:
+    write(made="value = 1")
+    plain = importlib.util.find_spec("made")
+    hooks.when_imported("made", Calls())
+    spec = importlib.util.find_spec("made")
+    assert plain is not None
+    assert spec is not None
+    copies = copy.copy(spec.loader), copy.deepcopy(spec).loader, pickle.loads(pickle.dumps(spec.loader))
+    assert [(type(one), vars(one)) for one in copies] == [(SourceFileLoader, vars(plain.loader))] * 3

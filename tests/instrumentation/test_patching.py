@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
+import importlib
+import inspect
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from obskit.instrumentation.client import ClientExchange, begin
 from obskit.instrumentation.patching import Patches
+from obskit.integrations import TARGETS
 from obskit.testing import Recorder, recording
 from obskit.tracing.current import current_span
 from obskit.tracing.failures import failures
@@ -374,3 +379,77 @@ def test_coroutine_function_is_a_span_while_it_runs(patches: Patches, recorder: 
 
     patches.around_async(Owner, "method", before, after)
     assert asyncio.run(Owner().method()) is recorder.take(SpanKind.CLIENT)
+
+
+class Kinds:
+    """One of each kind that can be patched, all of them at module level, where pickle looks for them."""
+
+    def method(self, number: int = 1) -> int:
+        """Do what a method does."""
+        return number
+
+    async def coroutine(self, number: int = 1) -> int:
+        return number
+
+    @classmethod
+    def class_method(cls, number: int = 1) -> int:
+        return number
+
+    @staticmethod
+    def static_method(number: int = 1) -> int:
+        return number
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Kinds) if not name.startswith("__")])
+def test_what_stands_in_is_of_the_kind_that_it_replaces(patches: Patches, name: str) -> None:
+    """Whoever asks inspect, copies or pickles it, or an object that keeps it, sees no difference."""
+    calls: Calls = []
+
+    def facts() -> list[object]:
+        found = getattr(Kinds(), name)
+        kinds = [inspect.ismethod, inspect.isroutine, inspect.iscoroutinefunction, inspect.signature, inspect.getdoc]
+        copied = [getattr(pickle.loads(pickle.dumps(found)), "__func__", found), copy.deepcopy([found])[0]]
+        names = [getattr(found, kept, None) for kept in ("__name__", "__qualname__", "__module__")]
+        return [*(kind(found) for kind in kinds), *(type(one) is type(found) for one in copied), *names]
+
+    before = facts()
+    patches.wrap(Kinds, name, noting(calls))
+    assert facts() == before
+    result = getattr(Kinds(), name)(2)
+    assert (asyncio.run(result) if name == "coroutine" else result) == 2
+    assert calls == ["seen"]
+
+
+def test_callable_that_a_class_does_not_bind_can_be_patched(base: type[Base], patches: Patches) -> None:
+    base.method = len  # type: ignore[method-assign, assignment]
+    calls: Calls = []
+    patches.wrap(base, "method", noting(calls))
+    assert base().method("10") == 2  # type: ignore[arg-type, comparison-overlap]
+    assert calls == ["seen"]
+
+
+def test_call_without_an_instance_raises_what_the_function_raises(base: type[Base], patches: Patches) -> None:
+    with pytest.raises(TypeError) as plain:
+        base.method()  # type: ignore[call-arg]
+    patches.wrap(base, "method", noting([]))
+    with pytest.raises(TypeError) as patched:
+        base.method()  # type: ignore[call-arg]
+    assert str(patched.value) == str(plain.value)
+    assert base.method(None) == (None, 1)  # type: ignore[arg-type]
+
+
+def test_everything_that_is_patched_stays_a_function_of_its_kind(patches: Patches) -> None:
+    """An application may keep any of it: ``self.send = adapter.send``."""
+    originals: dict[tuple[Any, str], Any] = {}
+    for library, modules in TARGETS.items():
+        for module in () if library == "threading" else modules:
+            earlier = set(patches.targets())
+            importlib.import_module(f"obskit.integrations.{library}").install(importlib.import_module(module), patches)
+            for owner, name in set(patches.targets()) - earlier:
+                originals[owner, name] = inspect.unwrap(vars(owner)[name])
+    assert len(originals) > 15
+    for (owner, name), original in originals.items():
+        found = vars(owner)[name]
+        assert type(found) is type(original) is type(lambda: None)
+        assert inspect.iscoroutinefunction(found) == inspect.iscoroutinefunction(original)
+        assert copy.deepcopy(MethodType(found, [owner.__name__])).__self__ == [owner.__name__]

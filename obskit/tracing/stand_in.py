@@ -1,0 +1,46 @@
+"""Functions that stand in for others and are of the same kind: for inspect, for frameworks that ask it, for callers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+_COROUTINE = "async def stand_in({parameters}): return await {call}({arguments})"
+_GENERATOR = "def stand_in({parameters}): return (yield from {call}({arguments}))"
+
+
+def stand_in(function: Any, call: Callable[..., Any]) -> Any:
+    """Return a function like ``function`` that gives what ``call(*args, **kwargs)`` returns.
+
+    For a coroutine function that is an awaitable, for a generator function an iterator. Both run their code later, so
+    the stand-in has the parameters of ``function``: a call with wrong ones raises at once, as servers expect that
+    tell an application from its factory so.
+    """
+    form = _COROUTINE if inspect.iscoroutinefunction(function) else _GENERATOR
+    if form is _GENERATOR and not inspect.isgeneratorfunction(function):
+        return functools.wraps(function)(call)
+    like = function if inspect.isfunction(function) else call
+    made = _compiled(form, like.__code__, call)
+    made.__defaults__, made.__kwdefaults__ = like.__defaults__, like.__kwdefaults__
+    return functools.wraps(function)(made)
+
+
+def _compiled(form: str, code: CodeType, call: Callable[..., Any]) -> Any:
+    """Compile ``form`` with the parameters of ``code``, whose defaults are no part of the text."""
+    names = iter(code.co_varnames)
+    plain = [next(names) for _ in range(code.co_argcount)]
+    keyword = [next(names) for _ in range(code.co_kwonlyargcount)]
+    starred = [f"*{next(names)}"] if code.co_flags & inspect.CO_VARARGS else []
+    double = [f"**{next(names)}"] if code.co_flags & inspect.CO_VARKEYWORDS else []
+    only = code.co_posonlyargcount
+    slash, star = ["/"] if only else [], ["*"] if keyword and not starred else []
+    parameters = [*plain[:only], *slash, *plain[only:], *starred, *star, *keyword, *double]
+    arguments = [*plain, *starred, *(f"{name}={name}" for name in keyword), *double]
+    name = "call_" + "_".join(code.co_varnames)  # longer than each of theirs
+    space = {name: call}
+    text = form.format(parameters=", ".join(parameters), call=name, arguments=", ".join(arguments))
+    exec(compile(text, "<obskit>", "exec"), space)
+    return space["stand_in"]
