@@ -63,7 +63,7 @@ def safe_url(url: str) -> tuple[str, str, str]:
     Linear in the length of ``url``, and never raises: a malformed one gives what can be told.
     """
     bare = url.partition("#")[0].partition("?")[0]
-    scheme, separator, rest = bare.partition("://")
+    scheme, _, rest = bare.partition("://")
     authority, slash, path = rest.partition("/")
     host = authority.rpartition("@")[2]
     if not host:  # mistyped, such as http:user:password@host/ or http:///user:password@host/
