@@ -16,7 +16,7 @@ from obskit.propagation.carriers import headers_of
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.settings import load
-from obskit.tracing.current import SPAN_KEY, attach, current_span, detach, get_context
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
 from obskit.tracing.scope import SpanScope, child_scope
 from obskit.tracing.values import text
@@ -114,11 +114,14 @@ def continue_trace(headers: Headers) -> Iterator[None]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     lower = {_text(name).lower(): _text(value) for name, value in pairs}
     outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, mesh.MESH_KEY)}
-    token = attach(propagator.extract(lower, Context(outside)))
+    context = propagator.extract(lower, Context(outside))
+    life = Life(span_of(context), Context(outside))
+    token = attach(Context({**context, LIFE_KEY: life}))
     try:
         yield
     finally:
         detach(token)
+        life.ended = True
 
 
 def _text(value: object) -> str:

@@ -62,6 +62,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     finally:
         detach(token)
         exchange.finish()
+        exchange.leave()
 
 
 def wrapper(route: str) -> Wrapper:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import Token
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from obskit.instrumentation.http import safe_url, span_name, tag_response
@@ -13,12 +13,11 @@ from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
 from obskit.propagation.propagator import B3_AND_W3C
-from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, get_context
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, attach, detach, get_context
 from obskit.tracing.failures import failed
 from obskit.tracing.span import Span
 from obskit.tracing.values import error_text
 
-_CALL_KEY = create_key("obskit-client-call")
 _targets: Targets | None = None
 
 
@@ -28,19 +27,26 @@ def propagate_to(targets: Targets | None) -> None:
     _targets = targets
 
 
+class Call(Life):
+    """A library's call that has a span: until it returns."""
+
+    __slots__ = ()
+
+
 class ClientExchange:
     """One outbound request, from its first byte until its response's body is over.
 
     Integrations set ``status`` when they learn it. An exchange that nobody finishes ends when it is forgotten.
     """
 
-    __slots__ = ("_suspicion", "over", "span", "status")
+    __slots__ = ("_call", "_suspicion", "over", "span", "status")
 
     def __init__(self, span: AnySpan) -> None:
         self.span = span
         self.status = 0
         self.over = False
         self._suspicion: str | None = None
+        self._call: Call | None = None
 
     def suspect(self, error: BaseException) -> None:
         """Note an error that counts only if no response follows.
@@ -50,11 +56,19 @@ class ClientExchange:
         self._suspicion = error_text(error)
 
     def enter(self) -> Token[Context]:
-        """Make the span current; the caller detaches the token before the library's call returns.
+        """Make the span current; the caller hands the token to ``leave`` before the library's call returns.
 
         Meanwhile libraries below (urllib3 under requests) see that their call has a span already.
         """
-        return attach(Context({**get_context(), SPAN_KEY: self.span, _CALL_KEY: self.span}))
+        context = get_context()
+        self._call = Call(self.span, context)
+        return attach(Context({**context, SPAN_KEY: self.span, LIFE_KEY: self._call}))
+
+    def leave(self, token: Token[Context]) -> None:
+        """Undo ``enter``, also for the tasks and threads that the library started meanwhile and that live on."""
+        detach(token)
+        if self._call is not None:
+            self._call.ended = True
 
     def inject(self, headers: Headers) -> None:
         """Write the trace's headers over older ones, and the mesh's that the caller did not set. Never raises."""
@@ -102,7 +116,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     """
     context = get_context()
     parent = context.get(SPAN_KEY)
-    if context.get(SUPPRESS_KEY) or (parent is not None and context.get(_CALL_KEY) is parent):
+    if context.get(SUPPRESS_KEY) or _is_within_a_call(context, parent):
         return None
     span = tracer.start(span_name(method), SpanKind.CLIENT, parent, {})
     if type(span) is Span:
@@ -112,6 +126,11 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if headers is not None:
         exchange.inject(headers)
     return exchange
+
+
+def _is_within_a_call(context: Context, parent: object) -> bool:
+    life = context.get(LIFE_KEY)
+    return type(life) is Call and life.span is parent and not life.ended
 
 
 def _told(targets: Targets, url: object) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from obskit.instrumentation.client import ClientExchange
-from obskit.tracing.current import detach
 from obskit.tracing.failures import failed
 from obskit.tracing.stand_in import stand_in
 
@@ -164,7 +163,7 @@ def _around(before: Before, after: After) -> Wrapper:
             exchange.finish(error)
             raise
         finally:
-            detach(token)
+            exchange.leave(token)
         _end(after, exchange, result)
         return result
 
@@ -183,7 +182,7 @@ def _around_async(before: Before, after: After) -> Wrapper:
             exchange.finish(error)
             raise
         finally:
-            detach(token)
+            exchange.leave(token)
         _end(after, exchange, result)
         return result
 

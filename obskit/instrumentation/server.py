@@ -15,9 +15,10 @@ from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
-from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.failures import failed
 from obskit.tracing.process import on_fork
+from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
 from obskit.tracing.values import error_text
@@ -67,9 +68,12 @@ class ServerExchange:
     ``blame``, which sets ``error``.
     """
 
-    __slots__ = ("context", "error", "method", "name", "over", "route", "seen", "size", "span", "status", "watched")
+    __slots__ = (
+        "context", "ended", "error", "method", "name", "outside", "over", "route", "seen", "size", "span", "status",
+        "watched",
+    )  # fmt: skip
 
-    def __init__(self, span: AnySpan, method: str, name: str) -> None:
+    def __init__(self, span: AnySpan, method: str, name: str, outside: Context) -> None:
         self.span = span
         self.method = method
         self.name = name
@@ -77,6 +81,8 @@ class ServerExchange:
         self.status = 0
         self.error: str | None = None
         self.over = False
+        self.outside = outside
+        self.ended = False
         self.watched = type(span) is Span
         self.seen: Seen | None = None
         self.size: int | None = None
@@ -93,6 +99,15 @@ class ServerExchange:
             raise
         finally:
             detach(token)
+            if self.over:
+                self.leave()
+
+    def leave(self) -> None:
+        """Take back what the request brought from the threads and tasks that it started and that live on.
+
+        Not before the application is done: it may go on after its response (background tasks, ``close`` of a body).
+        """
+        self.ended = True
 
     def blame(self, error: BaseException | None) -> None:
         """Note the exception that an error page is the answer to; None where there is none.
@@ -139,6 +154,7 @@ class ServerExchange:
         if type(self.span) is Span:
             self.span.annotate(why)
         self.finish()
+        self.leave()
 
     def _describe(self, span: Span, error: BaseException | str | None) -> None:
         tag_response(span, self.status, error)
@@ -189,24 +205,56 @@ def begin(
         return None
     remote_parent, meshed = read(headers, names)
     parent: object = remote_parent
-    if remote_parent is None or remote_parent.trace_id is None:
-        parent = context.get(SPAN_KEY) or remote_parent
+    if _is_of_same_request(context, remote_parent):
+        parent = context[SPAN_KEY]
+    else:
+        context = _outside(context)
     name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
     tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
     span = tracer.start(name, SpanKind.SERVER, parent, tags)
     if type(span) is Span:
         span.remote_endpoint = remote
-    exchange = ServerExchange(span, method, name)
+    exchange = ServerExchange(span, method, name, context)
     if _on_finish is not None:
         exchange.seen = Seen(path, remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
     elif _watch_all:
         exchange.watched = True
-    values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange}
+    values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange, LIFE_KEY: exchange}
     if meshed is not None:
         values[mesh.MESH_KEY] = meshed
     exchange.context = Context(values)
     return exchange
+
+
+def _is_of_same_request(context: Context, remote_parent: PropagatedSpan | None) -> bool:
+    """Return whether the current span is an outer layer's for the request that begins here.
+
+    It is another request's where that one is over, or came with other headers: servers begin a request in the context
+    of whatever the connection's task or thread did before.
+    """
+    exchange = exchange_of(context)
+    outer = context.get(SPAN_KEY) if exchange is None else exchange.span
+    if exchange is not None:
+        still_open = not exchange.over
+    else:  # OpenTelemetry's middleware has one, perhaps
+        still_open = type(outer) is Span and outer.kind is SpanKind.SERVER and outer.end_ns is None
+    if not still_open or remote_parent is None or remote_parent.trace_id is None:
+        return still_open
+    if type(outer) is Span:
+        return (outer.trace_id, outer.parent_id) == (remote_parent.trace_id, remote_parent.span_id)
+    return isinstance(outer, PropagatedSpan) and outer.trace_id == remote_parent.trace_id
+
+
+def _outside(context: Context) -> Context:
+    """Return what of the current context concerns all requests, such as the log fields of a server's main program."""
+    life: Any = context.get(LIFE_KEY)
+    while life is not None:
+        context = life.outside
+        life = context.get(LIFE_KEY)
+    if SPAN_KEY in context or mesh.MESH_KEY in context:
+        return Context({key: value for key, value in context.items() if key not in (SPAN_KEY, mesh.MESH_KEY)})
+    return context
 
 
 def body_size(headers: Any) -> int | None:
@@ -228,4 +276,4 @@ def current_exchange() -> ServerExchange | None:
 def exchange_of(context: Mapping[str, object]) -> ServerExchange | None:
     """Return the exchange that is being served where ``context`` is the current one."""
     found = context.get(_EXCHANGE_KEY)
-    return found if isinstance(found, ServerExchange) else None
+    return found if isinstance(found, ServerExchange) and not found.ended else None

@@ -59,6 +59,7 @@ def serve(
         body = application(environ, observe if exchange.watched or prompt else start_response)
     except BaseException as error:
         exchange.fail(error)
+        exchange.leave()
         deliver(exchange)
         raise
     finally:
@@ -148,6 +149,7 @@ def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Envir
     """Return ``body`` such that its end is the span's; a list is over already, and servers measure it by ``len``."""
     if type(body) in (list, tuple):
         exchange.finish()
+        exchange.leave()
         deliver(exchange)
         return body
     file_wrapper = environ.get("wsgi.file_wrapper")
@@ -194,6 +196,7 @@ class _Close:
                 self._close()
         finally:
             self._exchange.finish()
+            self._exchange.leave()
 
     def __del__(self) -> None:
         if not self._exchange.over:
@@ -242,6 +245,7 @@ class Body:
         finally:
             detach(token)
             self._exchange.finish()
+            self._exchange.leave()
 
     def __del__(self) -> None:
         if not self._exchange.over:

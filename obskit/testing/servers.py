@@ -44,11 +44,11 @@ def wsgi_server(application: Any) -> Iterator[str]:
 
 
 @contextmanager
-def asgi_server(application: Any) -> Iterator[str]:
-    """Serve an ASGI application with uvicorn."""
+def asgi_server(application: Any, http: str = "h11") -> Iterator[str]:
+    """Serve an ASGI application with uvicorn; ``http`` is what it parses requests with."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off", ws="none", http=http))
     running: Future[asyncio.AbstractEventLoop] = Future()
     told = asyncio.Event()
 

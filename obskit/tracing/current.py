@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Token
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -19,21 +20,70 @@ from obskit.tracing.span import Span
 
 SPAN_KEY = _SPAN_KEY
 SUPPRESS_KEY = otel_context._SUPPRESS_INSTRUMENTATION_KEY
+LIFE_KEY = otel_context.create_key("obskit-life")
 AnySpan = Span | PropagatedSpan
 """A span of ours: recorded, or known by its ids alone."""
 
 
-get_context: Callable[[], Context]
+stored_context: Callable[[], Context]
 attach: Callable[[Context], Token[Context]]
 _reset: Callable[[Token[Context]], None]
 
 _runtime = otel_context._RUNTIME_CONTEXT
 if type(_runtime) is ContextVarsRuntimeContext:
-    get_context = _runtime._current_context.get
+    stored_context = _runtime._current_context.get
     attach = _runtime._current_context.set
     _reset = _runtime._current_context.reset
 else:
-    get_context, attach, _reset = otel_context.get_current, otel_context.attach, otel_context.detach
+    stored_context, attach, _reset = otel_context.get_current, otel_context.attach, otel_context.detach
+
+
+class Life:
+    """How long it holds what a context says: as long as the request or the call that says it.
+
+    A thread, task or pool that a request happens to start keeps the request's context for ever. When ``ended`` is set,
+    that context counts no more, and the one ``outside`` does. ``span`` is the first one within.
+    """
+
+    __slots__ = ("ended", "outside", "span")
+
+    def __init__(self, span: AnySpan, outside: Context) -> None:
+        self.span = span
+        self.outside = outside
+        self.ended = False
+
+
+def get_context() -> Context:
+    """Return the current context as far as it still holds."""
+    context = stored_context()
+    return living(context) if LIFE_KEY in context else context
+
+
+def living(context: Context) -> Context:
+    """Return ``context``, or what is left of it where the request it came from is over.
+
+    A span that began within the request and is still open keeps all of it. One of another trace stays, and so does
+    suppression: they were added since.
+    """
+    life: Any = context.get(LIFE_KEY)
+    if life is None or not life.ended:
+        return context
+    span = context.get(SPAN_KEY)
+    is_open = type(span) is Span and span.end_ns is None
+    if type(span) is Span and is_open and span.trace_id == life.span.trace_id:
+        return context
+    added = {SPAN_KEY: span} if is_open else {}
+    if context.get(SUPPRESS_KEY):
+        added[SUPPRESS_KEY] = True
+    outside = living(life.outside)
+    return Context({**outside, **added}) if added else outside
+
+
+def lasting(context: Context) -> Context:
+    """Return ``context`` as work carries it that was handed over within a request and may be done after it."""
+    return (
+        Context({key: value for key, value in context.items() if key != LIFE_KEY}) if LIFE_KEY in context else context
+    )
 
 
 def detach(token: Token[Context]) -> None:

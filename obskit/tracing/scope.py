@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
+from obskit.tracing.current import (
+    LIFE_KEY,
+    SPAN_KEY,
+    SUPPRESS_KEY,
+    AnySpan,
+    attach,
+    detach,
+    living,
+    stored_context,
+)
 from obskit.tracing.propagated import NOOP_SPAN
 
 if TYPE_CHECKING:
@@ -45,7 +54,9 @@ class SpanScope:
 
     def begin(self) -> tuple[AnySpan, Context]:
         """Start the span; return it, and the context in which it is current."""
-        context = get_context()
+        context = stored_context()
+        if LIFE_KEY in context:
+            context = living(context)
         span = self._start(context)
         return span, context if span is NOOP_SPAN else Context({**context, SPAN_KEY: span})
 

@@ -16,10 +16,11 @@ from wsgiref.validate import validator
 
 import pytest
 from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
+from opentelemetry.trace import SpanKind
 
 from obskit.instrumentation import server
 from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, abandon_streams, on_finish
-from obskit.instrumentation.tracer import tracer
+from obskit.instrumentation.tracer import propagator, tracer
 from obskit.integrations.wsgi import ObskitMiddleware
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.contract import SPAN_ID, TRACE_ID, ids
@@ -207,14 +208,52 @@ def test_an_exception_is_the_applications_own() -> None:
 
 
 def test_the_callers_span_comes_before_the_current_one() -> None:
-    """A server that is itself traced makes a span around ours: the parent where the request names none."""
+    """A server that is itself traced makes a span around ours: the parent where the request names none, or the same."""
+    headers = {"HTTP_B3": f"{TRACE_ID}-{SPAN_ID}-1"}
     with recording() as recorder:
-        with tracer.start_as_current_span("server") as outer:
-            Call(ObskitMiddleware(hello), HTTP_B3=f"{TRACE_ID}-{SPAN_ID}-1")
+        with tracer.start_as_current_span("server", kind=SpanKind.SERVER) as outer:
+            Call(ObskitMiddleware(hello), **headers)
             assert ids(recorder.take())[::2] == (TRACE_ID, SPAN_ID)
             Call(ObskitMiddleware(hello))
             assert recorder.take().parent_id == outer.span_id
         recorder.take()
+        context = propagator.extract({"b3": headers["HTTP_B3"]})
+        with tracer.start_as_current_span("server", context, kind=SpanKind.SERVER) as outer:
+            Call(ObskitMiddleware(hello), **headers)
+            assert recorder.take().parent_id == outer.span_id
+        recorder.take()
+
+
+def test_a_request_is_no_child_of_what_its_server_was_started_in() -> None:
+    with recording() as recorder:
+        with tracer.start_as_current_span("main"):
+            Call(ObskitMiddleware(hello))
+            assert recorder.take().parent_id is None
+        recorder.take()
+
+
+def test_an_application_inside_another_continues_its_request() -> None:
+    """Its environ may be a new one, as where WSGI is mounted in ASGI; sampled or not, it is the same request."""
+    seen = []
+
+    def inner(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        seen.append(current_span())
+        return hello(environ, start_response)
+
+    def outer(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        seen.append(current_span())
+        again = {key: value for key, value in environ.items() if not key.startswith("obskit")}
+        return ObskitMiddleware(inner)(again, start_response)
+
+    with recording() as recorder:
+        for headers in ({}, {"HTTP_B3": f"{TRACE_ID}-{SPAN_ID}-1"}):
+            Call(ObskitMiddleware(outer), **headers)
+            recorder.take(), recorder.take()
+            first, second = seen[-2:]
+            assert (second.trace_id, second.parent_id) == (first.trace_id, first.span_id)
+    with recording(sample_rate=0.0):
+        Call(ObskitMiddleware(outer))
+        assert seen[-1].trace_id == seen[-2].trace_id
 
 
 def test_an_exception_in_mid_body_is_the_applications_own() -> None:
