@@ -18,12 +18,16 @@ def install(module: ModuleType, patches: Patches) -> None:
     patches.around_async(module.AsyncClient, "_send_single_request", _before, _after)
 
 
-def _before(_client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+def _before(_client: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
     request = args[0] if args else kwargs["request"]
-    return begin(request.method, request.url, request.headers)
+    exchange = begin(request.method, request.url, None)
+    if exchange is not None:
+        exchange.send_copy(args, kwargs)
+    return exchange
 
 
 def _after(exchange: ClientExchange, response: Any) -> None:
+    exchange.give_back(response)
     exchange.status = response.status_code
     if response.is_closed:
         exchange.finish()

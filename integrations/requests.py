@@ -15,11 +15,15 @@ def install(module: ModuleType, patches: Patches) -> None:
     patches.around(module.HTTPAdapter, "send", _before, _after)
 
 
-def _before(_adapter: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+def _before(_adapter: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
     request = args[0] if args else kwargs["request"]
-    return begin(request.method or "GET", request.url, request.headers)
+    exchange = begin(request.method or "GET", request.url, None)
+    if exchange is not None:
+        exchange.send_copy(args, kwargs)
+    return exchange
 
 
 def _after(exchange: ClientExchange, response: Any) -> None:
+    exchange.give_back(response)
     exchange.status = response.status_code
     finish_with_body(exchange, getattr(response.raw, "_original_response", None))

@@ -19,7 +19,7 @@ def install(module: ModuleType, patches: Patches) -> None:
     patches.around(module.HTTPConnectionPool, "_make_request", _before, _after)
 
 
-def _before(pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+def _before(pool: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
     method, target = args[1:3]
     exchange = begin(method, full_url(pool.scheme, pool.host, pool.port, target), None)
     if exchange is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import Token
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -39,7 +40,7 @@ class ClientExchange:
     Integrations set ``status`` when they learn it. An exchange that nobody finishes ends when it is forgotten.
     """
 
-    __slots__ = ("_call", "_suspicion", "over", "span", "status")
+    __slots__ = ("_call", "_sent", "_suspicion", "over", "span", "status")
 
     def __init__(self, span: AnySpan) -> None:
         self.span = span
@@ -47,6 +48,7 @@ class ClientExchange:
         self.over = False
         self._suspicion: str | None = None
         self._call: Call | None = None
+        self._sent: tuple[Any, Any] | None = None
 
     def suspect(self, error: BaseException) -> None:
         """Note an error that counts only if no response follows.
@@ -77,10 +79,37 @@ class ClientExchange:
         except Exception:
             failed("writing trace headers")
 
+    def send_copy(self, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """Replace the request object among a call's arguments by a copy that has the trace's headers.
+
+        The program's own stays as it is: it may be kept, and sent again while another request is being served.
+        """
+        request = args[0] if args else kwargs["request"]
+        copy = object.__new__(type(request))
+        vars(copy).update(vars(request))
+        copy.headers = request.headers.copy()
+        self.inject(copy.headers)
+        self._sent = copy, request
+        if args:
+            args[0] = copy
+        else:
+            kwargs["request"] = copy
+
+    def give_back(self, holder: Any) -> None:
+        """Let a response or an exception name the program's own request where it names our copy. Never raises."""
+        sent, self._sent = self._sent, None
+        try:
+            if sent is not None and holder.request is sent[0]:
+                holder.request = sent[1]
+        except Exception:  # httpx's have none, perhaps, and say so by an exception
+            return
+
     def finish(self, error: BaseException | None = None) -> None:
         """End the span, once. Never raises."""
         if self.over:
             return
+        if error is not None and self._sent is not None:
+            self.give_back(error)
         self.over = True
         span = self.span
         if type(span) is Span:

@@ -13,8 +13,8 @@ from obskit.tracing.stand_in import stand_in
 _MISSING = object()
 
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
-Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], ClientExchange | None]
-"""Looks at a call (instance, args, kwargs) before it is made; may change ``kwargs`` in place."""
+Before = Callable[[Any, list[Any], dict[str, Any]], ClientExchange | None]
+"""Looks at a call (instance, args, kwargs) before it is made; may change ``args`` and ``kwargs`` in place."""
 After = Callable[[ClientExchange, Any], None]
 """Looks at what the call returned, and finishes the exchange: at once, or when the body is over."""
 
@@ -153,12 +153,13 @@ def guarded(what: str, do: Callable[..., object], *args: Any, **kwargs: Any) -> 
 
 def _around(before: Before, after: After) -> Wrapper:
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        exchange = _begin(before, instance, args, kwargs)
+        changed = list(args)
+        exchange = _begin(before, instance, changed, kwargs)
         if exchange is None:
             return wrapped(*args, **kwargs)
         token = exchange.enter()
         try:
-            result = wrapped(*args, **kwargs)
+            result = wrapped(*changed, **kwargs)
         except BaseException as error:
             exchange.finish(error)
             raise
@@ -172,12 +173,13 @@ def _around(before: Before, after: After) -> Wrapper:
 
 def _around_async(before: Before, after: After) -> Wrapper:
     async def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        exchange = _begin(before, instance, args, kwargs)
+        changed = list(args)
+        exchange = _begin(before, instance, changed, kwargs)
         if exchange is None:
             return await wrapped(*args, **kwargs)
         token = exchange.enter()
         try:
-            result = await wrapped(*args, **kwargs)
+            result = await wrapped(*changed, **kwargs)
         except BaseException as error:
             exchange.finish(error)
             raise
@@ -189,7 +191,7 @@ def _around_async(before: Before, after: After) -> Wrapper:
     return wrapper
 
 
-def _begin(before: Before, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientExchange | None:
+def _begin(before: Before, instance: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
     try:
         return before(instance, args, kwargs)
     except Exception:

@@ -8,13 +8,17 @@ import json
 import queue
 import socket
 import threading
+import types
+import urllib.request
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import hypercorn.asyncio
 import hypercorn.config
 import pytest
+import requests
+import urllib3
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 import obskit
@@ -22,13 +26,15 @@ from obskit.instrumentation.client import begin
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import exchange_of
+from obskit.instrumentation.tracer import propagator
 from obskit.integrations import install
 from obskit.integrations.asgi import ObskitMiddleware
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
 from obskit.logs.context import log_fields
 from obskit.logs.correlation import current_trace
 from obskit.testing import recording
-from obskit.testing.servers import asgi_server
+from obskit.testing.http_client_contract import Upstream, upstream_handler
+from obskit.testing.servers import asgi_server, http_server
 from obskit.tracing.current import current_span, stored_context
 
 FIRST, LAST = "a" * 32, "c" * 32
@@ -417,3 +423,82 @@ def test_a_thread_that_a_message_starts_keeps_nothing_of_it(spans):
     worker.stop()
     assert found[0] != FIRST
     assert found[4] == {}
+
+
+def prepared_with_requests(url, closing):
+    session = closing.enter_context(requests.Session())
+    prepared = requests.Request("GET", url, headers={"Mine": "1"}).prepare()
+    return prepared, lambda: session.send(prepared, timeout=10)
+
+
+def built_with_httpx(url, closing):
+    client = closing.enter_context(httpx.Client())
+    request = client.build_request("GET", url, headers={"Mine": "1"})
+    return request, lambda: client.send(request)
+
+
+def built_with_httpx_async(url, closing):
+    request = httpx.Request("GET", url, headers={"Mine": "1"})
+
+    async def send():
+        async with httpx.AsyncClient() as client:
+            return await client.send(request)
+
+    return request, lambda: asyncio.run(send())
+
+
+def headers_with_urllib3(url, closing):
+    pool, request = urllib3.PoolManager(), types.SimpleNamespace(headers={"Mine": "1"})
+    return request, lambda: types.SimpleNamespace(
+        request=request, answer=pool.request("GET", url, headers=request.headers)
+    )
+
+
+def request_with_urllib(url, closing):
+    request = urllib.request.Request(url, headers={"Mine": "1"})
+
+    def send():
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return types.SimpleNamespace(request=request, answer=response.read())
+
+    return request, send
+
+
+KEPT = [prepared_with_requests, built_with_httpx, built_with_httpx_async, headers_with_urllib3, request_with_urllib]
+
+
+@pytest.fixture
+def clients():
+    patches, hooks = Patches(), ImportHooks()
+    install(["requests", "httpx", "urllib3", "http_client"], hooks, patches)
+    yield
+    hooks.remove()
+    patches.remove()
+
+
+@pytest.mark.parametrize("make", KEPT)
+def test_a_request_that_a_program_keeps_is_sent_with_the_headers_of_each_moment(spans, clients, make):
+    upstream = Upstream()
+    propagator.use(["b3multi", "b3"])
+    with http_server(upstream_handler(upstream)) as url, ExitStack() as closing:
+        request, send = make(url + "/a", closing)
+        before = dict(request.headers)
+        found = []
+        for name in ("alice", "bob"):
+            serve(lambda: found.append(send()), HTTP_X_REQUEST_ID=name)
+        found.append(send())
+    assert all(response.request is request for response in found)
+    assert dict(request.headers) == before
+    assert [headers.get("x-request-id") for _, headers in upstream.received] == ["alice", "bob", None]
+    assert len({headers["x-b3-traceid"] for _, headers in upstream.received}) == 3
+    assert [headers["mine"] for _, headers in upstream.received] == ["1"] * 3
+
+
+@pytest.mark.parametrize("make", KEPT[:3])
+def test_an_exception_names_the_programs_own_request(spans, clients, make):
+    with socket.socket() as closed, ExitStack() as closing:
+        closed.bind(("127.0.0.1", 0))
+        request, send = make(f"http://127.0.0.1:{closed.getsockname()[1]}/a", closing)
+        with pytest.raises((httpx.ConnectError, requests.ConnectionError)) as caught:
+            send()
+    assert caught.value.request is request
