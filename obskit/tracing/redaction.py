@@ -1,7 +1,7 @@
 """Masking what may be secret in a log entry or a span, before it is written or queued for a disk or a network.
 
-Keys are compared without regard to case, ``-`` and ``_``. Text is searched with patterns that take linear time, and
-only where a cheap look says that they may match.
+Keys are compared without regard to case, ``-`` and ``_``. Text is searched in linear time (see ``named_values``), and
+only where a cheap look says that something may be found.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from obskit.tracing.named_values import MASK, mask_values
 from obskit.tracing.sql_literals import mask_literals
 
-MASK = "[masked]"
 DEFAULT_KEYS = (
     "password",
     "passwd",
     "passphrase",
+    "pwd",
     "secret",
     "token",
     "api_key",
@@ -34,16 +35,23 @@ DEFAULT_KEYS = (
 _SEPARATORS = str.maketrans("", "", "-_ .")
 _MAX_CACHED_KEYS = 10_000
 _MAX_CACHED_TEXTS, _SHORT = 1000, 60
-_USERINFO = re.compile(r"(?<=://)[^\s/?#@]{1,256}(?=@)")
-_QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
-_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
-_HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie)([\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"']+", re.IGNORECASE
+_USERINFO = re.compile(
+    r"""(:(?:\\?/){2})(?!\[(?:[\da-fA-F:.]*|masked)\])  # not an IPv6 address
+    [^\s/?#:"'<>]{0,256}
+    (?: :(?!\d{1,5}(?:["'<>,/?#\\]|\Z)) (?:[^\s/?#]* | [^\s"'<>]{1,256}?) )?  # a password, but no port
+    (?=@)""",
+    re.VERBOSE,
 )
-_PARAMETER = re.compile(r"([?&;]([A-Za-z0-9_.%-]{1,64})=)[^&;\s\"'#]+")
-_SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth", "pwd"])
+_QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
+_SCHEME = re.compile(
+    r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;:!?)"']|\Z))  # not a word: basic authentication
+    (?!\[masked\])[^\s"',;<>)\]}\\]{6,}""",
+    re.VERBOSE,
+)
+_SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
+_SHOWN, _NUMBERS = (type(None), bool), (int, float)
 _is_more_than_words = re.compile(r"[=:?'\"(]").search
 _URL_TAGS = frozenset(["http.url", "http.target", "url.full"])
 _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
@@ -61,10 +69,9 @@ class Redactor:
         self._known: dict[str, bool] = {}
         self.ordinary: set[str] = set()
         self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
-        words = "|".join(_anywhere(word) for word in self._words) or "(?!)"
-        value = r"""(?:(")[^"\r\n]+|(')[^'\r\n]+|[^\s"'&,;}]+)"""
-        self._pair = re.compile(rf"""((?:{words})["']?\s?[=:]\s?){value}""", re.IGNORECASE)
-        self._hints = tuple({re.split(r"[-_. ]", key.lower())[-1] for key in keys})
+        words = "|".join(map(_anywhere, self._words)) or "(?!)"
+        self._in_name = re.compile(rf"(?i:{words})s?(?![a-z])")
+        self._hints = _hints(keys)
 
     def is_secret(self, key: str) -> bool:
         """Return whether fields named ``key`` are masked."""
@@ -78,31 +85,37 @@ class Redactor:
 
     def value(self, key: str, value: Any) -> Any:
         """Return ``value`` as it may be shown under ``key``: masked, searched, or as it is."""
-        if self.is_secret(key) and value is not None and not isinstance(value, bool):
+        kind = type(value)  # not isinstance, which may run the application's code
+        if self.is_secret(key) and kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key)):
             return MASK
-        if isinstance(value, str):
-            return self.text(value)
-        return value
+        return self.text(value) if kind is str else value
 
     def text(self, text: str) -> str:
-        """Return ``text`` without the values of secret pairs and headers, URL users and secret URL parameters."""
-        if "=" in text or ":" in text:
-            lower = text.lower()
-            if any(hint in lower for hint in self._hints):
-                text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
-                text = self._pair.sub(rf"\g<1>\g<2>\g<3>{MASK}", text)
-            if "://" in text:
-                text = _USERINFO.sub(MASK, text)
-            if "=" in text:
-                text = _PARAMETER.sub(self._parameter, text)
+        """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""
+        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text:
+            text = self._without_named(text)
+            if ":/" in text or ":\\/" in text:
+                text = _USERINFO.sub(rf"\g<1>{MASK}", text)
         if "earer" in text or "asic" in text or "EARER" in text:
             text = _SCHEME.sub(rf"\g<1> {MASK}", text)
         return text
 
-    def _parameter(self, match: re.Match[str]) -> str:
-        name = match[2]
-        secret = name.lower() in _SHORT_PARAMETERS or self.is_secret(name)
-        return match[1] + MASK if secret else match[0]
+    def _without_named(self, text: str) -> str:
+        lower = text.lower()
+        for hint in self._hints:
+            if hint in lower:
+                return mask_values(text, self._is_named, self._is_word)
+        return text
+
+    def _is_named(self, name: str, before: str) -> bool:
+        """Return whether ``name`` is a secret's where it stands in text; a ``tokenizer`` is none."""
+        if self.is_secret(name) and self._in_name.search(name) is not None:
+            return True
+        return name.lower() in _SHORT_PARAMETERS and before != "" and before in "?&;"
+
+    def _is_word(self, name: str) -> bool:
+        """Return whether ``name`` ends with a word for a secret: ``auth_token``, not ``token_count``."""
+        return _plain(name).endswith(self._words)
 
     # Spans
 
@@ -135,7 +148,7 @@ class Redactor:
         if key in _TEXT_TAGS:
             return self.error_text(value) if isinstance(value, str) else value
         if key in _URL_TAGS:
-            return _USERINFO.sub(MASK, _without_query(value)) if isinstance(value, str) else value
+            return self.text(_without_query(value)) if isinstance(value, str) else value
         if len(self.ordinary) < _MAX_CACHED_KEYS:
             self.ordinary.add(key)
         return value
@@ -143,6 +156,14 @@ class Redactor:
 
 def _without_query(text: str) -> str:
     return _QUERY.sub(rf"?{MASK}", text) if "?" in text or "#" in text else text
+
+
+def _hints(keys: Sequence[str]) -> tuple[str, ...]:
+    """Return pieces of text one of which is there, in lower case, wherever a name is secret."""
+    parts = [re.split(r"[-_. ]", key.lower()) for key in keys if key]
+    found = {next((piece for piece in reversed(part) if len(piece) > 2), part[-1]) for part in parts}
+    found |= {f"{name}=" for name in _SHORT_PARAMETERS}
+    return tuple(hint for hint in found if not any(other in hint for other in found if other != hint))
 
 
 def _anywhere(word: str) -> str:
