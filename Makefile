@@ -1,5 +1,5 @@
 # Needs make and CPython 3.10 or newer, nothing else. ARGS="..." is passed on; PYTHON=... chooses the Python.
-VERSIONS ?= 3.10 3.11 3.12 3.13
+VERSIONS ?= 3.10 3.11 3.12 3.13 3.14 3.15
 ARGS ?=
 
 # Three at once, since many tests wait; ARGS="-n 0" for one, as a debugger needs it.
@@ -10,9 +10,9 @@ export PYENV_VERSION := $(or $(PYENV_VERSION),$(shell pyenv versions --bare 2>/d
 
 usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
-  for p in python3.13 python3.12 python3.11 python3.10 python3; do $(call usable,$$p) && echo $$p && break; done))
+  for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers soak demo bench soak-profiler lint types check test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak demo bench soak-profiler lint types check test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -32,6 +32,10 @@ battery-peers: .venv/battery
 .venv/battery: .venv/ready
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[battery]'
 	@touch $@
+
+# The tests of other projects and of CPython, with obskit and without. ARGS="flask test_threading" for some.
+host-suites: .venv/ready
+	.venv/bin/python -m tests.host_suites $(ARGS)
 
 # Load for two minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
 soak: .venv/ready

@@ -1,8 +1,13 @@
 """What all tests share: their order, their reports, and quick garbage collections."""
 
 import gc
+import signal
 
 import pytest
+
+# Shells start background jobs with SIGINT ignored, and every program that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Assertions inside the shipped contracts explain themselves like those of test files.
 pytest.register_assert_rewrite("obskit.testing")

@@ -176,6 +176,8 @@ def test_importing_integrations_under_its_folder_name_is_refused() -> None:
 @pytest.mark.parametrize("extra", ["all", "dev"])
 def test_the_pip_that_came_with_this_python_need_not_try_many_versions(extra: str, built: Built, python: Path) -> None:
     """Counts what pip looks at, not seconds: an old resolver tries every version that loose lower bounds let in."""
+    if extra == "all" and sys.version_info >= (3, 15):
+        pytest.skip("confluent-kafka has no wheels for this Python yet")
     options = ("--dry-run", "--ignore-installed", "--progress-bar=off", "--retries=1")
     try:
         output = pip(python, "install", *options, f"{built.wheel}[{extra}]", timeout=300)

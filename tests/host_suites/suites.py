@@ -1,0 +1,85 @@
+"""Whose tests are run: where they come from, what they need besides, and how they are started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Suite(NamedTuple):
+    """The tests of ``sdist`` (a requirement, as pip reads it), or of the Python that runs where that is empty.
+
+    ``needs`` are the packages that it takes besides. ``command`` is given the file to write results to (JUnit's XML),
+    and returns what Python runs, in the folder ``where`` of the sdist. ``options`` are obskit's.
+    """
+
+    sdist: str
+    needs: tuple[str, ...]
+    command: Callable[[str], list[str]]
+    where: str = "."
+    options: Mapping[str, str] = MappingProxyType({})
+
+
+def _pytest(*arguments: str) -> Callable[[str], list[str]]:
+    """Run pytest in one order; xdist, randomly and what else the environment brings have no say."""
+    fixed = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
+    return lambda results: [*fixed, f"--junitxml={results}", *arguments]
+
+
+def _cpython(name: str, **options: str) -> Suite:
+    fixed = ["-m", "test", "-v", "--timeout=300"]
+    return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options=options)
+
+
+_DJANGO = (
+    "asgi", "builtin_server", "decorators", "dispatch", "handlers", "logging_tests", "middleware",
+    "middleware_exceptions", "requests_tests", "responses", "servers", "signals", "signed_cookies_tests", "template_tests",
+    "test_client", "test_runner", "test_utils", "urlpatterns", "urlpatterns_reverse", "utils_tests", "view_tests", "wsgi",
+)  # fmt: skip
+
+SUITES = {
+    "test_logging": _cpython("test_logging", OBSKIT_LOGS="inherit"),
+    "test_threading": _cpython("test_threading"),
+    "test_concurrent_futures": _cpython("test_concurrent_futures"),
+    "test_multiprocessing_fork": _cpython("test_multiprocessing_fork"),
+    "test_asyncio": _cpython("test_asyncio"),
+    "requests": Suite(
+        "requests", ("pytest-httpbin==2.1.0", "httpbin~=0.10.0", "pytest-mock", "trustme", "PySocks"), _pytest("tests")
+    ),
+    "urllib3": Suite(
+        "urllib3",
+        ("anyio[trio]", "h2", "httpx", "hypercorn", "pysocks", "pytest-socket", "pytest-timeout", "quart", "quart-trio"),
+        _pytest("test", "--deselect=test/contrib/emscripten"),
+    ),
+    "httpx": Suite(
+        "httpx",
+        ("trio", "trustme", "uvicorn", "chardet", "h2", "socksio", "brotli", "zstandard", "click", "rich", "pygments"),
+        _pytest("tests"),
+    ),
+    "starlette": Suite(
+        "starlette[full]", ("httpx2[zstd]", "blockbuster", "opentelemetry-sdk", "trio", "typing-extensions"), _pytest("tests")
+    ),
+    "flask": Suite("flask", ("asgiref", "greenlet", "python-dotenv"), _pytest("tests")),
+    "werkzeug": Suite(
+        "werkzeug", ("cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog"), _pytest("tests")
+    ),
+    "fastapi": Suite(
+        "fastapi[all]",
+        ("anyio[trio]", "dirty-equals", "inline-snapshot", "pyjwt", "pwdlib[argon2]", "pytest-timeout", "sqlmodel", "flask",
+         "a2wsgi", "strawberry-graphql", "typing-extensions", "orjson", "ujson"),
+        _pytest("tests"),
+    ),  # fmt: skip
+    "django": Suite(
+        "django", ("jinja2", "tblib"), lambda results: ["-m", "tests.host_suites.django_runner", results, *_DJANGO], "tests"
+    ),
+    "structlog": Suite(
+        "structlog", ("pytest-asyncio", "simplejson", "time-machine", "rich", "twisted", "better-exceptions"), _pytest("tests")
+    ),
+    "loguru": Suite(  # the newest sdist that has its tests
+        "loguru==0.7.2", ("freezegun", "colorama"), _pytest("tests", "--ignore=tests/test_type_hinting.py")
+    ),
+    "google-cloud-logging": Suite(
+        "google-cloud-logging", ("mock", "flask", "django", "pytest-asyncio", "pandas"), _pytest("tests/unit")
+    ),
+}
