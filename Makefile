@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak demo bench soak-profiler lint types check test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak demo bench soak-profiler lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -61,10 +61,12 @@ types: .venv/ready
 	.venv/bin/mypy obskit
 
 # What users get: the wheel, made from the sdist, on every CPython that is here.
-test-all: .venv/ready
+test-all: wheel
+	@$(MAKE) --no-print-directory --keep-going $(VERSIONS:%=test-%)
+
+wheel: .venv/ready
 	rm -rf .venvs/dist && mkdir -p .venvs/dist
 	.venv/bin/python -m build --no-isolation --outdir .venvs/dist . > .venvs/build.log || { cat .venvs/build.log; exit 1; }
-	@$(MAKE) --no-print-directory --keep-going $(VERSIONS:%=test-%)
 
 # -I keeps the checkout off sys.path, so that the wheel is what is tested.
 test-%:

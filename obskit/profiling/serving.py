@@ -3,8 +3,9 @@
 Some functions hold the request's exchange, or the context their work runs in, in a variable: ours that serve, and
 those of asyncio and anyio that start each step of a task or each call of a worker thread. The innermost one answers.
 
-A thread that a request started (a pool's, above all) may outlive it, and do nothing for it most of the time. It
-belongs to nothing while it waits for work, and while it stands still after the request is over (``Sampler``).
+What a request started may outlive it, and do nothing for it most of the time. A thread belongs to nothing while it
+waits for work, and once the request is over: at once where its spans, too, are the request's no longer (``living``),
+and otherwise (in work that was submitted to a pool) while it stands still (``Sampler``).
 An event loop written in C (uvloop) shows no such frame for tasks that a request started; those cannot be told.
 """
 
@@ -17,8 +18,10 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from obskit.instrumentation.server import ServerExchange, exchange_of
+from obskit.tracing.current import living
 
 # (end of the file's path, function): (local variable, attribute of its value)
 _SERVING = {
@@ -35,6 +38,7 @@ _ANYIO = ("_backends/_asyncio.py", "run")  # its worker threads, which keep the 
 _PLACES = {
     **_SERVING,
     ("integrations/threading.py", "call"): ("context", ""),
+    ("instrumentation/carried.py", "__call__"): ("self", "context"),
     ("asyncio/events.py", "_run"): ("self", "_context"),
     _THREAD: ("context", ""),
     _ANYIO: ("context", ""),
@@ -50,7 +54,7 @@ _WAITS = {
 }
 _ASYNCHRONOUS = 0x80 | 0x100 | 0x200  # inspect's CO_COROUTINE, CO_ITERABLE_COROUTINE and CO_ASYNC_GENERATOR
 _name = attrgetter("co_name")
-_NOTHING: dict[str, object] = {}
+_NOTHING = Context()
 _variable: Any = getattr(otel_context._RUNTIME_CONTEXT, "_current_context", None)
 
 
@@ -114,8 +118,8 @@ def read_exchange(frame: FrameType, found: Sequence[Reader]) -> ServerExchange |
             value = getattr(value, attribute, None)
         if isinstance(value, Execution) and _variable is not None:
             value = value.get(_variable, _NOTHING)
-        if isinstance(value, dict):
-            return exchange_of(value)
+        if isinstance(value, Context):
+            return exchange_of(living(value))
         if isinstance(value, ServerExchange):
             return value
     return None

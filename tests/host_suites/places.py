@@ -31,7 +31,9 @@ def prepare(name: str, suite: Suite) -> Path:
     _command(sys.executable, "-m", "venv", str(folder / "venv"))
     if suite.sdist:
         _pip(folder, "install", suite.sdist, "pytest", *suite.needs)
-        version = _command(str(python(folder)), "-c", f"from importlib import metadata; print(metadata.version({bare(suite)!r}))")
+        version = _command(
+            str(python(folder)), "-c", f"from importlib import metadata; print(metadata.version({bare(suite)!r}))"
+        )
         options = ("--no-deps", "--no-binary", bare(suite), "--dest", str(folder))
         _pip(folder, "download", *options, f"{bare(suite)}=={version.strip()}")
         [archive] = folder.glob("*.tar.gz")

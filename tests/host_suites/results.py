@@ -6,6 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 Results = dict[str, str]
+Differing = dict[str, tuple[str, str]]
+"""What each test came to without obskit, and with it."""
 
 
 def read(file: Path) -> Results:
@@ -25,8 +27,8 @@ def read(file: Path) -> Results:
     return found
 
 
-def differing(plain: Results, ours: Results) -> dict[str, tuple[str, str]]:
-    """Return the tests that came to something else with obskit, with both outcomes."""
+def differing(plain: Results, ours: Results) -> Differing:
+    """Return the tests that came to something else with obskit."""
     names = plain.keys() | ours.keys()
     both = {name: (plain.get(name, "missing"), ours.get(name, "missing")) for name in sorted(names)}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
