@@ -30,7 +30,7 @@ def prepare(name: str, suite: Suite) -> Path:
     folder.mkdir(parents=True)
     _command(sys.executable, "-m", "venv", str(folder / "venv"))
     if suite.sdist:
-        _pip(folder, "install", suite.sdist, "pytest", *suite.needs)
+        _pip(folder, "install", suite.sdist, "pytest", "pytest-timeout", *suite.needs)
         version = _command(
             str(python(folder)), "-c", f"from importlib import metadata; print(metadata.version({bare(suite)!r}))"
         )

@@ -23,7 +23,17 @@ class Suite(NamedTuple):
 
 def _pytest(*arguments: str) -> Callable[[str], list[str]]:
     """Run pytest in one order; xdist, randomly and what else the environment brings have no say."""
-    fixed = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    fixed = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=120",
+        "--continue-on-collection-errors",
+    ]
     return lambda results: [*fixed, f"--junitxml={results}", *arguments]
 
 
@@ -74,7 +84,7 @@ SUITES = {
     ),
     "flask": Suite("flask", ("pytest<9", "asgiref", "greenlet", "python-dotenv"), _pytest("tests")),
     "werkzeug": Suite(
-        "werkzeug", ("cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog"), _pytest("tests")
+        "werkzeug", ("cryptography", "ephemeral-port-reserve", "watchdog"), _pytest("tests", "-k", "not reloader")
     ),
     "fastapi": Suite(
         "fastapi[all]",
