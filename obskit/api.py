@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -18,7 +19,7 @@ from obskit.runtime import runtime
 from obskit.settings import load
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
-from obskit.tracing.scope import SpanScope, child_scope
+from obskit.tracing.scope import ChildScope, SpanScope
 from obskit.tracing.values import text
 
 Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
@@ -88,7 +89,15 @@ def span(name: str, **tags: Any) -> SpanScope:
     ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
     function or a generator. An exception that leaves the block is the span's ``error`` tag.
     """
-    return child_scope(tracer, name, tags)
+    return ChildScope(tracer, name, tags)
+
+
+def _made_again(name: str, tags: dict[str, Any]) -> ChildScope:
+    return ChildScope(tracer, name, tags)
+
+
+# A tracer has locks, but decorated functions of ``__main__`` go to other processes as a whole.
+copyreg.pickle(ChildScope, lambda scope: (_made_again, scope.made_of()))
 
 
 def inject(headers: Carrier) -> Carrier:

@@ -86,12 +86,13 @@ def lasting(context: Context) -> Context:
     )
 
 
-def detach(token: Token[Context]) -> None:
-    """Undo an ``attach``. In another execution context than the attaching one there is nothing to undo."""
+def detach(token: Token[Context]) -> bool:
+    """Undo an ``attach``. In another execution context than the attaching one there is nothing to undo: False."""
     try:
         _reset(token)
     except ValueError:
-        return
+        return False
+    return True
 
 
 def with_span(span: AnySpan) -> Context:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +21,9 @@ from obskit.tracing.current import (
     living,
     stored_context,
 )
+from obskit.tracing.entry import ENTRY_KEY, Entry, entry_of
 from obskit.tracing.propagated import NOOP_SPAN
+from obskit.tracing.stand_in import stand_in
 
 if TYPE_CHECKING:
     from obskit.tracing.tracer import Tracer
@@ -37,20 +38,22 @@ End = Callable[[AnySpan, BaseException | None], None]
 """Ends a span after the block it was current in, with what the block raised."""
 
 
-class SpanScope:
-    """A span that is not started yet. Enter it, or decorate a function with it.
+class SpanScope(Entry):
+    """Makes a span each time that it is entered, and for each call of a function that it decorates.
 
-    As a decorator it makes a span for each call: of a function or coroutine until it returns, of a generator (also
-    asynchronous) until it is over, current only while the generator's own code runs.
+    It can be kept, entered within itself, and shared by threads and tasks. As a decorator it makes a span for each
+    call: of a function or coroutine until it returns, of a generator (also asynchronous) until it is over, current
+    only while the generator's own code runs.
+
+    Entered once it is its own entry; each further time another scope is, which ``_again`` makes.
     """
 
-    __slots__ = ("_end", "_span", "_start", "_token")
-
-    def __init__(self, start: Start, end: End) -> None:
-        self._start = start
-        self._end = end
-        self._token: Token[Context] | None = None
-        self._span: AnySpan = NOOP_SPAN
+    __slots__ = ("_others", "_unused")
+    _start: Start
+    _end: End
+    _again: Callable[[], SpanScope]
+    _unused: bool
+    _others: list[SpanScope]
 
     def begin(self) -> tuple[AnySpan, Context]:
         """Start the span; return it, and the context in which it is current."""
@@ -61,64 +64,127 @@ class SpanScope:
         return span, context if span is NOOP_SPAN else Context({**context, SPAN_KEY: span})
 
     def __enter__(self) -> AnySpan:
-        self._span, context = self.begin()
-        self._token = attach(context)
-        return self._span
+        try:
+            del self._unused  # one step, so that of two threads only one goes on
+        except AttributeError:
+            return self._enter_another()
+        outer = stored_context()
+        if LIFE_KEY in outer:
+            outer = living(outer)
+        self.span = span = self._start(outer)
+        self.outer = outer
+        shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
+        self.context = context = Context({**outer, SPAN_KEY: shown, ENTRY_KEY: self})
+        self.token = attach(context)
+        return span
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            detach(self._token)
-        self._end(self._span, exc)
+        if self.token is not None and stored_context() is self.context and detach(self.token):
+            self.outer = self.context = self.token = None  # who keeps the context keeps nothing more
+            self._end(self.span, exc)
+        else:
+            self._leave_one(exc)
+
+    def _enter_another(self) -> AnySpan:
+        other = self._again()
+        self._others.append(other)
+        return other.__enter__()
+
+    def _leave_one(self, error: BaseException | None) -> None:
+        """Leave the entry that is current here; where none of ours is, as in a generator, the latest."""
+        current = stored_context()
+        entered: list[Entry] = [entry for entry in (self, *self._others) if entry.token is not None]
+        if not entered:
+            return
+        found = entry_of(current)
+        entry = found if found is not None and found in entered else entered[-1]
+        entry.leave(current)
+        if entry is not self:
+            self._others.remove(entry)  # type: ignore[arg-type]
+        self._end(entry.span, error)
 
     def __call__(self, function: F) -> F:
         """Return ``function``, a span around each call."""
-        wrapper: Callable[..., Any]
-        if inspect.iscoroutinefunction(function):
+        if isinstance(function, classmethod | staticmethod):
+            return type(function)(self(function.__func__))
+        if isinstance(function, property):
+            return function.getter(self(function.fget))
+        call: Callable[..., Any]
+        if _is(inspect.iscoroutinefunction, function):
 
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async def call(*args: Any, **kwargs: Any) -> Any:
                 with self._again():
                     return await function(*args, **kwargs)
 
-        elif inspect.isasyncgenfunction(function):
+        elif _is(inspect.isasyncgenfunction, function):
+            call = _async_generator(self, function)
+        elif _is(inspect.isgeneratorfunction, function):
 
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                return _async_generator(self, function(*args, **kwargs))
-
-        elif inspect.isgeneratorfunction(function):
-
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 return _generator(self, function(*args, **kwargs))
 
         else:
 
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 with self._again():
                     return function(*args, **kwargs)
 
-        return functools.wraps(function)(wrapper)  # type: ignore[return-value]
-
-    def _again(self) -> SpanScope:
-        return SpanScope(self._start, self._end)
+        return stand_in(function, call)  # type: ignore[no-any-return]
 
 
-def child_scope(tracer: Tracer, name: str, tags: dict[str, Any]) -> SpanScope:
-    """Return a child of the current span whose ``error`` tag is the exception that leaves the block."""
+def _is(kind: Callable[[object], bool], function: object) -> bool:
+    """Whether a function, or an object with ``__call__``, is of a ``kind`` that inspect knows."""
+    return kind(function) or kind(inspect.getattr_static(type(function), "__call__", None))
 
-    def start(context: Context) -> AnySpan:
+
+class ChildScope(SpanScope):
+    """Children of the current span, whose ``error`` tag is the exception that leaves the block."""
+
+    __slots__ = ("_name", "_tags", "_tracer")
+
+    def __init__(self, tracer: Tracer, name: str, tags: dict[str, Any]) -> None:
+        self.token = None
+        self._unused = True
+        self._others = []
+        self._tracer = tracer
+        self._name = name
+        self._tags = tags
+
+    def _start(self, context: Context) -> AnySpan:
         if context.get(SUPPRESS_KEY):
             return NOOP_SPAN
-        return tracer.start_with(name, SpanKind.INTERNAL, context.get(SPAN_KEY), tags)
+        return self._tracer.start_with(self._name, SpanKind.INTERNAL, context.get(SPAN_KEY), self._tags)
 
-    return SpanScope(start, _end_with_error_tag)
+    def _end(self, span: AnySpan, error: BaseException | None) -> None:
+        """End the span; leaving early (GeneratorExit) is no error."""
+        if error is not None and not isinstance(error, GeneratorExit):
+            span.error(error)
+        span.end()
+
+    def _again(self) -> ChildScope:
+        return ChildScope(self._tracer, self._name, self._tags)
+
+    def made_of(self) -> tuple[str, dict[str, Any]]:
+        """Return name and tags, of which another process can make the same scope with a tracer of its own."""
+        return self._name, self._tags
 
 
-def _end_with_error_tag(span: AnySpan, error: BaseException | None) -> None:
-    """End the span; leaving early (GeneratorExit) is no error."""
-    if error is not None and not isinstance(error, GeneratorExit):
-        span.error(error)
-    span.end()
+class CallScope(SpanScope):
+    """Spans that two functions start and end."""
+
+    __slots__ = ("_end", "_start")
+
+    def __init__(self, start: Start, end: End) -> None:
+        self.token = None
+        self._unused = True
+        self._others = []
+        self._start = start
+        self._end = end
+
+    def _again(self) -> CallScope:
+        return CallScope(self._start, self._end)
 
 
 def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -137,7 +203,11 @@ def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[A
             try:
                 step = functools.partial(inner.send, (yield value))
             except GeneratorExit:
-                inner.close()
+                token = attach(context)
+                try:
+                    inner.close()
+                finally:
+                    detach(token)
                 raise
             except BaseException as thrown:
                 step = functools.partial(inner.throw, thrown)
@@ -148,28 +218,36 @@ def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[A
         scope._end(span, error)
 
 
-async def _async_generator(scope: SpanScope, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    span, context = scope.begin()
-    step: Callable[[], Any] = inner.__anext__
-    error: BaseException | None = None
-    try:
-        while True:
-            token = attach(context)
-            try:
-                value = await step()
-            except StopAsyncIteration:
-                return
-            finally:
-                detach(token)
-            try:
-                step = functools.partial(inner.asend, (yield value))
-            except GeneratorExit:
-                await inner.aclose()
-                raise
-            except BaseException as thrown:
-                step = functools.partial(inner.athrow, thrown)
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        scope._end(span, error)
+def _async_generator(scope: SpanScope, function: Callable[..., AsyncGenerator[Any, Any]]) -> Callable[..., Any]:
+    async def generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        inner = function(*args, **kwargs)
+        span, context = scope.begin()
+        step: Callable[[], Any] = inner.__anext__
+        error: BaseException | None = None
+        try:
+            while True:
+                token = attach(context)
+                try:
+                    value = await step()
+                except StopAsyncIteration:
+                    return
+                finally:
+                    detach(token)
+                try:
+                    step = functools.partial(inner.asend, (yield value))
+                except GeneratorExit:
+                    token = attach(context)
+                    try:
+                        await inner.aclose()
+                    finally:
+                        detach(token)
+                    raise
+                except BaseException as thrown:
+                    step = functools.partial(inner.athrow, thrown)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            scope._end(span, error)
+
+    return generator

@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Any
 
 _COROUTINE = "async def stand_in({parameters}): return await {call}({arguments})"
+_PUNCTUATION = str.maketrans("", "", "*=")
 _GENERATOR = "def stand_in({parameters}): return (yield from {call}({arguments}))"
 
 
@@ -39,7 +40,7 @@ def _compiled(form: str, code: CodeType, call: Callable[..., Any]) -> Any:
     slash, star = ["/"] if only else [], ["*"] if keyword and not starred else []
     parameters = [*plain[:only], *slash, *plain[only:], *starred, *star, *keyword, *double]
     arguments = [*plain, *starred, *(f"{name}={name}" for name in keyword), *double]
-    name = "call_" + "_".join(code.co_varnames)  # longer than each of theirs
+    name = "call_" + "_".join(arguments).translate(_PUNCTUATION)  # longer than each of theirs
     space = {name: call}
     text = form.format(parameters=", ".join(parameters), call=name, arguments=", ".join(arguments))
     exec(compile(text, "<obskit>", "exec"), space)

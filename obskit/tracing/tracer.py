@@ -15,7 +15,7 @@ from obskit.tracing.ids import new_span_id, new_trace_id
 from obskit.tracing.process import check_fork
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
-from obskit.tracing.scope import SpanScope
+from obskit.tracing.scope import CallScope, SpanScope
 from obskit.tracing.span import Span, new_clock
 from obskit.tracing.values import SMALL, clean, error_text
 
@@ -177,7 +177,7 @@ class Tracer(otel.Tracer):
             if end_on_exit:
                 span.end()
 
-        return SpanScope(start, end)
+        return CallScope(start, end)
 
     def _start_span(
         self,
