@@ -18,12 +18,20 @@ if __name__ != "obskit.integrations":
 TARGETS: dict[str, tuple[str, ...]] = {
     "bottle": ("bottle",),
     "django": ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi"),
+    "eventlet": ("eventlet.greenthread", "eventlet.tpool"),
     "flask": ("flask.app",),
+    "gevent": ("gevent", "gevent.threadpool"),
     "http_client": ("http.client",),
     "httpx": ("httpx",),
     "requests": ("requests.adapters",),
     "starlette": ("starlette.applications", "starlette.routing", "fastapi.applications", "fastapi.routing"),
-    "threading": ("threading", "concurrent.futures.thread"),
+    "threading": (
+        "threading",
+        "concurrent.futures.thread",
+        "concurrent.futures.process",
+        "concurrent.futures.interpreter",
+        "multiprocessing.pool",
+    ),
     "urllib3": ("urllib3.connectionpool",),
 }
 """What can be patched: the integration's name, and the modules after whose import its ``install`` is called."""

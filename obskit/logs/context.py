@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 
-from obskit.tracing.current import attach, detach, get_context
+from obskit.tracing.current import FIELDS_KEY, attach, detach, get_context
 
-FIELDS_KEY = create_key("obskit-log-fields")
 _NONE: Mapping[str, Any] = {}
 
 

@@ -17,9 +17,8 @@ from opentelemetry.context import Context
 
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
-from obskit.logs.context import FIELDS_KEY
 from obskit.logs.jsonline import plain
-from obskit.tracing.current import get_context
+from obskit.tracing.current import FIELDS_KEY, get_context
 from obskit.tracing.redaction import Redactor
 
 _PREFIX = "logging.googleapis.com/"

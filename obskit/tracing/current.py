@@ -20,6 +20,7 @@ from obskit.tracing.span import Span
 
 SPAN_KEY = _SPAN_KEY
 SUPPRESS_KEY = otel_context._SUPPRESS_INSTRUMENTATION_KEY
+FIELDS_KEY = otel_context.create_key("obskit-log-fields")
 LIFE_KEY = otel_context.create_key("obskit-life")
 AnySpan = Span | PropagatedSpan
 """A span of ours: recorded, or known by its ids alone."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import multiprocessing
+import subprocess
+import sys
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from multiprocessing.pool import ThreadPool
 
 import pytest
 
@@ -15,21 +21,32 @@ from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.integrations import install
 from obskit.logs.context import log_fields
+from obskit.propagation import mesh
 from obskit.testing import recording
-from obskit.tracing.current import current_span
+from obskit.tracing.current import current_span, get_context
 from obskit.tracing.propagated import NOOP_SPAN
+
+PATCHED = [
+    (threading.Thread, "start"),
+    (ThreadPoolExecutor, "submit"),
+    (ProcessPoolExecutor, "submit"),
+    *(
+        (multiprocessing.pool.Pool, name)
+        for name in ("__init__", "apply_async", "_map_async", "imap", "imap_unordered")
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
 def installed():
-    originals = threading.Thread.start, ThreadPoolExecutor.submit
+    originals = [getattr(owner, name) for owner, name in PATCHED]
     patches, hooks = Patches(), ImportHooks()
     install(["threading"], hooks, patches)
     install(["threading"], hooks, patches)
     yield
     hooks.remove()
     patches.remove()
-    assert originals == (threading.Thread.start, ThreadPoolExecutor.submit)
+    assert originals == [getattr(owner, name) for owner, name in PATCHED]
 
 
 def look():
@@ -48,7 +65,21 @@ class Subclass(threading.Thread):
         self.seen.append(look())
 
 
-@pytest.mark.parametrize("how", ["target", "subclass", "timer", "pool", "map", "to_thread", "executor", "task"])
+POOLED = {
+    "apply": lambda pool, work: pool.apply(work),
+    "apply_async": lambda pool, work: pool.apply_async(func=work).get(10),
+    "pool_map": lambda pool, work: pool.map(lambda _: work(), [1]),
+    "map_async": lambda pool, work: pool.map_async(lambda _: work(), [1]).get(10),
+    "starmap": lambda pool, work: pool.starmap(lambda _: work(), [(1,)]),
+    "imap": lambda pool, work: list(pool.imap(lambda _: work(), [1])),
+    "imap in chunks": lambda pool, work: list(pool.imap(lambda _: work(), [1], chunksize=2)),
+    "imap_unordered": lambda pool, work: list(pool.imap_unordered(func=lambda _: work(), iterable=[1])),
+}
+
+
+@pytest.mark.parametrize(
+    "how", ["target", "subclass", "timer", "pool", "map", "to_thread", "executor", "task", *POOLED]
+)
 def test_work_handed_over_sees_the_span_and_the_fields(how):
     seen = []
 
@@ -67,6 +98,9 @@ def test_work_handed_over_sees_the_span_and_the_fields(how):
         if how in ("pool", "map"):
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(work).result() if how == "pool" else list(pool.map(lambda _: work(), [1]))
+        elif how in POOLED:
+            with ThreadPool(1) as pool:
+                POOLED[how](pool, work)
         elif how in ("to_thread", "executor", "task"):
             asyncio.run(in_loop())
         else:
@@ -128,3 +162,146 @@ def test_an_ended_thread_is_freed_at_once():
         assert gone() is None
     finally:
         gc.enable()
+
+
+POOLS = {
+    "ThreadPool": ThreadPool,
+    "ThreadPoolExecutor": ThreadPoolExecutor,
+    "fork pool": multiprocessing.get_context("fork").Pool,
+    "spawn pool": multiprocessing.get_context("spawn").Pool,
+    "ProcessPoolExecutor": lambda size: ProcessPoolExecutor(size, multiprocessing.get_context("fork")),
+}
+
+
+def do(pool, function, *args):
+    """Run a function on a pool of any kind."""
+    return pool.apply(function, args) if hasattr(pool, "apply") else pool.submit(function, *args).result(30)
+
+
+def look_as_plain_data():
+    span = current_span()
+    return span.trace_id, span.span_id, span.sampled, dict(log_fields()), mesh.of(get_context())
+
+
+def unlucky(error):
+    raise error
+
+
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("kind", POOLS)
+def test_what_a_pool_runs_belongs_to_who_submits_it_and_not_to_who_made_the_pool(kind):
+    pools = []
+    with recording() as spans, ExitStack() as closing:
+        for name, sampled in (("alice", "0"), ("bob", "1"), (None, None)):
+            headers = {"x-request-id": name, "b3": f"{'abcdef'[len(pools)] * 32}-{'b' * 16}-{sampled}"}
+            with ExitStack() as request:
+                if name is not None:
+                    request.enter_context(obskit.continue_trace(headers))
+                    request.enter_context(obskit.log_context(user=name, lock=threading.Lock()))
+                if not pools:
+                    pools.append(closing.enter_context(POOLS[kind](1)))
+                here = look_as_plain_data()
+                found = do(pools[0], look_as_plain_data)
+                assert found[:3] == here[:3]
+                assert found[3].get("user") == name
+                assert found[4] == here[4]
+            with pytest.raises(ZeroDivisionError, match="mine"):
+                do(pools[0], unlucky, ZeroDivisionError("mine"))
+        spans.assert_empty()
+
+
+def test_what_a_process_cannot_take_fails_as_it_does_without_us():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        with pytest.raises(Exception) as plain:  # noqa: PT011 - AttributeError or PicklingError, by version
+            pool.submit(lambda: 1).result(30)
+        with obskit.continue_trace({"b3": f"{'a' * 32}-{'b' * 16}-1"}), pytest.raises(type(plain.value)) as carried:
+            pool.submit(lambda: 1).result(30)
+        assert str(carried.value).replace("<lambda>", "") == str(plain.value).replace("<lambda>", "")
+        assert pool.submit(divmod, 7, 2).result(30) == (3, 1)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="a class of CPython 3.14")
+def test_calls_of_other_interpreters_work_as_ever():
+    from concurrent.futures import InterpreterPoolExecutor
+
+    with obskit.continue_trace({"b3": f"{'a' * 32}-{'b' * 16}-1"}), InterpreterPoolExecutor(1) as pool:
+        assert pool.submit(divmod, 7, 2).result(30) == (3, 1)
+        assert list(pool.map(abs, [-1, 2])) == [1, 2]
+
+
+GREEN = """
+import json, sys
+%s
+import obskit
+def look():
+    return obskit.current_span().trace_id, obskit.inject({}).get("x-request-id")
+found = {}
+with obskit.continue_trace({"b3": "%s-%s-1", "x-request-id": "alice"}):
+    %s
+found["afterwards"] = %s
+with obskit.continue_trace({"x-request-id": "bob"}), obskit.span("own"):
+    found["of the pool"] = pool.%s(look).%s()[1]
+json.dump(found, sys.stdout)
+"""
+
+GEVENT = """
+    raw = []
+    gevent.spawn_raw(lambda: raw.append(look()))
+    found["spawn"] = gevent.spawn(look).get()
+    found["spawn_later"] = gevent.spawn_later(0, look).get()
+    found["raw"] = raw[0]
+    started = gevent.Greenlet(look)
+    started.start()
+    found["start"] = started.get()
+    found["pool"] = pool.apply(look)
+    found["map"] = pool.map(lambda _: look(), [1])[0]
+    found["imap"] = list(pool.imap(lambda _: look(), [1]))[0]
+    found["threadpool"] = gevent.get_hub().threadpool.apply(look)
+    found["thread"] = []
+    thread = threading.Thread(target=lambda: found["thread"].extend(look()))
+    thread.start()
+    thread.join()
+"""
+
+EVENTLET = """
+    raw = []
+    eventlet.spawn_n(lambda: raw.append(look()))
+    found["spawn"] = eventlet.spawn(look).wait()
+    found["spawn_after"] = eventlet.spawn_after(0, look).wait()
+    found["raw"] = raw[0]
+    found["pool"] = pool.spawn(look).wait()
+    pool.spawn_n(lambda: raw.append(look()))
+    pool.waitall()
+    found["pool_n"] = raw[1]
+    found["imap"] = list(pool.imap(lambda _: look(), [1]))[0]
+    found["threadpool"] = tpool.execute(look)
+    found["thread"] = []
+    thread = threading.Thread(target=lambda: found["thread"].extend(look()))
+    thread.start()
+    thread.join()
+"""
+
+INIT = "import obskit; obskit.init(exporter='none', logs='off')"
+PATCH_GEVENT = "from gevent import monkey; monkey.patch_all()"
+USE_GEVENT = "import gevent, gevent.pool, threading; pool = gevent.pool.Pool(1)"
+PATCH_EVENTLET = "import eventlet; eventlet.monkey_patch()"
+USE_EVENTLET = "import eventlet, threading; from eventlet import tpool; pool = eventlet.GreenPool(1)"
+
+
+@pytest.mark.parametrize("first", ["init", "patching"])
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_greenlets_carry_the_context_as_threads_do(library, first):
+    pytest.importorskip(library)
+    trace_id = "a" * 32
+    patch, use, body, afterwards, get = {
+        "gevent": (PATCH_GEVENT, USE_GEVENT, GEVENT, "gevent.spawn(look).get()", "get"),
+        "eventlet": (PATCH_EVENTLET, USE_EVENTLET, EVENTLET, "eventlet.spawn(look).wait()", "wait"),
+    }[library]
+    setting_up = "\n".join([INIT, patch, use] if first == "init" else [patch, INIT, use])
+    code = GREEN % (setting_up, trace_id, "b" * 16, body, afterwards, "spawn", get)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found.pop("afterwards"), found.pop("of the pool")) == ([None, None], "bob")
+    assert {key: value for key, value in found.items() if value != [trace_id, "alice"]} == {}
+    assert len(found) >= 8
