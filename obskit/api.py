@@ -16,6 +16,7 @@ from obskit.propagation import mesh
 from obskit.propagation.carriers import headers_of
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
+from obskit.runtime.interpreter import is_supported
 from obskit.settings import load
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
@@ -80,7 +81,8 @@ def init(
 
     Raises ConfigurationError (a ValueError) naming option, value and remedy.
     """
-    runtime.configure(load(locals()))
+    settings = load(locals())
+    runtime.configure(settings._replace(enabled=settings.enabled and is_supported()))
 
 
 def span(name: str, **tags: Any) -> SpanScope:

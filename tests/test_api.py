@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -189,6 +190,27 @@ def drive(generator):
         happened.append(stop.value)
     happened.append(list(generator))
     return happened
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="older Pythons evaluate annotations at once")
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_decorating_leaves_annotations_unevaluated_until_somebody_asks(kind, recorder):
+    import annotationlib
+
+    names = {"obskit": obskit}
+    exec(f"@obskit.span('s')\n{kind} function(a: Later, b: int = 1) -> Later: return a", names)
+    function = names["function"]
+    assert annotationlib.get_annotations(function, format=annotationlib.Format.STRING) == {
+        "a": "Later", "b": "int", "return": "Later",
+    }  # fmt: skip
+    assert str(inspect.signature(function, annotation_format=annotationlib.Format.STRING)) == (
+        "(a: Later, b: int = 1) -> Later"
+    )
+    with pytest.raises(NameError):
+        _ = function.__annotations__
+    names["Later"] = str
+    assert inspect.get_annotations(function) == {"a": str, "b": int, "return": str}
+    assert inspect.signature(function).return_annotation is str
 
 
 def test_a_generator_behaves_as_without_the_decorator(recorder):

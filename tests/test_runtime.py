@@ -129,6 +129,50 @@ print({THREADS}, obskit.stats()['exporters'], sys.meta_path[0].__class__.__modul
     assert (done.stdout, done.stderr) == ("1 [] False\n", "")
 
 
+def test_on_a_python_without_its_lock_init_does_nothing_but_say_so():
+    """None of CPython's free-threaded builds is needed for this: what it answers is."""
+    code = f"""
+import http.client, os, sys, threading
+sys._is_gil_enabled = lambda: False
+request, start = http.client.HTTPConnection.__dict__['putrequest'], threading.Thread.start
+import obskit
+obskit.init(service='x', logs='json')
+assert http.client.HTTPConnection.__dict__['putrequest'] is request and threading.Thread.start is start
+with obskit.span('a'): assert obskit.inject({{}}) == {{}}
+assert obskit.flush() and obskit.shutdown()
+print({THREADS}, obskit.stats()['exporters'])
+"""
+    done = run(code)
+    assert done.stdout == "1 []\n"
+    assert done.stderr.count("\n") == 1
+    assert "PYTHON_GIL=1" in done.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_deliver_however_multiprocessing_starts_them(method, tmp_path):
+    """From Python 3.14 on, a process that serves forks makes them by default: it imports the program as spawn does."""
+    program = tmp_path / "program.py"
+    with receiver() as server:
+        program.write_text(f"""
+import concurrent.futures, multiprocessing, obskit
+obskit.init(service="x", exporter={server.url!r}, logs="off")
+def work(number):
+    with obskit.span(f"work-{{number}}"): return number
+if __name__ == "__main__":
+    multiprocessing.set_start_method({method!r})
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        assert list(pool.map(work, range(3))) == [0, 1, 2]
+    process = multiprocessing.Process(target=work, args=(3,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+""")
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", str(program)]  # of forks beside threads
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(server.names) == [f"work-{number}" for number in range(4)]
+
+
 def test_switching_off_delivers_what_there_is_and_switching_on_works_again():
     with receiver() as server:
         obskit.init(exporter=server.url, integrations=[], flush_interval=3600)

@@ -37,9 +37,10 @@ def _pytest(*arguments: str) -> Callable[[str], list[str]]:
     return lambda results: [*fixed, f"--junitxml={results}", *arguments]
 
 
-def _cpython(name: str, **options: str) -> Suite:
+def _cpython(name: str) -> Suite:
+    """A part of CPython's tests, which look at handlers of the root logger, and at what is written to standard error."""
     fixed = ["-m", "test", "-v", "--timeout=300"]
-    return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options=options)
+    return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options={"OBSKIT_LOGS": "inherit"})
 
 
 _DJANGO = """\
@@ -49,7 +50,7 @@ utils_tests view_tests wsgi
 """
 
 SUITES = {
-    "test_logging": _cpython("test_logging", OBSKIT_LOGS="inherit"),
+    "test_logging": _cpython("test_logging"),
     "test_threading": _cpython("test_threading"),
     "test_concurrent_futures": _cpython("test_concurrent_futures"),
     "test_multiprocessing_fork": _cpython("test_multiprocessing_fork"),
