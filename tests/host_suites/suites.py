@@ -38,7 +38,7 @@ def _pytest(*arguments: str) -> Callable[[str], list[str]]:
 
 
 def _cpython(name: str) -> Suite:
-    """A part of CPython's tests, which look at handlers of the root logger, and at what is written to standard error."""
+    """A part of CPython's tests, which look at the root logger's handlers and at what goes to standard error."""
     fixed = ["-m", "test", "-v", "--timeout=300"]
     return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options={"OBSKIT_LOGS": "inherit"})
 
