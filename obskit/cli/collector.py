@@ -14,6 +14,7 @@ from obskit.export.url import masked
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from types import FrameType
 
     from obskit.collector.server import CollectorServer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAILED = 1
 _BAD_USAGE = 2
+_SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
+_TIMES = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LARGEST_PORT = 65535
 _FORWARD_TIMEOUT = 5.0  # seconds that the spans which wait at the end have
 _CHECK_INTERVAL = 1.0  # seconds between two looks at the server thread
@@ -37,14 +40,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
     parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
-    parser.add_argument("--max-bytes", default="268435456", help="the same in bytes (default: %(default)s)")
+    parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
+    parser.add_argument("--max-age", default="", metavar="AGE", help="delete spans after 90s, 15m, 12h or 7d")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
+    parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, which may be in use, and end")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal comes. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    if args.backup:
+        return _backup(args)
     try:
         forwarder = _forwarder(args)
         server = _start(args, forwarder)
@@ -84,7 +91,8 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
 
     port = _number("--port", args.port, 0, _LARGEST_PORT)
     max_spans = _number("--max-spans", args.max_spans, 1, sys.maxsize)
-    max_bytes = _number("--max-bytes", args.max_bytes, 1, sys.maxsize)
+    max_bytes = _scaled("--max-bytes", args.max_bytes, _SIZES)
+    max_age = _scaled("--max-age", args.max_age, _TIMES) if args.max_age else float("inf")
     try:
         return CollectorServer(
             args.host,
@@ -92,6 +100,7 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             args.storage,
             max_spans=max_spans,
             max_bytes=max_bytes,
+            max_age=max_age,
             allowed_hosts=args.allow_host,
             on_stored=forwarder.pass_on,
         ).start()
@@ -103,6 +112,30 @@ def _number(flag: str, text: str, smallest: int, largest: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20) or not smallest <= int(text) <= largest:
         raise _UsageError(f"{flag}: got {text!r}; give a whole number from {smallest} to {largest}")
     return int(text)
+
+
+def _scaled(flag: str, text: str, units: Mapping[str, int]) -> int:
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "")
+    if not (number.isascii() and number.isdecimal() and len(number) < 20 and int(number) > 0):
+        raise _UsageError(f"{flag}: got {text!r}; give a whole number above 0, with one of {', '.join(units)} or none")
+    return int(number) * units.get(unit, 1)
+
+
+def _backup(args: argparse.Namespace) -> int:
+    from obskit.collector.store.database import StoreError, backup
+    from obskit.collector.store.opening import path_of
+
+    try:
+        source = path_of(args.storage)
+    except ValueError as error:
+        return _fail(_BAD_USAGE, f"--storage: {error}")
+    if source is None:
+        return _fail(_BAD_USAGE, "--backup: needs --storage sqlite:///PATH, the file to copy")
+    try:
+        backup(source, args.backup)
+    except StoreError as error:
+        return _fail(_FAILED, str(error))
+    return 0
 
 
 def _serve_until_signal(server: CollectorServer, forwarder: Forwarder) -> int:

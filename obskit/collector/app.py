@@ -26,7 +26,8 @@ from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
 from obskit.collector.pages import Pages
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
-from obskit.collector.store import SpanStore, StoreError
+from obskit.collector.store.database import StoreError
+from obskit.collector.store.spans import SpanStore
 from obskit.collector.ui_config import UI_CONFIG
 from obskit.collector.workers import Workers
 from obskit.zipkin.ids import normalise_trace_id
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _REJECTED_HEADERS = {408: {"connection": "close"}, 503: {"connection": "close", "retry-after": "1"}}
 _LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
 _slashes = re.compile("/{2,}").sub
+_PATIENCE = {"dependencies": 6.0}  # times the timeout of a search
 _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
 
 
@@ -182,7 +184,7 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
         Route("/api/v2/spans", api.post_spans, methods=["POST"]),
         Route("/api/v1/spans", api.refuse_v1, methods=["POST"]),
         *[
-            Route(f"{prefix}/api/v2/{path}", workers.reading(read))
+            Route(f"{prefix}/api/v2/{path}", workers.reading(read, _PATIENCE.get(path, 1.0)))
             for prefix in ("", "/zipkin")
             for path, read in reads.items()
         ],

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
-from obskit.collector.store import SpanStore, StoreError, TooMany
-from obskit.zipkin import json_v2, proto3_decode
+from obskit.collector.store.database import StoreError
+from obskit.collector.store.spans import SpanStore, TooMany
+from obskit.zipkin import json_v2_fast, proto3_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span
 
@@ -23,6 +24,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _STALE = 2.0  # seconds: a message that waited for longer, and whose client has left, comes again or is given up
 _PROTO3 = "application/x-protobuf"
 _OTHER_FORMATS = ("application/protobuf", "application/x-thrift")
+
+
+_Decoded = tuple[list[Span], "list[bytes] | None"]  # the spans, and the JSON of each where it is known
 
 
 class Rejected(Exception):
@@ -54,12 +58,12 @@ def store_body(
     if not body:
         return
     try:
-        spans = _decode_proto3(body) if kind == _PROTO3 else _decode_json(body)
+        spans, lines = _decode_proto3(body) if kind == _PROTO3 else _decode_json(body)
     except DecodeError as error:
         raise Rejected(400, str(error)) from None
     metrics.read(len(spans))
     try:
-        store.add(spans)
+        store.add(spans, lines)
     except StoreError as error:
         metrics.lost(len(spans))
         if isinstance(error, TooMany):
@@ -101,16 +105,16 @@ def _members(data: bytes) -> Iterator[bytes]:
             return
 
 
-def _decode_json(body: bytes) -> list[Span]:
+def _decode_json(body: bytes) -> _Decoded:
     """Looks at the bytes before they are decoded, as Zipkin does: its rule for a newline is an accident we keep."""
     if body[:1] not in {b"[", b"\n"}:
         raise Rejected(400, "Expected a JSON_V2 encoded list")
     if b'yAnnotations"' in body:
         raise Rejected(400, "Expected a JSON_V2 encoded list, but received: JSON_V1")
-    return json_v2.decode_list(body)
+    return json_v2_fast.read_list(body)
 
 
-def _decode_proto3(body: bytes) -> list[Span]:
+def _decode_proto3(body: bytes) -> _Decoded:
     if body[:1] != b"\n" or body[1:2] == b"\0":  # the same look ahead; a list begins with the key of its first span
         raise Rejected(400, "Expected a PROTO3 encoded list")
-    return proto3_decode.decode_list(body)
+    return proto3_decode.decode_list(body), None

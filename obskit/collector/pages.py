@@ -11,7 +11,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.html import Html, render
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query
 from obskit.collector.recent_page import recent_page
-from obskit.collector.store import SpanStore
+from obskit.collector.store.spans import SpanStore
 from obskit.collector.style import STYLE
 from obskit.collector.trace_page import trace_page
 from obskit.zipkin.ids import normalise_trace_id

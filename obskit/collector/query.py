@@ -58,12 +58,12 @@ class TraceQuery:
         timestamp = _trace_timestamp(spans)
         if not timestamp or not first <= timestamp <= last:
             return False
-        local = [span for span in spans if self.service in {None, _service(span)}]
+        local = [span for span in spans if self.service in {None, service_of(span)}]
         return bool(local) and self._names_match(local) and self._duration_matches(local) and self._tags_match(local)
 
     def _names_match(self, spans: list[Span]) -> bool:
         return (self.span_name is None or any(span.name == self.span_name for span in spans)) and (
-            self.remote_service is None or any(_remote_service(span) == self.remote_service for span in spans)
+            self.remote_service is None or any(remote_service(span) == self.remote_service for span in spans)
         )
 
     def _duration_matches(self, spans: list[Span]) -> bool:
@@ -73,7 +73,7 @@ class TraceQuery:
         return any(self.min_duration <= (span.duration or 0) <= longest for span in spans)
 
     def _tags_match(self, spans: list[Span]) -> bool:
-        return all(any(_has(span, key, value) for span in spans) for key, value in self.annotations.items())
+        return all(any(has(span, key, value) for span in spans) for key, value in self.annotations.items())
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -155,15 +155,18 @@ def _trace_timestamp(spans: list[Span]) -> int | None:
     return roots[0] if roots else min((span.timestamp or 0 for span in timed), default=None)
 
 
-def _has(span: Span, key: str, value: str) -> bool:
+def has(span: Span, key: str, value: str) -> bool:
+    """True for a span with this tag, or, without a value, with the key or an annotation of that name."""
     if value:
         return span.tags.get(key) == value
     return key in span.tags or any(annotation.value == key for annotation in span.annotations)
 
 
-def _service(span: Span) -> str | None:
+def service_of(span: Span) -> str | None:
+    """The local service."""
     return span.local_endpoint.service_name if span.local_endpoint else None
 
 
-def _remote_service(span: Span) -> str | None:
+def remote_service(span: Span) -> str | None:
+    """The service at the other end."""
     return span.remote_endpoint.service_name if span.remote_endpoint else None

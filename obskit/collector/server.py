@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from obskit.collector.store import MAX_BYTES, MAX_SPANS, open_store
+from obskit.collector.store.opening import open_store
+from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import uvicorn
 
-    from obskit.collector.store import SpanStore
+    from obskit.collector.store.spans import SpanStore
     from obskit.zipkin.model import Span
 
 _START_TIMEOUT = 10.0  # seconds
@@ -27,9 +28,10 @@ _MOST_CONNECTIONS = 1_000
 class CollectorServer:
     """A Zipkin-compatible collector on a thread of this process; also a context manager.
 
-    ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans`` and
-    ``max_bytes``. ``allowed_hosts`` are names besides loopback and ``host`` that a Host header may have. ``on_stored``
-    is called with the spans of each message that are new in the store, once they are there, and should not wait.
+    ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``,
+    ``max_bytes`` and ``max_age`` (seconds). ``allowed_hosts`` are names besides loopback and ``host`` that a Host
+    header may have. ``on_stored`` is called with the spans of each message that are new in the store, once they are
+    there, and should not wait.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class CollectorServer:
         *,
         max_spans: int = MAX_SPANS,
         max_bytes: int = MAX_BYTES,
+        max_age: float = float("inf"),
         allowed_hosts: Iterable[str] = (),
         on_stored: Callable[[list[Span]], None] | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self._storage = storage
-        self._limits = (max_spans, max_bytes)
+        self._limits = (max_spans, max_bytes, max_age)
         self._allowed_hosts = tuple(allowed_hosts)
         self._on_stored = on_stored
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None

@@ -33,11 +33,14 @@ class Workers:
         self._readers = anyio.CapacityLimiter(_READERS)
         self._writer = anyio.CapacityLimiter(1)
 
-    def reading(self, read: Read) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that calls ``read`` on a reader's thread, which stops when the client leaves or time is over."""
+    def reading(self, read: Read, patience: float = 1.0) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that calls ``read`` on a reader's thread, which stops when the client leaves or time is over.
+
+        ``patience`` times the timeout of a search is what it has.
+        """
 
         async def endpoint(request: Request) -> Response:
-            deadline = Deadline(deadlines.SEARCH_TIMEOUT)
+            deadline = Deadline(deadlines.SEARCH_TIMEOUT * patience)
 
             def work() -> Response:
                 deadline.check()

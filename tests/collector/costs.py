@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 def grows_linearly(work: Callable[[int], object], size: int) -> bool:
     """True when four times as much takes less than eight times as long."""
-    small = min(_cost(work, size), _cost(work, size))
-    return _cost(work, 4 * size) < 8 * small + 0.1
+    small, large = (min(_cost(work, count) for _ in range(3)) for count in (size, 4 * size))
+    return large < 8 * small + 0.1
 
 
 def _cost(work: Callable[[int], object], size: int) -> float:

@@ -194,8 +194,9 @@ def test_zipkins_own_interface_finds_its_configuration(shared):
 
 def test_dependencies_count_a_trace_with_any_span_in_the_window_to_its_last_millisecond(client):
     call = {"kind": "CLIENT", "remoteEndpoint": {"serviceName": "db"}}
-    client.post([span(timestamp=NOW - 10_000_000), span(span_id="2", parentId="1", timestamp=NOW + 400, **call)])
     millisecond = NOW // 1000
+    last = millisecond * 1000 + 999
+    client.post([span(timestamp=NOW - 10_000_000), span(span_id="2", parentId="1", timestamp=last, **call)])
     for end, lookback, count in ((millisecond, 1, 1), (millisecond - 1, 1000, 0), (millisecond + 5, 4, 0)):
         links = client.get(f"/api/v2/dependencies?endTs={end}&lookback={lookback}").json
         assert len(links) == count, (end, lookback)
@@ -236,7 +237,8 @@ def test_what_does_not_exist_is_answered_as_such(shared, method, path, status):
 def test_the_oldest_traces_make_room():
     with CollectorServer(max_spans=3) as server:
         client = client_of(server)
-        client.post([span(trace_id="1"), span(trace_id="1", span_id="2"), span(trace_id="2")])
+        client.post([span(trace_id="1"), span(trace_id="1", span_id="2")])
+        client.post([span(trace_id="2")])
         client.post([span(trace_id="3")])
         assert sorted(ids(client.get("/api/v2/traces"))) == ["2", "3"]
         client.post([span(trace_id="4"), span(trace_id="5")])

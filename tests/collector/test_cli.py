@@ -47,14 +47,13 @@ def test_it_prints_its_address_serves_and_ends_well_on_a_signal(number, tmp_path
 
 @pytest.mark.parametrize(("host", "reach"), [("0.0.0.0", "every network interface"), ("127.0.0.1", None)])
 def test_it_says_who_can_reach_it(host, reach):
-    process = start("--host", host, "--port", "0")
-    try:
-        process.stdout.readline()
-        process.terminate()
-        out, _ = process.communicate(timeout=15)
-    finally:
-        process.kill()
-        process.wait()
+    with start("--host", host, "--port", "0") as process:
+        try:
+            process.stdout.readline()
+            process.terminate()
+            out = process.stdout.read()
+        finally:
+            process.kill()
     assert (f"is open to {reach}" in out) if reach else not out
 
 
@@ -63,7 +62,7 @@ def test_it_says_who_can_reach_it(host, reach):
     [
         *(("--port", value) for value in ("x", "65536", "-1", "9" * 5000)),
         *(("--storage", value) for value in ("postgres://x", "")),
-        *(("--max-spans", "0"), ("--max-bytes", "x")),
+        *(("--max-spans", "0"), ("--max-bytes", "x"), ("--max-age", "7w"), ("--backup", "x.db")),
     ],
 )
 def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flag, value):
@@ -88,3 +87,19 @@ def test_a_storage_that_cannot_be_opened_is_status_1_and_one_line(tmp_path):
     assert status == 1
     assert len(err.splitlines()) == 1
     assert "nowhere" in err
+
+
+def test_it_copies_its_file_while_it_runs(tmp_path):
+    storage = f"sqlite:///{tmp_path}/x.db"
+    process = start("--port", "0", "--storage", storage, "--max-bytes", "1M", "--max-age", "7d")
+    try:
+        process.stdout.readline()
+        for status, err in ((0, ""), (1, "exists")):
+            done = finish("--storage", storage, "--backup", str(tmp_path / "copy.db"))
+            assert (done[0], err in done[2]) == (status, True)
+        status, _, err = finish("--port", "0", "--storage", storage)
+        assert (status, "in use by another collector" in err) == (1, True)
+    finally:
+        process.kill()
+        process.communicate()
+    assert finish("--port", "0", "--storage", storage, "--max-spans", "0")[0] == 2

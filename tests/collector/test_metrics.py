@@ -9,7 +9,7 @@ import pytest
 
 from obskit.collector.ingest import MAX_BODY
 from obskit.collector.server import CollectorServer
-from obskit.collector.store import StoreError
+from obskit.collector.store.database import StoreError
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.proto3_encode import encode_list as encode_proto3
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from obskit.collector.server import CollectorServer, _listen
-from obskit.collector.store import StoreError
+from obskit.collector.store.database import StoreError
 
 from .conftest import client_of
 

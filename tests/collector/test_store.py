@@ -4,13 +4,17 @@ import sqlite3
 import stat
 import threading
 import time
+import zlib
+from secrets import token_hex
 
 import pytest
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.query import parse_query
 from obskit.collector.server import CollectorServer
-from obskit.collector.store import SpanStore, StoreError, TooMany, open_store
+from obskit.collector.store.database import StoreError
+from obskit.collector.store.opening import open_store
+from obskit.collector.store.spans import SpanStore, TooMany
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Endpoint, Span
 
@@ -47,13 +51,17 @@ def test_spans_survive_a_restart(path):
     store.close()
 
 
+def damage_block(path, statement, *parameters):
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement, parameters)
+    connection.close()
+
+
 @pytest.mark.parametrize("damage", [b"garbage", b'{"traceId":1}', b"", b"\xff", 7, "[]"])
 def test_a_damaged_row_is_an_error_answer_and_the_rest_goes_on(path, collector, damage):
     collector.post(SPAN)
     collector.post(SPAN.replace(b'"traceId":"1"', b'"traceId":"3"'))
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE spans SET json = ? WHERE trace_id LIKE '%1'", (damage,))
-    connection.close()
+    damage_block(path, "UPDATE blocks SET data = ? WHERE number = 1", damage)
     assert collector.get("/api/v2/trace/1").status == 503
     assert collector.get(SEARCH).status == 503
     assert collector.get("/zipkin/traces/1").status == 503
@@ -63,10 +71,9 @@ def test_a_damaged_row_is_an_error_answer_and_the_rest_goes_on(path, collector, 
 
 def test_a_malicious_row_is_escaped(path, collector):
     collector.post(SPAN)
-    script = b'{"traceId":"<script>","id":"<script>","name":"<script>","timestamp":99999999999999999999}'
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE spans SET json = ?, service = '<script>'", (script,))
-    connection.close()
+    script = b'[{"traceId":"0000000000000001","id":"<script>","name":"<script>","timestamp":99999999999999999999}]'
+    damage_block(path, "UPDATE blocks SET data = ?", zlib.compress(script))
+    damage_block(path, "UPDATE names SET name = '<script>'")
     for page in ("/zipkin/traces/1", "/zipkin/"):
         answer = collector.get(page)
         assert answer.status == 200
@@ -75,7 +82,8 @@ def test_a_malicious_row_is_escaped(path, collector):
 
 def test_a_missing_table_is_an_error_answer_and_makes_the_collector_unhealthy(path, collector):
     with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE spans")
+        for table in ("blocks", "names", "parts"):
+            connection.execute(f"DROP TABLE {table}")
     connection.close()
     for read in ("/api/v2/services", "/api/v2/spans?serviceName=a", "/api/v2/traces", "/api/v2/trace/1", "/zipkin/"):
         assert collector.get(read).status == 503
@@ -87,12 +95,13 @@ def test_a_missing_table_is_an_error_answer_and_makes_the_collector_unhealthy(pa
 
 def test_a_full_disk_refuses_the_whole_batch_and_recovers(path):
     store = SpanStore(str(path))
-    store._connection.execute("PRAGMA max_page_count = 20")  # how SQLite lets one try a full disk
-    big = [Span(trace_id=f"{number:016x}", id="1" * 16, tags={"a": "x" * 1000}) for number in range(1, 200)]
+    store._database._connection.execute("PRAGMA max_page_count = 40")  # how SQLite lets one try a full disk
+    big = [Span(trace_id=f"{number:016x}", id="1" * 16, tags={"a": token_hex(500)}) for number in range(1, 2000)]
     with pytest.raises(StoreError, match="full"):
         store.add(big)
     assert store.trace(big[0].trace_id) == []
-    store._connection.execute("PRAGMA max_page_count = 10000")
+    store._database._connection.execute("PRAGMA max_page_count = 10000")
+    store.check()
     store.add(big)
     assert store.trace(big[-1].trace_id) == big[-1:]
     store.close()
@@ -129,8 +138,8 @@ def spans_of(trace, count, **fields):
     return [Span(trace_id=f"{trace:016x}", id=f"{number:016x}", **fields) for number in range(1, count + 1)]
 
 
-@pytest.mark.parametrize("limits", [{"max_spans": 10}, {"max_bytes": 11_000}], ids=["spans", "bytes"])
-def test_beyond_its_limit_the_traces_that_arrived_first_go(limits):
+@pytest.mark.parametrize("limits", [{"max_spans": 10}, {"max_bytes": 13_000}], ids=["spans", "bytes"])
+def test_beyond_its_limit_what_arrived_first_goes(limits):
     store = SpanStore(**limits)
     for trace in range(1, 13):
         store.add(spans_of(trace, 1, tags={"a": "x" * 1000}))

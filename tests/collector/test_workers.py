@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from obskit.collector import store
 from obskit.collector.server import CollectorServer
+from obskit.collector.store import spans as store
 
 from .conftest import client_of
 

@@ -1,0 +1,131 @@
+"""Blocks: some hundred spans in order of arrival, kept as one compressed JSON list with what searches ask about it."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from obskit.collector.store.filters import build, tokens_of
+from obskit.zipkin.model import Span
+
+MOST_SPANS = 500  # of a block: reading one span costs reading its block
+MOST_BYTES = 1024 * 1024  # of their JSON, but for a single larger one
+_SEPARATOR = b",\n"  # between two spans; JSON has no newline within a text
+TRACE_SIZE = 8  # bytes of an id in ``Block.traces``
+_LEVEL = 1  # of compression: spans repeat themselves so much that more effort gains little
+
+_decode = msgspec.json.Decoder(list[Span]).decode
+
+
+class Damaged(ValueError):
+    """A block that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is stored of some spans. Times are microseconds; 0 where no span has one."""
+
+    spans: int
+    first: int
+    newest: int
+    longest: int
+    filter: bytes
+    traces: bytes  # the low 64 bits of their trace ids, each once
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in the database."""
+        return len(self.filter) + 4 * len(self.traces) + len(self.data) + 100
+
+
+def low_id(trace_id: str) -> int:
+    """The low 64 bits of a trace id, as a signed number: what SQLite has."""
+    number = int(trace_id[-16:], 16)
+    return number - (1 << 64) if number >> 63 else number
+
+
+def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:
+    """The block of these spans, whose JSON is ``lines``.
+
+    A small one is merged with its neighbours soon, so it is neither compressed nor given a filter before it is final.
+    """
+    data = _joined(lines)
+    small = not final and is_small(len(spans), len(data))
+    times = [span.timestamp for span in spans if span.timestamp]
+    return Block(
+        spans=len(spans),
+        first=min(times, default=0),
+        newest=max(times, default=0),
+        longest=max([span.duration or 0 for span in spans]),
+        filter=b"" if small else build(tokens_of(spans)),
+        traces=array("q", sorted({low_id(span.trace_id) for span in spans})).tobytes(),
+        data=zlib.compress(data, 0 if small else _LEVEL),
+    )
+
+
+def unpack(data: bytes) -> list[Span]:
+    """The spans of a block's data. Raises Damaged."""
+    try:
+        return _decode(zlib.decompress(data))
+    except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise Damaged(str(error)) from None
+
+
+def decode_lines(lines: Iterable[bytes]) -> list[Span]:
+    """The spans of their JSON. Raises Damaged."""
+    try:
+        return _decode(_joined(lines))
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise Damaged(str(error)) from None
+
+
+def _joined(lines: Iterable[bytes]) -> bytes:
+    return b"[" + _SEPARATOR.join(lines) + b"]"
+
+
+def _lines_of(data: bytes) -> list[bytes]:
+    """The JSON of each span. Raises Damaged."""
+    try:
+        return zlib.decompress(data)[1:-1].split(_SEPARATOR)
+    except (zlib.error, TypeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def trace_numbers(traces: bytes) -> array[int]:
+    """The ids in ``Block.traces``."""
+    numbers = array("q")
+    numbers.frombytes(traces)
+    return numbers
+
+
+def slices(lines: Sequence[bytes]) -> Iterator[slice]:
+    """How a message is cut into blocks."""
+    start = size = 0
+    for number, line in enumerate(lines):
+        size += len(line)
+        if number > start and (number - start >= MOST_SPANS or size > MOST_BYTES):
+            yield slice(start, number)
+            start, size = number, len(line)
+    yield slice(start, len(lines))
+
+
+def is_small(spans: int, size: int) -> bool:
+    """True for a block that should be merged with its neighbours: many small ones are slow to search."""
+    return spans < MOST_SPANS // 2 and size < MOST_BYTES // 4
+
+
+def merged(parts: Iterable[bytes], *, final: bool) -> Block:
+    """One block with the spans of several, whose data is ``parts``. Raises Damaged."""
+    lines = [line for data in parts for line in _lines_of(data)]
+    return pack(decode_lines(lines), lines, final=final)
+
+
+def only(data: bytes, traces: Container[int]) -> Block:
+    """A block with the spans of some traces of a block. Raises Damaged."""
+    found = [pair for pair in zip(unpack(data), _lines_of(data), strict=True) if low_id(pair[0].trace_id) in traces]
+    return pack([span for span, _ in found], [line for _, line in found], final=True)

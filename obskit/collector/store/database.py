@@ -1,0 +1,193 @@
+"""The SQLite file: opened by one process alone, in the schema of this release, at the place where it was opened."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SCHEMA_VERSION = 2
+_SCHEMA = """
+CREATE TABLE blocks (
+    number INTEGER PRIMARY KEY,  -- order of arrival
+    last INTEGER NOT NULL,       -- the number of the last block that was merged into this one
+    arrived INTEGER NOT NULL,    -- epoch seconds
+    spans INTEGER NOT NULL,
+    size INTEGER NOT NULL,       -- bytes that it takes here
+    first INTEGER NOT NULL,      -- timestamps, microseconds
+    newest INTEGER NOT NULL,
+    longest INTEGER NOT NULL,    -- duration
+    filter BLOB NOT NULL,
+    traces BLOB NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX blocks_by_time ON blocks (newest, number, first);
+CREATE TABLE parts (             -- which blocks have spans of a trace
+    trace INTEGER NOT NULL,      -- the low 64 bits of its id
+    number INTEGER NOT NULL,
+    PRIMARY KEY (trace, number)
+) WITHOUT ROWID;
+CREATE TABLE names (             -- what the spans of a service are called, and which services it calls
+    digest BLOB PRIMARY KEY,     -- of kind, service and name, which may be long
+    list BLOB NOT NULL,          -- the digest of kind and service
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL      -- the last block that had it, or one a little before
+) WITHOUT ROWID;
+CREATE INDEX names_by_list ON names (list);
+CREATE TABLE totals (spans INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL);
+INSERT INTO totals VALUES (0, 0, 0);
+"""
+
+
+class StoreError(Exception):
+    """The database refused or returned rubbish; the message is one line which says what."""
+
+
+class Database:
+    """One connection, guarded by a lock: statements are short, and SQLite has a single writer anyway.
+
+    ``path`` None means memory. A file is created readable by its owner alone. Raises StoreError.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.name = path or "memory"
+        self._lock = threading.RLock()
+        self._lock_file = _lock(path) if path else None
+        self._file: tuple[int, int] | None = None
+        try:
+            self._connection = _connect(path)
+            self._file = _identity(path) if path else None
+        except StoreError:
+            self._unlock()
+            raise
+
+    def prepare(self, migrate: Callable[[sqlite3.Connection], None]) -> None:
+        """Creates the schema, or has ``migrate`` move what version 1 kept. Closes what it cannot read."""
+        try:
+            with self.access() as connection:
+                _configure(connection)
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version not in {0, 1, SCHEMA_VERSION}:
+                    raise StoreError(f"{self.name}: schema version {version} is of a newer obskit; use another file")
+                if version != SCHEMA_VERSION:
+                    _upgrade(connection, version, migrate)
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the file and leaves it to others; what was in memory is gone."""
+        with self._lock:
+            self._connection.close()
+            self._unlock()
+
+    @contextmanager
+    def access(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone. What SQLite raises becomes StoreError."""
+        with self._lock:
+            try:
+                self._check_file()
+                yield self._connection
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.name}: {error}") from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The same; all that is written in the block is there after it, or nothing is."""
+        with self.access() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self.access() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def _check_file(self) -> None:
+        """SQLite goes on in a file that was deleted or replaced: what it keeps there, no later start would find."""
+        if self._file is not None and _identity(self.name) != self._file:
+            raise StoreError(
+                f"{self.name}: the file was deleted or replaced while it was open; start the collector anew"
+            )
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def backup(source: str, target: str) -> None:
+    """A copy of the database in ``source``, also while a collector writes to it. Raises StoreError."""
+    if not os.path.exists(source):
+        raise StoreError(f"{source} does not exist")
+    try:
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        reader, writer = sqlite3.connect(f"file:{source}?mode=ro", uri=True), sqlite3.connect(target)
+        try:
+            reader.backup(writer, pages=1000)
+        finally:
+            reader.close()
+            writer.close()
+    except FileExistsError:
+        raise StoreError(f"{target} exists; name a new file") from None
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"cannot copy {source} to {target}: {error}") from None
+
+
+def _lock(path: str) -> int:
+    """An open, locked file beside the database: two writers would not know of each other's spans."""
+    descriptor = _open(f"{path}-lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StoreError(f"{path} is in use by another collector; stop it, or name another file") from None
+    return descriptor
+
+
+def _connect(path: str | None) -> sqlite3.Connection:
+    if (
+        path is not None
+    ):  # sqlite3 would create the file readable by others; its journal files take the mode of this one
+        os.close(_open(path))
+    return sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"cannot open {path}: {error.strerror}; name a writable file in a folder that exists"
+        ) from None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file this is; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from somebody else
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # survives a crash of this process
+    connection.execute("PRAGMA cache_size = -16384")  # KiB
+
+
+def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection], None]) -> None:
+    """In one transaction: a crash leaves the old file."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        if version == 1:
+            migrate(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

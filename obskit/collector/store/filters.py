@@ -1,0 +1,70 @@
+"""Whether a block of spans can hold a text, without reading the block: Bloom filters.
+
+A filter never says no to a text that is there, and says yes to about one in a hundred that are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+from obskit.zipkin.model import Span
+
+_BITS = 16  # for each text, at least
+_BETWEEN = "\x1e"
+_SPREAD = 0x9E3779B1  # odd: multiplying by it gives a second, independent position
+
+
+def token(kind: str, *texts: str) -> int:
+    """A number for a text of some kind: ``token("tag", "http.method", "GET")``."""
+    return crc32("\0".join((kind, *texts)).encode())
+
+
+def tokens_of(spans: Iterable[Span]) -> set[int]:
+    """The tokens of everything that searches ask for by equality."""
+    places: set[tuple[str, str, str]] = set()
+    tags: set[tuple[str, str]] = set()
+    words: set[str] = set()
+    for span in spans:
+        local, remote = span.local_endpoint, span.remote_endpoint
+        service = (local.service_name if local else None) or ""
+        places.add((service, span.name or "", (remote.service_name if remote else None) or ""))
+        tags.update(span.tags.items())
+        if span.annotations:
+            words.update([annotation.value for annotation in span.annotations])
+    words.update([key for key, _ in tags])
+    texts = [f"tag\0{key}\0{value}" for key, value in tags]
+    texts += [f"word\0{word}" for word in words]
+    for service, name, other in places:
+        texts += [f"service\0{service}", f"name\0{name}", f"remote\0{other}"]
+        texts += [f"name\0{service}\0{name}", f"remote\0{service}\0{other}"]
+    return _tokens(texts)
+
+
+def _tokens(texts: list[str]) -> set[int]:
+    """The token of each text; all are encoded at once, unless one holds what stands between them."""
+    encoded = _BETWEEN.join(texts).encode().split(_BETWEEN.encode())
+    if len(encoded) != len(texts):
+        encoded = [text.encode() for text in texts]
+    return set(map(crc32, encoded))
+
+
+def build(tokens: set[int]) -> bytes:
+    """The filter of these tokens: a power of two of bits."""
+    size = 1 << max(6, (len(tokens) * _BITS - 1).bit_length())
+    mask = size - 1
+    bits = bytearray(size >> 3)
+    for number in tokens:
+        bits[(number & mask) >> 3] |= 1 << (number & 7)
+        other = (number * _SPREAD >> 16) & mask
+        bits[other >> 3] |= 1 << (other & 7)
+    return bytes(bits)
+
+
+def may_hold(bits: bytes, number: int) -> bool:
+    """False when no text with this token is in the block. Small blocks have no filter yet: they may hold anything."""
+    if not bits:
+        return True
+    mask = (len(bits) << 3) - 1
+    other = (number * _SPREAD >> 16) & mask
+    return bool(bits[(number & mask) >> 3] >> (number & 7) & 1 and bits[other >> 3] >> (other & 7) & 1)

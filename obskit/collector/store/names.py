@@ -1,0 +1,82 @@
+"""The names of services and spans, and which services call which: lists that are asked for without a search."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from obskit.collector.store.database import Database
+from obskit.zipkin.model import Span
+
+_Name = tuple[str, str, str]  # kind, service, name
+_MOST_REMEMBERED = 50_000
+_LONGEST_USUAL = 400  # characters of names that are remembered
+_STEP = 256  # blocks: a name that is there already is noted again only so often
+
+
+class Names:
+    """The names in a database. They go with the blocks that had them, a little later."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noted: dict[_Name, int] = {}
+
+    def note(self, connection: sqlite3.Connection, spans: Iterable[Span], number: int) -> None:
+        """Notes the names of the spans of a block, within its transaction."""
+        step = number // _STEP
+        fresh = [name for name in _names_of(spans) if self._noted.get(name) != step]
+        connection.executemany(
+            "INSERT INTO names VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET number = excluded.number",
+            [(_digest(*name), _digest(*name[:2]), name[2], number) for name in fresh],
+        )
+        if len(self._noted) > _MOST_REMEMBERED:
+            self._noted.clear()
+        usual = [name for name in fresh if len(name[1]) + len(name[2]) <= _LONGEST_USUAL]
+        self._noted.update(dict.fromkeys(usual[:_MOST_REMEMBERED], step))
+
+    def forget(self) -> None:
+        """Remembers nothing of what was noted: it may not have been written."""
+        self._noted.clear()
+
+    @staticmethod
+    def prune(connection: sqlite3.Connection, first: int, last: int) -> None:
+        """Deletes, now and then, the names that no block after the deleted ones, ``first`` to ``last``, has."""
+        if first // _STEP != (last + 1) // _STEP:
+            connection.execute("DELETE FROM names WHERE number < ?", (first - _STEP,))
+
+    def services(self) -> list[str]:
+        """The local services, sorted."""
+        return self._sorted("service", "")
+
+    def spans(self, service: str) -> list[str]:
+        """The names of the spans of a local service, sorted."""
+        return self._sorted("span", service)
+
+    def remote_services(self, service: str) -> list[str]:
+        """The remote services of the spans of a local service, sorted."""
+        return self._sorted("remote", service)
+
+    def _sorted(self, kind: str, service: str) -> list[str]:
+        rows = self._database.rows("SELECT name FROM names WHERE list = ?", _digest(kind, service))
+        return sorted(str(name) for (name,) in rows)
+
+
+def _names_of(spans: Iterable[Span]) -> set[_Name]:
+    places = set()
+    for span in spans:
+        local, remote = span.local_endpoint, span.remote_endpoint
+        if local and local.service_name:
+            places.add((local.service_name, span.name, remote.service_name if remote else None))
+    found: set[_Name] = set()
+    for service, name, remote_name in places:
+        found.add(("service", "", service))
+        if name:
+            found.add(("span", service, name))
+        if remote_name:
+            found.add(("remote", service, remote_name))
+    return found
+
+
+def _digest(*texts: str) -> bytes:
+    return blake2b("\0".join(texts).encode(), digest_size=16).digest()

@@ -1,0 +1,104 @@
+"""Reading blocks: the spans of traces, and the blocks of a time, newest first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from obskit.collector.store.blocks import Damaged, low_id, unpack
+from obskit.collector.store.database import Database, StoreError
+from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
+from obskit.zipkin.model import Span
+
+_AT_ONCE = 500  # parameters of a statement; SQLite takes 999 at least
+_PAGE = 32  # blocks that are looked at between two turns of the writer
+_LATEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a block before its spans are read."""
+
+    key: BlockKey
+    newest: int
+    longest: int
+    filter: bytes
+
+
+class Reader:
+    """Reads from a database, each statement by itself: the writer never waits for a search."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._recent = RecentBlocks()
+
+    def numbers(self, traces: Sequence[int]) -> dict[int, list[int]]:
+        """For those of the traces that are stored, the numbers of the blocks that came with their spans."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for start in range(0, len(traces), _AT_ONCE):
+            some = traces[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            statement = f"SELECT trace, number FROM parts WHERE trace IN ({marks}) ORDER BY number"
+            for trace, number in self._database.rows(statement, *some):
+                found[trace].append(number)
+        return found
+
+    def traces(self, traces: Sequence[int]) -> dict[int, list[Span]]:
+        """The spans of each trace, by the low 64 bits of its id, in order of arrival."""
+        numbers = self.numbers(traces)
+        spans: dict[int, list[Span]] = {trace: [] for trace in traces if trace in numbers}
+        for key in self.keys({number for found in numbers.values() for number in found}):
+            block = self.block(key)
+            for trace in block.keys() & spans.keys():
+                spans[trace] += block[trace]
+        return spans
+
+    def keys(self, numbers: Iterable[int]) -> Iterator[BlockKey]:
+        """The blocks that hold what came with these numbers, in order of arrival."""
+        last = 0
+        for number in sorted(numbers):
+            if number <= last:
+                continue
+            statement = "SELECT number, last, spans FROM blocks WHERE number <= ? ORDER BY number DESC LIMIT 1"
+            for key in self._database.rows(statement, number):
+                last = key[1]
+                if last >= number:
+                    yield key[0], last, key[2]
+
+    def block(self, key: BlockKey) -> SpansByTrace:
+        """The spans of one block by trace; of what was merged in the meantime, all; of what was deleted, none."""
+        found = self._recent.get(key)
+        if found is not None:
+            return found
+        rows = self._database.rows(
+            "SELECT number, last, spans, data FROM blocks WHERE number <= ? AND last >= ?", *key[:2]
+        )
+        if not rows:
+            return {}
+        (*new_key, data), found = rows[0], defaultdict(list)
+        try:
+            for span in unpack(data):
+                found[low_id(span.trace_id)].append(span)
+        except (Damaged, ValueError) as error:
+            raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
+        found = dict(found)
+        self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
+        return found
+
+    def headers(self, first: int, last: int) -> Iterator[Header]:
+        """The blocks with a span between two moments, the one with the newest span first, those without a time last."""
+        yield from self._pages(max(first, 1), last, _LATEST)
+        yield from self._pages(0, last, 0)
+
+    def _pages(self, first: int, last: int, newest: int) -> Iterator[Header]:
+        after = (newest, _LATEST)
+        statement = """
+            SELECT number, last, spans, newest, longest, filter FROM blocks
+            WHERE newest >= ? AND first <= ? AND (newest, number) < (?, ?)
+            ORDER BY newest DESC, number DESC LIMIT ?
+        """
+        while rows := self._database.rows(statement, first, last, *after, _PAGE):
+            for *key, its_newest, longest, bits in rows:
+                yield Header((key[0], key[1], key[2]), its_newest, longest, bits)
+            after = (rows[-1][3], rows[-1][0])

@@ -1,0 +1,134 @@
+"""Searches over blocks: which traces match, the one with the newest span first.
+
+A trace is found by a block that holds what one condition asks for; then its spans are gathered from all blocks, and
+``TraceQuery.matches`` decides. Spans of one trace come in different messages, so the block may lie outside the window
+that the trace itself lies in: how far is a limit, stated below.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.query import TraceQuery, has, remote_service, service_of
+from obskit.collector.store.filters import may_hold, token
+from obskit.collector.store.reading import Header, Reader
+from obskit.zipkin.ids import trace_key
+from obskit.zipkin.model import Span
+
+_AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are looked for
+_LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than what it was found by
+_SAMPLE = 64  # blocks that show which condition is the rarest
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """Something that one span of a matching trace has; ``may_hold`` says whether a block can have such a span."""
+
+    may_hold: Callable[[Header], bool]
+    holds: Callable[[Span], bool]
+
+
+def search(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
+    """The traces that match. As in Zipkin, ``query.limit`` counts those whose ids share their low 64 bits once."""
+    for group in islice(_groups(reader, query, deadline), query.limit):
+        for spans in reader.traces([group]).values():
+            yield from filter(query.matches, _by_id(spans))
+
+
+def traces_of_window(reader: Reader, first: int, last: int, deadline: Deadline) -> Iterator[list[Span]]:
+    """The traces with a span between two moments; what some services cut to the low 64 bits of an id is one trace."""
+    seen: set[int] = set()
+    for header in reader.headers(first, last):
+        deadline.check()
+        block = reader.block(header.key)
+        found = [
+            trace for trace, spans in block.items() if trace not in seen and _newest(spans, first, last) is not None
+        ]
+        seen.update(found)
+        yield from reader.traces(found).values()
+
+
+def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[int]:
+    """The low 64 bits of the ids of traces that match, the newest first."""
+    seen: set[int] = set()
+    waiting: list[tuple[int, int]] = []  # a heap: what matches, until nothing newer can come
+    headers, condition = _rarest(_headers(reader, query), query)
+    for header in headers:
+        deadline.check()
+        newest = min(header.newest, query.window[1]) + _LATE
+        while waiting and -waiting[0][0] >= newest:
+            yield heapq.heappop(waiting)[1]
+        if condition.may_hold(header):
+            block = reader.block(header.key)
+            found = [trace for trace, spans in block.items() if trace not in seen and any(map(condition.holds, spans))]
+            seen.update(found)
+            for trace, spans in reader.traces(found).items():
+                if query.matches(spans):
+                    heapq.heappush(waiting, (-(_newest(spans, *query.window) or 0), trace))
+    while waiting:
+        yield heapq.heappop(waiting)[1]
+
+
+def _headers(reader: Reader, query: TraceQuery) -> Iterator[Header]:
+    first, last = query.window
+    around = _AROUND if _conditions(query) else 0
+    return reader.headers(max(first - around, 1), last + around)
+
+
+def _rarest(headers: Iterator[Header], query: TraceQuery) -> tuple[Iterable[Header], _Condition]:
+    """The condition to look for: that which the fewest of the newest blocks can meet."""
+    conditions = _conditions(query)
+    if not conditions:
+        first, last = query.window
+        return headers, _Condition(lambda _: True, lambda span: first <= (span.timestamp or 0) <= last)
+    if len(conditions) == 1:
+        return headers, conditions[0]
+    sample = list(islice(headers, _SAMPLE))
+    return chain(sample, headers), min(conditions, key=lambda one: sum(map(one.may_hold, sample)))
+
+
+def _conditions(query: TraceQuery) -> list[_Condition]:
+    """What is asked of spans of the query's service, or of any."""
+    service = (query.service,) if query.service else ()
+    found: list[_Condition] = []
+
+    def add(number: int, holds: Callable[[Span], bool]) -> None:
+        is_local = (lambda span: service_of(span) == query.service and holds(span)) if service else holds
+        found.append(_Condition(lambda header: may_hold(header.filter, number), is_local))
+
+    if query.span_name is not None:
+        add(token("name", *service, query.span_name), lambda span: span.name == query.span_name)
+    if query.remote_service is not None:
+        add(token("remote", *service, query.remote_service), lambda span: remote_service(span) == query.remote_service)
+    for key, value in query.annotations.items():
+        number = token("tag", key, value) if value else token("word", key)
+        add(number, lambda span, key=key, value=value: has(span, key, value))  # type: ignore[misc]
+    if service:
+        add(token("service", *service), lambda _: True)
+    if query.min_duration is not None:
+        found.append(_longer(query.min_duration, query))
+    return found
+
+
+def _longer(shortest: int, query: TraceQuery) -> _Condition:
+    def holds(span: Span) -> bool:
+        return (span.duration or 0) >= shortest and query.service in {None, service_of(span)}
+
+    return _Condition(lambda header: header.longest >= shortest, holds)
+
+
+def _newest(spans: list[Span], first: int, last: int) -> int | None:
+    """The latest timestamp within two moments; a span without one began at 0."""
+    return max((moment for span in spans if first <= (moment := span.timestamp or 0) <= last), default=None)
+
+
+def _by_id(spans: list[Span]) -> Iterable[list[Span]]:
+    """The spans by their whole trace id."""
+    traces: dict[str, list[Span]] = {}
+    for span in spans:
+        traces.setdefault(trace_key(span.trace_id), []).append(span)
+    return traces.values()

@@ -1,0 +1,109 @@
+"""The quick way to read Zipkin v2 JSON: for messages that are written as the reference writes them.
+
+What most libraries send is already in the form to which the reference would normalise it. msgspec reads that in a
+tenth of the time; a message in which anything differs is read by ``json_v2``, from its start.
+
+The proof that nothing was lost on the way is the length: the spans, written again, take exactly the bytes of the
+message. So it had no unknown field, no key twice (of which only the last would be there) and no value to convert.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from obskit.zipkin.addresses import parse_ip
+from obskit.zipkin.json_v2 import decode_list, encode_span
+from obskit.zipkin.model import Annotation, Endpoint, Span
+
+_MAX_LONG = 2**63 - 1
+_MAX_PORT = 65535
+_MOST_REMEMBERED = 10_000
+_LONGEST_USUAL = 200  # characters of a name that is remembered
+_decode = msgspec.json.Decoder(list[Span]).decode
+_are_ids = re.compile(r"(?:(?!0{16})[0-9a-f]{16}\n)*\Z").match
+_are_trace_ids = re.compile(r"(?:(?!0{16})[0-9a-f]{16}(?:[0-9a-f]{16})?\n)*\Z").match
+_normal_endpoints: set[Endpoint | None] = {None}
+
+
+def read_list(body: bytes) -> tuple[list[Span], list[bytes]]:
+    """The normalised spans of a JSON list, and the JSON of each. Raises DecodeError as ``json_v2`` does."""
+    try:
+        spans = _decode(body)
+        lines = [encode_span(span) for span in spans]
+        if spans and _are_normal(spans) and _is_whole(body, lines):
+            return spans, lines
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    spans = decode_list(body)
+    return spans, [encode_span(span) for span in spans]
+
+
+def _is_whole(body: bytes, lines: list[bytes]) -> bool:
+    """True when the lines are all that the body says, blanks between its parts aside."""
+    length = sum(map(len, lines)) + len(lines) + 1  # commas and brackets
+    return length == len(body) or length == len(msgspec.json.format(body, indent=-1))
+
+
+def _are_normal(spans: list[Span]) -> bool:
+    """True when the reference would change nothing in the spans. Looks at one field of all of them at a time."""
+    return (
+        _ids_are_normal(spans)
+        and all(not name or name == name.lower() for name in {span.name for span in spans})
+        and "" not in {span.name for span in spans}
+        and _are_positive(span.timestamp for span in spans)
+        and _are_positive(span.duration for span in spans)
+        and _endpoints_are_normal({span.local_endpoint for span in spans} | {span.remote_endpoint for span in spans})
+        and not any(span.shared and span.kind == "CLIENT" for span in spans)
+        and all(_annotations_are_normal(span.annotations) for span in spans if span.annotations)
+    )
+
+
+def _ids_are_normal(spans: list[Span]) -> bool:
+    traces = [span.trace_id for span in spans]
+    ids = [span.id for span in spans]
+    parents = [span.parent_id for span in spans if span.parent_id is not None]
+    return (
+        {*map(len, traces)} <= {16, 32}
+        and {*map(len, ids), *map(len, parents)} <= {16}
+        and _are_trace_ids("\n".join([*traces, ""])) is not None
+        and _are_ids("\n".join([*ids, *parents, ""])) is not None
+        and not any(span.parent_id == span.id for span in spans)
+    )
+
+
+def _are_positive(numbers: Iterable[int | None]) -> bool:
+    given = [number for number in numbers if number is not None]
+    return not given or (min(given) > 0 and max(given) <= _MAX_LONG)
+
+
+def _endpoints_are_normal(endpoints: set[Endpoint | None]) -> bool:
+    unknown = endpoints - _normal_endpoints
+    if not all(map(_endpoint_is_normal, unknown)):
+        return False
+    if len(_normal_endpoints) > _MOST_REMEMBERED:
+        _normal_endpoints.clear()
+    usual = [endpoint for endpoint in unknown if endpoint is None or len(endpoint.service_name or "") <= _LONGEST_USUAL]
+    _normal_endpoints.update(usual[:_MOST_REMEMBERED])
+    return True
+
+
+def _endpoint_is_normal(endpoint: Endpoint | None) -> bool:
+    if endpoint is None:
+        return True
+    name, port = endpoint.service_name, endpoint.port
+    return (
+        endpoint != Endpoint()
+        and (name is None or (name != "" and name == name.lower()))
+        and (endpoint.ipv4 is None or parse_ip(endpoint.ipv4) == ("ipv4", endpoint.ipv4))
+        and (endpoint.ipv6 is None or parse_ip(endpoint.ipv6) == ("ipv6", endpoint.ipv6))
+        and (port is None or 0 < port <= _MAX_PORT)
+    )
+
+
+def _annotations_are_normal(annotations: list[Annotation]) -> bool:
+    """Sorted, each once, with timestamps that a long can hold."""
+    pairs = [(one.timestamp, one.value) for one in annotations]
+    return sorted(set(pairs)) == pairs and pairs[0][0] >= -_MAX_LONG and pairs[-1][0] <= _MAX_LONG

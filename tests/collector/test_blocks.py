@@ -1,0 +1,258 @@
+"""The storage engine: blocks, what finds them again, and what it survives."""
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.query import parse_query
+from obskit.collector.server import CollectorServer
+from obskit.collector.store import blocks as blocks_module
+from obskit.collector.store.database import StoreError, backup
+from obskit.collector.store.filters import build, may_hold, token, tokens_of
+from obskit.collector.store.spans import SpanStore
+from obskit.zipkin.ids import trace_key
+from obskit.zipkin.json_v2 import encode_list, encode_span
+from obskit.zipkin.model import Annotation, Endpoint, Span
+
+from .conftest import client_of
+
+NOW = 1_700_000_000_000_000
+SERVICES = ("shop", "stock", "\x1e", "a\x00b")
+
+
+def random_span(source, trace, *, timeless=True):
+    tags = {source.choice("abc"): source.choice(["", "x", "y\x1ez"]) for _ in range(source.randint(0, 2))}
+    return Span(
+        trace_id=f"{trace:016x}" if source.random() < 0.9 else f"{1:016x}{trace:016x}",
+        id=f"{source.randint(1, 9):016x}",
+        parent_id=source.choice([None, "1" * 16]),
+        name=source.choice([None, "get", "put"]),
+        timestamp=source.choice([None] * timeless + [NOW + source.randint(-2, 2) * 1_000_000]),
+        duration=source.choice([None, 5, 5000]),
+        local_endpoint=source.choice([None, Endpoint(source.choice(SERVICES))]),
+        remote_endpoint=source.choice([None, Endpoint(source.choice(SERVICES))]),
+        annotations=[Annotation(NOW, source.choice("abc"))] if source.random() < 0.2 else [],
+        tags=tags,
+    )
+
+
+def random_query(source):
+    params = {"endTs": str(NOW // 1000 + source.randint(-2500, 4000)), "lookback": str(source.randint(1, 9000))}
+    wanted = {
+        "serviceName": source.choice(SERVICES),
+        "spanName": source.choice(["get", "put"]),
+        "remoteServiceName": source.choice(SERVICES),
+        "annotationQuery": source.choice(["a", "b=x", "a and c", "a=y\x1ez"]),
+        "minDuration": "6",
+    }
+    for name in source.sample(sorted(wanted), source.randint(0, 3)):
+        params[name] = wanted[name]
+    return parse_query({**params, "limit": "1000"})
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("largest", [1, 7, 400])
+def test_a_search_finds_what_looking_at_every_trace_finds(seed, largest, monkeypatch):
+    """Whatever the size of messages and blocks, and however the spans of a trace are strewn over them."""
+    monkeypatch.setattr(blocks_module, "MOST_SPANS", 40)
+    source = random.Random(seed)
+    timeless = seed % 2 == 0
+    spans = [random_span(source, source.randint(1, 120), timeless=timeless) for _ in range(600)]
+    store = SpanStore()
+    kept = {}
+    at = 0
+    while at < len(spans):
+        message = spans[at : at + source.randint(1, largest)]
+        store.add(message)
+        at += len(message)
+    for span in spans:
+        kept.setdefault(span.trace_id[-16:], {}).setdefault(encode_span(span), span)
+    for _ in range(40):
+        query = random_query(source)
+        expected = []
+        for group in kept.values():
+            if query.matches(list(group.values())):
+                by_id = {}
+                for span in group.values():
+                    by_id.setdefault(trace_key(span.trace_id), []).append(span)
+                expected += filter(query.matches, by_id.values())
+        found = list(store.search(query, Deadline(60)))
+        assert sorted(map(encode_list, found)) == sorted(map(encode_list, expected)), query
+        newest = timeless or [moment_in(query, kept[spans[0].trace_id[-16:]].values()) for spans in found]
+        assert timeless or newest == sorted(newest, reverse=True), query
+    store.close()
+
+
+def moment_in(query, spans):
+    """The newest moment of a trace within the window."""
+    first, last = query.window
+    return max(span.timestamp for span in spans if span.timestamp and first <= span.timestamp <= last)
+
+
+def test_a_filter_holds_all_its_texts_and_few_others():
+    spans = [Span(trace_id="1", id="1", name=f"n{number}", tags={"k": str(number)}) for number in range(500)]
+    bits = build(tokens_of(spans))
+    assert all(may_hold(bits, token("tag", "k", str(number))) for number in range(500))
+    assert all(may_hold(bits, token("name", f"n{number}")) for number in range(500))
+    wrong = sum(may_hold(bits, token("tag", "k", str(number))) for number in range(1000, 11_000))
+    assert wrong < 300
+
+
+def test_messages_of_one_span_become_blocks_of_many():
+    store = SpanStore()
+    for number in range(2_000):
+        store.add([Span(trace_id=f"{number % 500 + 1:016x}", id=f"{number + 1:016x}", timestamp=NOW + number)])
+    ((count,),) = store._database.rows("SELECT count(*) FROM blocks")
+    assert count < 100
+    assert all(len(store.trace(f"{number + 1:016x}")) == 4 for number in range(500))
+    store.close()
+
+
+def test_what_is_sent_again_is_stored_once_also_by_the_next_process(tmp_path):
+    spans = [Span(trace_id="1" * 16, id=f"{number + 1:016x}") for number in range(50)]
+    told = []
+    for _ in range(2):
+        store = SpanStore(str(tmp_path / "x.db"))
+        store.on_stored = told.append
+        for span in spans:
+            store.add([span, span])
+        assert store.trace("1" * 16) == spans
+        store.close()
+    assert sum(map(len, told)) == 50
+
+
+def test_what_is_too_old_goes(monkeypatch):
+    clock = [1_000_000.0]
+    monkeypatch.setattr("obskit.collector.store.spans.time.time", lambda: clock[0])
+    store = SpanStore(max_age=60)
+    for trace in (1, 2, 3):
+        store.add([Span(trace_id=f"{trace:016x}", id="1" * 16)])
+        clock[0] += 50
+    assert [bool(store.trace(f"{trace:016x}")) for trace in (1, 2, 3)] == [False, True, True]
+    store.close()
+
+
+def test_names_go_with_their_spans():
+    store = SpanStore(max_spans=600)
+    for number in range(1_200):
+        spans = [Span(trace_id=f"{number * 300 + n + 1:016x}", id="1" * 16) for n in range(300)]
+        spans[0].local_endpoint, spans[0].name = Endpoint(f"s{number // 600}"), "get"
+        store.add(spans)
+    assert store.service_names() == ["s1"]
+    store.close()
+
+
+def test_the_limits_hold_whatever_is_sent():
+    source = random.Random(1)
+    store = SpanStore(max_spans=500, max_bytes=200_000)
+    for _ in range(300):
+        trace = source.randint(1, 200)
+        store.add([random_span(source, trace) for _ in range(source.randint(1, 60))])
+        ((spans, size),) = store._database.rows("SELECT sum(spans), sum(size) FROM blocks")
+        assert (spans, size) == (store._totals.spans, store._totals.size)
+        assert spans <= 500
+        assert size <= 200_000
+    parts = store._database.rows(
+        "SELECT trace FROM parts WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE parts.number BETWEEN number AND last)"
+    )
+    assert parts == []
+    store.close()
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from obskit.collector.store.spans import SpanStore
+from obskit.zipkin.model import Span
+store = SpanStore(sys.argv[1])
+for number in range(1, 1_000_000):
+    store.add([Span(trace_id=f"{number:016x}", id=f"{n + 1:016x}") for n in range(3)])
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("messages", [3, 100, 400])
+def test_what_was_stored_survives_kill_9(tmp_path, messages):
+    path = str(tmp_path / "x.db")
+    stored = 0
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as process:
+        while stored < messages:
+            stored = int(process.stdout.readline())
+        process.kill()
+        rest = process.stdout.read().split()
+    stored = int(rest[-1]) if rest else stored
+    store = SpanStore(path)
+    assert all(len(store.trace(f"{number:016x}")) == 3 for number in range(1, stored + 1))
+    assert store._totals.spans in {3 * stored, 3 * stored + 3}
+    store.close()
+
+
+def test_a_second_collector_on_the_file_is_told_so(tmp_path):
+    first = SpanStore(str(tmp_path / "x.db"))
+    with pytest.raises(StoreError, match="in use by another collector"):
+        SpanStore(str(tmp_path / "x.db"))
+    first.close()
+    SpanStore(str(tmp_path / "x.db")).close()
+
+
+OLD_SCHEMA = """
+CREATE TABLE spans (number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL, digest BLOB NOT NULL, service TEXT,
+remote_service TEXT, name TEXT, timestamp INTEGER, json BLOB NOT NULL, UNIQUE (trace_id, digest));
+CREATE INDEX spans_by_service ON spans (service, name);
+CREATE INDEX spans_by_time ON spans (timestamp);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_schema_is_moved_to_this_one(tmp_path):
+    path = str(tmp_path / "x.db")
+    spans = [
+        Span(trace_id=f"{number % 700 + 1:016x}", id=f"{number + 1:016x}", timestamp=NOW, local_endpoint=Endpoint("a"))
+        for number in range(2_100)
+    ]
+    with sqlite3.connect(path) as connection:
+        connection.executescript(OLD_SCHEMA)
+        rows = [(span.trace_id, os.urandom(16), encode_span(span)) for span in spans]
+        connection.executemany("INSERT INTO spans (trace_id, digest, json) VALUES (?, ?, ?)", rows)
+    connection.close()
+    for _ in range(2):
+        store = SpanStore(path)
+        assert store.trace(f"{5:016x}") == [span for span in spans if span.trace_id == f"{5:016x}"]
+        assert store.service_names() == ["a"]
+        assert len(list(store.search(parse_query({"endTs": str(NOW // 1000)}), Deadline(60)))) == 10
+        store.close()
+
+
+def test_a_copy_that_is_taken_while_it_runs_can_be_opened(tmp_path):
+    source, target = tmp_path / "x.db", tmp_path / "copy.db"
+    with CollectorServer(storage=f"sqlite:///{source}") as server:
+        client_of(server).post([{"traceId": "1", "id": "1"}])
+        backup(str(source), str(target))
+        client_of(server).post([{"traceId": "2", "id": "1"}])
+        with pytest.raises(StoreError, match="exists"):
+            backup(str(source), str(target))
+    store = SpanStore(str(target))
+    assert [len(store.trace(f"{number:016x}")) for number in (1, 2)] == [1, 0]
+    assert oct(target.stat().st_mode & 0o777) == "0o600"
+    store.close()
+
+
+def test_a_large_file_opens_at_once(tmp_path):
+    path = str(tmp_path / "x.db")
+    store = SpanStore(path, max_spans=10**9, max_bytes=10**12)
+    with store._database.transaction() as connection:
+        row = (0, 500, 1000, 0, NOW, 0, b"\0" * 4096, b"", b"\0" * 8192)
+        connection.executemany(
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [(n, n, *row) for n in range(1, 5_000)]
+        )
+    store.close()
+    begun = time.process_time()
+    SpanStore(path).close()
+    assert time.process_time() - begun < 0.5
