@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from obskit.tracing.process import on_fork
+from obskit.tracing.process import around_fork, on_fork
 
 _LONGEST_WAIT = 1.0  # seconds, where the import for its part waits for the forking thread
 _lock = threading.Lock()
@@ -36,6 +35,5 @@ def _after_in_child() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent)
+around_fork(_before_fork, _after_in_parent)
 on_fork(_after_in_child)  # in the order of obskit's other renewals, some of which start threads that import

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from obskit.export.bequest import Bequest
 from obskit.export.delivery import Delivery
@@ -49,7 +49,11 @@ class Pipeline:
     and no connection crosses a fork. ``destination`` names it to people, without credentials, and ``items`` what it
     carries; ``weigh`` says about how many bytes one takes. A batch that fails is tried again for a minute, or kept in a
     backlog on disk, where ``open_backlog`` makes one, and sent later.
+
+    ``starting`` is called where the worker is about to start: from now on the end of the process has to wait for it.
     """
+
+    starting: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -216,6 +220,7 @@ class Pipeline:
             return
         try:
             self._running = True
+            Pipeline.starting()
             start_thread(self._run)
         except Exception as error:
             self._running = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import signal
 import threading
 from functools import partial
 from time import monotonic
@@ -22,12 +23,13 @@ from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
 from obskit.logs.setup import LogSetup
 from obskit.resource import attributes as resource_attributes
-from obskit.runtime.endings import Termination, keep_interrupted, watch_celery, watch_children
+from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
 from obskit.runtime.parts import log_options, profiler_options, sampling_options
 from obskit.runtime.pipelines import Pipelines
+from obskit.runtime.termination import Termination
 from obskit.settings import Settings
 from obskit.tracing.failures import failed, failures, tell
-from obskit.tracing.process import check_fork, on_fork
+from obskit.tracing.process import around_fork, check_fork, on_fork
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span
@@ -140,6 +142,9 @@ class Runtime:
         provider.on_shutdown = lambda: self.shutdown(self._exit_timeout(), unpatch=False)
         _become_global(self._hooks_for_good)
         on_fork(self._forked)
+        Pipeline.starting = staticmethod(self._termination.watch_closely)
+        if hasattr(signal, "pthread_sigmask"):
+            around_fork(self._termination.before_fork, self._termination.after_fork, self._child_begins)
         atexit.register(self._exit)
         self._hooks_for_good.when_imported("multiprocessing.util", partial(watch_children, self._exit))
         self._hooks_for_good.when_imported("celery.signals", partial(watch_celery, self._exit))
@@ -153,6 +158,11 @@ class Runtime:
             provider.resource_attributes = resource_attributes(self.settings)
         if self._profiler is not None:
             self._profiler.renew()
+
+    def _child_begins(self) -> None:
+        self._termination.after_fork_in_child()
+        if self._profiler is not None:
+            self._termination.watch_closely()
 
     def flush(self, timeout: float) -> bool:
         """Deliver everything so far; all exporters share one deadline."""

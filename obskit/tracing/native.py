@@ -6,8 +6,10 @@ A worker that is a greenlet runs only when the others do not; and a lock made be
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -34,9 +36,36 @@ def reentrant_lock() -> Any:
 def start_thread(function: Callable[..., object], *arguments: Any) -> None:
     """Run ``function`` on a new thread, which ends with the process; ``threading`` would take a lock of its own.
 
+    SIGTERM is left to the application's threads: caught by one that only just begins, it would wake none of them.
+
     Raises RuntimeError where there can be no more threads, or the interpreter is ending.
     """
-    original("_thread", "start_new_thread")(function, arguments)
+    with no_sigterm():
+        original("_thread", "start_new_thread")(function, arguments)
+
+
+@contextmanager
+def no_sigterm() -> Iterator[None]:
+    """Keep SIGTERM from this thread, and from those it starts meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def in_subinterpreter() -> bool:
+    """Return whether this is not the interpreter that the process began with."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # CPython 3.13 and newer, and older
+        try:
+            interpreters = __import__(name)
+            return bool(interpreters.get_current() != interpreters.get_main())
+        except (ImportError, AttributeError):
+            continue
+    return False
 
 
 def forks_later() -> bool:

@@ -10,12 +10,43 @@ import os
 from collections.abc import Callable
 
 _pid = os.getpid()
+_befores: list[Callable[[], None]] = []
+_parents: list[Callable[[], None]] = []
+_children: list[Callable[[], None]] = []
 _renewals: list[Callable[[], None]] = []
 
 
 def on_fork(renew: Callable[[], None]) -> None:
     """Have ``renew`` called in each forked child before it starts a trace."""
     _renewals.append(renew)
+
+
+def around_fork(
+    before: Callable[[], None], after_in_parent: Callable[[], None], after_in_child: Callable[[], None] = lambda: None
+) -> None:
+    """Have these called around a fork that Python makes: the last to register is the closest to it.
+
+    ``after_in_child`` comes when everything is renewed.
+    """
+    _befores.append(before)
+    _parents.insert(0, after_in_parent)
+    _children.insert(0, after_in_child)
+
+
+def _forking() -> None:
+    for before in _befores:
+        before()
+
+
+def _parent_goes_on() -> None:
+    for after in _parents:
+        after()
+
+
+def _child_begins() -> None:
+    _forked()
+    for after in _children:
+        after()
 
 
 def _forked() -> None:
@@ -32,4 +63,4 @@ def check_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_forking, after_in_parent=_parent_goes_on, after_in_child=_child_begins)

@@ -243,3 +243,134 @@ for _ in range(5):
     with receiver() as server:
         assert run(code, server.url).returncode == 0
         assert len(server.spans) == 5
+
+
+CHILDREN = """
+import multiprocessing, random, signal, threading, time
+context = multiprocessing.get_context('fork')
+reader, writer = context.Pipe()
+gate = context.Semaphore(0)
+traced = context.Value('i', 0)
+
+def trace():
+    if sys.argv[1]:
+        with span('a'): pass
+    with traced.get_lock(): traced.value += 1
+
+def end(number, frame):
+    os._exit(5)
+
+def receive(): trace(); reader.recv()
+def wait(): trace(); gate.acquire()
+def wait_without_spans(): gate.acquire()
+def handle(): signal.signal(signal.SIGTERM, end); trace(); reader.recv()
+def trace_elsewhere():
+    thread = threading.Thread(target=trace); thread.start(); thread.join()
+    reader.recv()
+
+codes, stuck = set(), 0
+for _ in range(12):
+    process = context.Process(target=globals()[sys.argv[2]])
+    process.start()
+    time.sleep(random.random() * 0.02)
+    process.terminate()
+    process.join(30)
+    stuck += process.is_alive()
+    process.kill()
+    process.join()
+    codes.add(process.exitcode)
+print(stuck, file=sys.stderr)
+print(codes <= ({-15, 5} if sys.argv[2] == 'handle' else {-15}))
+"""
+
+
+@pytest.mark.parametrize("work", ["receive", "wait", "wait_without_spans", "handle", "trace_elsewhere"])
+def test_a_child_of_multiprocessing_ends_by_sigterm_at_whatever_moment_it_comes(work):
+    with receiver() as server:
+        done = run(START + CHILDREN, server.url, work)
+    assert (done.stdout, done.stderr) == ("True\n", "0\n")
+
+
+WAITING = """
+import signal, threading, time
+def trace():
+    with span('a'): pass
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    {begin}
+    os.write(write, b'x')
+    {wait}
+os.close(write)
+os.read(read, 1)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+ON_A_THREAD = "thread = threading.Thread(target=trace); thread.start(); thread.join()"
+HANDLER = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); trace()"
+
+
+@pytest.mark.parametrize(
+    ("begin", "wait", "code"),
+    [
+        ("trace()", "time.sleep(60)", -15),
+        ("trace()", "while True: pass", -15),
+        (ON_A_THREAD, "time.sleep(60)", -15),
+        (HANDLER, "time.sleep(60)", 7),
+        (f"{ON_A_THREAD}; {HANDLER}", "time.sleep(60)", 7),
+        ("trace(); os.kill(os.getpid(), signal.SIGTERM); print('never', flush=True)", "os._exit(3)", -15),
+    ],
+)
+def test_a_child_forked_by_hand_delivers_at_sigterm_and_ends_as_it_would(begin, wait, code):
+    with receiver() as server:
+        program = START + WAITING.format(begin=begin, wait=wait)
+        done = run(program, server.url)
+        assert (done.stdout, done.stderr) == (f"{code}\n", "")
+        assert set(server.names) == {"a"}
+
+
+def test_the_application_does_not_see_how_a_child_watches_for_sigterm():
+    code = """
+import signal, threading
+if os.fork() == 0:
+    def trace():
+        with span('a'): pass
+    thread = threading.Thread(target=trace); thread.start(); thread.join()
+    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.set_wakeup_fd(-1), flush=True)
+    print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    with receiver() as server:
+        done = run(START + code, server.url)
+        assert (done.stdout, done.stderr) == ("True -1\nFalse\n", "")
+
+
+def test_a_sigterm_ends_a_program_whose_main_thread_is_in_native_code():
+    code = """
+import ctypes
+with span('a'): pass
+ctypes.CDLL(None).system(b'kill -TERM %d; exec sleep 30 >/dev/null 2>&1' % os.getpid())
+"""
+    with receiver() as server:
+        begin = time.monotonic()
+        done = run(START + code, server.url)
+        assert (done.returncode, done.stderr, server.names) == (-15, "", ["a"])
+        assert time.monotonic() - begin < 25
+
+
+def test_a_sigterm_to_a_child_whose_fork_python_did_not_see_is_not_its_parents():
+    code = """
+import ctypes, signal, time
+with span('a'): pass
+child = ctypes.PyDLL(None).fork()
+if child == 0: time.sleep(60)
+time.sleep(0.2)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+time.sleep(0.5)
+print('alive')
+"""
+    with receiver() as server:
+        done = run(START + code, server.url)
+        assert (done.stdout, done.returncode, server.names) == ("-15\nalive\n", 0, ["a"]), done.stderr

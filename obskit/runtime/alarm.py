@@ -1,0 +1,139 @@
+"""A thread that wakes when the process catches SIGTERM, whatever its main thread is about.
+
+A handler of Python's runs only once the main thread is back in the interpreter. Where a signal comes just before a call
+that waits, such as a semaphore's, that is never: the system's default would have ended the process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+from collections.abc import Callable
+
+from obskit.tracing.native import no_sigterm, original, start_thread
+
+_CREDENTIALS = struct.Struct("iII")  # of the process that wrote: pid, user, group
+_STATUS = "/proc/self/status"
+
+
+class Alarm:
+    """Calls ``ring`` on a thread of its own, once SIGTERM is caught, and whatever handled it before does so next.
+
+    faulthandler catches a signal in C and writes where it came in: its text wakes the thread, and is not read. The
+    application sees none of it: not with ``signal.getsignal``, not among the threads of ``threading``.
+    """
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self._ring = ring
+        self._ends: tuple[int, int] | None = None  # two sockets
+        self._stale = False
+
+    @property
+    def is_set(self) -> bool:
+        """Whether this process has it."""
+        return self._ends is not None
+
+    def set(self, chain: bool) -> None:
+        """Wait for SIGTERM, and with ``chain`` hand it on; where that cannot be had, do nothing."""
+        ends = None if self.is_set or self._stale else _pair()
+        if ends is None:
+            return
+        import faulthandler  # no subinterpreter of its own may
+
+        try:
+            start_thread(self._wait, ends[0])
+        except RuntimeError:  # no more threads
+            _close(ends)
+            return
+        self._ends = ends
+        with no_sigterm():  # faulthandler loses one that comes amid its own changes
+            faulthandler.register(signal.SIGTERM, ends[1], all_threads=False, chain=chain)
+
+    def unset(self) -> None:
+        """Wait no more. Only for who knows that nobody else has taken the signal since: it is given back."""
+        if self._ends is not None:
+            import faulthandler
+
+            with no_sigterm():
+                faulthandler.unregister(signal.SIGTERM)
+            (_, writing), self._ends = self._ends, None
+            os.close(writing)  # ends the thread
+
+    def unset_in_child(self, ours: bool) -> None:
+        """Drop what a forked child inherited. Where the application has the signal, faulthandler keeps waiting below.
+
+        It is ``ours`` as ``unset`` says.
+        """
+        if self._ends is None:
+            return
+        reading, writing = self._ends
+        if ours:
+            self.unset()
+        else:
+            self._stale, self._ends = True, None
+            os.close(writing)
+        os.close(reading)
+
+    def _wait(self, reading: int) -> None:
+        try:
+            _wait_for_own(reading)
+            if self._ends is not None and self._ends[0] == reading:
+                self._ring()
+            else:
+                os.close(reading)
+        except BaseException:  # the interpreter is ending
+            return
+
+
+def rest(seconds: float) -> None:
+    """Sleep, on a thread of the system's."""
+    original("time", "sleep")(seconds)
+
+
+def default_natively() -> None:
+    """Leave SIGTERM to the system from any thread, where Python's own way is the main one's."""
+    import ctypes
+
+    ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(0))
+
+
+def caught_natively() -> bool:
+    """Return whether the process catches SIGTERM, as Linux says, although Python does not know of it."""
+    try:
+        with open(_STATUS, "rb") as file:
+            caught = next((line for line in file if line.startswith(b"SigCgt:")), b"SigCgt: 0")
+    except OSError:
+        return False
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
+def _pair() -> tuple[int, int] | None:
+    """Return two connected sockets, of which the first tells who wrote: a child may have inherited the second."""
+    try:
+        import _socket
+
+        reading, writing = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        reading.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+        writing.setblocking(False)
+    except (ImportError, AttributeError, OSError):  # not on Linux, or no more files
+        return None
+    return reading.detach(), writing.detach()
+
+
+def _wait_for_own(fileno: int) -> None:
+    """Return once this process has written to the other socket, or that is closed."""
+    import _socket
+
+    reading = _socket.socket(fileno=fileno)
+    while True:
+        data, ancillary, _, _ = reading.recvmsg(1, 64)
+        pids = [_CREDENTIALS.unpack(found)[0] for _, _, found in ancillary if len(found) == _CREDENTIALS.size]
+        if not data or os.getpid() in pids:
+            reading.detach()
+            return
+
+
+def _close(ends: tuple[int, int]) -> None:
+    for end in ends:
+        os.close(end)

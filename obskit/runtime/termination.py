@@ -1,0 +1,125 @@
+"""SIGTERM: what waits is delivered, and the process ends as if obskit had never been there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
+from obskit.tracing.failures import failed
+from obskit.tracing.native import in_subinterpreter, reentrant_lock
+
+_INIT = 1  # a process that the system shields from signals it does not handle: it would live on
+_PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
+
+
+class Termination:
+    """Answers SIGTERM as the system does by default, but ``deliver`` comes first.
+
+    An application that handles the signal itself, before or after, is left alone: its handler ends the process in a
+    way that runs what is registered for the end, or means it not to end.
+
+    A forked child begins with the system's default: CPython loses a signal that it catches while the child starts,
+    and ``Process.terminate()`` often comes then. It watches again once it has something to deliver.
+    """
+
+    def __init__(self, deliver: Callable[[], object]) -> None:
+        self._deliver = deliver
+        self._alarm = Alarm(self._see_to_it)
+        self._one_at_a_time = reentrant_lock()
+        self._begun = False
+        self._shielded = threading.local()
+
+    def watch(self) -> None:
+        """Handle SIGTERM from now on, on the main thread, unless the application or what embeds Python does."""
+        if not _on_main_thread() or not self._free():
+            return
+        try:
+            signal.signal(signal.SIGTERM, self._handle)
+        except ValueError:  # `threading` was imported on another thread first, which it takes for the main one
+            return
+        except Exception:  # the application's or mod_wsgi's own signal.signal
+            failed("watching for SIGTERM")
+
+    def watch_closely(self) -> None:
+        """Handle SIGTERM, now that there is something to deliver, wherever this and the main thread are."""
+        self.watch()
+        if self._watching():
+            self._alarm.set(chain=True)
+        elif not _on_main_thread() and self._free():
+            self._alarm.set(chain=False)
+
+    def leave(self) -> None:
+        """Give SIGTERM back to the system, unless somebody else has taken it."""
+        if self._watching() or _is_default():
+            self._alarm.unset()
+        if self._watching() and _on_main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _free(self) -> bool:
+        return _is_default() and os.getpid() != _INIT and not (in_subinterpreter() or caught_natively())
+
+    def _watching(self) -> bool:
+        return signal.getsignal(signal.SIGTERM) == self._handle
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        with self._one_at_a_time:
+            again, self._begun = self._begun, True
+            self.leave()
+        if not again:
+            self._end()
+
+    def _end(self) -> None:
+        """Deliver, then end as if this had never been: another signal meanwhile ends the process at once."""
+        try:
+            self._deliver()
+        except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
+            failed("delivering before SIGTERM")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _see_to_it(self) -> None:
+        """Have a signal that was caught handled: interrupt what the main thread waits in, or do it here."""
+        for pause in _PAUSES if self._watching() else ():
+            rest(pause)
+            with self._one_at_a_time:
+                if self._begun or not self._watching():
+                    return
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        with self._one_at_a_time:
+            if self._begun or not (self._watching() or _is_default()):
+                return
+            self._begun = True
+            self._alarm.unset()
+            default_natively()
+        self._end()
+
+    # A fork, during which SIGTERM waits
+
+    def before_fork(self) -> None:
+        """Let SIGTERM wait for the fork to be over, where we would take it: in the child nothing would come of it."""
+        blocks = self._watching() or self._alarm.is_set
+        self._shielded.now = blocks and signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def after_fork(self) -> None:
+        """Let SIGTERM in again."""
+        if getattr(self._shielded, "now", False):
+            self._shielded.now = False
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+    def after_fork_in_child(self) -> None:
+        """Leave SIGTERM to the system in a forked child, then let it in."""
+        self._one_at_a_time, self._begun = reentrant_lock(), False
+        self._alarm.unset_in_child(self._watching() or _is_default())
+        self.leave()
+        self.after_fork()
+
+
+def _is_default() -> bool:
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
