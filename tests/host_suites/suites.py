@@ -37,10 +37,13 @@ def _pytest(*arguments: str) -> Callable[[str], list[str]]:
     return lambda results: [*fixed, f"--junitxml={results}", *arguments]
 
 
+_OWN_LOGS = {"OBSKIT_LOGS": "inherit"}  # tests of how lines look, which obskit's logs are to change
+
+
 def _cpython(name: str) -> Suite:
     """A part of CPython's tests, which look at the root logger's handlers and at what goes to standard error."""
     fixed = ["-m", "test", "-v", "--timeout=300"]
-    return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options={"OBSKIT_LOGS": "inherit"})
+    return Suite("", (), lambda results: [*fixed, f"--junit-xml={results}", name], options=_OWN_LOGS)
 
 
 _DJANGO = """\
@@ -116,12 +119,19 @@ SUITES = {
         "structlog",
         ("pytest-asyncio", "simplejson", "time-machine", "rich", "twisted", "better-exceptions"),
         _pytest("tests"),
+        options=_OWN_LOGS,
     ),
     "loguru": Suite(  # the newest sdist that has its tests
-        "loguru==0.7.2", ("freezegun", "colorama"), _pytest("tests", "--ignore=tests/test_type_hinting.py")
+        "loguru==0.7.2",
+        ("freezegun", "colorama"),
+        _pytest("tests", "--ignore=tests/test_type_hinting.py"),
+        options=_OWN_LOGS,
     ),
     "google-cloud-logging": Suite(
-        "google-cloud-logging", ("mock", "flask", "django", "pytest-asyncio", "pandas"), _pytest("tests/unit")
+        "google-cloud-logging",
+        ("mock", "flask", "django", "pytest-asyncio", "pandas"),
+        _pytest("tests/unit"),
+        options=_OWN_LOGS,
     ),
 }
 
