@@ -264,6 +264,8 @@ client = app.test_client()
 client.get("/starts/{seconds}")
 time.sleep(.05)  # a sample or two more may find it on its way
 time.sleep({after})
+for one in kept:
+    getattr(one, "terminate", str)()
 """
 
 
