@@ -135,8 +135,19 @@ SUITES = {
     ),
 }
 
-_TIMING = "a test that is expected to fail, and passes where chunks come one by one: that is a matter of time"
+_HEADERS = "asserts every header of a call, and obskit's are among them"
+_TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
 EXPLAINED = {
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
+    "tests.client.test_client::test_raw_client_header": _HEADERS,
+    "tests.client.test_headers::test_client_header": _HEADERS,
+    "tests.client.test_headers::test_header_merge": _HEADERS,
+    "tests.client.test_headers::test_header_merge_conflicting_headers": _HEADERS,
+    "tests.client.test_headers::test_header_update": _HEADERS,
+    "tests.client.test_headers::test_host_with_auth_and_port_in_url": _HEADERS,
+    "tests.client.test_headers::test_host_with_non_default_port_in_url": _HEADERS,
+    "tests.client.test_headers::test_remove_default_header": _HEADERS,
+    "tests.test_asgi::test_asgi_headers[asyncio]": _HEADERS,
+    "tests.test_asgi::test_asgi_headers[trio]": _HEADERS,
 }
-"""Tests that differ for a reason that is right, which docs/reliability.md gives as well."""
+"""Tests that differ, and rightly: docs/reliability.md has the list as well."""
