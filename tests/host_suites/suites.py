@@ -137,7 +137,9 @@ SUITES = {
 
 _HEADERS = "asserts every header of a call, and obskit's are among them"
 _TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
+_FIELDS = "compares all fields of a record made by hand, and of one by logging: only the latter has obskit's trace_id"
 EXPLAINED = {
+    "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e[None-None]": _FIELDS,
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
     "tests.client.test_client::test_raw_client_header": _HEADERS,
     "tests.client.test_headers::test_client_header": _HEADERS,
