@@ -7,20 +7,24 @@ conventions (https://opentelemetry.io/docs/specs/semconv/http/).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from obskit.export.building import no_fork
 from obskit.export.exporter import DELIVERED, Outcome
 from obskit.export.text import number_text
+from obskit.tracing.details import Event as Given
+from obskit.tracing.details import bounded
 from obskit.tracing.failures import tell
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span
-from obskit.tracing.values import error_text
+from obskit.tracing.tracer import OWN_SCOPE
+from obskit.tracing.values import encodable, error_text, is_error
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -29,6 +33,7 @@ _TYPICAL_SIZE = 500
 
 
 _INT64 = range(-(2**63), 2**63)
+_UNSET = Status()
 
 
 def _text(value: Any) -> Any:
@@ -46,60 +51,99 @@ _RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "http.url": ("url.full", _text),
     "http.host": ("server.address", _text),
 }
+"""All tags of HTTP that obskit's own integrations set, but for ``http.route``, which has one name in both worlds."""
 
 
 def to_readable(span: Span, resource: Resource) -> ReadableSpan:
-    """Return ``span`` as the SDK's exporters expect it, with secrets masked."""
+    """Return ``span`` as the SDK's exporters expect it, with secrets masked and nothing that they cannot encode."""
     redactor = span.tracer.provider.redactor
-    tags = redactor.tags(span.tags)
+    tags = redactor.tags(span.tags, span.mixed)
     return ReadableSpan(
-        name=_portable(span.name),
+        name=encodable(span.name),
         context=span.get_span_context(),
         parent=span.parent,
         resource=resource,
-        attributes=_attributes(tags, span.remote_endpoint),
-        events=[_event(redactor, *event) for event in span.events],
-        links=span.links,
+        attributes=_counted(_attributes(span, tags), span.dropped_attributes + ("" in tags)),
+        events=_bounded([_event(redactor, each) for each in span.events], span.dropped_events),
+        links=_bounded([_link(redactor, each) for each in span.links], span.dropped_links),
         kind=span.kind,
-        status=_status(span.status, tags, redactor),
+        status=_status(span, tags, redactor),
         start_time=span.start_ns,
         end_time=span.end_ns,
         instrumentation_scope=span.instrumentation_scope,
     )
 
 
-def _status(status: Status, tags: Mapping[str, Any], redactor: Redactor) -> Status:
-    if status.status_code is StatusCode.UNSET and "error" in tags:
-        return Status(StatusCode.ERROR, _portable(str(tags["error"])))
-    if status.description:
-        return Status(status.status_code, redactor.error_text(status.description))
-    return status
+def _status(span: Span, tags: Mapping[str, Any], redactor: Redactor) -> Status:
+    """Return OpenTelemetry's status; where none was set, what the ``error`` tag says of a span of obskit's own."""
+    status = span.status
+    if status.status_code is not StatusCode.UNSET:
+        return Status(status.status_code, encodable(redactor.error_text(status.description or "")) or None)
+    error = tags.get("error")
+    if not is_error(error) or not (span.failed or _is_ours(span)):
+        return _UNSET
+    code = str(tags.get("http.status_code", ""))
+    if span.kind is SpanKind.SERVER and code.startswith("4"):  # the caller's fault, says the specification
+        return _UNSET
+    return Status(StatusCode.ERROR, None if error == code else encodable(str(error)))
 
 
-def _event(redactor: Redactor, when: int, name: str, attributes: Any) -> Event:
-    return Event(redactor.error_text(name), _portable_items(redactor.attributes(attributes or {})), when)
+def _is_ours(span: Span) -> bool:
+    """Return whether obskit's own tracer made it: the tags then have Zipkin's names and meaning."""
+    return span.tracer.name == OWN_SCOPE
 
 
-def _attributes(tags: Mapping[str, Any], remote: tuple[str, int | None] | None) -> dict[str, Any]:
-    """Return the tags by their OpenTelemetry names; the error is the span's status."""
-    renamed = (_attribute(key, value) for key, value in tags.items() if key != "error")
-    attributes = _portable_items(dict(renamed))
-    host, _, port = str(attributes.get("server.address", "")).rpartition(":")
-    if host and port.isdecimal():
-        attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
+def _event(redactor: Redactor, given: Given) -> Event:
+    attributes = _portable_items(redactor.attributes(given.attributes or {}))
+    name = encodable(redactor.error_text(given.name))
+    return Event(name, _counted(attributes, given.dropped_attributes), given.timestamp)
+
+
+def _link(redactor: Redactor, given: Link) -> Link:
+    attributes = _portable_items(redactor.attributes(given.attributes or {}))
+    return Link(given.context, _counted(attributes, given.dropped_attributes))
+
+
+def _bounded(kept: list[Any], dropped: int) -> Sequence[Any]:
+    """Return ``kept`` as what tells exporters how many were left out."""
+    if not dropped:
+        return kept
+    made = BoundedList.from_seq(None, kept)
+    made.dropped = dropped
+    return made
+
+
+def _counted(attributes: dict[str, Any], dropped: int) -> Mapping[str, Any]:
+    return bounded(attributes, dropped) if dropped else attributes
+
+
+def _attributes(span: Span, tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tags: those of our integrations by OpenTelemetry's names, others as they were given."""
+    attributes = _renamed(tags) if _is_ours(span) else dict(tags)
+    if span.failed or (_is_ours(span) and type(attributes.get("error")) is str):
+        attributes.pop("error", None)  # it is the span's status
+    remote = span.remote_endpoint
     if remote is not None:
         peer = dict(zip(("network.peer.address", "network.peer.port"), remote, strict=True))
         attributes = {**{key: value for key, value in peer.items() if value is not None}, **attributes}
+    return _portable_items(attributes)
+
+
+def _renamed(tags: Mapping[str, Any]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    for key, value in tags.items():
+        name, convert = _RENAMED.get(key, (key, _text))
+        if name == key or name not in tags:
+            attributes[name] = convert(value)
+    if "http.host" in tags and "server.address" not in tags:
+        host, _, port = str(tags["http.host"]).rpartition(":")
+        if host and port.isdecimal():
+            attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
     return attributes
 
 
-def _attribute(key: str, value: Any) -> tuple[str, Any]:
-    name, convert = _RENAMED.get(key, (key, _text))
-    return name, convert(value)
-
-
 def _portable_items(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _portable(value) for key, value in attributes.items()}
+    return {encodable(key): _portable(value) for key, value in attributes.items() if key}
 
 
 def _portable(value: Any) -> Any:
@@ -108,9 +152,11 @@ def _portable(value: Any) -> Any:
     Those are integers of more than 64 bits, and text with lone surrogates, which UTF-8 cannot hold.
     """
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return encodable(value)
     if isinstance(value, tuple | list):
         return tuple(_portable(item) for item in value)
+    if isinstance(value, dict):
+        return _portable_items(value)
     if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
         return number_text(value)
     return value

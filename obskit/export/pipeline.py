@@ -15,8 +15,8 @@ from obskit.export.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.signal import Signal
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.failures import failed
+from obskit.tracing.limits import SMALL
 from obskit.tracing.native import allocate_lock, forks_later, is_mere_master, start_thread
-from obskit.tracing.values import SMALL
 from obskit.tracing.weight import span_weight
 
 if TYPE_CHECKING:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from obskit.tracing.values import encodable
+
 
 def value_text(value: Any) -> str:
-    """Return what a tag says for ``value``: text as it is, a sequence as JSON."""
+    """Return what a tag says for ``value``: text as it is, bytes in Base64, nothing for None, JSON for the rest.
+
+    That is what OpenTelemetry's specification says for where there is text only (common/README.md, AnyValue).
+    """
     if isinstance(value, str):
         return str.__str__(value)  # of a subclass, which no encoder takes, the plain text
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return number_text(value)
-    return json_text(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return "" if value is None else json_text(value)
 
 
 def number_text(value: float) -> str:
@@ -37,7 +45,7 @@ def json_text(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {value_text(key): _plain(item) for key, item in value.items()}
+        return {encodable(value_text(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    return value_text(value).encode("utf-8", "replace").decode()
+    return encodable(value_text(value))

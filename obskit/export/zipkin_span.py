@@ -16,6 +16,7 @@ from obskit.export.endpoint import local_endpoint
 from obskit.export.text import json_text, value_text
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span as RecordedSpan
+from obskit.tracing.values import is_error
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 
 # By value: the hash of an enumeration's member is a call of Python code.
@@ -64,21 +65,30 @@ def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
         made.remote_endpoint = _remote(span.remote_endpoint)
     if span.events:
         made.annotations = _annotations(span, redactor)
-    tags: Any = redactor.tags(span.tags)
+    tags: Any = redactor.tags(span.tags, span.mixed)
     if span.mixed:
         tags = {key: value if type(value) is str else value_text(value) for key, value in tags.items()}
-    made.tags = _with_status(tags, span.status, redactor) if span.status_set else tags
+    if span.status_set:
+        tags = _with_status(tags, span.status, redactor)
+    if not is_error(tags.get("error")):
+        tags = {key: value for key, value in tags.items() if key != "error"}
+    made.tags = tags
 
 
 def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> dict[str, str]:
-    if status.status_code is StatusCode.ERROR:
-        tags = {"error": redactor.error_text(status.description or ""), **tags}
-    return {**tags, "otel.status_code": status.status_code.name}
+    """Return ``tags`` and the status. Its description wins over an attribute that is called ``error``."""
+    tags = {**tags, "otel.status_code": status.status_code.name}
+    if status.status_code is not StatusCode.ERROR:
+        return tags
+    error = tags.get("error") if is_error(tags.get("error")) else ""
+    return {**tags, "error": redactor.error_text(status.description or "") or error or ""}
 
 
 def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
     """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
-    found = [Annotation(when // 1000, _event_text(redactor, name, given)) for when, name, given in span.events]
+    found = [
+        Annotation(each.timestamp // 1000, _event_text(redactor, each.name, each.attributes)) for each in span.events
+    ]
     if len(found) == 1:
         return found
     return sorted(set(found), key=lambda annotation: (annotation.timestamp, annotation.value))

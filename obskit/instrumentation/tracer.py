@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from obskit.propagation.propagator import Propagator
 from obskit.tracing.provider import TracerProvider
+from obskit.tracing.tracer import OWN_SCOPE
 
 provider = TracerProvider()
-tracer = provider.get_tracer("obskit")
+tracer = provider.get_tracer(OWN_SCOPE)
 propagator = Propagator()

@@ -22,6 +22,11 @@ def raised(what: str) -> None:
     _tell_once(f"{what} raised")
 
 
+def misused(what: str) -> None:
+    """Log, the first time, that ``what`` of our interface was given what it cannot use. Never raises."""
+    _tell_once(f"{what} was given what it cannot use, which is left out")
+
+
 def _tell_once(what: str) -> None:
     if what not in _logged:
         _logged.add(what)

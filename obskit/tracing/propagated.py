@@ -59,6 +59,9 @@ class PropagatedSpan(NonRecordingSpan):
     def error(self, error: BaseException | str) -> None:
         """Do nothing: nobody records this span."""
 
+    def fail(self, error: BaseException | None, records_exception: bool, sets_status: bool) -> None:
+        """Do nothing: nobody records this span."""
+
     def __repr__(self) -> str:
         return f"PropagatedSpan(trace_id={self.trace_id!r}, span_id={self.span_id!r}, sampled={self.sampled})"
 

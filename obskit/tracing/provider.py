@@ -7,10 +7,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
+from opentelemetry.context import Context
 from opentelemetry.util.types import Attributes
 
-from obskit.tracing.current import AnySpan, get_context
-from obskit.tracing.failures import failed, raised
+from obskit.tracing.attributes import clean_all
+from obskit.tracing.current import AnySpan
+from obskit.tracing.details import moment
+from obskit.tracing.failures import failed, misused, raised
+from obskit.tracing.limits import UNLIMITED, limits
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.counts import Counts
 from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
@@ -18,12 +22,15 @@ from obskit.tracing.sampling.rate import Sampler, Verdict
 from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tracer
+from obskit.tracing.values import encodable, text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 Report = Callable[[Span], None]
+
+_LONGEST_FLUSH = 3600.0
 
 
 class TracerProvider(otel.TracerProvider):
@@ -57,10 +64,17 @@ class TracerProvider(otel.TracerProvider):
         instrumenting_module_name: str,
         instrumenting_library_version: str | None = None,
         schema_url: str | None = None,
-        attributes: Attributes = None,  # noqa: ARG002 - Zipkin has no place for them
+        attributes: Attributes = None,
     ) -> Tracer:
-        """Return a tracer for one instrumenting library."""
-        return Tracer(self, instrumenting_module_name, instrumenting_library_version, schema_url)
+        """Return a tracer for one instrumenting library. Zipkin has no place for ``attributes``; others have."""
+        named = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        name, version, schema = (None if one is None else encodable(text(one)) for one in named)
+        try:
+            kept, _ = clean_all(attributes, UNLIMITED, limits.other_length) if attributes else ({}, 0)
+        except Exception:
+            misused("TracerProvider.get_tracer()")
+            kept = {}
+        return Tracer(self, name or "", version, schema, kept)
 
     @property
     def resource(self) -> Resource:
@@ -122,7 +136,8 @@ class TracerProvider(otel.TracerProvider):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver everything so far, within the timeout; return whether all was delivered."""
-        return self.on_flush(timeout_millis / 1000)
+        milliseconds = moment(timeout_millis)
+        return self.on_flush(30.0 if milliseconds is None else min(milliseconds / 1000, _LONGEST_FLUSH))
 
     def shutdown(self) -> None:
         """Deliver what is queued and stop."""
@@ -130,11 +145,11 @@ class TracerProvider(otel.TracerProvider):
 
     # The attached processors: what they raise is not the application's problem
 
-    def started(self, span: AnySpan) -> None:
-        """Show a new span to the attached processors."""
+    def started(self, span: AnySpan, context: Context) -> None:
+        """Show a new span, and the context it was started in, to the attached processors."""
         if isinstance(span, Span):
             for processor in self.processors:
-                _guarded(processor, "on_start", span, get_context())
+                _guarded(processor, "on_start", span, context)
 
     def _ended(self, span: Span) -> None:
         if self.to_readable is None:

@@ -7,7 +7,7 @@ only where a cheap look says that something may be found.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from obskit.tracing.named_values import MASK, mask_values
@@ -53,7 +53,17 @@ _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 
 _SHOWN, _NUMBERS = (type(None), bool), (int, float)
 _is_more_than_words = re.compile(r"[=:?'\"(]").search
-_URL_TAGS = frozenset(["http.url", "http.target", "url.full"])
+_URL_TAGS = frozenset(
+    [
+        "http.url",
+        "http.target",
+        "url.full",
+        "url.original",
+        "http.request.header.referer",
+        "http.response.header.location",
+    ]
+)
+_QUERY_TAGS = frozenset(["url.query", "url.fragment"])
 _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
 """Tags of integrations, ours and OpenTelemetry's, that repeat what others wrote."""
 
@@ -131,27 +141,48 @@ class Redactor:
             self._harmless.add(text)
         return shown
 
-    def tags(self, tags: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched."""
+    def tags(self, tags: Mapping[str, Any], mixed: bool = False) -> Mapping[str, Any]:
+        """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched.
+
+        ``mixed`` says that some may be lists or maps, which are looked into.
+        """
+        if mixed:
+            tags = {key: self._inside(value) for key, value in tags.items()}
         if self.ordinary.issuperset(tags):
             return tags
         return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in self.ordinary}}
 
     def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return an event's attributes, an exception's for instance: like tags, but all text is searched."""
-        found = self.tags(attributes).items()
+        found = self.tags(attributes, mixed=True).items()
         return {key: self.error_text(value) if isinstance(value, str) else value for key, value in found}
 
+    def _inside(self, value: Any) -> Any:
+        if type(value) is dict:
+            return dict(self.tags(value, mixed=True))
+        return tuple(map(self._inside, value)) if type(value) is tuple else value
+
     def _tag(self, key: str, value: Any) -> Any:
-        if self.is_secret(key):
-            return MASK if isinstance(value, str | tuple) else value  # numbers: how many tokens a model has read
-        if key in _TEXT_TAGS:
-            return self.error_text(value) if isinstance(value, str) else value
-        if key in _URL_TAGS:
-            return self.text(_without_query(value)) if isinstance(value, str) else value
+        if self.is_secret(key):  # numbers stay: how many tokens a model has read
+            return MASK if isinstance(value, str | bytes | tuple | dict) else value
+        if key in _QUERY_TAGS:
+            return MASK if value else value
+        show = self.error_text if key in _TEXT_TAGS else self._url if key in _URL_TAGS else None
+        if show is not None:
+            return _each_text(value, show)
         if len(self.ordinary) < _MAX_CACHED_KEYS:
             self.ordinary.add(key)
         return value
+
+    def _url(self, url: str) -> str:
+        return self.text(_without_query(url))
+
+
+def _each_text(value: Any, show: Callable[[str], str]) -> Any:
+    """Return what ``show`` makes of a text, or of those in a list: OpenTelemetry has the values of a header in one."""
+    if isinstance(value, tuple):
+        return tuple(_each_text(item, show) for item in value)
+    return show(value) if isinstance(value, str) else value
 
 
 def _without_query(text: str) -> str:

@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanKind
 from obskit.tracing.current import (
     LIFE_KEY,
     SPAN_KEY,
-    SUPPRESS_KEY,
     AnySpan,
     attach,
     detach,
@@ -153,9 +152,7 @@ class ChildScope(SpanScope):
         self._tags = tags
 
     def _start(self, context: Context) -> AnySpan:
-        if context.get(SUPPRESS_KEY):
-            return NOOP_SPAN
-        return self._tracer.start_with(self._name, SpanKind.INTERNAL, context.get(SPAN_KEY), self._tags)
+        return self._tracer.start_with(self._name, SpanKind.INTERNAL, self._tags, None, context)
 
     def _end(self, span: AnySpan, error: BaseException | None) -> None:
         """End the span; leaving early (GeneratorExit) is no error."""

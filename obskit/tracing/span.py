@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns, time_ns
 from types import MappingProxyType, TracebackType
@@ -11,8 +12,12 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from obskit.tracing.attributes import clean, clean_key, weigh
+from obskit.tracing.details import Event, event, exception_attributes, link, moment
+from obskit.tracing.failures import misused
+from obskit.tracing.limits import SMALL, Counts, limits
 from obskit.tracing.span_context import span_context
-from obskit.tracing.values import SMALL, clean, error_text, heaviness, text
+from obskit.tracing.values import error_text, text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -22,39 +27,49 @@ if TYPE_CHECKING:
     from obskit.tracing.tracer import Tracer
 
 
-def new_clock() -> int:
-    """Return the offset in nanoseconds that turns the monotonic clock into epoch time, as of now.
+_short, _most_tags = limits.short, limits.attributes  # as globals: looked up in one step for each tag
 
-    The spans of one trace in one process share it: their starts line up, and no step of the wall clock makes a
-    duration wrong.
-    """
-    return time_ns() - perf_counter_ns()
+
+def keep_to(counts: Counts) -> None:
+    """Keep all spans to these limits from now on."""
+    global _short, _most_tags
+    limits.use(counts)
+    _short, _most_tags = limits.short, limits.attributes
 
 
 class Span(OtelSpan):
     """One timed operation of a recorded trace; implements ``opentelemetry.trace.Span``.
 
-    Ids are lower-case hex text, times epoch nanoseconds. ``tags`` holds what OpenTelemetry calls attributes,
-    ``events`` its events and Zipkin's annotations, as ``(epoch nanoseconds, name, attributes or None)``.
+    Ids are lower-case hex text, times epoch nanoseconds. ``clock`` is the offset that turns the monotonic clock into
+    epoch time, as of the first span of a trace in this process; the others share it, so that their starts line up, and
+    no step of the wall clock makes a duration wrong. ``tags`` holds what OpenTelemetry calls attributes,
+    ``events`` its events and Zipkin's annotations.
     Nothing changes after ``end()``: from then on the span belongs to the exporters. ``sampled`` is False while it is
-    ``held``: its trace is recorded for the case that it fails. Children take over what ``inherit`` says. ``heavy``
-    counts the characters of what is not a small tag, for whoever bounds a queue of spans. ``mixed`` tells whether a
-    tag is not text, ``status_set`` whether OpenTelemetry's status says anything.
+    ``held``: its trace is recorded for the case that it fails. Children take over what ``inherit`` says. ``mixed``
+    tells whether a tag is no short text, or there is more than tags; ``heavy``, once it has ended, how many characters
+    all that has, for whoever bounds a queue of spans. ``failed`` tells whether ``error()`` was called, ``status_set``
+    whether OpenTelemetry's status says anything. What there was no room for is counted as ``dropped_...``.
+
+    No call raises, whatever it is given: what cannot be used is left out, and the log says so once.
     """
 
     # Slots for what every span sets, class attributes for what few do: half the time of nineteen slots. A span whose
     # __dict__ is empty has none of the latter.
     __slots__ = (
-        "clock", "debug", "end_ns", "kind", "name", "parent_id", "span_id", "start_ns", "tags", "trace_id", "tracer",
+        "clock", "end_ns", "kind", "name", "parent_id", "span_id", "start_ns", "tags", "trace_id", "tracer",
         "unended",
     )  # fmt: skip
     sampled = True
+    debug = False
     heavy = 2 * SMALL  # its name and ids
     mixed = False
+    failed = False
     held: Held | None = None
     inherits = False
-    events: Sequence[tuple[int, str, Attributes]] = ()
+    events: Sequence[Event] = ()
     links: Sequence[Link] = ()
+    dropped_attributes = dropped_events = dropped_links = 0
+    records_exception = sets_status = True  # where an exception leaves the span's own ``with`` block
     remote_endpoint: tuple[str, int | None] | None = None
     remote_parent = False
     status = Status()
@@ -69,8 +84,7 @@ class Span(OtelSpan):
         trace_id: str,
         span_id: str,
         parent_id: str | None,
-        clock: int,
-        debug: bool,
+        clock: int | None,
         tags: dict[str, AttributeValue],
     ) -> None:
         self.tracer = tracer
@@ -79,18 +93,17 @@ class Span(OtelSpan):
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_id = parent_id
-        self.clock = clock
-        self.debug = debug
         self.tags = tags
         self.unended = True
         self.end_ns: int | None = None
-        self.start_ns = perf_counter_ns() + clock
+        if clock is None:
+            self.start_ns = time_ns()
+            self.clock = self.start_ns - perf_counter_ns()
+        else:
+            self.start_ns = perf_counter_ns() + clock
+            self.clock = clock
 
     # What applications call
-
-    def tag(self, key: str, value: object) -> None:
-        """Set a tag. The value is kept as it is if it is a string, number or boolean, else as its text."""
-        self.set_attribute(key, value)
 
     def annotate(self, text: str) -> None:
         """Record that something happened now, as a Zipkin annotation."""
@@ -100,10 +113,12 @@ class Span(OtelSpan):
         """Mark the span as failed: Zipkin's ``error`` tag, with the exception's class and message."""
         if self.end_ns is None:
             self.tags["error"] = error_text(error)
+            self.failed = True
 
     def inherit(self, parent: Span) -> None:
         """Take over what few traces have: only where ``parent.inherits``, so that the others do not look for it."""
         self.inherits = True
+        self.debug = parent.debug
         self.trace_state = parent.trace_state
         self.sampled = parent.sampled
         self.held = parent.held
@@ -116,7 +131,11 @@ class Span(OtelSpan):
             del self.unended  # one step, so that of two threads that end a span only one goes on
         except AttributeError:
             return
+        if end_time is not None:
+            end_time = moment(end_time)
         self.end_ns = perf_counter_ns() + self.clock if end_time is None else end_time
+        if self.mixed:
+            self.heavy += _weight(self)
         self.tracer.provider.report(self)
 
     def get_span_context(self) -> SpanContext:
@@ -128,51 +147,89 @@ class Span(OtelSpan):
         return self.end_ns is None
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set one attribute (a tag)."""
+        """Set one attribute (a tag): text, a number, a boolean, bytes, None, or a list or map of these."""
         if self.end_ns is None:
-            if type(value) is str and len(value) <= SMALL:
-                self.tags[key] = value
+            if type(value) is type(key) is str and len(value) <= _short:
+                tags = self.tags
+                tags[key] = value
+                if len(tags) > _most_tags:
+                    self._make_room()
             else:
-                self.tags[key] = kept = clean(value)
-                self.note(kept)
+                self.mixed = True
+                self.tags[key if type(key) is str else clean_key(key)] = clean(value, limits.length)
+                if len(self.tags) > limits.attributes:
+                    self._make_room()
 
-    def note(self, value: AttributeValue) -> None:
-        """Take into account that a tag's ``value`` may not be a short text."""
-        if type(value) is not str:
-            self.mixed = True
-        if weight := heaviness(value):
-            self.heavy += weight
+    tag = set_attribute
+    """Set a tag; what is no text, number, boolean, bytes, None, list or map is kept as its text."""
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several attributes (tags)."""
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        try:
+            for key, value in attributes.items():
+                self.set_attribute(key, value)
+        except Exception:
+            misused("Span.set_attributes()")
+
+    def _make_room(self) -> None:
+        """Leave out the oldest tags where there are too many, as OpenTelemetry's SDK does."""
+        tags = self.tags
+        while len(tags) > limits.attributes:
+            tags.pop(next(iter(tags), ""), None)  # with a default: another thread may have taken it
+            self.dropped_attributes += 1
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Record an event now, or at ``timestamp`` (epoch nanoseconds)."""
         if self.end_ns is None:
-            when = perf_counter_ns() + self.clock if timestamp is None else timestamp
-            kept = {key: clean(value) for key, value in attributes.items()} if attributes else None
-            self.events = (*self.events, (when, name, kept))
-            self.heavy += SMALL + len(name) + sum(SMALL + heaviness(value) for value in (kept or {}).values())
+            when = None if timestamp is None else moment(timestamp)
+            when = perf_counter_ns() + self.clock if when is None else when
+            try:
+                made = event(when, name, attributes)
+            except Exception:
+                misused("Span.add_event()")
+                made = event(when, name, None)
+            if self._keep("events", made, limits.events):
+                self.dropped_events += 1
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Link the span to another one; Zipkin has no links, OpenTelemetry exporters receive them."""
         if self.end_ns is None:
-            self.links = (*self.links, Link(context, attributes))
+            try:
+                made = link(context, attributes)
+            except Exception:
+                misused("Span.add_link()")
+                return
+            if made is not None and self._keep("links", made, limits.links):
+                self.dropped_links += 1
+
+    def _keep(self, where: str, made: object, most: int) -> bool:
+        """Append to the span's events or links; return whether the oldest had to go."""
+        self.mixed = True
+        found: deque[object] = self.__dict__.get(where) or self.__dict__.setdefault(where, deque(maxlen=most))
+        full = len(found) == most
+        found.append(made)
+        return full
 
     def update_name(self, name: str) -> None:
         """Rename the span."""
         if self.end_ns is None:
-            self.name = name
+            self.name = text(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set OpenTelemetry's status; as its specification says, OK is final and UNSET changes nothing."""
-        if isinstance(status, StatusCode):
-            status = Status(status, description if status is StatusCode.ERROR else None)
+        try:
+            code, said = (
+                (status, description) if isinstance(status, StatusCode) else (status.status_code, status.description)
+            )
+            self._set_status(StatusCode(code), said)
+        except Exception:
+            misused("Span.set_status()")
+
+    def _set_status(self, code: StatusCode, description: object) -> None:
         final = self.end_ns is not None or self.status.status_code is StatusCode.OK
-        if not final and status.status_code is not StatusCode.UNSET:
-            self.status = status
+        if not final and code is not StatusCode.UNSET:
+            said = text(description) if code is StatusCode.ERROR and description is not None else None
+            self.status = Status(code, said)
             self.status_set = True
 
     def record_exception(
@@ -183,22 +240,27 @@ class Span(OtelSpan):
         escaped: bool = False,
     ) -> None:
         """Record ``exception`` as OpenTelemetry's ``exception`` event, with its traceback."""
-        import traceback
+        if self.end_ns is None:
+            details = exception_attributes(exception, escaped)
+            try:
+                details.update(attributes or {})
+            except Exception:
+                misused("Span.record_exception()")
+            self.add_event("exception", details, timestamp)
 
-        details: dict[str, Any] = {
-            "exception.type": _qualified_name(type(exception)),
-            "exception.message": text(exception),
-            "exception.stacktrace": "".join(traceback.format_exception(exception)),
-            "exception.escaped": str(escaped),
-        }
-        self.add_event("exception", {**details, **(attributes or {})}, timestamp)
+    def fail(self, error: BaseException | None, records_exception: bool, sets_status: bool) -> None:
+        """Take down what a ``with`` block raised. What is no Exception ends a program or a task, and is no error."""
+        if self.end_ns is None and error is not None and issubclass(type(error), Exception):
+            if records_exception:
+                self.record_exception(error)
+            if sets_status:
+                self.set_status(StatusCode.ERROR, error_text(error))
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        """End the span, marked as failed if the block raised."""
-        if isinstance(exc_val, Exception):
-            self.error(exc_val)
+        """End the span, marked as failed if the block raised, unless ``start_span`` was told otherwise."""
+        self.fail(exc_val, self.records_exception, self.sets_status)
         self.end()
 
     # opentelemetry.sdk.trace.ReadableSpan, for processors
@@ -241,5 +303,9 @@ class Span(OtelSpan):
         return f"Span({self.name!r}, trace_id={self.trace_id!r}, span_id={self.span_id!r})"
 
 
-def _qualified_name(kind: type[BaseException]) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def _weight(span: Span) -> int:
+    """Return how many characters the span holds besides small tags; its name and ids are counted already."""
+    heavy = sum(map(weigh, span.tags.values())) + sum(len(each.name) for each in span.events)
+    for attributes in [each.attributes or {} for each in (*span.events, *span.links)]:  # type: ignore[attr-defined]
+        heavy += SMALL + sum(SMALL + weigh(value) for value in attributes.values())
+    return heavy

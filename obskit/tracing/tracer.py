@@ -3,68 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
+from obskit.tracing.details import moment
+from obskit.tracing.failures import misused
 from obskit.tracing.ids import new_span_id, new_trace_id
+from obskit.tracing.limits import limits
 from obskit.tracing.process import check_fork
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
-from obskit.tracing.scope import CallScope, SpanScope
-from obskit.tracing.span import Span, new_clock
-from obskit.tracing.values import SMALL, clean, error_text
+from obskit.tracing.scope import CallScope, End, SpanScope, Start
+from obskit.tracing.span import Span
+from obskit.tracing.values import text, truth
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from obskit.tracing.provider import TracerProvider
+    from obskit.tracing.redaction import Redactor
 
 Tags = dict[str, AttributeValue]
+
+OWN_SCOPE = "obskit"
+"""The name of the tracer that the integrations and ``obskit.span`` use."""
 
 
 class Tracer(otel.Tracer):
     """Makes the spans of one instrumenting library, as ``opentelemetry.trace.Tracer``."""
 
     def __init__(
-        self, provider: TracerProvider, name: str, version: str | None = None, schema_url: str | None = None
+        self,
+        provider: TracerProvider,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.provider = provider
         self.name = name
         self.version = version
         self.schema_url = schema_url
+        self.attributes = attributes or {}
+        self._scope: tuple[Redactor, InstrumentationScope] | None = None
 
     @property
     def scope(self) -> InstrumentationScope:
-        """The library, as the SDK's exporters want it."""
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+        """The library, as the SDK's exporters want it, with secrets masked."""
+        redactor = self.provider.redactor
+        if self._scope is None or self._scope[0] is not redactor:
+            from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-        return InstrumentationScope(self.name, self.version, self.schema_url)
+            attributes = redactor.tags(self.attributes, mixed=True)
+            self._scope = redactor, InstrumentationScope(self.name, self.version, self.schema_url, attributes)
+        return self._scope[1]
 
-    def start(self, name: str, kind: SpanKind, parent: object, tags: Tags) -> AnySpan:
+    def start(
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: object,
+        tags: Tags,
+        context: Context | None = None,
+        given: _Given | None = None,
+    ) -> AnySpan:
         """Start a span below ``parent``: a span of ours or of another OpenTelemetry provider, or None for a new trace.
 
-        An unsampled trace is not built: its ids alone stand for all its spans.
+        An unsampled trace is not built: its ids alone stand for all its spans. Attached processors see the span with
+        all it was ``given``, and the ``context`` that it was started in.
         """
         span: AnySpan
         if type(parent) is Span:
-            span = self._child(name, kind, parent, tags)
+            span = Span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, tags)
+            if parent.inherits:
+                span.inherit(parent)
         elif parent is None:
             span = self._root(name, kind, tags, None, False)
         else:
             span = self._continue(name, kind, tags, propagated(parent))
+        if given is not None and type(span) is Span:
+            given.complete(span)
         if self.provider.processors:
-            self.provider.started(span)
-        return span
-
-    def _child(self, name: str, kind: SpanKind, parent: Span, tags: Tags) -> Span:
-        span = Span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, parent.debug, tags)
-        if parent.inherits:
-            span.inherit(parent)
+            self.provider.started(span, get_context() if context is None else context)
         return span
 
     def _root(self, name: str, kind: SpanKind, tags: Tags, verdict: Verdict | None, debug: bool) -> AnySpan:
@@ -77,10 +104,13 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True:
-            return Span(self, name, kind, trace_id, trace_id[16:], None, new_clock(), debug, tags)
+            span = Span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
+            if debug:
+                span.debug = span.inherits = True
+            return span
         tail = provider.tail
         if tail is not None:
-            span = Span(self, name, kind, trace_id, trace_id[16:], None, new_clock(), debug, tags)
+            span = Span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
             if tail.hold(span, verdict):
                 return span
         if verdict:
@@ -104,7 +134,9 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True or (tail is not None and (verdict or parent.remote)):
-            span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, new_clock(), parent.debug, tags)
+            span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, None, tags)
+            if parent.debug:
+                span.debug = span.inherits = True
             if parent.remote:
                 span.remote_parent = True
             if parent.trace_state is not None:
@@ -117,22 +149,49 @@ class Tracer(otel.Tracer):
             verdict.add()
         return parent.denied()
 
-    def start_with(self, name: str, kind: SpanKind, parent: object, attributes: Mapping[str, Any] | None) -> AnySpan:
-        """Start a span with tags of the application's, whatever they hold."""
-        if not attributes:
-            return self.start(name, kind, parent, {})
-        for value in attributes.values():
-            if type(value) is not str or len(value) > SMALL:
-                return self._start_mixed(name, kind, parent, attributes)
-        return self.start(name, kind, parent, dict(attributes))
+    def start_with(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,
+        given: _Given | None,
+        context: Context,
+    ) -> AnySpan:
+        """Start a span in ``context`` with what the application chose, whatever it is. Never raises."""
+        try:
+            if context.get(SUPPRESS_KEY):
+                return NOOP_SPAN
+            if type(name) is not str or type(kind) is not SpanKind:
+                name, kind = text(name), kind if type(kind) is SpanKind else SpanKind.INTERNAL
+            if attributes:
+                short = limits.short
+                for key, value in attributes.items():
+                    if not type(value) is type(key) is str or len(value) > short:
+                        break
+                else:
+                    if len(attributes) <= limits.attributes:
+                        return self.start(name, kind, context.get(SPAN_KEY), {**attributes}, context, given)
+                return self._start_mixed(name, kind, context, attributes, given or _Given())
+            return self.start(name, kind, context.get(SPAN_KEY), {}, context, given)
+        except Exception:
+            misused("a new span")
+            return self._start_bare(name, kind, context, given)
 
-    def _start_mixed(self, name: str, kind: SpanKind, parent: object, attributes: Mapping[str, Any]) -> AnySpan:
-        tags = {key: clean(value) for key, value in attributes.items()}
-        span = self.start(name, kind, parent, tags)
-        if isinstance(span, Span):
-            for value in tags.values():
-                span.note(value)
-        return span
+    def _start_mixed(
+        self, name: str, kind: SpanKind, context: Context, attributes: Mapping[str, Any], given: _Given
+    ) -> AnySpan:
+        tags, dropped = clean_all(attributes, limits.attributes, limits.length)
+        return self.start(name, kind, context.get(SPAN_KEY), tags, context, given._replace(mixed=True, dropped=dropped))
+
+    def _start_bare(self, name: object, kind: SpanKind, context: Context, given: _Given | None) -> AnySpan:
+        """Start a span without attributes, in the current context where the given one is none."""
+        try:
+            kind = kind if type(kind) is SpanKind else SpanKind.INTERNAL
+            if not issubclass(type(context), Context):  # isinstance would ask the object itself
+                context = get_context()
+            return self.start(text(name), kind, context.get(SPAN_KEY), {}, context, given)
+        except Exception:
+            return NOOP_SPAN
 
     # opentelemetry.trace.Tracer
 
@@ -144,12 +203,15 @@ class Tracer(otel.Tracer):
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: ARG002 - part of the interface; use_span acts on it
-        set_status_on_exception: bool = True,  # noqa: ARG002
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
     ) -> otel.Span:
         """Start a span that is not made current; times are epoch nanoseconds."""
-        current = get_context() if context is None else context
-        return self._start_span(name, current, kind, attributes, links, start_time)
+        given = None
+        both = record_exception is True and set_status_on_exception is True
+        if links is not None or start_time is not None or not both:
+            given = _Given(links, start_time, record_exception, set_status_on_exception)
+        return self.start_with(name, kind, attributes, given, get_context() if context is None else context)
 
     def start_as_current_span(  # type: ignore[override]
         self,
@@ -165,36 +227,58 @@ class Tracer(otel.Tracer):
     ) -> SpanScope:
         """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
 
-        def start(current: Context) -> AnySpan:
-            return self._start_span(name, current if context is None else context, kind, attributes, links, start_time)
+        given = None if links is None and start_time is None else _Given(links, start_time)
 
-        def end(span: AnySpan, error: BaseException | None) -> None:
-            if isinstance(error, Exception) and span.is_recording():
-                if record_exception:
-                    span.record_exception(error)
-                if set_status_on_exception:
-                    span.set_status(Status(StatusCode.ERROR, error_text(error)))
-            if end_on_exit:
-                span.end()
+        start: Start = partial(self.start_with, name, kind, attributes, given)
+        if context is not None:
+            start = partial(_start_elsewhere, start, context)
+        if record_exception is True and set_status_on_exception is True and end_on_exit is True:
+            return CallScope(start, _end)
+        return CallScope(start, _ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit)))
 
-        return CallScope(start, end)
 
-    def _start_span(
-        self,
-        name: str,
-        context: Context,
-        kind: SpanKind,
-        attributes: Attributes,
-        links: Sequence[Link] | None,
-        start_time: int | None,
-    ) -> AnySpan:
-        if context.get(SUPPRESS_KEY):
-            return NOOP_SPAN
-        span = self.start_with(name, kind, context.get(SPAN_KEY), attributes)
-        if (links or start_time is not None) and isinstance(span, Span):
-            span.links = tuple(links or ())
-            span.start_ns = span.start_ns if start_time is None else start_time
-        return span
+def _start_elsewhere(start: Start, context: Context, _current: Context) -> AnySpan:
+    return start(context)
+
+
+def _end(span: AnySpan, error: BaseException | None) -> None:
+    if error is not None:
+        span.fail(error, True, True)
+    span.end()
+
+
+def _ending(records_exception: bool, sets_status: bool, ends: bool) -> End:
+    def end(span: AnySpan, error: BaseException | None) -> None:
+        span.fail(error, records_exception, sets_status)
+        if ends:
+            span.end()
+
+    return end
+
+
+class _Given(NamedTuple):
+    """What few spans are started with, to be set before anybody sees the span."""
+
+    links: Sequence[Link] | None = None
+    start_time: int | None = None
+    records_exception: bool = True
+    sets_status: bool = True
+    mixed: bool = False
+    dropped: int = 0
+
+    def complete(self, span: Span) -> None:
+        """Set it, as far as it can be used. Never raises."""
+        span.mixed = self.mixed
+        span.dropped_attributes = self.dropped
+        try:
+            span.records_exception, span.sets_status = truth(self.records_exception), truth(self.sets_status)
+            start = None if self.start_time is None else moment(self.start_time)
+            span.start_ns = span.start_ns if start is None else start
+            for link in self.links or ():
+                if issubclass(type(link), Link):
+                    span.add_link(link.context, link.attributes)
+        except Exception:
+            misused("a new span")
 
 
 def _unrecorded(parent: PropagatedSpan) -> PropagatedSpan:

@@ -1,48 +1,43 @@
-"""What a span may hold as a value: strings, numbers, booleans, and sequences of them."""
+"""Text of the application's values: whatever they are and do when they are asked, none of it reaches the caller."""
 
 from __future__ import annotations
-
-from opentelemetry.util.types import AttributeValue
-
-SMALL = 256
-"""A value of up to so many characters takes so much of a queue; a longer one its length."""
 
 _ERROR_LENGTH = 1024
 
 
-def clean(value: object) -> AttributeValue:
-    """Return ``value`` if a span may hold it, a snapshot of a sequence, or else its text. Never raises.
-
-    The snapshot is taken because spans are encoded later, on another thread.
-    """
-    if isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(item, str | bool | int | float) for item in value):
-        return tuple(value)
-    return text(value)
-
-
-def heaviness(value: object) -> int:
-    """Return the characters of a value that is not small; 0 for the others."""
-    if isinstance(value, tuple):
-        return sum(SMALL + heaviness(item) for item in value)
-    if isinstance(value, str):
-        return len(value) if len(value) > SMALL else 0
-    return value.bit_length() // 3 if isinstance(value, int) and value.bit_length() > SMALL else 0
-
-
 def text(value: object) -> str:
-    """Return ``str(value)``, or the name of its type where the application's ``__str__`` raises."""
+    """Return ``value`` as text, or the name of its type where the application's ``__str__`` raises.
+
+    The text is Python's own type: what a subclass overrides would run later, on the thread that encodes it.
+    """
     try:
-        return str(value)
+        return str.__str__(value if issubclass(type(value), str) else str(value))
     except Exception:
         return f"<unprintable {type(value).__name__}>"
 
 
-def error_text(error: BaseException | str) -> str:
+def error_text(error: object) -> str:
     """Return the value of an ``error`` tag: the exception's class and message, cut to a sane length."""
-    if isinstance(error, str):
-        return error[:_ERROR_LENGTH]
     message = text(error)
+    if not issubclass(type(error), BaseException):
+        return message[:_ERROR_LENGTH]
     name = type(error).__name__
     return f"{name}: {message}"[:_ERROR_LENGTH] if message else name
+
+
+def encodable(text: str) -> str:
+    """Return ``text`` with ``?`` for each lone surrogate, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def is_error(tag: object) -> bool:
+    """Return whether an ``error`` tag means that the span failed: to Zipkin any does, but some say that none is."""
+    return tag is not None and tag is not False and not (isinstance(tag, str) and tag.lower() == "false")
+
+
+def truth(value: object) -> bool:
+    """Return whether a flag is set; one that cannot say is."""
+    try:
+        return bool(value)
+    except Exception:
+        return True

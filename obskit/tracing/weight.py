@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from obskit.tracing.limits import SMALL
 from obskit.tracing.span import Span
-from obskit.tracing.values import SMALL
 
 
 def span_weight(span: Span) -> int:

@@ -186,6 +186,7 @@ def test_a_recorded_span_weighs_what_its_tags_may_take_and_what_they_do_if_that_
     for _ in range(4):
         span = provider.get_tracer("test").start_span("a")
         span.set_attributes({f"key {number}": "x" * size for number in range(count)})
+        span.end()
         spans.append(span)
     for span in spans:
         pipeline.offer(span)

@@ -365,7 +365,7 @@ def chunks(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
 
 
 def annotations(span: Any) -> list[str]:
-    return [name for _, name, _ in span.events]
+    return [event.name for event in span.events]
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from obskit.tracing.sampling.counts import Counts
 from obskit.tracing.sampling.rate import Refusal
 from obskit.tracing.span import Span
+from obskit.tracing.values import is_error
 from obskit.tracing.weight import span_weight
 
 # The bytes leave room for as many spans as that with ten small tags each; those are bounded by their number.
@@ -149,7 +150,7 @@ class Held:
 def _failed(span: Span) -> bool:
     """Return whether a local root is an error: by tag or status, but not a 4xx, which is the caller's own."""
     error = span.tags.get("error")
-    if error is None:
+    if not is_error(error):
         return span.status.status_code is StatusCode.ERROR
     status = span.tags.get("http.status_code")
     return not (span.kind is SpanKind.SERVER and error == status and str(status).startswith("4"))
