@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from obskit.instrumentation.asgi import Application, Receive, Scope, Send, serve
+from obskit.instrumentation.asgi import Application, DoubleCallable, Receive, Scope, Send, serve, single_callable
 
 
 class ObskitMiddleware:
     """An ASGI application that serves another one, each HTTP request in a span; other scopes pass through."""
 
-    def __init__(self, app: Application) -> None:
-        self.app = app
+    def __init__(self, app: Application | DoubleCallable) -> None:
+        self.app = single_callable(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

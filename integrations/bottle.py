@@ -9,17 +9,35 @@ from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import SERVER_ERROR, current_exchange
 from obskit.instrumentation.wsgi import Environ, wrapper
 
+_PREFIX = "obskit.bottle_prefix"
+
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every Bottle application of this process. ``module`` is ``bottle``."""
-    patches.wrap(module.Bottle, "__call__", wrapper(route))
+    serving = wrapper(route)
+
+    def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        guarded("reading a prefix", _note_prefix, *args, **kwargs)
+        return serving(wrapped, app, args, kwargs)
+
+    patches.wrap(module.Bottle, "__call__", call)
     patches.wrap(module.HTTPError, "apply", _apply)
 
 
 def route(environ: Environ) -> str:
-    """Return the matched rule, such as ``/orders/<id:int>``; empty where none matched."""
+    """Return the matched rule, such as ``/orders/<id:int>``, behind the prefix of a mount; empty where none matched."""
     matched = environ.get("bottle.route")
-    return matched.rule if matched is not None else ""
+    if matched is None or matched.config.get("mountpoint.prefix") == environ.get(_PREFIX, ("",))[-1]:
+        return ""
+    return "".join(prefix.rstrip("/") for prefix in environ.get(_PREFIX, ())) + str(matched.rule)
+
+
+def _note_prefix(environ: Environ, *_: Any, **__: Any) -> None:
+    """Note how an application that another one has mounted is reached: the environ has the route of the mount still."""
+    matched = environ.get("bottle.route")
+    prefix = None if matched is None else matched.config.get("mountpoint.prefix")
+    if prefix is not None:
+        environ[_PREFIX] = [*environ.get(_PREFIX, ()), prefix]
 
 
 def _apply(apply: Any, error: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -10,15 +10,15 @@ from typing import Any
 
 from obskit.instrumentation import asgi, wsgi
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.response_flush import deliver, deliver_async
+from obskit.instrumentation.response_flush import deliver, deliver_async, wanted
 from obskit.instrumentation.routes import readable
-from obskit.instrumentation.server import EXCHANGE, ServerExchange
+from obskit.instrumentation.server import ServerExchange, exchange_in
 
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request to Django. ``module`` is one of ``django.core.handlers``."""
     if hasattr(module, "WSGIHandler"):
-        patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: ""))
+        patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: "", _finish))
     elif hasattr(module, "ASGIHandler"):
         patches.wrap(module.ASGIHandler, "__call__", asgi.wrapper(route=""))
     else:
@@ -61,12 +61,16 @@ def _serving(request: Any) -> Iterator[ServerExchange | None]:
     """Serve ``request`` within a span, unless an outer layer does; give the exchange, if it is ours."""
     exchange = wsgi.begin(request.META) if _exchange(request) is None else None
     with exchange.current() if exchange is not None else nullcontext():
-        yield exchange
+        try:
+            yield exchange
+        except BaseException:
+            guarded("reading a route", _tell_route, request)
+            raise
 
 
 def _exchange(request: Any) -> Any:
     """Return the exchange of a request, which under ASGI may have begun before ``META`` was built."""
-    return request.META.get(EXCHANGE) or getattr(request, "scope", request.META).get(EXCHANGE)
+    return exchange_in(request.META) or exchange_in(getattr(request, "scope", request.META))
 
 
 def _tell_route(request: Any) -> None:
@@ -89,6 +93,20 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
         body = asgi.AsyncBody if response.is_async else wsgi.traced_body
         response.streaming_content = body(response.streaming_content, exchange)
     return response
+
+
+def _finish(body: Any, exchange: ServerExchange, environ: wsgi.Environ) -> Any:
+    """Have the end of a response end the span. It stays Django's own object: some call the handler themselves."""
+    if not hasattr(type(body), "streaming"):  # a file, in the server's wrapper
+        return wsgi.finish_with(body, exchange, environ)
+    if body.streaming and not body.is_async and wanted(exchange):
+        body.streaming_content = wsgi.traced_body(body.streaming_content, exchange)
+        return body
+    if body.streaming and not body.is_async:
+        body.streaming_content = wsgi.Content(body.streaming_content, exchange)
+    wsgi.finish_with_close(body, exchange)
+    deliver(exchange)
+    return body
 
 
 def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.server import exchange_in
 from obskit.instrumentation.wsgi import Environ, serve, wrapper
 from obskit.tracing.failures import failed
 
@@ -47,8 +47,17 @@ def route(environ: Environ) -> str | None:
     """Return the matched rule, such as ``/orders/<int:order_id>``; empty where none matched."""
     request = environ.get("werkzeug.request")
     if request is None:
+        request = _current_request()
+    if request is None:
         return None
     return request.url_rule.rule if request.url_rule is not None else ""
+
+
+def _current_request() -> Any:
+    """Return the request that is current here: the environ has lost it when a copy of its context has ended."""
+    from flask import has_request_context, request
+
+    return request if has_request_context() else None
 
 
 def _note_exception(_app: Any, exception: BaseException, **_: Any) -> None:
@@ -56,7 +65,7 @@ def _note_exception(_app: Any, exception: BaseException, **_: Any) -> None:
     from flask import request
 
     try:
-        exchange = request.environ.get(EXCHANGE)
+        exchange = exchange_in(request.environ)
         if exchange is not None:
             exchange.blame(exception)
             exchange.route = route(request.environ)

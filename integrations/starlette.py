@@ -13,7 +13,7 @@ from opentelemetry.trace import get_tracer_provider
 
 from obskit.instrumentation.asgi import Scope, wrapper
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import EXCHANGE
+from obskit.instrumentation.server import exchange_in
 from obskit.instrumentation.tracer import provider
 
 _PREFIX = "obskit.route_prefix"
@@ -91,6 +91,6 @@ def _path(scope: Scope, route: Any) -> str:
 
 
 def _note(scope: Scope, path: str) -> None:
-    exchange = scope.get(EXCHANGE)
+    exchange = exchange_in(scope)
     if exchange is not None:
         exchange.route = scope.get(_PREFIX, "") + path

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
+from typing import TYPE_CHECKING, Any, cast
 
 from obskit.instrumentation.response_flush import deliver_async, ends_at, wanted
 from obskit.instrumentation.server import (
-    EXCHANGE,
     FORGOTTEN,
     SERVER_ERROR,
     ServerExchange,
     begin,
     body_size,
+    exchange_in,
     streaming,
 )
 from obskit.propagation.headers import LOWER
@@ -23,11 +24,13 @@ from obskit.tracing.failures import failed
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+DoubleCallable = Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]
+"""An application of ASGI 2."""
 
 _WANTED = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
 
@@ -35,10 +38,10 @@ _WANTED = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
 async def serve(application: Application, scope: Scope, receive: Receive, send: Send, route: str | None = None) -> None:
     """Call ``application`` within a server span that ends when the last message of its response is sent.
 
-    A framework says by ``route=""`` that it has routes, and sets the one that matched on ``scope[EXCHANGE]``. Other
-    scopes than HTTP pass through, and so do requests which an outer layer has a span for.
+    A framework says by ``route=""`` that it has routes, and sets the one that matched on what ``exchange_in(scope)``
+    returns. Other scopes than HTTP pass through, and so do requests which an outer layer has a span for.
     """
-    exchange = _begin(scope, route) if scope["type"] == "http" else None
+    exchange = _begin(scope, route)
     if exchange is None:
         return await application(scope, receive, send)
     measured = exchange.seen is not None
@@ -69,14 +72,44 @@ def wrapper(route: str) -> Wrapper:
     """Return a wrapper for Patches that serves what it wraps; where the call is none of ASGI's, that will say so."""
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return serve(wrapped, *args, route) if len(args) == 3 and not kwargs else wrapped(*args, **kwargs)
+        try:
+            scope, receive, send = _arguments(*args, **kwargs)
+        except TypeError:
+            return wrapped(*args, **kwargs)
+        return serve(wrapped, scope, receive, send, route)
 
     return call
 
 
+def _arguments(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+    """Return the arguments of an application, however they are passed: daphne names them."""
+    return scope, receive, send
+
+
+def single_callable(application: Application | DoubleCallable) -> Application:
+    """Return ``application``; one of ASGI 2, which takes the scope and returns what takes the rest, as ASGI 3's."""
+    if not _takes_scope_alone(application):
+        return cast("Application", application)
+
+    async def single(scope: Scope, receive: Receive, send: Send) -> None:
+        await cast("DoubleCallable", application)(scope)(receive, send)
+
+    return single
+
+
+def _takes_scope_alone(application: Any) -> bool:
+    try:
+        kinds = [parameter.kind for parameter in inspect.signature(application).parameters.values()]
+    except Exception:  # it will not say
+        return False
+    return kinds in ([inspect.Parameter.POSITIONAL_ONLY], [inspect.Parameter.POSITIONAL_OR_KEYWORD])
+
+
 def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
     try:
-        outer = scope.get(EXCHANGE)
+        if scope["type"] != "http":
+            return None
+        outer = exchange_in(scope)
         if outer is not None:
             outer.route = route if outer.route is None else outer.route
             return None
@@ -90,7 +123,7 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
         )
         if exchange is not None:
             exchange.route = route
-            scope[EXCHANGE] = exchange
+            exchange.named_in(scope)
     except Exception:
         failed("starting a server span")
         return None
@@ -137,6 +170,7 @@ def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
     """Note a response's status, and the exception whose handler sends it: frameworks re-raise it too late or never."""
     if message["type"] != "http.response.start":
         return
+    exchange.sent = True  # servers may wait for the body, most do not
     try:
         exchange.status = int(message["status"])
     except Exception:  # the server will tell the application
@@ -155,6 +189,7 @@ class AsyncBody:
     def __init__(self, body: AsyncIterable[bytes], exchange: ServerExchange) -> None:
         self._exchange = exchange
         self._iterator = aiter(body)
+        exchange.sent = True
         streaming(exchange)
 
     def __aiter__(self) -> AsyncBody:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from time import perf_counter, time_ns
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
 from obskit.tracing.failures import failed
+from obskit.tracing.ids import new_span_id
 from obskit.tracing.process import on_fork
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span
@@ -24,12 +25,19 @@ from obskit.tracing.tracer import Tags
 from obskit.tracing.values import error_text
 
 EXCHANGE = "obskit.exchange"
-"""Where a WSGI environ or an ASGI scope keeps its exchange, so that layers of one server make one span."""
+"""Where a WSGI environ or an ASGI scope names its exchange, so that layers of one server make one span.
+
+By plain text, because applications copy, pickle and dump what a request brought.
+"""
+
+_serving: dict[str, ServerExchange] = {}
+"""The exchanges that are under way, by what ``EXCHANGE`` says."""
 
 FORGOTTEN = "the response was forgotten before its end"
 
 _EXCHANGE_KEY = create_key("obskit-server-exchange")
 _LONGEST_NAME = 128
+_CANCELLATIONS = frozenset(["CancelledError", "Cancelled", "GeneratorExit"])
 _LONGEST_RESPONSE = 3600 * 10**9  # no request to Cloud Run may take longer
 _BETWEEN_LOOKS = 60 * 10**9
 SERVER_ERROR = 500
@@ -65,12 +73,12 @@ class ServerExchange:
     """One request being served, from the reading of its headers until its response is over.
 
     Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
-    ``blame``, which sets ``error``.
+    ``blame``, which sets ``error``. ``sent`` says whether the client has got the status already.
     """
 
     __slots__ = (
-        "context", "ended", "error", "method", "name", "outside", "over", "route", "seen", "size", "span", "status",
-        "watched",
+        "context", "ended", "error", "mark", "method", "name", "outside", "over", "route", "seen", "sent", "size",
+        "span", "status", "watched",
     )  # fmt: skip
 
     def __init__(self, span: AnySpan, method: str, name: str, outside: Context) -> None:
@@ -80,13 +88,20 @@ class ServerExchange:
         self.route: str | None = None
         self.status = 0
         self.error: str | None = None
+        self.sent = False
         self.over = False
+        self.mark: str | None = None
         self.outside = outside
         self.ended = False
         self.watched = type(span) is Span
         self.seen: Seen | None = None
         self.size: int | None = None
         self.context: Context
+
+    def named_in(self, request: MutableMapping[str, Any]) -> None:
+        """Have ``exchange_in`` find this exchange by an environ or a scope, or by a copy of it."""
+        self.mark = request[EXCHANGE] = mark = new_span_id()
+        _serving[mark] = self
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -119,8 +134,18 @@ class ServerExchange:
             self.error = error_text(error)
 
     def fail(self, error: BaseException) -> None:
-        """End the span of a request that ``error`` broke off; servers answer 500 where no response had begun."""
-        self.status = self.status or SERVER_ERROR
+        """End the span of a request that ``error`` broke off.
+
+        Servers answer 500 where the status is not on its way yet, whatever it was to be; but where the task was
+        cancelled, which is no failure, the client is gone or the server stops.
+        """
+        if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
+            if type(self.span) is Span:
+                self.span.annotate("cancelled before the end of the response")
+            self.finish()
+            return
+        if not self.sent:
+            self.status = SERVER_ERROR
         self.finish(error)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -128,12 +153,14 @@ class ServerExchange:
         if self.over:
             return
         self.over = True
+        if self.mark is not None:
+            _serving.pop(self.mark, None)
         span = self.span
         if type(span) is Span:
             _streams.discard(self)
             try:
                 try:
-                    self._describe(span, error or self.error)
+                    self._describe(span, self.error if error is None else error)
                 finally:
                     span.end()
             except Exception:
@@ -266,6 +293,12 @@ def body_size(headers: Any) -> int | None:
     except Exception:
         return None
     return None
+
+
+def exchange_in(request: Mapping[str, Any]) -> ServerExchange | None:
+    """Return the exchange that an environ or a scope names, while it is under way."""
+    mark = request.get(EXCHANGE)
+    return _serving.get(mark) if type(mark) is str else None
 
 
 def current_exchange() -> ServerExchange | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 from obskit.instrumentation.response_flush import deliver, ends_at, wanted
-from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, SERVER_ERROR, ServerExchange, body_size, streaming
+from obskit.instrumentation.server import FORGOTTEN, SERVER_ERROR, ServerExchange, body_size, exchange_in, streaming
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, detach
@@ -16,8 +19,12 @@ from obskit.tracing.failures import failed
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper
 
+SWITCHING_PROTOCOLS = 101
+
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+Finish = Callable[[Any, ServerExchange, Environ], Iterable[bytes]]
+"""Returns the body, such that its end is the span's."""
 Route = Callable[[Environ], str | None]
 """Returns the pattern that matched a request, empty where none did, None where the framework cannot say.
 
@@ -31,14 +38,19 @@ def no_route(_environ: Environ) -> str | None:
 
 
 def serve(
-    application: Application, environ: Environ, start_response: Callable[..., Any], route: Route = no_route
+    application: Application,
+    environ: Environ,
+    start_response: Callable[..., Any],
+    route: Route = no_route,
+    finish: Finish | None = None,
 ) -> Iterable[bytes]:
     """Call ``application`` within a server span that ends when its body is over.
 
     Where an outer layer has a span for this request already, only the route is told to it.
     """
-    if EXCHANGE in environ:
-        return _serve_inner(application, environ, start_response, route)
+    outer = exchange_in(environ)
+    if outer is not None:
+        return _serve_inner(application, environ, start_response, route, outer)
     exchange = begin(environ)
     if exchange is None:
         return application(environ, start_response)
@@ -46,34 +58,64 @@ def serve(
     measured = prompt or exchange.seen is not None
 
     def observe(status: str, *rest: Any, **named: Any) -> Any:
+        _set_route(exchange, environ, route)
+        write = start_response(status, *rest, **named)
         exchange.status = _code(status)
         if exchange.status >= SERVER_ERROR:
             _set_error(exchange, *rest, **named)
-        _set_route(exchange, environ, route)
         if measured and rest:
             exchange.size = body_size(rest[0])
-        return start_response(status, *rest, **named)
+        return partial(_write, exchange, write)
 
     token = attach(exchange.context)
     try:
         body = application(environ, observe if exchange.watched or prompt else start_response)
     except BaseException as error:
-        exchange.fail(error)
-        exchange.leave()
-        deliver(exchange)
+        _fail(exchange, environ, error)
         raise
     finally:
         detach(token)
-    return _finish_with(body, exchange, environ, prompt)
+    return (finish or finish_with)(body, exchange, environ)
 
 
-def wrapper(route: Route) -> Wrapper:
+def _write(exchange: ServerExchange, write: Callable[[bytes], object], chunk: bytes) -> object:
+    """Call the server's ``write``, which sends the status before it."""
+    exchange.sent = True
+    return write(chunk)
+
+
+def _fail(exchange: ServerExchange, environ: Environ, error: BaseException) -> None:
+    """End the span of an application that raised: to tell gunicorn, maybe, that it has served a WebSocket itself."""
+    if isinstance(error, StopIteration) and _upgraded(exchange, environ):
+        exchange.status = SWITCHING_PROTOCOLS
+        exchange.finish()
+    else:
+        exchange.fail(error)
+    exchange.leave()
+    deliver(exchange)
+
+
+def _upgraded(exchange: ServerExchange, environ: Environ) -> bool:
+    """Whether an application that is done took over the connection, as WSGI servers have no other way for it."""
+    return not exchange.status and str(environ.get("HTTP_UPGRADE")).lower() == "websocket"
+
+
+def wrapper(route: Route, finish: Finish | None = None) -> Wrapper:
     """Return a wrapper for Patches that serves what it wraps; where the call is none of WSGI's, that will say so."""
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return serve(wrapped, *args, route) if len(args) == 2 and not kwargs else wrapped(*args, **kwargs)
+        try:
+            environ, start_response = _arguments(*args, **kwargs)
+        except TypeError:
+            return wrapped(*args, **kwargs)
+        return serve(wrapped, environ, start_response, route, finish)
 
     return call
+
+
+def _arguments(environ: Environ, start_response: Callable[..., Any]) -> tuple[Environ, Callable[..., Any]]:
+    """Return the arguments of an application, however they are passed."""
+    return environ, start_response
 
 
 def begin(environ: Environ) -> ServerExchange | None:
@@ -87,7 +129,7 @@ def begin(environ: Environ) -> ServerExchange | None:
             environ, WSGI, environ["REQUEST_METHOD"], path, (remote, _port(environ)) if remote else None
         )
         if exchange is not None:
-            environ[EXCHANGE] = exchange
+            exchange.named_in(environ)
     except Exception:
         failed("starting a server span")
         return None
@@ -95,10 +137,14 @@ def begin(environ: Environ) -> ServerExchange | None:
 
 
 def _serve_inner(
-    application: Application, environ: Environ, start_response: Callable[..., Any], route: Route
+    application: Application,
+    environ: Environ,
+    start_response: Callable[..., Any],
+    route: Route,
+    exchange: ServerExchange,
 ) -> Iterable[bytes]:
     def observe(status: str, *rest: Any, **named: Any) -> Any:
-        _set_route(environ[EXCHANGE], environ, route)
+        _set_route(exchange, environ, route)
         return start_response(status, *rest, **named)
 
     return application(environ, observe)
@@ -145,19 +191,40 @@ def _port(environ: Environ) -> int | None:
     return int(port) if port is not None and str(port).isdecimal() else None
 
 
-def _finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ, prompt: bool) -> Iterable[bytes]:
-    """Return ``body`` such that its end is the span's; a list is over already, and servers measure it by ``len``."""
-    if type(body) in (list, tuple):
-        exchange.finish()
-        exchange.leave()
-        deliver(exchange)
-        return body
-    file_wrapper = environ.get("wsgi.file_wrapper")
-    if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-        finish_with_close(body, exchange)
-        deliver(exchange)
-        return body
-    return DeliveredBody(body, exchange) if prompt else Body(body, exchange)
+def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ) -> Iterable[bytes]:
+    """Return ``body`` such that its end is the span's; one that is complete is over already, and stays as it is."""
+    try:
+        kind: Any = type(body)
+        if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
+            if _upgraded(exchange, environ):
+                exchange.status = SWITCHING_PROTOCOLS
+            exchange.finish()
+            exchange.leave()
+            deliver(exchange)
+            return body
+        if _is_file(kind, environ.get("wsgi.file_wrapper")):
+            finish_with_close(body, exchange)
+            deliver(exchange)
+            return body
+        if hasattr(kind, "__len__"):  # complete, or nearly so
+            return SizedBody(body, exchange)
+    except Exception:
+        failed("looking at a response's body")
+    return traced_body(body, exchange)
+
+
+_COMPLETE = frozenset(kind.__iter__ for kind in (list, tuple, bytes, str, bytearray, deque, set, frozenset, dict))
+"""How bodies are iterated that cannot fail. Servers measure them by ``len``, or look for their type."""
+
+
+def _is_file(kind: type, file_wrapper: object) -> bool:
+    """Whether a body is what the server's ``file_wrapper`` made, for which it has a faster way than to iterate over it.
+
+    Where that is a function, as uWSGI's, which gives the file itself, any file is taken for one.
+    """
+    if isinstance(file_wrapper, type):
+        return issubclass(kind, file_wrapper)
+    return file_wrapper is not None and (hasattr(kind, "read") or hasattr(kind, "filelike"))
 
 
 def traced_body(body: Iterable[bytes], exchange: ServerExchange) -> Body:
@@ -173,9 +240,8 @@ def finish_with_close(body: Any, exchange: ServerExchange) -> None:
     if wanted(exchange):
         exchange.finish()
         return
-    close = _Close(getattr(body, "close", None), exchange)
     try:
-        body.close = close
+        body.close = _Close(body, exchange)
     except Exception:
         exchange.finish()
 
@@ -185,16 +251,24 @@ class _Close:
 
     __slots__ = ("_close", "_exchange")
 
-    def __init__(self, close: Callable[[], object] | None, exchange: ServerExchange) -> None:
-        self._close = close
+    def __init__(self, body: Any, exchange: ServerExchange) -> None:
+        close = getattr(body, "close", None)
+        # A response that nobody closes goes with its last reference, and the span ends.
+        self._close = WeakMethod(close) if isinstance(close, MethodType) and close.__self__ is body else lambda: close
         self._exchange = exchange
         streaming(exchange)
 
     def __call__(self) -> None:
+        token = attach(self._exchange.context)
         try:
-            if self._close is not None:
-                self._close()
+            close = self._close()
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
         finally:
+            detach(token)
             self._exchange.finish()
             self._exchange.leave()
 
@@ -225,7 +299,9 @@ class Body:
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            return next(self._iterator)
+            chunk = next(self._iterator)
+            self._exchange.sent = True
+            return chunk
         except StopIteration:
             self._exchange.finish()
             raise
@@ -242,14 +318,38 @@ class Body:
         try:
             if close is not None:
                 close()
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
         finally:
             detach(token)
-            self._exchange.finish()
-            self._exchange.leave()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._exchange.finish()
+        self._exchange.leave()
 
     def __del__(self) -> None:
         if not self._exchange.over:
             self._exchange.abandon(FORGOTTEN)
+
+
+class SizedBody(Body):
+    """A body that says how many chunks it has: where it is one, servers take its length for the response's."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]
+
+
+class Content(Body):
+    """What a response object of a framework streams: it closes this first, and then has more to do."""
+
+    __slots__ = ()
+
+    def _leave(self) -> None:
+        """Leave the end to the response."""
 
 
 class DeliveredBody(Body):

@@ -51,13 +51,13 @@ def _uvicorn(args: Any) -> dict[str, Any]:
 
 
 def _atoms(args: Any) -> dict[str, Any] | None:
-    """Read gunicorn's atoms: m is the method, U path, s status, B size, D microseconds, h client."""
+    """Read gunicorn's atoms: m is the method, U path, r request line, s status, B size, D microseconds, h client."""
     atoms = args[0] if isinstance(args, tuple) and len(args) == 1 else args
     if not isinstance(atoms, Mapping):
         return None
     return http_request(
         atoms["m"],
-        atoms["U"],
+        atoms["U"] or atoms["r"].split()[1],  # a request that raised has its request line alone
         int(str(atoms["s"]).split()[0]),
         size=_number(atoms.get("B")),
         seconds=None if _number(atoms.get("D")) is None else int(atoms["D"]) / 1e6,

@@ -75,3 +75,31 @@ class TestBottle(HttpServerContract):
             self._netloc = url.removeprefix("http://")
             assert self.get("/raise")[0] == 500
             self.recorder.take(SERVER, error="ZeroDivisionError")
+
+    @pytest.mark.parametrize("prefix", ["/shop/", "/shop"])
+    @pytest.mark.parametrize(
+        ("path", "name"),
+        [("/shop/items/apple", "GET /shop/items/<name>"), ("/shop/nothing", "GET not_found"), ("/", "GET not_found")],
+    )
+    @pytest.mark.filterwarnings("ignore:Warning. Use of deprecated:DeprecationWarning")
+    def test_mounted_application_is_named_by_its_own_routes(self, prefix: str, path: str, name: str) -> None:
+        """Without a slash at the end of the prefix Bottle mounts it as it mounts any WSGI application."""
+        with self.site() as site:
+            outer = Bottle()
+            outer.mount(prefix, application(site))
+            with wsgi_server(outer) as url:
+                self._netloc = url.removeprefix("http://")
+                self.get(path)
+                error = "404" if name == "GET not_found" else None
+                assert self.recorder.take(SERVER, error=error).name == name
+
+    @pytest.mark.filterwarnings("ignore:Warning. Use of deprecated:DeprecationWarning")
+    def test_mounts_within_mounts_have_all_prefixes(self) -> None:
+        with self.site() as site:
+            outer, middle = Bottle(), Bottle()
+            middle.mount("/books", application(site))
+            outer.mount("/shop", middle)
+            with wsgi_server(outer) as url:
+                self._netloc = url.removeprefix("http://")
+                self.get("/shop/books/items/apple")
+                assert self.recorder.take(SERVER).name == "GET /shop/books/items/<name>"

@@ -23,6 +23,7 @@ from django.urls import include, path, re_path
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.routes import readable
+from obskit.instrumentation.server import FORGOTTEN
 from obskit.integrations import install
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
 from obskit.testing import HttpServerContract, recording
@@ -269,3 +270,36 @@ def test_an_exception_django_lets_through_is_told(site: Site) -> None:
 )
 def test_a_pattern_becomes_a_readable_route(pattern: str, route: str) -> None:
     assert readable(pattern) == route
+
+
+@pytest.mark.parametrize("target", ["/items/apple", "/stream"])
+def test_a_handler_that_is_called_directly_returns_djangos_response(target: str, site: Site) -> None:
+    """Its status and headers are read, and its content; it is one span, which its close ends."""
+    site.go_on.set()
+    patches, hooks = Patches(), ImportHooks()
+    install(["django"], hooks, patches)
+    client(site)
+    environ = client(site)._base_environ(PATH_INFO=target)
+    with recording() as recorder:
+        response: Any = WSGIHandler()(environ, lambda *_: None)
+        assert response.status_code == 200
+        assert response.headers["Content-Type"].startswith("text/")
+        assert response.streaming or bytes(response).startswith(b"Content-Type: text")
+        assert b"".join(response)
+        response.close()
+        recorder.take()
+        del response
+        gc.collect()
+    hooks.remove()
+    patches.remove()
+
+
+def test_a_response_that_nobody_closes_ends_its_span_when_it_is_dropped(site: Site) -> None:
+    patches, hooks = Patches(), ImportHooks()
+    install(["django"], hooks, patches)
+    environ = client(site)._base_environ(PATH_INFO="/items/apple")
+    with recording() as recorder:
+        WSGIHandler()(environ, lambda *_: None)
+        assert recorder.take().events[0][1] == FORGOTTEN
+    hooks.remove()
+    patches.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from django.urls import path
 
 from obskit.integrations.asgi import ObskitMiddleware as AsgiMiddleware
 from obskit.integrations.django import ObskitMiddleware
-from obskit.testing import HttpServerContract
+from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import asgi_server
 
@@ -168,3 +169,28 @@ def test_the_middleware_is_what_the_next_one_is() -> None:
 
     assert iscoroutinefunction(ObskitMiddleware(get_response))
     assert not iscoroutinefunction(ObskitMiddleware(lambda _request: HttpResponse()))
+
+
+def test_a_client_that_leaves_is_no_failure_and_the_route_is_known() -> None:
+    """Django cancels the view."""
+
+    async def view(_request: HttpRequest, number: int) -> HttpResponse:
+        await asyncio.sleep(3600 + number)
+        return HttpResponse()
+
+    async def main() -> None:
+        messages: asyncio.Queue[Any] = asyncio.Queue()
+        scope = {"type": "http", "method": "GET", "path": "/slow/7", "headers": [], "query_string": b"", "client": None}
+        serving = asyncio.create_task(ASGIHandler()(scope, messages.get, messages.put))
+        messages.put_nowait({"type": "http.request", "body": b""})
+        await asyncio.sleep(0.05)
+        messages.put_nowait({"type": "http.disconnect"})
+        await serving
+
+    urls = (path("slow/<int:number>", view),)
+    with recording() as recorder, override_settings(ROOT_URLCONF=urls, MIDDLEWARE=[MIDDLEWARE]):
+        asyncio.run(main())
+        span = recorder.take()
+    assert (span.name, span.tags["http.route"]) == ("GET /slow/<int:number>", "/slow/<int:number>")
+    assert "http.status_code" not in span.tags
+    assert span.events[0][1] == "cancelled before the end of the response"

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, Response, abort, got_request_exception, send_file, stream_with_context
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    copy_current_request_context,
+    got_request_exception,
+    request,
+    send_file,
+    stream_with_context,
+)  # fmt: skip
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.integrations import install
 from obskit.integrations.flask import instrument
-from obskit.testing import HttpServerContract
+from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import wsgi_server
 
@@ -165,3 +176,45 @@ def test_removing_the_patches_leaves_instrumented_applications_their_signal() ->
     patches.remove()
     assert len(list(got_request_exception.receivers_for(app))) == 1
     assert not list(got_request_exception.receivers_for(object()))
+
+
+def client_of(app: Flask) -> Any:
+    """Return a test client of an application that is traced without patches."""
+    return instrument(app).test_client()
+
+
+@pytest.mark.parametrize("how", ["copied", "new", "none"])
+def test_a_second_request_context_leaves_the_route(how: str) -> None:
+    """Flask takes the request out of the environ when any context of it ends."""
+    app = Flask("app")
+
+    def second() -> None:
+        if how == "copied":
+            thread = threading.Thread(target=copy_current_request_context(lambda: request.path))
+            thread.start()
+            thread.join(10)
+        elif how == "new":
+            with app.request_context(request.environ):
+                pass
+
+    @app.get("/orders/<int:number>")
+    def order(number: int) -> str:
+        second()
+        return str(number)
+
+    with recording() as recorder:
+        assert client_of(app).get("/orders/7").get_data(as_text=True) == "7"
+        span = recorder.take()
+    assert (span.name, span.tags["http.route"]) == ("GET /orders/<int:number>", "/orders/<int:number>")
+
+
+def test_a_teardown_function_that_raises_makes_it_a_500() -> None:
+    """The server has not sent the view's 200 yet."""
+    app = Flask("app")
+    app.teardown_request(lambda _error: 1 // 0)  # type: ignore[arg-type, return-value]
+    app.get("/")(lambda: "fine")
+    with recording() as recorder:
+        with pytest.raises(ZeroDivisionError):
+            client_of(app).get("/")
+        span = recorder.take(error="ZeroDivisionError")
+    assert (span.name, span.tags["http.status_code"]) == ("GET /", "500")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import json
+import pickle
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http import HTTPStatus
+from http.client import HTTPConnection
 from time import time_ns
 from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -15,12 +20,15 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+import waitress
 from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
 from opentelemetry.trace import SpanKind
 
 from obskit.instrumentation import server
+from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, abandon_streams, on_finish
 from obskit.instrumentation.tracer import propagator, tracer
+from obskit.instrumentation.wsgi import wrapper
 from obskit.integrations.wsgi import ObskitMiddleware
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.contract import SPAN_ID, TRACE_ID, ids
@@ -191,7 +199,9 @@ def test_a_body_that_nobody_iterates_is_over_when_it_is_closed() -> None:
         body: Any = Call(ObskitMiddleware(app)).body
         with pytest.raises(KeyError, match="close"):
             body.close()
-        assert recorder.take() is inner.span
+        span = recorder.take(error="KeyError: 'close'")
+    assert span is inner.span
+    assert span.tags["http.status_code"] == "500"
 
 
 def test_an_exception_is_the_applications_own() -> None:
@@ -487,3 +497,224 @@ def test_a_body_is_remembered_no_longer_than_it_lasts() -> None:
         assert server._streams == set()
         del kept
         recorder.assert_empty()
+
+
+class Sized:
+    """A body that is no list."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.chunks)
+
+
+class ListOfBytes(list[bytes]):
+    pass
+
+
+class TupleOfBytes(tuple[bytes, ...]):
+    __slots__ = ()
+
+
+def of(body: Any) -> Application:
+    """Return an application whose response has this body."""
+
+    def app(_environ: Environ, start_response: StartResponse) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return body()
+
+    return app
+
+
+BODIES = {
+    "deque": lambda: deque([b"hello"]),
+    "sized": lambda: Sized(b"hello"),
+    "two chunks": lambda: Sized(b"hel", b"lo"),
+    "list of its own class": lambda: ListOfBytes([b"hello"]),
+    "tuple of its own class": lambda: TupleOfBytes([b"hello"]),
+    "iterator": lambda: iter([b"hello"]),
+    "empty": list,
+}
+
+
+@contextmanager
+def on_waitress(app: Application) -> Iterator[str]:
+    running = waitress.create_server(app, port=0, host="127.0.0.1")
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.effective_port}"
+    finally:
+        running.trigger.pull_trigger(running.close)  # on its own thread, which then has nothing to serve
+        thread.join(10)
+        running.task_dispatcher.shutdown()
+
+
+@pytest.mark.parametrize("serving", [wsgi_server, on_waitress])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_response_has_the_length_that_its_body_says(serving: Any, body: str) -> None:
+    """Servers take Content-Length from the length of a body with one chunk."""
+
+    def answer(app: Application) -> Any:
+        with serving(app) as url:
+            connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            found = response.getheader("Content-Length"), response.getheader("Transfer-Encoding"), response.read()
+            connection.close()
+            return found
+
+    with recording() as recorder:
+        bare = answer(of(BODIES[body]))
+        assert answer(ObskitMiddleware(of(BODIES[body]))) == bare
+        recorder.take()
+
+
+@pytest.mark.parametrize("body", [ListOfBytes([b"x"]), TupleOfBytes([b"x"]), deque([b"x"]), b"x", "x", {b"x": 1}])
+def test_a_body_that_is_complete_stays_the_same_object(body: Any) -> None:
+    """uWSGI sends text and bytes by a way of its own."""
+    with recording() as recorder:
+        assert Call(ObskitMiddleware(of(lambda: body))).body is body
+        recorder.take()
+
+
+def test_a_file_stays_what_it_is_where_the_file_wrapper_is_a_function(tmp_path: Any) -> None:
+    """uWSGI's gives the file itself, and looks for it when the application has returned."""
+    (tmp_path / "file").write_bytes(b"hello")
+    file = (tmp_path / "file").open("rb")
+    with recording() as recorder:
+        call = Call(ObskitMiddleware(of(lambda: file)), **{"wsgi.file_wrapper": lambda *_: file})
+        assert call.body is file
+        recorder.assert_empty()
+        file.close()
+        recorder.take()
+        assert file.closed
+
+
+def raising(*chunks: bytes) -> Iterator[bytes]:
+    yield from chunks
+    raise ValueError("no luck")
+
+
+def calling(how: str) -> Application:
+    """Return an application that fails, in one way or another, having said 202."""
+
+    def app(_environ: Environ, start_response: StartResponse) -> Any:
+        write = start_response("202 Accepted", [])
+        if how == "written":
+            write(b"x")
+        if how in ("written", "returned nothing"):
+            raise ValueError("no luck")
+        if how == "second start":
+            return second_start(start_response)
+        return raising(*([b"x"] if how == "second chunk" else []))
+
+    return app
+
+
+def second_start(start_response: StartResponse) -> Iterator[bytes]:
+    yield b"x"
+    try:
+        raise ValueError("no luck")
+    except ValueError:
+        start_response("500 Oops", [], sys.exc_info())  # which raises, as the status is sent
+    yield b"sorry"
+
+
+@pytest.mark.parametrize("how", ["first chunk", "second chunk", "written", "returned nothing", "second start"])
+def test_a_failed_response_has_the_status_that_the_client_got(how: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Servers send it with the first chunk, and 500 where there is none."""
+    with recording() as recorder, wsgi_server(ObskitMiddleware(calling(how))) as url:
+        connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection.request("GET", "/")
+        status = connection.getresponse().status
+        connection.close()
+        assert status == (500 if how in ("first chunk", "returned nothing") else 202)
+        assert recorder.take(error="ValueError: no luck").tags["http.status_code"] == str(status)
+    capfd.readouterr()
+
+
+class Empty(Exception):
+    """Is falsy."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_an_exception_that_is_falsy_is_told() -> None:
+    def app(_environ: Environ, _start: StartResponse) -> list[bytes]:
+        raise Empty("no rows")
+
+    with recording() as recorder:
+        with pytest.raises(Empty):
+            Call(ObskitMiddleware(app))
+        recorder.take(error="no rows")
+
+
+def test_an_environ_can_be_copied_pickled_and_dumped() -> None:
+    copies: list[Any] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> list[bytes]:
+        brought = {key: value for key, value in environ.items() if not key.startswith("wsgi.")}
+        copies.extend([copy.deepcopy(brought), pickle.loads(pickle.dumps(brought)), json.loads(json.dumps(brought))])
+        return hello(environ, start_response)
+
+    with recording() as recorder:
+        Call(ObskitMiddleware(app))
+        recorder.take()
+    assert copies[0] == copies[1] == copies[2]
+
+
+def test_a_copy_of_an_environ_is_of_the_same_request_while_that_is_served() -> None:
+    """A worker that gets it later serves another one."""
+    kept: list[Environ] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        kept.append(copy.deepcopy({key: value for key, value in environ.items() if not key.startswith("wsgi.")}))
+        return ObskitMiddleware(hello)({**environ}, start_response)
+
+    with recording() as recorder:
+        Call(ObskitMiddleware(app))
+        recorder.take()
+        ObskitMiddleware(hello)(kept[0], lambda *_: None)
+        recorder.take()
+    assert server._serving.keys().isdisjoint(environ[EXCHANGE] for environ in kept)
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c", None])
+@pytest.mark.parametrize("how", ["StopIteration", "empty"])
+def test_a_connection_that_became_a_websocket_is_no_failure(upgrade: str | None, how: str) -> None:
+    """gunicorn is told by StopIteration that the application has served it; others take an empty response."""
+
+    def app(_environ: Environ, _start: StartResponse) -> list[bytes]:
+        if how == "StopIteration":
+            raise StopIteration
+        return []
+
+    is_socket = upgrade in ("websocket", "WebSocket")
+    with recording() as recorder:
+        with pytest.raises(StopIteration) if how == "StopIteration" else nullcontext():
+            Call(ObskitMiddleware(app), **({"HTTP_UPGRADE": upgrade} if upgrade else {}))
+        failed = how == "StopIteration" and not is_socket
+        span = recorder.take(error="StopIteration" if failed else None)
+    assert span.tags.get("http.status_code") == ("101" if is_socket else "500" if failed else None)
+
+
+def test_the_arguments_may_be_named() -> None:
+    class App:
+        def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
+            return hello(environ, start_response)
+
+    patches = Patches()
+    patches.wrap(App, "__call__", wrapper(lambda _environ: "/"))
+    environ = Call(hello).environ
+    with recording() as recorder:
+        assert App()(start_response=lambda *_: None, environ=environ) == [b"hello"]
+        assert recorder.take().name == "GET /"
+        with pytest.raises(TypeError, match="start_response"):
+            App()(environ)  # type: ignore[call-arg]
+    patches.remove()
