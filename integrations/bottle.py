@@ -7,7 +7,8 @@ from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import SERVER_ERROR, current_exchange
-from obskit.instrumentation.wsgi import Environ, wrapper
+from obskit.instrumentation.wsgi import wrapper
+from obskit.instrumentation.wsgi_body import Environ
 
 _PREFIX = "obskit.bottle_prefix"
 

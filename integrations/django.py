@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation import asgi, wsgi
+from obskit.instrumentation import asgi, wsgi, wsgi_body
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.response_flush import deliver, deliver_async, wanted
+from obskit.instrumentation.response_flush import deliver, deliver_async
 from obskit.instrumentation.routes import readable
 from obskit.instrumentation.server import ServerExchange, exchange_in
 
@@ -18,7 +18,7 @@ from obskit.instrumentation.server import ServerExchange, exchange_in
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request to Django. ``module`` is one of ``django.core.handlers``."""
     if hasattr(module, "WSGIHandler"):
-        patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: "", _finish))
+        patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: "", wsgi_body.finish_with_response))
     elif hasattr(module, "ASGIHandler"):
         patches.wrap(module.ASGIHandler, "__call__", asgi.wrapper(route=""))
     else:
@@ -88,25 +88,11 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
     if not response.streaming:
         exchange.finish()
     elif getattr(response, "file_to_stream", None) is not None:
-        wsgi.finish_with_close(response, exchange)
+        wsgi_body.finish_with_close(response, exchange)
     else:
-        body = asgi.AsyncBody if response.is_async else wsgi.traced_body
+        body = asgi.AsyncBody if response.is_async else wsgi_body.traced_body
         response.streaming_content = body(response.streaming_content, exchange)
     return response
-
-
-def _finish(body: Any, exchange: ServerExchange, environ: wsgi.Environ) -> Any:
-    """Have the end of a response end the span. It stays Django's own object: some call the handler themselves."""
-    if not hasattr(type(body), "streaming"):  # a file, in the server's wrapper
-        return wsgi.finish_with(body, exchange, environ)
-    if body.streaming and not body.is_async and wanted(exchange):
-        body.streaming_content = wsgi.traced_body(body.streaming_content, exchange)
-        return body
-    if body.streaming and not body.is_async:
-        body.streaming_content = wsgi.Content(body.streaming_content, exchange)
-    wsgi.finish_with_close(body, exchange)
-    deliver(exchange)
-    return body
 
 
 def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

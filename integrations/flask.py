@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import exchange_in
-from obskit.instrumentation.wsgi import Environ, serve, wrapper
+from obskit.instrumentation.wsgi import serve, wrapper
+from obskit.instrumentation.wsgi_body import Environ
 from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from obskit.instrumentation.wsgi import Application, Environ, serve
+from obskit.instrumentation.wsgi import Application, serve
+from obskit.instrumentation.wsgi_body import Environ
 
 
 class ObskitMiddleware:

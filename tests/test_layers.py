@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-INTEGRATION_LINES = 110
+INTEGRATION_LINES = 120
 
 TRACING = {"tracing"}
 PROPAGATION = TRACING | {"propagation"}

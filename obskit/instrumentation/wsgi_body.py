@@ -1,0 +1,234 @@
+"""The end of a WSGI response: its body is iterated, closed, sent as a file, or forgotten."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import MethodType
+from typing import Any
+from weakref import WeakMethod
+
+from obskit.instrumentation.response_flush import deliver, ends_at, wanted
+from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
+from obskit.tracing.current import attach, detach
+from obskit.tracing.failures import failed
+
+Environ = dict[str, Any]
+SWITCHING_PROTOCOLS = 101
+
+
+def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Environ) -> Iterable[bytes]:
+    """Return ``body`` such that its end is the span's; one that is complete is over already, and stays as it is."""
+    try:
+        kind: Any = type(body)
+        if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
+            if upgraded(exchange, environ):
+                exchange.status = SWITCHING_PROTOCOLS
+            exchange.finish()
+            exchange.leave()
+            deliver(exchange)
+            return body
+        if _is_file(kind, environ.get("wsgi.file_wrapper")):
+            finish_with_close(body, exchange)
+            deliver(exchange)
+            return body
+        if hasattr(kind, "__len__"):  # complete, or nearly so
+            return SizedBody(body, exchange)
+    except Exception:
+        failed("looking at a response's body")
+    return traced_body(body, exchange)
+
+
+_COMPLETE = frozenset(kind.__iter__ for kind in (list, tuple, bytes, str, bytearray, deque, set, frozenset, dict))
+"""How bodies are iterated that cannot fail. Servers measure them by ``len``, or look for their type."""
+
+
+def _is_file(kind: type, file_wrapper: object) -> bool:
+    """Whether a body is what the server's ``file_wrapper`` made, for which it has a faster way than to iterate over it.
+
+    Where that is a function, as uWSGI's, which gives the file itself, any file is taken for one.
+    """
+    if isinstance(file_wrapper, type):
+        return issubclass(kind, file_wrapper)
+    return file_wrapper is not None and (hasattr(kind, "read") or hasattr(kind, "filelike"))
+
+
+def _upgraded(exchange: ServerExchange, environ: Environ) -> bool:
+    """Whether an application that is done took over the connection, as WSGI servers have no other way for it."""
+    return not exchange.status and str(environ.get("HTTP_UPGRADE")).lower() == "websocket"
+
+
+def upgraded(exchange: ServerExchange, environ: Environ) -> bool:
+    """Whether an application that is done took over the connection, as WSGI servers have no other way for it."""
+    return not exchange.status and str(environ.get("HTTP_UPGRADE")).lower() == "websocket"
+
+
+def traced_body(body: Iterable[bytes], exchange: ServerExchange) -> Body:
+    """Return ``body`` such that its end is the span's."""
+    return DeliveredBody(body, exchange) if wanted(exchange) else Body(body, exchange)
+
+
+def finish_with_response(response: Any, exchange: ServerExchange, environ: Environ) -> Any:
+    """Return Django's ``response`` such that its ``close`` ends the span; it stays what those know who call a handler.
+
+    The span is current while it streams its content, and knows whether that failed.
+    """
+    if not hasattr(type(response), "streaming"):  # a file, in the server's wrapper
+        return finish_with(response, exchange, environ)
+    streams = response.streaming and not response.is_async
+    if not streams or not wanted(exchange):
+        finish_with_close(response, exchange)
+    if streams:
+        content = DeliveredBody if wanted(exchange) else Content
+        response.streaming_content = content(response.streaming_content, exchange)
+    deliver(exchange)
+    return response
+
+
+def finish_with_close(body: Any, exchange: ServerExchange) -> None:
+    """Have ``close`` of ``body`` end the span, without wrapping it: servers use sendfile for their own types only.
+
+    Where the span is to leave before the response ends it ends now, as nobody says when the last byte is sent.
+    """
+    if wanted(exchange):
+        exchange.finish()
+        return
+    try:
+        body.close = _Close(body, exchange)
+    except Exception:
+        exchange.finish()
+
+
+class _Close:
+    """What closes a body and ends the span, when it is called or when the body is forgotten."""
+
+    __slots__ = ("_close", "_exchange")
+
+    def __init__(self, body: Any, exchange: ServerExchange) -> None:
+        close = getattr(body, "close", None)
+        # A response that nobody closes goes with its last reference, and the span ends.
+        self._close = WeakMethod(close) if isinstance(close, MethodType) and close.__self__ is body else lambda: close
+        self._exchange = exchange
+        streaming(exchange)
+
+    def __call__(self) -> None:
+        token = attach(self._exchange.context)
+        try:
+            close = self._close()
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+            self._exchange.finish()
+            self._exchange.leave()
+
+    def __del__(self) -> None:
+        if not self._exchange.over:
+            self._exchange.abandon(FORGOTTEN)
+
+
+class Body:
+    """A response body during whose iteration the span is current, and with whose end the span ends.
+
+    Servers that fail, or are no servers but tests, may forget it unclosed: then the span ends, too.
+    """
+
+    __slots__ = ("_body", "_exchange", "_iterator")
+
+    def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
+        self._body = body
+        self._exchange = exchange
+        self._iterator: Iterator[bytes] | None = None
+        streaming(exchange)
+
+    def __iter__(self) -> Body:
+        return self
+
+    def __next__(self) -> bytes:
+        token = attach(self._exchange.context)
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._body)
+            chunk = next(self._iterator)
+            self._exchange.sent = True
+            return chunk
+        except StopIteration:
+            self._exchange.finish()
+            raise
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+
+    def close(self) -> None:
+        """Close the application's body, as the server asks, and end the span."""
+        close = getattr(self._body, "close", None)
+        token = attach(self._exchange.context)
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+            self._leave()
+
+    def _leave(self) -> None:
+        self._exchange.finish()
+        self._exchange.leave()
+
+    def __del__(self) -> None:
+        if not self._exchange.over:
+            self._exchange.abandon(FORGOTTEN)
+
+
+class SizedBody(Body):
+    """A body that says how many chunks it has: where it is one, servers take its length for the response's."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]
+
+
+class Content(Body):
+    """What a response object of a framework streams: it closes this first, and then has more to do."""
+
+    __slots__ = ()
+
+    def _leave(self) -> None:
+        """Leave the end to the response."""
+
+
+class DeliveredBody(Body):
+    """A body whose span ends, and leaves, before the server has what completes the response."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
+        super().__init__(body, exchange)
+        self._size = 0
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = super().__next__()
+        except BaseException:
+            deliver(self._exchange)
+            raise
+        if not self._exchange.over:
+            self._count(chunk)
+        return chunk
+
+    def _count(self, chunk: bytes) -> None:
+        try:
+            self._size += len(chunk)
+        except TypeError:  # the server will tell the application
+            return
+        if self._size >= ends_at(self._exchange):
+            self._exchange.finish()
+            deliver(self._exchange)
