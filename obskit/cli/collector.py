@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
+    from obskit.collector.options import Options
     from obskit.collector.server import CollectorServer
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -45,7 +46,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
     parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, which may be in use, and end")
+    _add_zipkin_options(parser)
     parser.set_defaults(run=run)
+
+
+def _add_zipkin_options(parser: argparse.ArgumentParser) -> None:
+    """What Zipkin's server is told by variables: these are read too, unless the flag is given."""
+    environ = os.environ
+    is_on = {"true": True, "false": False}
+    strict = is_on.get(environ.get("STRICT_TRACE_ID", "").lower(), True)
+    searched = is_on.get(environ.get("SEARCH_ENABLED", "").lower(), True)
+    rate, keys = environ.get("COLLECTOR_SAMPLE_RATE", "1"), environ.get("AUTOCOMPLETE_KEYS", "")
+    parser.add_argument("--sample-rate", default=rate, help="the part of the traces to keep (default: %(default)s)")
+    parser.add_argument("--autocomplete-keys", default=keys, metavar="A,B", help="tags whose values are listed")
+    parser.add_argument("--lenient-trace-ids", action="store_true", default=not strict, help="compare 64 bits of ids")
+    parser.add_argument("--no-search", action="store_true", default=not searched, help="find traces by their ids alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,9 +118,31 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             max_age=max_age,
             allowed_hosts=args.allow_host,
             on_stored=forwarder.pass_on,
+            options=_options(args),
         ).start()
     except ValueError as error:
         raise _UsageError(f"--storage: {error}") from None
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from obskit.collector.options import Options
+
+    return Options(
+        sample_rate=_rate("--sample-rate", args.sample_rate),
+        strict_trace_id=not args.lenient_trace_ids,
+        search_enabled=not args.no_search,
+        autocomplete_keys=tuple(filter(None, (key.strip() for key in args.autocomplete_keys.split(",")))),
+    )
+
+
+def _rate(flag: str, text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0.0 <= rate <= 1.0:
+        raise _UsageError(f"{flag}: got {text!r}; give a number from 0 to 1")
+    return rate
 
 
 def _number(flag: str, text: str, smallest: int, largest: int) -> int:

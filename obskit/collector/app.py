@@ -19,16 +19,18 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from obskit.collector.deadline import Deadline, Stopped
-from obskit.collector.guard import Guard, HostPolicy
-from obskit.collector.ingest import Rejected, store_body
+from obskit.collector.guard import Guard
+from obskit.collector.hosts import HostPolicy
+from obskit.collector.ingest import Message, Rejected, store_message
 from obskit.collector.intake import Intake
 from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
+from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages import Pages
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
-from obskit.collector.ui_config import UI_CONFIG
+from obskit.collector.ui_config import ui_config
 from obskit.collector.workers import Workers
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.json_v2 import encode_list
@@ -48,19 +50,22 @@ _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
 class Api:
     """The endpoints over a store. Those with a deadline run on the readers' threads (see ``workers``)."""
 
-    def __init__(self, store: SpanStore, workers: Workers) -> None:
+    def __init__(self, store: SpanStore, workers: Workers, options: Options) -> None:
         self._store = store
         self._workers = workers
+        self._options = options
         self._metrics = Metrics()
         self._intake = Intake()
 
     async def post_spans(self, request: Request) -> Response:
         """202 once every span is stored. Decoding and writing run on one thread at a time."""
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
+        version = 1 if "/v1/" in request.url.path else 2
         try:
             async with self._intake.body(request) as body:
                 self._metrics.received()
-                work = partial(store_body, self._store, self._metrics, body, kind, encoding)
+                message = Message(version, body, kind, encoding)
+                work = partial(store_message, self._store, self._metrics, self._options.keeps, message)
                 await self._workers.write(request, work)
         except Rejected:
             self._metrics.dropped()
@@ -72,7 +77,8 @@ class Api:
 
     def traces(self, request: Request, deadline: Deadline) -> Response:
         """The traces which match a query."""
-        return _json(_lists(self._store.search(parse_query(_params(request)), deadline)))
+        query = parse_query(_params(request))
+        return _json(_lists(self._store.search(query, deadline) if self._options.search_enabled else []))
 
     def trace(self, request: Request, _deadline: Deadline) -> Response:
         """One trace by its id."""
@@ -97,7 +103,7 @@ class Api:
 
     def services(self, _request: Request, _deadline: Deadline) -> Response:
         """The names of the local services."""
-        names = self._store.service_names()
+        names = self._service_names()
         return _names(names, cached=len(names) > _FEW_NAMES)
 
     def spans(self, request: Request, _deadline: Deadline) -> Response:
@@ -107,6 +113,19 @@ class Api:
     def remote_services(self, request: Request, _deadline: Deadline) -> Response:
         """The remote services of a service."""
         return self._names_of_service(request, self._store.remote_service_names)
+
+    def autocomplete_keys(self, _request: Request, _deadline: Deadline) -> Response:
+        """The tags whose values are listed."""
+        keys = self._options.autocomplete_keys if self._options.search_enabled else ()
+        return _names(list(keys), cached=True)
+
+    def autocomplete_values(self, request: Request, _deadline: Deadline) -> Response:
+        """The values of one of these tags."""
+        key = _params(request).get("key")
+        if not key:
+            raise QueryError("key is missing; give one of /api/v2/autocompleteKeys")
+        values = self._store.tag_values(key) if self._options.search_enabled else []
+        return _names(values, cached=len(values) > _FEW_NAMES)
 
     def health(self, _request: Request) -> Response:
         """200 and UP, or 503 and DOWN with the reason."""
@@ -131,22 +150,27 @@ class Api:
         """The same for Prometheus."""
         return Response(self._metrics.prometheus(), media_type="text/plain; version=0.0.4")
 
-    def refuse_v1(self, _request: Request) -> Response:
-        """415: messages of version 1 are not read."""
-        self._metrics.dropped()
-        return PlainTextResponse("this collector reads Zipkin v2, JSON or proto3; post it to /api/v2/spans\n", 415)
+    def ui_config(self, _request: Request) -> Response:
+        """What Zipkin's own web interface asks for before anything else."""
+        response = _json(ui_config(search_enabled=self._options.search_enabled))
+        response.headers["cache-control"] = "max-age=600"
+        return response
+
+    def _service_names(self) -> list[str]:
+        return self._store.service_names() if self._options.search_enabled else []
 
     def _names_of_service(self, request: Request, names: Callable[[str], list[str]]) -> Response:
         service = _params(request).get("serviceName")
         if service is None:
             raise QueryError("serviceName is missing; give the name of a service")
-        return _names(names(service.lower()), cached=len(self._store.service_names()) > _FEW_NAMES)
+        found = names(service.lower()) if self._options.search_enabled else []
+        return _names(found, cached=len(self._service_names()) > _FEW_NAMES)
 
 
-def create_app(store: SpanStore, hosts: HostPolicy) -> ASGIApp:
+def create_app(store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS) -> ASGIApp:
     """The whole collector as an ASGI application."""
     workers = Workers()
-    api, pages = Api(store, workers), Pages(store)
+    api, pages = Api(store, workers, options), Pages(store)
     app = Starlette(
         routes=[*_api_routes(api, workers), *_page_routes(pages, workers)],
         exception_handlers={
@@ -179,20 +203,22 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
         "services": api.services,
         "spans": api.spans,
         "remoteServices": api.remote_services,
+        "autocompleteKeys": api.autocomplete_keys,
+        "autocompleteValues": api.autocomplete_values,
     }
+    about = {"health": api.health, "info": api.info, "metrics": api.metrics, "prometheus": api.prometheus}
+    actuator = {"health": api.health, "info": api.info, "prometheus": api.prometheus}
     return [
         Route("/api/v2/spans", api.post_spans, methods=["POST"]),
-        Route("/api/v1/spans", api.refuse_v1, methods=["POST"]),
+        Route("/api/v1/spans", api.post_spans, methods=["POST"]),
         *[
             Route(f"{prefix}/api/v2/{path}", workers.reading(read, _PATIENCE.get(path, 1.0)))
             for prefix in ("", "/zipkin")
             for path, read in reads.items()
         ],
-        Route("/zipkin/config.json", _ui_config),
-        Route("/health", api.health),
-        Route("/info", api.info),
-        Route("/metrics", api.metrics),
-        Route("/prometheus", api.prometheus),
+        Route("/zipkin/config.json", api.ui_config),
+        *[Route(f"/{path}", answer) for path, answer in about.items()],
+        *[Route(f"/actuator/{path}", answer) for path, answer in actuator.items()],
     ]
 
 
@@ -243,13 +269,6 @@ def _lists(traces: Iterable[list[Span]]) -> bytes:
             what = f"the first {len(lists)} traces are over {_LARGEST_ANSWER} bytes"
             raise QueryError(f"{what}; ask for fewer (limit) or for less time (lookback)")
     return b"[" + b",".join(lists) + b"]"
-
-
-def _ui_config(_request: Request) -> Response:
-    """What Zipkin's own web interface asks for before anything else."""
-    response = _json(UI_CONFIG)
-    response.headers["cache-control"] = "max-age=600"
-    return response
 
 
 def _to_pages(_request: Request) -> Response:

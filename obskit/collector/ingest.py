@@ -7,13 +7,15 @@ stored here, where Zipkin means accepted, and that what it answers 500 to is a 4
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import compress
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore, TooMany
-from obskit.zipkin import json_v2_fast, proto3_decode
+from obskit.zipkin import json_v1, json_v2_fast, proto3_decode, thrift_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span
 
@@ -23,10 +25,11 @@ _PIECE = 4096  # bytes given to zlib at once: what a member leaves of them is co
 _GZIP_MAGIC = b"\x1f\x8b"
 _STALE = 2.0  # seconds: a message that waited for longer, and whose client has left, comes again or is given up
 _PROTO3 = "application/x-protobuf"
-_OTHER_FORMATS = ("application/protobuf", "application/x-thrift")
+_THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
+_OTHER_FORMATS = ("application/protobuf", *_THRIFT)
 
-
-_Decoded = tuple[list[Span], "list[bytes] | None"]  # the spans, and the JSON of each where it is known
+Decoded = tuple[list[Span], "list[bytes] | None"]
+Keep = Callable[[Span], bool]
 
 
 class Rejected(Exception):
@@ -43,27 +46,55 @@ def too_large() -> Rejected:
     return Rejected(413, f"body over {MAX_BODY} bytes; send fewer spans in one message")
 
 
-def store_body(
-    store: SpanStore, metrics: Metrics, body: bytes, content_type: str, content_encoding: str, deadline: Deadline
-) -> None:
-    """Stores every span of a message, or raises Rejected or StoreError and stores none."""
+@dataclass(frozen=True)
+class Message:
+    """A POST: which version of the API it came to, its body and what its headers say of it."""
+
+    version: int
+    body: bytes
+    content_type: str
+    content_encoding: str
+
+    @property
+    def format(self) -> Format:
+        """How its spans are written. Raises Rejected."""
+        kind = self.content_type.partition(";")[0].strip().lower()
+        if self.version == 1:
+            return THRIFT if kind in _THRIFT else JSON_V1
+        if kind in _OTHER_FORMATS:
+            raise Rejected(415, f"send Zipkin v2 as application/json, proto3 as {_PROTO3}, thrift to /api/v1/spans")
+        return PROTO3 if kind == _PROTO3 else JSON_V2
+
+
+def store_message(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
+    """Stores the spans of a message that ``keep`` lets pass, or raises Rejected or StoreError and stores none."""
     if deadline.client_left and deadline.passed > _STALE:
         raise Rejected(503, "the client has left")
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in _OTHER_FORMATS:
-        raise Rejected(415, f"this collector reads Zipkin v2; send JSON as application/json, or proto3 as {_PROTO3}")
-    if "gzip" in content_encoding:
+    form, body = message.format, message.body
+    if "gzip" in message.content_encoding:
         body = gunzip(body)
     metrics.inflated(len(body))
     if not body:
         return
     try:
-        spans, lines = _decode_proto3(body) if kind == _PROTO3 else _decode_json(body)
+        spans, lines = form.read(body)
     except DecodeError as error:
         raise Rejected(400, str(error)) from None
+    store_spans(store, metrics, keep, spans, lines)
+
+
+def store_spans(
+    store: SpanStore, metrics: Metrics, keep: Keep, spans: list[Span], lines: list[bytes] | None = None
+) -> None:
+    """Stores those that ``keep`` lets pass, all or none. Raises Rejected or StoreError."""
     metrics.read(len(spans))
+    kept = [keep(span) for span in spans]
+    if not all(kept):
+        metrics.lost(kept.count(False))
+        spans, lines = list(compress(spans, kept)), list(compress(lines, kept)) if lines else None
     try:
-        store.add(spans, lines)
+        if spans:
+            store.add(spans, lines)
     except StoreError as error:
         metrics.lost(len(spans))
         if isinstance(error, TooMany):
@@ -105,16 +136,40 @@ def _members(data: bytes) -> Iterator[bytes]:
             return
 
 
-def _decode_json(body: bytes) -> _Decoded:
-    """Looks at the bytes before they are decoded, as Zipkin does: its rule for a newline is an accident we keep."""
-    if body[:1] not in {b"[", b"\n"}:
-        raise Rejected(400, "Expected a JSON_V2 encoded list")
-    if b'yAnnotations"' in body:
-        raise Rejected(400, "Expected a JSON_V2 encoded list, but received: JSON_V1")
-    return json_v2_fast.read_list(body)
+# --- formats ---------------------------------------------------------------------------------------------
+# Zipkin looks at the bytes before it decodes: its rule for a newline is an accident we keep.
 
 
-def _decode_proto3(body: bytes) -> _Decoded:
-    if body[:1] != b"\n" or body[1:2] == b"\0":  # the same look ahead; a list begins with the key of its first span
-        raise Rejected(400, "Expected a PROTO3 encoded list")
-    return proto3_decode.decode_list(body), None
+@dataclass(frozen=True)
+class Format:
+    """A way to write spans: its name, what its first bytes look like, and its reader."""
+
+    name: str
+    begins: Callable[[bytes], bool]
+    decode: Callable[[bytes], Decoded]
+    other: tuple[str, tuple[bytes, ...]] = ("", ())  # a format, and what only a message of that one holds
+
+    def read(self, body: bytes) -> Decoded:
+        """The spans, and the JSON of each where it is known. Raises Rejected or DecodeError."""
+        if not self.begins(body):
+            raise Rejected(400, f"Expected a {self.name} encoded list")
+        name, marks = self.other
+        if any(mark in body for mark in marks):
+            raise Rejected(400, f"Expected a {self.name} encoded list, but received: {name}")
+        return self.decode(body)
+
+
+def _begins_json(body: bytes) -> bool:
+    return body[:1] in {b"[", b"\n"}
+
+
+JSON_V2 = Format("JSON_V2", _begins_json, json_v2_fast.read_list, ("JSON_V1", (b'yAnnotations"',)))
+JSON_V1 = Format(
+    "JSON_V1", _begins_json, lambda body: (json_v1.decode_list(body), None), ("JSON_V2", (b'Endpoint"', b'"tags"'))
+)
+PROTO3 = Format(  # a list begins with the key of its first span
+    "PROTO3",
+    lambda body: body[:1] == b"\n" and body[1:2] != b"\0",
+    lambda body: (proto3_decode.decode_list(body), None),
+)
+THRIFT = Format("THRIFT", lambda body: body[:1] == b"\x0c", lambda body: (thrift_decode.decode_list(body), None))

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from obskit.collector.hosts import HostPolicy
+from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
 
@@ -45,6 +47,7 @@ class CollectorServer:
         max_age: float = float("inf"),
         allowed_hosts: Iterable[str] = (),
         on_stored: Callable[[list[Span]], None] | None = None,
+        options: Options = DEFAULTS,
     ) -> None:
         self.host = host
         self.port = port
@@ -52,6 +55,7 @@ class CollectorServer:
         self._limits = (max_spans, max_bytes, max_age)
         self._allowed_hosts = tuple(allowed_hosts)
         self._on_stored = on_stored
+        self._options = options
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
 
     @property
@@ -76,13 +80,13 @@ class CollectorServer:
         serve = _server_factory()
         listener = _listen(self.host, self.port)
         try:
-            store = open_store(self._storage, *self._limits)
+            store = open_store(self._storage, *self._limits, self._options)
         except Exception:
             listener.close()
             raise
         store.on_stored = self._on_stored
         self.port = listener.getsockname()[1]
-        server = serve(store, self.host, self._allowed_hosts)
+        server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options)
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
         self._running = (server, thread, store)
         thread.start()
@@ -116,20 +120,19 @@ class CollectorServer:
         self.stop()
 
 
-def _server_factory() -> Callable[[SpanStore, str, tuple[str, ...]], uvicorn.Server]:
+def _server_factory() -> Callable[[SpanStore, HostPolicy, Options], uvicorn.Server]:
     """Imports the web framework, which is an extra, only when a collector is started."""
     try:
         import uvicorn
 
         from obskit.collector.app import create_app
         from obskit.collector.connection import Connection
-        from obskit.collector.guard import HostPolicy
     except ModuleNotFoundError as error:
         raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
 
-    def build(store: SpanStore, host: str, allowed_hosts: tuple[str, ...]) -> uvicorn.Server:
+    def build(store: SpanStore, hosts: HostPolicy, options: Options) -> uvicorn.Server:
         config = uvicorn.Config(
-            create_app(store, HostPolicy(host, allowed_hosts)),
+            create_app(store, hosts, options),
             http=Connection,
             ws="none",
             lifespan="off",

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import msgspec
 
-UI_CONFIG = msgspec.json.encode(
-    {
-        "environment": "",
-        "queryLimit": 10,
-        "defaultLookback": 900_000,  # milliseconds
-        "searchEnabled": True,
-        "logsUrl": None,
-        "supportUrl": None,
-        "archivePostUrl": None,
-        "archiveUrl": None,
-        "dependency": {"enabled": True, "lowErrorRate": 0.5, "highErrorRate": 0.75},
-    }
-)
+
+def ui_config(*, search_enabled: bool) -> bytes:
+    """The configuration, as JSON."""
+    return msgspec.json.encode({**_DEFAULTS, "searchEnabled": search_enabled})
+
+
+_DEFAULTS = {
+    "environment": "",
+    "queryLimit": 10,
+    "defaultLookback": 900_000,  # milliseconds
+    "searchEnabled": True,
+    "logsUrl": None,
+    "supportUrl": None,
+    "archivePostUrl": None,
+    "archiveUrl": None,
+    "dependency": {"enabled": True, "lowErrorRate": 0.5, "highErrorRate": 0.75},
+}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ _MAX_LONG = 2**63 - 1
 _MAX_INT = 2**31 - 1
 _MAX_PORT = 65535
 _MAX_DEPTH = 255
+_T = TypeVar("_T")
 _SHOWN = 60  # characters of a refused value that an error repeats
 
 
@@ -77,9 +78,14 @@ def _refuse_constant(name: str) -> None:
 
 # Numbers stay text, because a tag keeps `1.50` as written; objects stay pairs, because the reference reads
 # duplicate keys one after the other. A tuple is an object, a list is an array.
-_parse = json.JSONDecoder(
-    strict=False, parse_int=str, parse_float=str, parse_constant=_refuse_constant, object_pairs_hook=tuple
-).raw_decode
+def parser(number: Callable[[str], str]) -> Callable[[str], tuple[Any, int]]:
+    """A parser of JSON text that makes numbers by ``number``."""
+    return json.JSONDecoder(
+        strict=False, parse_int=number, parse_float=number, parse_constant=_refuse_constant, object_pairs_hook=tuple
+    ).raw_decode
+
+
+_parse = parser(str)
 
 
 def decode_list(body: bytes) -> list[Span]:
@@ -89,11 +95,16 @@ def decode_list(body: bytes) -> list[Span]:
 
     Raises DecodeError: one bad span refuses the whole list.
     """
+    return read_items(body, _read_span)
+
+
+def read_items(body: bytes, read: Callable[[object], _T], parse: Callable[[str], tuple[Any, int]] = _parse) -> list[_T]:
+    """What ``read`` makes of each item of a JSON list. Raises DecodeError."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(" \t\r\n")
     if not body:
         return []
     try:
-        value, _ = _parse(text)
+        value, _ = parse(text)
         value = _without_surrogates(value) if _may_hold_surrogates(text) else value
     except json.JSONDecodeError as error:
         raise DecodeError(f"malformed JSON: {error}") from None
@@ -101,12 +112,12 @@ def decode_list(body: bytes) -> list[Span]:
         raise DecodeError(f"malformed JSON: nested deeper than {_MAX_DEPTH}") from None
     if not isinstance(value, list):
         raise DecodeError(f"expected a list of spans, got {_describe(value)}")
-    return [_numbered_span(number, item) for number, item in enumerate(value)]
+    return [_numbered(number, item, read) for number, item in enumerate(value)]
 
 
-def _numbered_span(number: int, value: object) -> Span:
+def _numbered(number: int, value: object, read: Callable[[object], _T]) -> _T:
     try:
-        return _read_span(value)
+        return read(value)
     except ValueError as error:
         raise DecodeError(f"span {number}: {error}") from None
 
@@ -115,7 +126,7 @@ def _read_span(value: object) -> Span:
     fields: dict[str, Any] = {}
     annotations: set[tuple[int, str]] = set()
     tags: dict[str, str] = {}
-    for key, item in _pairs(value, "a span"):
+    for key, item in pairs(value, "a span"):
         if item is None and key not in {"traceId", "id"}:
             continue
         if key in _FIELDS:
@@ -126,14 +137,14 @@ def _read_span(value: object) -> Span:
         elif key == "tags":
             tags.update(_read_tags(item))
         elif key in {"debug", "shared"}:
-            fields[key] = _boolean(item, key) or fields.get(key, False)
+            fields[key] = boolean_of(item, key) or fields.get(key, False)
         else:
-            _check_depth(item, 2)
+            check_depth(item, 2)
     return finish_span(fields, annotations, tags)
 
 
 def _read_tags(value: object) -> Iterator[tuple[str, str]]:
-    for key, item in _pairs(value, "tags"):
+    for key, item in pairs(value, "tags"):
         if not isinstance(item, str):
             raise ValueError(f"tag {_cut(key)} must have a string, got {_describe(item)}")
         yield key, item
@@ -144,71 +155,76 @@ def _read_annotations(value: object) -> Iterator[tuple[int, str]]:
         raise ValueError(f"annotations must be a list, got {_describe(value)}")
     for item in value:
         fields: dict[str, Any] = {}
-        for key, part in _pairs(item, "an annotation"):
+        for key, part in pairs(item, "an annotation"):
             if key == "timestamp":
-                fields[key] = _number(part, "annotation timestamp")
+                fields[key] = number_of(part, "annotation timestamp")
             elif key == "value":
-                fields[key] = _text(part, "annotation value")
+                fields[key] = text_of(part, "annotation value")
             else:
-                _check_depth(part, 4)
+                check_depth(part, 4)
         if len(fields) < 2:
             raise ValueError("an annotation needs a timestamp and a value")
         yield fields["timestamp"], fields["value"]
 
 
-def _read_endpoint(value: object) -> Endpoint | None:
+def read_endpoint(value: object) -> Endpoint | None:
+    """An endpoint, or None for one that says nothing. Raises ValueError, as all of the following do."""
     fields: dict[str, Any] = {}
-    for key, item in _pairs(value, "an endpoint"):
+    for key, item in pairs(value, "an endpoint"):
         if item is None:
             continue
         if key == "serviceName":
-            fields["service_name"] = _lower(item)
+            fields["service_name"] = lower_of(item)
         elif key in {"ipv4", "ipv6"}:  # either key may hold either family; what is no address is left out
-            address = parse_ip(_text(item, key))
+            address = parse_ip(text_of(item, key))
             fields.update([address] if address else [])
         elif key == "port":
             fields["port"] = _port(item)
         else:
-            _check_depth(item, 3)
+            check_depth(item, 3)
     endpoint = Endpoint(**fields)
     return endpoint if endpoint != Endpoint() else None
 
 
-def _pairs(value: object, what: str) -> tuple[tuple[str, object], ...]:
+def pairs(value: object, what: str) -> tuple[tuple[str, object], ...]:
+    """The keys and values of an object."""
     if not isinstance(value, tuple):
         raise ValueError(f"{what} must be an object, got {_describe(value)}")
     return value
 
 
-def _text(value: object, what: str) -> str:
+def text_of(value: object, what: str) -> str:
+    """A text, or the text of a number."""
     if not isinstance(value, str):
         raise ValueError(f"{what} must be a string, got {_describe(value)}")
     return value
 
 
-def _lower(value: object) -> str | None:
-    return _text(value, "name").lower() or None
+def lower_of(value: object) -> str | None:
+    """A name in lower case, or None."""
+    return text_of(value, "name").lower() or None
 
 
 def _kind(value: object) -> str:
-    kind = _text(value, "kind")
+    kind = text_of(value, "kind")
     if kind not in _KINDS:
         raise ValueError(f"kind {_cut(kind)} is not CLIENT, SERVER, PRODUCER or CONSUMER")
     return kind
 
 
-def _boolean(value: object, what: str) -> bool:
+def boolean_of(value: object, what: str) -> bool:
+    """True or false."""
     if not isinstance(value, bool):
         raise ValueError(f"{what} must be true or false, got {_describe(value)}")
     return value
 
 
-def _number(value: object, what: str) -> int:
+def number_of(value: object, what: str) -> int:
     """A 64-bit integer from its digits, or from a decimal such as ``1e15`` or ``" 123.0"`` without a fraction.
 
     A decimal (also one past 19 digits) is a Java double first: 2^63 saturates, larger is refused.
     """
-    text = _text(value, what)
+    text = text_of(value, what)
     if _is_integer(text) and abs(number := int(text)) <= _MAX_LONG:
         return number
     if not _is_decimal(text):
@@ -220,18 +236,18 @@ def _number(value: object, what: str) -> int:
 
 
 def _positive(value: object) -> int | None:
-    number = _number(value, "timestamp or duration")
+    number = number_of(value, "timestamp or duration")
     return number if number > 0 else None
 
 
 def _port(value: object) -> int | None:
-    port = _number(value, "port")
+    port = number_of(value, "port")
     if not -_MAX_INT - 1 <= port <= _MAX_PORT:
         raise ValueError(f"port {port} is out of range; send 0 to {_MAX_PORT}")
     return port if port > 0 else None
 
 
-def _check_depth(value: object, depth: int) -> None:
+def check_depth(value: object, depth: int) -> None:
     """Refuses a skipped field which, with ``depth`` containers around it, nests deeper than the reference reads."""
     level = [value]
     while level := [parent for parent in level if isinstance(parent, (list, tuple))]:
@@ -257,13 +273,13 @@ def _describe(value: object) -> str:
 
 
 _FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
-    "traceId": ("trace_id", lambda value: normalise_trace_id(_text(value, "traceId"))),
-    "id": ("id", lambda value: normalise_span_id(_text(value, "id"))),
-    "parentId": ("parent_id", lambda value: normalise_parent_id(_text(value, "parentId"))),
+    "traceId": ("trace_id", lambda value: normalise_trace_id(text_of(value, "traceId"))),
+    "id": ("id", lambda value: normalise_span_id(text_of(value, "id"))),
+    "parentId": ("parent_id", lambda value: normalise_parent_id(text_of(value, "parentId"))),
     "kind": ("kind", _kind),
-    "name": ("name", _lower),
+    "name": ("name", lower_of),
     "timestamp": ("timestamp", _positive),
     "duration": ("duration", _positive),
-    "localEndpoint": ("local_endpoint", _read_endpoint),
-    "remoteEndpoint": ("remote_endpoint", _read_endpoint),
+    "localEndpoint": ("local_endpoint", read_endpoint),
+    "remoteEndpoint": ("remote_endpoint", read_endpoint),
 }

@@ -62,7 +62,13 @@ def test_it_says_who_can_reach_it(host, reach):
     [
         *(("--port", value) for value in ("x", "65536", "-1", "9" * 5000)),
         *(("--storage", value) for value in ("postgres://x", "")),
-        *(("--max-spans", "0"), ("--max-bytes", "x"), ("--max-age", "7w"), ("--backup", "x.db")),
+        *(
+            ("--max-spans", "0"),
+            ("--max-bytes", "x"),
+            ("--max-age", "7w"),
+            ("--sample-rate", "2"),
+            ("--backup", "x.db"),
+        ),
     ],
 )
 def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flag, value):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from obskit.collector.guard import HostPolicy
+from obskit.collector.hosts import HostPolicy
 from obskit.collector.server import CollectorServer
 
 from .conftest import client_of

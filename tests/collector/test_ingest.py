@@ -18,6 +18,7 @@ from .costs import grows_linearly
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "span_json.json").read_text(encoding="utf-8"))
 PROTO3_CASES = json.loads((DATA / "span_proto3.json").read_text(encoding="utf-8"))["decode"]
+V1_CASES = json.loads((DATA / "v1_spans.json").read_text(encoding="utf-8"))
 PROTO3 = "application/x-protobuf"
 SPAN = b'[{"traceId":"1","id":"2","localEndpoint":{"serviceName":"a"}}]'
 
@@ -160,7 +161,41 @@ def test_gzipped_proto3_is_inflated(client):
     assert client.get("/api/v2/trace/1").json == json.loads(encode_list(spans))
 
 
-def test_version_1_is_refused_with_the_version_that_is_read(shared):
-    answer = shared.post(b"[]", "/api/v1/spans")
-    assert answer.status == 415
-    assert "/api/v2/spans" in answer.text
+V1 = b'[{"traceId":"1","id":"2","binaryAnnotations":[{"key":"k","value":"v","endpoint":{"serviceName":"a"}}]}]'
+V1_THRIFT = next(case for case in V1_CASES if "hex" in case)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_version_1_json_is_read_at_its_own_address(client, compress):
+    encoding = {} if compress is bytes else {"content_encoding": "gzip"}
+    assert client.post(compress(V1), "/api/v1/spans", **encoding).status == 202
+    assert client.get("/api/v2/trace/1").json[0]["tags"] == {"k": "v"}
+
+
+def test_thrift_is_read_there_too(client):
+    body = bytes.fromhex(V1_THRIFT["hex"])
+    assert client.post(body, "/api/v1/spans", content_type="application/x-thrift").status == 202
+    assert len(client.get(f"/api/v2/trace/{V1_THRIFT['trace_id']}").json) == len(V1_THRIFT["spans"])
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "text"),
+    [
+        (b"x", {}, "Expected a JSON_V1 encoded list\n"),
+        (b" []", {}, "Expected a JSON_V1 encoded list\n"),
+        (
+            b'[{"traceId":"1","id":"2","localEndpoint":{}}]',
+            {},
+            "Expected a JSON_V1 encoded list, but received: JSON_V2\n",
+        ),
+        (b'[{"traceId":"1","id":"2","tags":{}}]', {}, "Expected a JSON_V1 encoded list, but received: JSON_V2\n"),
+        (b"[]", {"content_type": "application/x-thrift"}, "Expected a THRIFT encoded list\n"),
+    ],
+)
+def test_another_format_is_refused_there_as_by_zipkin(shared, body, headers, text):
+    answer = shared.post(body, "/api/v1/spans", **headers)
+    assert (answer.status, answer.text) == (400, text)
+
+
+def test_an_empty_message_of_version_1_is_taken(shared):
+    assert shared.post(b"", "/api/v1/spans").status == shared.post(b"[]", "/api/v1/spans").status == 202

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from obskit.collector.store.database import Database
@@ -18,14 +18,15 @@ _STEP = 256  # blocks: a name that is there already is noted again only so often
 class Names:
     """The names in a database. They go with the blocks that had them, a little later."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tags: Iterable[str] = ()) -> None:
         self._database = database
+        self._tags = frozenset(tags)  # those whose values are noted
         self._noted: dict[_Name, int] = {}
 
-    def note(self, connection: sqlite3.Connection, spans: Iterable[Span], number: int) -> None:
+    def note(self, connection: sqlite3.Connection, spans: Sequence[Span], number: int) -> None:
         """Notes the names of the spans of a block, within its transaction."""
         step = number // _STEP
-        fresh = [name for name in _names_of(spans) if self._noted.get(name) != step]
+        fresh = [name for name in self._names_of(spans) if self._noted.get(name) != step]
         connection.executemany(
             "INSERT INTO names VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET number = excluded.number",
             [(_digest(*name), _digest(*name[:2]), name[2], number) for name in fresh],
@@ -56,6 +57,14 @@ class Names:
     def remote_services(self, service: str) -> list[str]:
         """The remote services of the spans of a local service, sorted."""
         return self._sorted("remote", service)
+
+    def tag_values(self, key: str) -> list[str]:
+        """The values of one of the tags that are noted, sorted."""
+        return self._sorted("tag", key)
+
+    def _names_of(self, spans: Sequence[Span]) -> set[_Name]:
+        tags = {("tag", key, span.tags[key]) for span in spans for key in self._tags & span.tags.keys()}
+        return _names_of(spans) | tags if self._tags else _names_of(spans)
 
     def _sorted(self, kind: str, service: str) -> list[str]:
         rows = self._database.rows("SELECT name FROM names WHERE list = ?", _digest(kind, service))

@@ -32,11 +32,14 @@ class _Condition:
     holds: Callable[[Span], bool]
 
 
-def search(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
-    """The traces that match. As in Zipkin, ``query.limit`` counts those whose ids share their low 64 bits once."""
+def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: bool) -> Iterator[list[Span]]:
+    """The traces that match. As in Zipkin, ``query.limit`` counts those whose ids share their low 64 bits once.
+
+    Unless ``strict``, these are one trace.
+    """
     for group in islice(_groups(reader, query, deadline), query.limit):
         for spans in reader.traces([group]).values():
-            yield from filter(query.matches, _by_id(spans))
+            yield from filter(query.matches, _by_id(spans) if strict else [spans])
 
 
 def traces_of_window(reader: Reader, first: int, last: int, deadline: Deadline) -> Iterator[list[Span]]:

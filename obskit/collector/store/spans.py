@@ -85,6 +85,9 @@ class SpanStore:
         max_spans: int = MAX_SPANS,
         max_bytes: int = MAX_BYTES,
         max_age: float = float("inf"),
+        *,
+        strict_trace_id: bool = True,
+        autocomplete_keys: Iterable[str] = (),
     ) -> None:
         self.on_stored: Callable[[list[Span]], None] | None = None  # told of the new spans, on the writer's thread
         self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
@@ -92,7 +95,8 @@ class SpanStore:
         self._failure: str | None = None
         self._database = Database(path)
         self.name = self._database.name
-        self._names = Names(self._database)
+        self._names = Names(self._database, autocomplete_keys)
+        self._strict = strict_trace_id
         self._reader = Reader(self._database)
         self._recent = RecentSpans()
         self._totals, self._tail = _Totals(0, 0, 0), list[_Small]()
@@ -319,7 +323,7 @@ class SpanStore:
         """The spans of a trace in order of arrival, as they were sent; empty when it is unknown."""
         key, low = trace_key(trace_id), low_id(trace_id)
         spans = self._reader.traces([low]).get(low, [])
-        return [span for span in spans if trace_key(span.trace_id) == key]
+        return [span for span in spans if not self._strict or trace_key(span.trace_id) == key]
 
     def traces(self, trace_ids: Iterable[str], deadline: Deadline) -> Iterator[list[Span]]:
         """Each trace in its turn. Raises Stopped at the deadline."""
@@ -329,7 +333,7 @@ class SpanStore:
 
     def search(self, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
         """The traces which match, that with the newest span first; each is read in its turn."""
-        return searches.search(self._reader, query, deadline)
+        return searches.search(self._reader, query, deadline, strict=self._strict)
 
     def traces_by_low_id(self, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
         """The traces with a span in a window; what some services cut to the low 64 bits of an id is one trace."""
@@ -346,3 +350,7 @@ class SpanStore:
     def remote_service_names(self, service: str) -> list[str]:
         """The remote services of the spans of a local service, sorted."""
         return self._names.remote_services(service)
+
+    def tag_values(self, key: str) -> list[str]:
+        """The values of one of the tags for which they are noted, sorted."""
+        return self._names.tag_values(key)
