@@ -352,3 +352,11 @@ def last():
     with receiver() as server:
         done = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=60)
         assert (done.stderr, server.names) == ("", ["a"])
+
+
+def test_a_bad_variable_of_opentelemetrys_is_one_warning_in_the_log_and_the_program_runs():
+    code = "import obskit; obskit.init(exporter='none', integrations=[], logs='json'); print('on')"
+    done = run(code, OTEL_BSP_SCHEDULE_DELAY="abc")
+    assert "on" in done.stdout.splitlines()
+    (warning,) = [line for line in done.stdout.splitlines() if "OTEL_BSP_SCHEDULE_DELAY" in line]
+    assert '"WARNING"' in warning

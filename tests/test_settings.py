@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from obskit.settings import OPTIONS, ConfigurationError, Settings, load
+from obskit.tracing.limits import Counts
 from obskit.tracing.sampling.rules import Rule
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -161,7 +162,7 @@ BAD = [
 
 def test_the_examples_cover_every_option():
     names = [option.name for option in OPTIONS]
-    assert list(EXAMPLES) == names == list(Settings._fields)
+    assert list(EXAMPLES) == names == [name for name in Settings._fields if name not in ("span_limits", "ignored")]
     assert {name for name, *_ in BAD} == set(names)
     assert {name for name, *_ in ECOSYSTEM} == {option.name for option in OPTIONS if option.ecosystem} | {"sample_rate"}
 
@@ -215,20 +216,66 @@ def test_a_bad_variable_is_an_error_that_names_the_variable(name, value, remedy)
     assert remedy in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"OTEL_SDK_DISABLED": "perhaps"},
-        {"OTEL_EXPORTER_ZIPKIN_ENDPOINT": "zipkin"},
-        {"OTEL_BSP_MAX_QUEUE_SIZE": "many"},
-        {"OTEL_BSP_SCHEDULE_DELAY": "-5"},
-        {"OTEL_TRACES_SAMPLER_ARG": "2", "OTEL_TRACES_SAMPLER": "traceidratio"},
-    ],
-)
-def test_a_bad_variable_of_the_ecosystem_is_named_too(environ):
+UNUSABLE = [
+    ({"OTEL_SDK_DISABLED": "perhaps"}, "must be true or false; it is ignored"),
+    ({"OTEL_SDK_DISABLED": "1"}, "must be true or false; it is ignored"),
+    ({"OTEL_EXPORTER_ZIPKIN_ENDPOINT": "zipkin"}, "it is ignored"),
+    ({"OTEL_TRACES_EXPORTER": "no_such"}, "it is ignored"),
+    ({"OTEL_BSP_MAX_QUEUE_SIZE": "many"}, "must be an integer from"),
+    ({"OTEL_BSP_SCHEDULE_DELAY": "-5"}, "must be a number from"),
+    ({"OTEL_BSP_EXPORT_TIMEOUT": "abc"}, "must be a number from"),
+    ({"OTEL_TRACES_SAMPLER_ARG": "2", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, "must be a number from"),
+    ({"OTEL_TRACES_SAMPLER": "xray"}, "is ignored: obskit knows parentbased_always_on"),
+    ({"OTEL_TRACES_SAMPLER": "always_on"}, "is read as parentbased_always_on"),
+    ({"OTEL_PROPAGATORS": "jaeger"}, "not jaeger"),
+    ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "-1"}, "must be an integer from 0"),
+    ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "many"}, "must be an integer from 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("environ", "said"), UNUSABLE)
+def test_what_cannot_be_used_of_a_variable_of_the_ecosystem_is_said_once_and_stops_nothing(environ, said):
     variable, value = next(iter(environ.items()))
-    with pytest.raises(ConfigurationError, match=f"^{variable}={value!r} must be"):
-        load({}, environ)
+    settings = load({}, environ)
+    (told,) = settings.ignored
+    assert told.startswith(f"{variable}={value!r}")
+    assert said in told
+    assert settings._replace(ignored=()) == load({}, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "option", "value"),
+    [
+        ({"OTEL_BSP_EXPORT_TIMEOUT": "0"}, "export_timeout", 3600.0),
+        ({"OTEL_SDK_DISABLED": "TRUE"}, "enabled", False),
+        ({"OTEL_TRACES_SAMPLER": "ParentBased_Always_Off"}, "sample_rate", 0.0),
+        ({"OTEL_PROPAGATORS": "B3,unknown"}, "propagation", ("b3",)),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "exporter", ("none",)),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "exporter", ("otel:console",)),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "exporter", ("http://127.0.0.1:9411/api/v2/spans",)),
+        ({"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_EXPORTER_ZIPKIN_ENDPOINT": "http://z:1/x"}, "exporter", ("http://z:1/x",)),
+        ({"OTEL_BSP_SCHEDULE_DELAY": " "}, "flush_interval", 0.5),
+    ],
+)  # fmt: skip
+def test_variables_of_opentelemetrys_are_read_as_its_specification_has_them(environ, option, value):
+    assert getattr(load({}, environ), option) == value
+
+
+@pytest.mark.parametrize(
+    ("environ", "limits"),
+    [
+        ({}, Counts()),
+        ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "7"}, Counts(attributes=7, event_attributes=7, link_attributes=7)),
+        ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "7", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0"},
+         Counts(attributes=0, event_attributes=7, link_attributes=7)),
+        ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "1", "OTEL_SPAN_LINK_COUNT_LIMIT": "2"}, Counts(events=1, links=2)),
+        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5"}, Counts(length=5, other_length=5)),
+        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "4"},
+         Counts(length=4, other_length=5)),
+    ],
+)  # fmt: skip
+def test_limits_of_spans_come_from_the_nearest_variable(environ, limits):
+    assert load({}, environ).span_limits == limits
 
 
 def test_a_profile_longer_than_the_interval_between_profiles_is_an_error_that_names_both():

@@ -32,7 +32,7 @@ from obskit.tracing.failures import failed, failures, tell
 from obskit.tracing.process import around_fork, check_fork, on_fork
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.head import SamplingOptions
-from obskit.tracing.span import Span
+from obskit.tracing.span import Span, keep_to
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -80,8 +80,11 @@ class Runtime:
                 self._apply(settings)
             else:
                 self._switch_off(settings)
+            for problem in settings.ignored:
+                tell(logging.WARNING, "%s", problem)
 
     def _apply(self, settings: Settings) -> None:
+        keep_to(settings.span_limits)
         provider.sample(sampling_options(settings), self._spans.fill)
         provider.resource_attributes = resource_attributes(settings)
         provider.redactor = Redactor(settings.mask_keys)

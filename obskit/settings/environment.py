@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from obskit.settings.errors import Read, read_value
+from obskit.settings.errors import PartlyUsed, Read, read_value
 from obskit.settings.values import number_from, read_names
+
+ZIPKIN = "http://127.0.0.1:9411/api/v2/spans"
+LONGEST_TIMEOUT = 3600.0
+_FORMATS = {"b3multi": "b3multi", "b3": "b3", "tracecontext": "w3c"}
+_STANDS = "a decision that arrives with a request stands"
+_SAMPLERS = {"always_on": 1.0, "always_off": 0.0, "traceidratio": 1.0}
 
 
 def milliseconds(value: str) -> Any:
@@ -28,13 +34,40 @@ def resource_attribute(*keys: str) -> Read:
     return read
 
 
+def timeout(value: str) -> Any:
+    """Read milliseconds as seconds; none at all means that there is no limit, as OpenTelemetry has it."""
+    return milliseconds(value) or LONGEST_TIMEOUT
+
+
+def otel_enabled(value: str) -> bool:
+    """Read the opposite of a boolean as OpenTelemetry writes them: only ``true`` is true."""
+    if value.strip().lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.strip().lower() == "false"
+
+
 def otel_formats(value: str) -> Any:
-    """Keep the formats we inject; ``baggage`` and others concern propagators that are not ours."""
-    names = read_names(value)
+    """Keep the formats we inject; ``baggage`` is always read and written."""
+    names = read_names(value.lower())
     if names == ("none",):
         return names[:0]
-    known = {"b3multi": "b3multi", "b3": "b3", "tracecontext": "w3c"}
-    return [known[name] for name in names if name in known] or None
+    found = [_FORMATS[name] for name in names if name in _FORMATS] or None
+    unknown = [name for name in names if name not in _FORMATS and name != "baggage"]
+    if unknown:
+        known = ", ".join([*_FORMATS, "baggage"])
+        raise PartlyUsed(f"OTEL_PROPAGATORS={value!r}: obskit writes {known}, not {', '.join(unknown)}", found)
+    return found
+
+
+def otel_exporters(value: str) -> Any:
+    """Read names of OpenTelemetry's exporters; ``zipkin`` alone leaves it to the variable of its address."""
+    names = [name.lower() for name in read_names(value)]
+    if names == ["zipkin"]:
+        return None
+    if "none" in names:
+        return "none"
+    address = os.environ.get("OTEL_EXPORTER_ZIPKIN_ENDPOINT") or ZIPKIN
+    return [address if name == "zipkin" else f"otel:{name}" for name in names]
 
 
 def default_log_mode(_: Mapping[str, str]) -> str:
@@ -65,11 +98,28 @@ def default_service(_: Mapping[str, str]) -> str:
 
 def default_sample_rate(environ: Mapping[str, str]) -> float:
     """Return the rate OTEL_TRACES_SAMPLER(_ARG) asks for; a decision that arrives with a request always stands."""
-    name = environ.get("OTEL_TRACES_SAMPLER", "").removeprefix("parentbased_")
-    if name == "always_off":
-        return 0.0
-    if name != "traceidratio":
+    given = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
+    name = given.removeprefix("parentbased_")
+    if not given:
         return 1.0
-    share = environ.get("OTEL_TRACES_SAMPLER_ARG") or "1"
-    rate: float = read_value("OTEL_TRACES_SAMPLER_ARG", number_from(0, 1), share)
+    if name not in _SAMPLERS:
+        known = ", ".join(f"parentbased_{known}" for known in _SAMPLERS)
+        raise PartlyUsed(f"OTEL_TRACES_SAMPLER={given!r} is ignored: obskit knows {known}", 1.0)
+    rate = _SAMPLERS[name]
+    if name == "traceidratio":
+        rate = _ratio(environ)
+    if given == name:
+        raise PartlyUsed(
+            f"OTEL_TRACES_SAMPLER={given!r} is read as parentbased_{given}: decisions that arrive with a request stand",
+            rate,
+        )
+    return rate
+
+
+def _ratio(environ: Mapping[str, str]) -> float:
+    share = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
+    try:
+        rate: float = read_value("OTEL_TRACES_SAMPLER_ARG", number_from(0, 1), share)
+    except ValueError as error:
+        raise PartlyUsed(f"{error}; it is ignored", 1.0) from None
     return rate

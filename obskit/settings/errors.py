@@ -14,6 +14,17 @@ class ConfigurationError(ValueError):
     """An option has a value that cannot be used. The message names the option, the value and the remedy."""
 
 
+class PartlyUsed(ValueError):
+    """What a variable of the ecosystem says cannot be used, or not all of it: ``value`` is what remains.
+
+    Such variables are often set for a whole platform: OpenTelemetry's specification has them warned of, and ignored.
+    """
+
+    def __init__(self, message: str, value: Any = None) -> None:
+        super().__init__(message)
+        self.value = value
+
+
 Read = Callable[[Any], Any]
 """Turns a value, given as an argument or as text, into the option's type; raises ValueError saying what it must be."""
 
@@ -22,6 +33,8 @@ def read_value(source: str, read: Read, value: Any) -> Any:
     """Return what ``read`` makes of ``value``; raise ConfigurationError, naming ``source``, where it cannot."""
     try:
         return read(value)
+    except PartlyUsed:
+        raise
     except ValueError as error:
         raise ConfigurationError(f"{source}={_shown(value)} {error}") from None
 

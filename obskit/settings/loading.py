@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from obskit.settings.environment import default_request_log
-from obskit.settings.errors import ConfigurationError, read_value
+from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
 from obskit.settings.options import OPTIONS, Option
+from obskit.settings.span_limits import span_limits
+from obskit.tracing.limits import Counts
 from obskit.tracing.sampling.rules import Rule
 
 _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
 
 
 class Settings(NamedTuple):
-    """All options, validated."""
+    """All options, validated. ``ignored`` says what of the ecosystem's variables could not be used."""
 
     enabled: bool
     service: str
@@ -55,33 +57,59 @@ class Settings(NamedTuple):
     profiler_duration: float
     profiler_interval: float
     profiler_heap: bool
+    span_limits: Counts = Counts()
+    ignored: tuple[str, ...] = ()
 
 
 def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings: arguments win over ``OBSKIT_*``, which win over the ecosystem's variables.
 
-    An argument that is None counts as not given. Raises ConfigurationError for the first option that is bad.
+    An argument that is None counts as not given. Raises ConfigurationError for the first option that is bad; what is
+    bad in the ecosystem's variables, which are not written for us alone, is ignored and said.
     """
     unknown = sorted(arguments.keys() - {option.name for option in OPTIONS})
     if unknown:
         names = ", ".join(option.name for option in OPTIONS)
         raise ConfigurationError(f"unknown option {unknown[0]!r}; the options are {names}")
-    values = {option.name: _value(option, arguments, environ) for option in OPTIONS}
+    ignored: list[str] = []
+    values = {option.name: _value(option, arguments, environ, ignored) for option in OPTIONS}
     if values["request_log"] is None:
         values["request_log"] = default_request_log(environ)
     if values["profiler_duration"] > values["profiler_interval"]:
         raise ConfigurationError(_TOO_LONG % (values["profiler_duration"], values["profiler_interval"]))
-    return Settings(**values)
+    limits = span_limits(environ, ignored)
+    return Settings(**values, span_limits=limits, ignored=tuple(ignored))
 
 
-def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, str], ignored: list[str]) -> Any:
     if arguments.get(option.name) is not None:
         return read_value(option.name, option.read, arguments[option.name])
     if environ.get(option.variable, "").strip():
         return read_value(option.variable, option.read, environ[option.variable])
     for variable, convert in option.ecosystem:
-        if environ.get(variable, "").strip():
-            value = read_value(variable, convert, environ[variable])
-            if value is not None:
-                return read_value(variable, option.read, value)
-    return option.default(environ)
+        value = _foreign(option, variable, convert, environ, ignored)
+        if value is not None:
+            return value
+    try:
+        return option.default(environ)
+    except PartlyUsed as found:
+        ignored.append(str(found))
+        return found.value
+
+
+def _foreign(option: Option, variable: str, convert: Read, environ: Mapping[str, str], ignored: list[str]) -> Any:
+    """Return what a variable of the ecosystem says; None where it says nothing that can be used."""
+    text = environ.get(variable, "")
+
+    def read(text: str) -> Any:
+        value = convert(text)
+        return None if value is None else option.read(value)
+
+    try:
+        return read_value(variable, read, text) if text.strip() else None
+    except PartlyUsed as found:
+        ignored.append(str(found))
+        return None if found.value is None else option.read(found.value)
+    except ConfigurationError as error:
+        ignored.append(f"{error}; it is ignored")
+        return None

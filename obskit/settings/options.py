@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from obskit.settings.environment import (
+    LONGEST_TIMEOUT,
+    ZIPKIN,
     default_log_mode,
     default_request_log,
     default_response_flush,
     default_sample_rate,
     default_service,
     milliseconds,
+    otel_enabled,
+    otel_exporters,
     otel_formats,
     resource_attribute,
+    timeout,
 )
 from obskit.settings.errors import Read
 from obskit.settings.values import (
@@ -28,7 +33,6 @@ from obskit.settings.values import (
     read_integrations,
     read_log_mode,
     read_names,
-    read_negation,
     read_request_log,
     read_service,
     read_text,
@@ -65,7 +69,7 @@ OPTIONS = (
         read_boolean,
         lambda _: True,
         "False switches everything off.",
-        [("OTEL_SDK_DISABLED", read_negation)],
+        [("OTEL_SDK_DISABLED", otel_enabled)],
     ),
     Option(
         "service",
@@ -100,9 +104,9 @@ OPTIONS = (
     Option(
         "exporter",
         read_exporters,
-        lambda _: ("http://127.0.0.1:9411/api/v2/spans",),
+        lambda _: (ZIPKIN,),
         "Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them.",
-        [("OTEL_EXPORTER_ZIPKIN_ENDPOINT", str)],
+        [("OTEL_TRACES_EXPORTER", otel_exporters), ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", str)],
     ),
     Option(
         "zipkin_encoding",
@@ -227,10 +231,10 @@ OPTIONS = (
     ),
     Option(
         "export_timeout",
-        number_from(0.001, 3600),
+        number_from(0.001, LONGEST_TIMEOUT),
         lambda _: 10.0,
         "Seconds one attempt to deliver may take.",
-        [("OTEL_BSP_EXPORT_TIMEOUT", milliseconds)],
+        [("OTEL_BSP_EXPORT_TIMEOUT", timeout)],
     ),
     Option(
         "exit_timeout",

@@ -26,11 +26,6 @@ def read_boolean(value: Any) -> bool:
     return text in _TRUE
 
 
-def read_negation(value: Any) -> bool:
-    """Read the opposite of a boolean, for variables that switch something off."""
-    return not read_boolean(value)
-
-
 def read_text(value: Any) -> str | None:
     """Read text without the blanks around it; None stays None."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
