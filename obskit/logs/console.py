@@ -12,7 +12,7 @@ from typing import Any
 from obskit.logs.correlation import current_trace
 from obskit.logs.entry import INSERT_ID, EntryBuilder
 from obskit.logs.formatter import shared_builder
-from obskit.logs.jsonline import plain
+from obskit.logs.plain import plain
 from obskit.tracing.failures import failed
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}

@@ -17,8 +17,9 @@ from opentelemetry.context import Context
 
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
-from obskit.logs.jsonline import plain
+from obskit.logs.plain import Renderer
 from obskit.tracing.current import FIELDS_KEY, get_context
+from obskit.tracing.named_values import MASK
 from obskit.tracing.redaction import Redactor
 
 _PREFIX = "logging.googleapis.com/"
@@ -41,9 +42,7 @@ _RECORD = frozenset(["message", "asctime", "obskit_trace"])
 """What others put on a record behind its own attributes, and is no field of the application's."""
 
 _RECORD_SIZE = len(vars(logging.makeLogRecord({})))
-_PLAIN = frozenset([str, int, bool, type(None)])
 _WORDS = {bool: ("false", "true"), type(None): ("null", "")}
-_MAX_MESSAGE = 250_000
 _LONG = 10_000
 _MOST_QUICK = 40_000  # characters, of up to four bytes
 _MOST_KEYS = 10_000
@@ -112,6 +111,8 @@ class EntryBuilder:
                 text = f"{name}{quoted(self._redactor.text(value))}{text}"
             elif kind in _WORDS:
                 text = f"{name}{_WORDS[kind][bool(value)]}{text}"
+            elif kind is float and value - value == 0.0:  # JSON has no infinity, and no nan
+                text = f"{name}{value}{text}"
             else:
                 return ""
             left -= 1
@@ -122,32 +123,37 @@ class EntryBuilder:
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return a record's message, stack and the application's fields, as plain values; the message first."""
         entry: dict[str, Any] = {}
+        renderer = Renderer(self._redactor)
         message = record.msg
-        if type(message) is str or record.args or not isinstance(message, Mapping):
-            entry["message"] = self._message(record)
+        if record.args or not issubclass(type(message), Mapping):
+            entry["message"] = self._message(record, renderer)
         else:
-            fields = dict(message)
-            entry["message"] = self._redactor.text(str(plain(fields.pop("message", "")))[:_MAX_MESSAGE])
-            self._add_fields(entry, fields.items())
+            fields = dict(renderer.items(message))
+            entry["message"] = renderer.as_text(fields.pop("message", ""))
+            self._add_fields(entry, fields.items(), renderer)
         scope = get_context().get(FIELDS_KEY)
         if scope:
-            self._add_fields(entry, scope.items())  # type: ignore[attr-defined]
+            self._add_fields(entry, scope.items(), renderer)  # type: ignore[attr-defined]
         if len(vars(record)) > _RECORD_SIZE:  # ``extra`` comes behind what every record has
-            self._add_fields(entry, islice(vars(record).items(), _RECORD_SIZE, None))
+            self._add_fields(entry, islice(vars(record).items(), _RECORD_SIZE, None), renderer)
         if record.exc_info or record.exc_text or record.stack_info:
             self._add_stack(entry, record)
         if record.name in ACCESS_LOGGERS:
             request = access.of_record(record)
             if request is not None:
                 entry["httpRequest"] = request
+        if renderer.truncated:
+            entry["truncated"] = True
         return entry
 
-    def _message(self, record: logging.LogRecord) -> str:
+    def _message(self, record: logging.LogRecord, renderer: Renderer) -> str:
         try:
-            text = record.getMessage()
+            return renderer.as_text(record.getMessage())
         except Exception as error:  # wrong arguments, a __str__ that raises: show what there is
-            text = f"{plain(record.msg)} {plain(record.args)} [not formatted: {type(error).__name__}]"
-        return self._redactor.text(text[:_MAX_MESSAGE])
+            text = Renderer().as_text(record.msg)
+            shown = renderer.as_text(text)
+            arguments = renderer.as_text(record.args) if shown == text else MASK  # one of them may be what was masked
+            return f"{shown} {arguments} [not formatted: {type(error).__name__}]"
 
     def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
         """Add what Error Reporting groups by: Python's own traceback text, and the service."""
@@ -158,26 +164,20 @@ class EntryBuilder:
             if not record.exc_info:
                 entry["@type"] = _ERROR_EVENT
 
-    def _add_fields(self, entry: dict[str, Any], fields: Iterable[tuple[Any, Any]]) -> None:
+    def _add_fields(self, entry: dict[str, Any], fields: Iterable[tuple[Any, Any]], renderer: Renderer) -> None:
         """Add the application's fields, masked where they are secret, under names that mean nothing else."""
-        redactor = self._redactor
         for key, value in fields:
-            kind, name = self._keys.get(key) or self._classify(key)
+            kind, name = (type(key) is str and self._keys.get(key)) or self._classify(key)
             if kind == _ORDINARY:
-                if type(value) is str:
-                    entry[name] = redactor.text(value)
-                elif type(value) in _PLAIN:
-                    entry[name] = value
-                else:
-                    entry[name] = plain(value, redactor.value)
+                entry[name] = renderer.plain(value)
             elif kind == _SECRET:
-                entry[name] = redactor.value(name, value)
+                entry[name] = renderer.under(name, value)
             elif kind == _SPECIAL:
-                self._add_special(entry, name, value)
+                self._add_special(entry, name, value, renderer)
 
     def _classify(self, key: Any) -> tuple[int, str]:
         """Return what is done with fields of this name, and the name they get; kept for the next record."""
-        name = key if type(key) is str else str(plain(key))
+        name = Renderer(self._redactor).as_text(key)
         if name in _RECORD:
             kind = _IGNORED
         elif name in _SPECIAL_KEYS:
@@ -192,21 +192,20 @@ class EntryBuilder:
                 self._ordinary[key] = f",{quoted(key)}:"
         return kind, name
 
-    def _add_special(self, entry: dict[str, Any], key: str, value: Any) -> None:
-        show = self._redactor.value
-        if key == "json_fields" and isinstance(value, Mapping):
-            self._add_fields(entry, value.items())
-        elif key == "labels" and isinstance(value, Mapping):
-            labels = plain(value, show)
+    def _add_special(self, entry: dict[str, Any], key: str, value: Any, renderer: Renderer) -> None:
+        if key == "json_fields" and issubclass(type(value), Mapping):
+            self._add_fields(entry, renderer.items(value), renderer)
+        elif key == "labels" and issubclass(type(value), Mapping):
+            labels = renderer.plain(value)
             entry[_LABELS] = {name: item if isinstance(item, str) else str(item) for name, item in labels.items()}
         elif key in ("http_request", "httpRequest"):
-            entry["httpRequest"] = plain(value, show)
+            entry["httpRequest"] = renderer.plain(value)
         elif key == "operation":
-            entry[_OPERATION] = plain(value, show)
+            entry[_OPERATION] = renderer.plain(value)
         elif key == "insert_id":
-            entry[INSERT_ID] = str(plain(value))
+            entry[INSERT_ID] = renderer.as_text(value)
         else:
-            entry[key] = plain(show(key, value), show)
+            entry[key] = renderer.under(key, value)
 
 
 def _stack_text(record: logging.LogRecord) -> str:

@@ -93,12 +93,12 @@ class Redactor:
                 self._known[key] = known
         return known
 
-    def value(self, key: str, value: Any) -> Any:
-        """Return ``value`` as it may be shown under ``key``: masked, searched, or as it is."""
+    def hides(self, key: str, value: Any) -> bool:
+        """Return whether ``value`` is masked under ``key``: a number only where the key ends with a secret's word."""
+        if not self.is_secret(key):
+            return False
         kind = type(value)  # not isinstance, which may run the application's code
-        if self.is_secret(key) and kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key)):
-            return MASK
-        return self.text(value) if kind is str else value
+        return kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key))
 
     def text(self, text: str) -> str:
         """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""

@@ -434,8 +434,8 @@ QUICK_VALUES = [
     "ﬀ²Ⅷ",
     "a" * 20_000,
 ]
-QUICK_VALUES += [0, -1, 3, 10**30, True, False, None]
-THOROUGH_VALUES = ["naïve café", "\ud800", "a b" * 20_000, "é" * 50_000, 10**5000, 1.5, float("nan"), [1, 2]]
+QUICK_VALUES += [0, -1, 3, 10**30, True, False, None, 1.5, -1e-7, 1e300]
+THOROUGH_VALUES = ["naïve café", "\ud800", "a b" * 20_000, "é" * 50_000, 10**5000, float("nan"), -float("inf"), [1, 2]]
 THOROUGH_VALUES += [{"password": "x"}, Unprintable()]
 
 
