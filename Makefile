@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak demo bench soak-profiler lint types check wheel test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak demo bench bench-count soak-profiler coverage test-min lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -47,9 +47,31 @@ demo: .venv/ready
 bench: .venv/ready
 	.venv/bin/python tests/benchmarks/run.py $(ARGS)
 
+# Instructions instead of time: what obskit adds to an operation, to a fraction of a percent. ARGS=--record keeps them.
+bench-count: .venv/ready
+	.venv/bin/python tests/benchmarks/count.py $(ARGS)
+
 # Ten minutes of a thousand samples a second; MINUTES=1 for fewer.
 soak-profiler: .venv/ready
 	.venv/bin/python -W ignore::DeprecationWarning tests/benchmarks/profiler_soak.py $(or $(MINUTES),10)
+
+# Which lines and branches the tests reach, also in the processes that they start.
+coverage: .venv/ready
+	.venv/bin/coverage erase
+	.venv/bin/coverage run -m $(PYTEST) -q $(ARGS)
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
+
+# The integrations with the oldest version of each library that pyproject.toml allows, on the oldest Python.
+test-min: .venvs/min/ready
+	.venvs/min/bin/python -m $(PYTEST) $(or $(ARGS),tests/integrations)
+
+.venvs/min/ready: pyproject.toml tests/oldest.py .venv/ready
+	rm -rf .venvs/min
+	python3.10 -m venv .venvs/min
+	.venv/bin/python tests/oldest.py > .venvs/min/requirements.txt
+	.venvs/min/bin/pip install --quiet --disable-pip-version-check --requirement .venvs/min/requirements.txt --editable .
+	@touch $@
 
 check: lint types
 

@@ -6,7 +6,7 @@ import copyreg
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opentelemetry.context import Context
 
@@ -26,6 +26,10 @@ from obskit.tracing.values import text
 Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 
+ZipkinEncoding = Literal["json", "proto3"]
+LogForm = Literal["json", "console", "cloud", "inherit", "off"]
+ProfilerKind = Literal["auto", "google", "builtin", "off"]
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -39,7 +43,7 @@ def init(
     version: str | None = None,
     environment: str | None = None,
     exporter: str | SpanExporter | Sequence[str | SpanExporter] | None = None,
-    zipkin_encoding: str | None = None,
+    zipkin_encoding: ZipkinEncoding | None = None,
     sample_rate: float | None = None,
     sample_rules: str | Sequence[Mapping[str, Any]] | None = None,
     sample_limit: int | None = None,
@@ -49,9 +53,9 @@ def init(
     backpressure: bool | None = None,
     propagation: Sequence[str] | None = None,
     propagate_to: Sequence[str] | None = None,
-    logs: str | None = None,
+    logs: LogForm | None = None,
     mask_keys: Sequence[str] | None = None,
-    request_log: bool | str | None = None,
+    request_log: bool | Literal["auto"] | None = None,
     integrations: Sequence[str] | None = None,
     disable: Sequence[str] | None = None,
     project: str | None = None,
@@ -66,7 +70,7 @@ def init(
     spool_bytes: int | None = None,
     spool_age: float | None = None,
     spool_write_through: bool | None = None,
-    profiler: str | None = None,
+    profiler: ProfilerKind | None = None,
     profiler_output: str | PathLike[str] | None = None,
     profiler_hz: float | None = None,
     profiler_duration: float | None = None,

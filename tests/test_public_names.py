@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
+from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+import pytest
 
 import obskit
+from obskit import api
 from obskit.settings import OPTIONS
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_public_names_are_these_and_all_exist():
@@ -44,3 +53,34 @@ def test_timeouts_have_the_promised_defaults():
 
 def test_the_version_is_that_of_the_package():
     assert obskit.__version__ == version("obskit")
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [("zipkin_encoding", api.ZipkinEncoding), ("logs", api.LogForm), ("profiler", api.ProfilerKind)],
+)
+def test_type_checkers_know_the_choices_that_init_takes(option, choices):
+    with pytest.raises(obskit.ConfigurationError) as refusal:
+        obskit.init(**{option: "neither"})
+    assert f"must be one of {', '.join(get_args(choices))}" in str(refusal.value)
+
+
+def promised():
+    """The (module, name) pairs that docs/api.md lists."""
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| `([\w.]+)` \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    return {(module, name) for names, module in rows for name in re.findall(r"\w+", names)}
+
+
+def test_every_promised_name_exists_and_explains_itself():
+    assert [pair for pair in promised() if not inspect.getdoc(getattr(import_module(pair[0]), pair[1]))] == []
+
+
+def test_all_that_is_public_is_promised():
+    packages = (obskit, import_module("obskit.testing"))
+    assert {(package.__name__, name) for package in packages for name in package.__all__} <= promised()
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.name)
+def test_the_documentation_imports_what_is_promised(page):
+    found = re.findall(r"^\s*from (obskit[\w.]*) import ([\w, ]+)$", page.read_text(), re.MULTILINE)
+    assert {(module, name.strip()) for module, names in found for name in names.split(",")} <= promised()

@@ -13,9 +13,13 @@ PYTHON = FOLDER / "bin" / "python"
 _DIST = ROOT / ".venvs" / "bench-dist"
 _STAMP = FOLDER / "requirements"
 _REQUIREMENTS = (
+    "django",
+    "fastapi",
     "flask",
     "requests",
     "opentelemetry-sdk",
+    "opentelemetry-instrumentation-django",
+    "opentelemetry-instrumentation-fastapi",
     "opentelemetry-instrumentation-flask",
     "opentelemetry-instrumentation-requests",
     "opentelemetry-exporter-zipkin-json",
@@ -28,6 +32,8 @@ _SHOWN = (
     "obskit",
     "opentelemetry-sdk",
     "opentelemetry-instrumentation-flask",
+    "django",
+    "fastapi",
     "flask",
     "requests",
     "google-cloud-logging",

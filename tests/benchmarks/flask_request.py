@@ -22,13 +22,7 @@ def prepare(variant: str, receiver: str) -> dict[str, Block]:
     """Return what serves a block of requests, and checks that a span arrived for each (for none where unsampled)."""
     flush = start_obskit(f"{receiver}/{OBSKIT}")
     peer = start_peer(f"{receiver}/{PEER}")
-    bare, ours, theirs = _applications(peer)
-    expected = 0 if variant == UNSAMPLED else REQUESTS
-    return {
-        BARE: _block(bare, variant, lambda: True, Delivery(BARE, receiver), 0),
-        OBSKIT: _block(ours, variant, flush, Delivery(OBSKIT, receiver), expected),
-        PEER: _block(theirs, variant, peer.force_flush, Delivery(PEER, receiver), expected),
-    }
+    return served(_applications(peer), variant, receiver, flush, peer.force_flush)
 
 
 def _applications(peer: Any) -> tuple[Any, Any, Any]:
@@ -63,16 +57,6 @@ def _application(flask: type) -> Any:
         return f"order {order_id}"
 
     return app
-
-
-def _block(app: Any, variant: str, flush: Callable[[], object], delivery: Delivery, expected: int) -> Block:
-    def block() -> Figures:
-        environs = [environ(variant, number) for number in range(REQUESTS)]
-        figures = timed(REQUESTS, lambda: serve_all(app, environs), flush)
-        delivery.check(expected)
-        return figures
-
-    return block
 
 
 def environ(variant: str, number: int) -> Environ:
@@ -138,3 +122,39 @@ def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[
 
 
 def _write(_data: bytes) -> None: ...
+
+
+Request = Callable[[str, int], Environ]
+ServeAll = Callable[[Any, list[Environ]], None]
+
+
+def served(
+    applications: tuple[Any, Any, Any],
+    variant: str,
+    receiver: str,
+    flush: Callable[[], object],
+    flush_peer: Callable[[], object],
+    request: Request = environ,
+    serve: ServeAll = serve_all,
+    peer_spans: int = 1,
+) -> dict[str, Block]:
+    """Return what serves a block of requests with each of three applications, nobody's, ours and the peer's."""
+
+    def block(app: Any, side: str, settle: Callable[[], object], expected: int) -> Block:
+        delivery = Delivery(side, receiver)
+
+        def run() -> Figures:
+            requests = [request(variant, number) for number in range(REQUESTS)]
+            figures = timed(REQUESTS, lambda: serve(app, requests), settle)
+            delivery.check(expected)
+            return figures
+
+        return run
+
+    bare, ours, theirs = applications
+    expected = 0 if variant == UNSAMPLED else REQUESTS
+    return {
+        BARE: block(bare, BARE, lambda: True, 0),
+        OBSKIT: block(ours, OBSKIT, flush, expected),
+        PEER: block(theirs, PEER, flush_peer, expected * peer_spans),
+    }

@@ -49,6 +49,8 @@ MEASUREMENTS = (
         Measurement(f"Flask request, {variant}", "flask_request", variant, _TENTH)
         for variant in (flask_request.SAMPLED, flask_request.UNSAMPLED, flask_request.NO_HEADERS)
     ),
+    Measurement("FastAPI request, sampled", "fastapi_request", flask_request.SAMPLED, _TENTH),
+    Measurement("Django request, sampled", "django_request", flask_request.SAMPLED, _TENTH),
     *(
         Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, _FIFTH)
         for variant in (api_span.BARE_SPAN, api_span.CURRENT_SPAN)
