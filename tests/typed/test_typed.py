@@ -21,7 +21,7 @@ def mypy(file: Path) -> set[int]:
 
 def pyright(file: Path) -> set[int]:
     """The lines that pyright objects to."""
-    done = run("pyright", "--outputjson", str(file))
+    done = run("pyright", "--pythonpath", sys.executable, "--outputjson", str(file))
     if done.returncode > 1 or not done.stdout.lstrip().startswith("{"):
         pytest.skip(f"pyright, which needs Node.js, does not run here: {done.stderr.strip()[-200:]}")
     found = json.loads(done.stdout)["generalDiagnostics"]
