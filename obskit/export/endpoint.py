@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import _socket  # as in wire.py
 
 from obskit.zipkin.model import Endpoint
 
@@ -14,10 +14,11 @@ def local_endpoint(service: str) -> Endpoint:
 
     A connected datagram socket knows which address it would send from; TEST-NET-1 (RFC 5737) is never reached.
     """
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(_DOCUMENTATION_NET)
-            address = probe.getsockname()[0]
+        probe.connect(_DOCUMENTATION_NET)
+        return Endpoint(service.lower(), ipv4=probe.getsockname()[0])
     except OSError:
         return Endpoint(service.lower())
-    return Endpoint(service.lower(), ipv4=address)
+    finally:
+        probe.close()

@@ -1,32 +1,33 @@
-"""HTTP over one kept-alive connection to one server, each exchange within a deadline. Plain ``http.client``."""
+"""HTTP over one kept-alive connection to one server, each exchange within a deadline."""
 
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
-import http.client
 from collections.abc import Mapping
-from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from obskit.export.http_message import Head, Headers, NotHttp, read_body, read_head, send_request
 from obskit.export.proxy import find_proxy
 from obskit.export.url import authority
 from obskit.export.wire import Wire
 
 if TYPE_CHECKING:
+    import io
     import ssl
 
 MOST_READ = 64 * 1024
+PORTS = {"http": 80, "https": 443}
 # How a connection that the server closed while it was idle fails when it is used again.
-_STALE = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)
-_PORTS = {"http": 80, "https": 443}
+_STALE = (ConnectionResetError, BrokenPipeError)
+_PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Answer(NamedTuple):
     """A response: its status, its headers (named in any case), and the start of its body."""
 
     status: int
-    headers: Message
+    headers: Headers
     body: bytes
 
 
@@ -43,13 +44,13 @@ class HttpClient:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._default_port = _PORTS[parts.scheme]
         self._host = parts.hostname or ""
-        self._port = parts.port or self._default_port
-        self._tls = _tls_context() if parts.scheme == "https" else None
+        self._port = parts.port or PORTS[parts.scheme]
+        self._netloc = netloc(self._host, self._port, parts.scheme)
+        self._tls = tls_context() if parts.scheme == "https" else None
         self._proxy = find_proxy(parts)
         self.via = f" (through the proxy {self._proxy})" if self._proxy is not None else ""
-        self._connection: http.client.HTTPConnection | None = None
+        self._wire: Wire | None = None
 
     def exchange(
         self,
@@ -65,11 +66,11 @@ class HttpClient:
         Where the server ends the body too early or too late, the answer has what came. A connection that the server
         closed while it was idle is opened once more. Raises Unreachable.
         """
-        request = (method, path, body, dict(headers))
-        reused = self._connection is not None
+        request = (method, path, body, headers)
+        reused = self._wire is not None
         try:
-            return self._exchange(request, deadline, most_read)
-        except (OSError, http.client.HTTPException) as error:
+            return self._exchange(*request, deadline, most_read)
+        except (OSError, NotHttp) as error:
             self.close()
             if not (reused and isinstance(error, _STALE)):
                 raise Unreachable((printable(str(error)) or type(error).__name__) + self.via) from error
@@ -77,28 +78,22 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connection; the next exchange opens one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
     def _exchange(
-        self, request: tuple[str, str, bytes | None, dict[str, str]], deadline: float, most_read: int
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float, most_read: int
     ) -> Answer:
-        connection = self._connection or self._connect(deadline)
-        self._wire.deadline = deadline
-        connection.request(*self._through_proxy(*request))
-        response = connection.getresponse()
-        if self._proxy is not None and response.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
-            raise ConnectionError(f"{response.status} {response.reason}")
-        return Answer(response.status, response.headers, self._read(response, most_read))
-
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._host, self._port)
-        connection.default_port = self._default_port  # what it leaves out of the Host header
-        self._wire = self._open(deadline)
-        connection.sock = self._wire
-        self._connection = connection
-        return connection
+        self._wire = wire = self._wire or self._open(deadline)
+        wire.deadline = deadline
+        target, headers = self._through_proxy(path, headers)
+        send_request(wire, method, target, self._netloc, body, headers)
+        reader = wire.reader()
+        head = read_head(reader)
+        if self._proxy is not None and head.status == _PROXY_AUTHENTICATION_REQUIRED:
+            raise ConnectionError(f"{head.status} {head.reason}")
+        return Answer(head.status, head.headers, self._read(reader, method, head, most_read))
 
     def _open(self, deadline: float) -> Wire:
         if self._proxy is None:
@@ -109,24 +104,22 @@ class HttpClient:
             wire.start_tls(self._tls, self._host)
         return wire
 
-    def _through_proxy(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[str, str, bytes | None, dict[str, str]]:
-        """Return a request as a proxy wants it that sees it (RFC 9112, 3.2.2); others as they are."""
+    def _through_proxy(self, path: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        """Return target and headers as a proxy wants them that sees them (RFC 9112, 3.2.2); else as they are."""
         if self._proxy is None or self._tls is not None:
-            return method, path, body, headers
-        server = authority(self._host, self._port).removesuffix(":80")
-        return method, f"http://{server}{path}", body, {**headers, **self._proxy.headers}
+            return path, headers
+        return f"http://{self._netloc}{path}", {**headers, **self._proxy.headers}
 
-    def _read(self, response: http.client.HTTPResponse, most: int) -> bytes:
-        """Return the start of the body. The status is known: losing the rest costs the connection alone."""
-        try:
-            text = response.read(most)
-        except (OSError, http.client.HTTPException):
-            text = b""
-        if not response.isclosed() or response.will_close:
+    def _read(self, reader: io.BufferedReader, method: str, head: Head, most: int) -> bytes:
+        text, complete = read_body(reader, method, head, most)
+        if not complete or not head.stays:
             self.close()
         return text
+
+
+def netloc(host: str, port: int, scheme: str) -> str:
+    """Return a server as the Host header names it: without the port that its scheme implies."""
+    return authority(host, port).removesuffix(f":{PORTS[scheme]}")
 
 
 def printable(text: str) -> str:
@@ -134,7 +127,10 @@ def printable(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Return what trusts whom this machine trusts."""
     import ssl
+
+    import obskit.export.tls  # noqa: F401 - now, and not by the first connection; see building.py
 
     return ssl.create_default_context()

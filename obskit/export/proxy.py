@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from obskit.export.http_message import read_head, send_request
 from obskit.export.url import authority, basic_credentials, is_loopback
 from obskit.export.wire import Wire
 from obskit.tracing.failures import tell
@@ -30,13 +30,11 @@ class Proxy(NamedTuple):
     def tunnel(self, wire: Wire, host: str, port: int) -> None:
         """Have the proxy pass on what comes over ``wire`` to a server (RFC 9110, 9.3.6).
 
-        Raises OSError or http.client.HTTPException.
+        Raises OSError or NotHttp.
         """
         target = authority(host, port)
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *map(": ".join, self.headers.items()), "", ""]
-        wire.sendall("\r\n".join(lines).encode())
-        response = http.client.HTTPResponse(wire, method="HEAD")  # type: ignore[arg-type] # no body follows its head
-        response.begin()
+        send_request(wire, "CONNECT", target, target, None, self.headers)
+        response = read_head(wire.reader())  # no body follows
         if response.status not in range(200, 300):
             raise ConnectionError(f"{response.status} {response.reason}")
 

@@ -9,7 +9,6 @@ Source: the API's description (cloudprofiler.googleapis.com, v2) and what google
 from __future__ import annotations
 
 import base64
-import http.client
 import logging
 import os
 import random
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from obskit.export.gcp.account import Account, Failed, find_account, one_line
 from obskit.export.gcp.metadata import Metadata
+from obskit.export.http_message import NotHttp
 from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
 from obskit.profiling.cloud_profiler_endpoint import find_endpoint, quietly, service_name
 from obskit.profiling.turns import Assignment, Stop
@@ -174,7 +174,7 @@ class CloudProfilerOutput:
         if isinstance(error, Stopped):
             return  # as told
         self._counts["failures"] += 1
-        if not isinstance(error, (Refusal, Failed, OSError, http.client.HTTPException)):
+        if not isinstance(error, (Refusal, Failed, OSError, NotHttp)):
             failed(what)
         elif what not in self._troubled:
             self._troubled.add(what)
@@ -221,4 +221,4 @@ def _may_pass(error: Exception) -> bool:
         return error.status in _MAY_PASS
     if isinstance(error, Failed):
         return error.outcome.retry
-    return isinstance(error, (OSError, http.client.HTTPException))
+    return isinstance(error, (OSError, NotHttp))

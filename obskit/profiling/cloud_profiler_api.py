@@ -5,18 +5,19 @@ Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.
 
 from __future__ import annotations
 
+import _socket
 import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
-import http.client
 import json
 import re
-import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from obskit.export.gcp.account import Account, one_line
+from obskit.export.http_client import PORTS, netloc, tls_context
+from obskit.export.http_message import read_body, read_head, send_request
 from obskit.export.wire import Wire
-from obskit.profiling.cloud_profiler_endpoint import PORTS, Endpoint
+from obskit.profiling.cloud_profiler_endpoint import Endpoint
 from obskit.profiling.turns import Stop
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ class Api:
         self.account = account
         self._parts = urlsplit(endpoint.url)
         self._host = self._parts.hostname or ""
-        self._tls = _tls_context() if self._parts.scheme == "https" else None
+        self._tls = tls_context() if self._parts.scheme == "https" else None
 
     def call(self, method: str, path: str, body: Any, deadline: float, stop: Stop) -> dict[str, Any]:
         """Return the answer to a request, renewing credentials that are refused.
 
-        Raises Refusal, Failed, Stopped, OSError or HTTPException.
+        Raises Refusal, Failed, Stopped, OSError or NotHttp.
         """
         content = json.dumps(body).encode()
         try:
@@ -81,21 +82,20 @@ class Api:
         if stop.asked:
             raise Stopped("the profiler stops")
         headers = {**_HEADERS, **self.account.headers(min(CREDENTIALS, deadline - monotonic()))}
-        default_port = PORTS[self._parts.scheme]
-        connection = http.client.HTTPConnection(self._host, self._parts.port or default_port)
-        connection.default_port = default_port  # what it leaves out of the Host header
-        wire = _Wire(self._host, connection.port, self._tls, stop)
+        scheme, port = self._parts.scheme, self._parts.port or PORTS[self._parts.scheme]
+        wire = _Wire(self._host, port, self._tls, stop)
         wire.deadline = deadline
-        connection.sock = wire
         try:
-            connection.request(method, f"{self._parts.path}/v2/{path}", content, headers)
-            response = connection.getresponse()
-            text = response.read(_MOST_READ)
+            target = f"{self._parts.path}/v2/{path}"
+            send_request(wire, method, target, netloc(self._host, port, scheme), content, headers)
+            reader = wire.reader()
+            head = read_head(reader)
+            text, _ = read_body(reader, method, head, _MOST_READ)
         finally:
             wire.hang_up()
         answer = _decode(text)
-        if response.status not in _OK:
-            raise _refusal(response.status, answer, response.getheader("Retry-After"))
+        if head.status not in _OK:
+            raise _refusal(head.status, answer, head.headers.get("Retry-After"))
         return answer
 
 
@@ -106,13 +106,13 @@ class _Wire(Wire):
         self._stop = stop
         super().__init__(host, port, tls, monotonic() + _CONNECTING)
 
-    def receive_into(self, buffer: Any) -> int:
-        """Receive some bytes."""
+    def receive_raw(self) -> bytes:
+        """Receive bytes as they are."""
         while not self._stop.asked:
             ready = self._timed()
             ready.settimeout(min(_CHECK_STOP, self.deadline - monotonic()))
             try:
-                return ready.recv_into(buffer)
+                return bytes(ready.recv(65536))
             except TimeoutError:
                 continue
         raise Stopped("the profiler stops")
@@ -120,16 +120,10 @@ class _Wire(Wire):
     def hang_up(self) -> None:
         """Close the connection for the children as well that were forked off meanwhile."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(_socket.SHUT_RDWR)
         except OSError:
             pass
         self.close()
-
-
-def _tls_context() -> ssl.SSLContext:
-    import ssl
-
-    return ssl.create_default_context()
 
 
 def _refusal(status: int, answer: dict[str, Any], retry_after: str | None) -> Refusal:

@@ -81,10 +81,8 @@ class CloudTraceExporter:
 
     def close(self) -> None:
         """Close the connections."""
-        account, self._account = self._account, None
+        self._account = None
         self._client.close()
-        if account is not None:
-            account.close()
 
     def _write(self, spans: list[bytes], deadline: float) -> int:
         """Write the spans, and return how many of them the API refused. Raises Failed.
@@ -134,7 +132,6 @@ class CloudTraceExporter:
             metadata = Metadata(os.environ, min(deadline, monotonic() + _ASK_METADATA))
             self._project = metadata.get("project/project-id") or account.project or ""
         if not self._project:
-            account.close()
             raise Failed(_NO_PROJECT)
         self._account = account
         return account

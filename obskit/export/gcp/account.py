@@ -8,17 +8,21 @@ is left, and what fails is the pipeline's to try again.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from obskit.export.building import no_fork
 from obskit.export.exporter import UNREACHABLE, Outcome
 from obskit.export.gcp.delivering import delivering, hush_google_auth
+from obskit.export.http_client import HttpClient, Unreachable
+from obskit.export.http_message import Headers
 
 if TYPE_CHECKING:
     import requests
 
 _LATER = frozenset([408, 429, 500, 502, 503, 504])
 _LONGEST_DETAIL = 300
+_MOST_READ = 1024 * 1024
 _REMEDY = "name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, or run on Google Cloud"
 
 
@@ -36,20 +40,19 @@ class Account:
     Not thread-safe. In a forked child, look for another one.
     """
 
-    def __init__(self, credentials: Any, project: str | None, session: requests.Session | None = None) -> None:
+    def __init__(self, credentials: Any, project: str | None) -> None:
         self.project = project
         self._credentials = credentials
-        self._session = session
 
     def headers(self, timeout: float) -> dict[str, str]:
         """Return the headers that carry the credentials, renewed where they have expired.
 
         That makes one attempt, of ``timeout`` seconds. Raises Failed.
         """
-        if self._credentials is None or self._session is None:
+        if self._credentials is None:
             return {}
         if not self._credentials.valid:
-            self._renew(self._session, timeout)
+            self._renew(timeout)
         headers: dict[str, str] = {}
         self._credentials.apply(headers)
         return headers
@@ -59,17 +62,12 @@ class Account:
         if self._credentials is not None:
             self._credentials.token = None
 
-    def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            self._session.close()
-
-    def _renew(self, session: requests.Session, timeout: float) -> None:
+    def _renew(self, timeout: float) -> None:
         from google.auth.exceptions import GoogleAuthError
 
         try:
             with delivering():
-                self._credentials.refresh(_Once(session, timeout))
+                self._credentials.refresh(_Once(timeout))
         except GoogleAuthError as error:
             raise Failed(Outcome("no_credentials", one_line(error), retry=bool(error.retryable))) from error
 
@@ -86,19 +84,14 @@ def find_account(
         return Account(None, None)
     try:
         with no_fork():
-            import google.auth.transport.requests
+            import google.auth.transport
             import google.oauth2.service_account  # noqa: F401 - used by _load
     except ImportError as error:
         detail = f"google-auth is missing: pip install 'obskit[gcp]' ({error})"
         raise Failed(Outcome("not_installed", detail)) from error
     hush_google_auth()
-    session = new_session()
-    try:
-        with delivering():
-            return _load(scopes, key_file, _Once(session, timeout))
-    except Failed:
-        session.close()
-        raise
+    with delivering():
+        return _load(scopes, key_file, _Once(timeout))
 
 
 def new_session() -> requests.Session:
@@ -117,13 +110,9 @@ def one_line(error: object) -> str:
 
 
 class _Once:
-    """google-auth's way to make requests, which makes each once and ends by one deadline."""
+    """google-auth's way to make requests, which makes each once, over our own connection, and ends by one deadline."""
 
-    def __init__(self, session: requests.Session, timeout: float) -> None:
-        from google.auth.transport.requests import Request
-
-        self.session = session
-        self._request: Any = Request(session)
+    def __init__(self, timeout: float) -> None:
         self._deadline = monotonic() + timeout
 
     def __call__(
@@ -133,19 +122,30 @@ class _Once:
         body: Any = None,
         headers: Any = None,
         timeout: float = 120.0,
-        **options: Any,
-    ) -> Any:
+        **_options: Any,
+    ) -> _Response:
         """Return the response. Raises Failed, which google-auth lets through, where it would try again."""
-        from google.auth.exceptions import TransportError
-
-        left = max(0.001, self._deadline - monotonic())
+        deadline = min(self._deadline, monotonic() + timeout)
+        content = body.encode() if isinstance(body, str) else body
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            response = self._request(url, method, body, headers, min(timeout, left), **options)
-        except TransportError as error:
+            client = HttpClient(url)
+            answer = client.exchange(method, target, content, headers or {}, deadline, _MOST_READ)
+            client.close()
+        except (Unreachable, ValueError) as error:
             raise Failed(Outcome(UNREACHABLE, one_line(error), retry=True)) from error
-        if response.status in _LATER:
-            raise Failed(Outcome("no_credentials", f"{url.partition('?')[0]} answered {response.status}", retry=True))
-        return response
+        if answer.status in _LATER:
+            raise Failed(Outcome("no_credentials", f"{url.partition('?')[0]} answered {answer.status}", retry=True))
+        return _Response(answer.status, answer.headers, answer.body)
+
+
+class _Response(NamedTuple):
+    """A response as google-auth reads it."""
+
+    status: int
+    headers: Headers
+    data: bytes
 
 
 def _load(scopes: tuple[str, ...], key_file: str | None, request: _Once) -> Account:
@@ -153,7 +153,7 @@ def _load(scopes: tuple[str, ...], key_file: str | None, request: _Once) -> Acco
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
     try:
-        return _key(scopes, key_file, request) if key_file else _default(scopes, request)
+        return _key(scopes, key_file) if key_file else _default(scopes, request)
     except Failed as failed:
         detail = f"no credentials were found ({failed.outcome.detail}); {_REMEDY}"
         raise Failed(Outcome("no_credentials", detail, retry=True)) from failed
@@ -163,12 +163,12 @@ def _load(scopes: tuple[str, ...], key_file: str | None, request: _Once) -> Acco
         raise Failed(Outcome("no_credentials", one_line(error), retry)) from error
 
 
-def _key(scopes: tuple[str, ...], key_file: str, request: _Once) -> Account:
+def _key(scopes: tuple[str, ...], key_file: str) -> Account:
     from google.oauth2.service_account import Credentials
 
     load: Any = Credentials.from_service_account_file
     credentials = load(key_file, scopes=scopes)
-    return Account(credentials, credentials.project_id, request.session)
+    return Account(credentials, credentials.project_id)
 
 
 def _default(scopes: tuple[str, ...], request: _Once) -> Account:
@@ -176,7 +176,7 @@ def _default(scopes: tuple[str, ...], request: _Once) -> Account:
 
     find: Any = google.auth.default
     credentials, project = find(scopes=scopes, request=request)
-    return Account(credentials, project, request.session)
+    return Account(credentials, project)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -6,11 +6,11 @@ google-auth calls them.
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
+from obskit.export.http_message import NotHttp, read_body, read_head, send_request
 from obskit.export.wire import Wire
 
 _ADDRESS = "169.254.169.254"  # no name: looking one up has no deadline
@@ -36,7 +36,7 @@ class Metadata:
             return ""
         try:
             return self._get(path)
-        except (OSError, http.client.HTTPException):
+        except (OSError, NotHttp):
             self.failed = True
             return ""
 
@@ -45,16 +45,15 @@ class Metadata:
         return self.get(path).rpartition("/")[2]
 
     def _get(self, path: str) -> str:
-        connection = http.client.HTTPConnection(self._host, self._port)
-        connection.sock = Wire(self._host, self._port, None, self._deadline)
+        wire = Wire(self._host, self._port, None, self._deadline)
         try:
-            connection.request("GET", f"/computeMetadata/v1/{path}", headers=_FLAVOR)
-            response = connection.getresponse()
-            text = response.read(_MOST_READ).decode("utf-8", "replace").strip()
-            ours = response.status == 200 and response.getheader("Metadata-Flavor") == "Google"
-            return text if ours else ""
+            send_request(wire, "GET", f"/computeMetadata/v1/{path}", self._host, None, _FLAVOR)
+            reader = wire.reader()
+            head = read_head(reader)
+            text = read_body(reader, "GET", head, _MOST_READ)[0].decode("utf-8", "replace").strip()
+            return text if head.status == 200 and head.headers.get("Metadata-Flavor") == "Google" else ""
         finally:
-            connection.close()
+            wire.close()
 
 
 def _is_expected(environ: Mapping[str, str]) -> bool:

@@ -69,7 +69,6 @@ class Writer:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-        self._account.close()
 
 
 class _Transport(Protocol):

@@ -52,7 +52,6 @@ def test_nobodys_account_has_no_headers():
     account = find_account(SCOPES, anonymous=True)
     assert (account.headers(1.0), account.project) == ({}, None)
     account.expire()
-    account.close()
 
 
 @pytest.fixture
@@ -64,10 +63,8 @@ def tokens() -> Iterator[Server]:
 
 
 @pytest.fixture
-def account(tokens, tmp_path) -> Iterator[Account]:
-    found = find_account(SCOPES, str(google_fakes.make_key_file(tmp_path, tokens.address)))
-    yield found
-    found.close()
+def account(tokens, tmp_path) -> Account:
+    return find_account(SCOPES, str(google_fakes.make_key_file(tmp_path, tokens.address)))
 
 
 def test_a_key_files_account_knows_its_project_and_renews_only_what_expired(account, tokens):
@@ -99,16 +96,14 @@ def test_a_token_server_that_is_not_there_may_come(tmp_path):
     account = find_account(SCOPES, str(google_fakes.make_key_file(tmp_path, f"http://127.0.0.1:{free_port()}")))
     outcome = failure(lambda: account.headers(5.0))
     assert (outcome.reason, outcome.retry) == (UNREACHABLE, True)
-    account.close()
 
 
 def test_a_token_server_that_never_answers_takes_no_longer_than_was_given(tmp_path):
     with google_fakes.silence() as address:
         account = find_account(SCOPES, str(google_fakes.make_key_file(tmp_path, f"http://{address}")))
         outcome = failure(lambda: account.headers(0.2))
-        account.close()
     assert (outcome.reason, outcome.retry) == (UNREACHABLE, True)
-    assert "timeout=0." in outcome.detail
+    assert "timed out" in outcome.detail
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"type": "service_account"}'])
@@ -125,7 +120,6 @@ from obskit.export.gcp.account import Failed, find_account
 try:
     account = find_account((), timeout=TIMEOUT)
     print(account.headers(TIMEOUT), account.project)
-    account.close()
 except Failed as failed:
     print(failed.outcome.reason, failed.outcome.retry, failed.outcome.detail)
 """
@@ -155,7 +149,7 @@ def test_a_metadata_server_that_never_answers_is_asked_for_as_long_as_was_given(
     with google_fakes.silence() as address:
         said = find_by_default(address, tmp_path, timeout=0.2)
     assert said.startswith("no_credentials True ")
-    assert "timeout=0." in said
+    assert "timed out" in said
 
 
 LOGGED = """
