@@ -2,21 +2,22 @@
 
 A thread has them until the request is over that starts it (see ``Life``); work submitted to a pool, until it
 is done. A pool's own threads and processes start with nothing: they are not the first request's.
-
-Plain functions stand in here, and not wrapt's: both modules are imported already when ``obskit.init()`` runs, and
-importing wrapt would double its time.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from opentelemetry.context import Context
+
 from obskit.instrumentation.carried import starting_with_nothing, submitting
-from obskit.instrumentation.patching import Patches
-from obskit.tracing.current import attach, get_context
+from obskit.instrumentation.patching import Patches, guarded
+from obskit.tracing.current import attach, get_context, stored_context
+from obskit.tracing.process import on_fork
 
 
 def install(module: ModuleType, patches: Patches) -> None:
@@ -25,7 +26,9 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 
 def _threads(module: ModuleType, patches: Patches) -> None:
+    """Leave the thread's own attributes alone: a class may freeze them, and ``run`` may be anything."""
     _replace(module.Thread, "start", _start, patches)
+    _replace(module.Thread, "_bootstrap_inner", _bootstrap, patches)
 
 
 def _executor(module: ModuleType, patches: Patches) -> None:
@@ -72,18 +75,45 @@ def _replace(owner: Any, name: str, make: Callable[[Any], Any], patches: Patches
     patches.on_remove(restore)
 
 
+_starting: dict[int, Context] = {}
+"""In which context a thread is to run that has not begun yet, by its object's id."""
+
+on_fork(_starting.clear)
+
+
 def _start(original: Any) -> Any:
     def start(thread: Any) -> Any:
         context = get_context()
-        if context and not vars(thread).get("run"):
-            run = thread.run
-
-            def run_in_context() -> None:
-                del thread.run  # the class's own shows again, and the reference cycle is gone
-                attach(context)
-                run()
-
-            thread.run = run_in_context
-        return original(thread)
+        _starting.pop(id(thread), None)  # of an earlier object, perhaps
+        if context:
+            _starting[id(thread)] = context
+        try:
+            return original(thread)
+        except BaseException:
+            _starting.pop(id(thread), None)
+            raise
 
     return start
+
+
+def _bootstrap(original: Any) -> Any:
+    def bootstrap(thread: Any) -> Any:
+        context = _starting.pop(id(thread), None)
+        return original(thread) if context is None else run_in_context(original, thread, context)
+
+    return bootstrap
+
+
+def run_in_context(run: Any, thread: Any, context: Context) -> Any:
+    """Run a thread from its beginning. By this frame the profiler knows the request that a thread works for."""
+    guarded("carrying the context into a thread", _attach_in, thread, context)
+    return run(thread)
+
+
+def _attach_in(thread: Any, context: Context) -> None:
+    """Make ``context`` current for the thread: since 3.14 it runs in a context that may be the program's own."""
+    own = thread._context if sys.version_info >= (3, 14) else None
+    if own is None:
+        attach(context)
+    elif not own.run(stored_context):
+        own.run(attach, context)

@@ -26,8 +26,9 @@ from obskit.tracing.current import living
 # (end of the file's path, function): (local variable, attribute of its value)
 _SERVING = {
     ("instrumentation/wsgi.py", "serve"): ("exchange", ""),
-    ("instrumentation/wsgi.py", "__next__"): ("self", "_exchange"),
-    ("instrumentation/wsgi.py", "close"): ("self", "_exchange"),
+    ("instrumentation/wsgi_body.py", "__call__"): ("self", "_exchange"),
+    ("instrumentation/wsgi_body.py", "__next__"): ("self", "_exchange"),
+    ("instrumentation/wsgi_body.py", "close"): ("self", "_exchange"),
     ("instrumentation/asgi.py", "serve"): ("exchange", ""),
     ("instrumentation/asgi.py", "__anext__"): ("self", "_exchange"),
     ("integrations/django.py", "__call__"): ("exchange", ""),

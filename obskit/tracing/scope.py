@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -215,6 +216,11 @@ def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[A
         scope._end(span, error)
 
 
+def _attach(context: Context) -> Token[Context]:
+    """Make ``context`` current; a function, because pickle would take the method of a variable apart."""
+    return attach(context)
+
+
 def _async_generator(scope: SpanScope, function: Callable[..., AsyncGenerator[Any, Any]]) -> Callable[..., Any]:
     async def generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         inner = function(*args, **kwargs)
@@ -223,7 +229,7 @@ def _async_generator(scope: SpanScope, function: Callable[..., AsyncGenerator[An
         error: BaseException | None = None
         try:
             while True:
-                token = attach(context)
+                token = _attach(context)
                 try:
                     value = await step()
                 except StopAsyncIteration:
@@ -233,7 +239,7 @@ def _async_generator(scope: SpanScope, function: Callable[..., AsyncGenerator[An
                 try:
                     step = functools.partial(inner.asend, (yield value))
                 except GeneratorExit:
-                    token = attach(context)
+                    token = _attach(context)
                     try:
                         await inner.aclose()
                     finally:

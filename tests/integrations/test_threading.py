@@ -28,6 +28,7 @@ from obskit.tracing.propagated import NOOP_SPAN
 
 PATCHED = [
     (threading.Thread, "start"),
+    (threading.Thread, "_bootstrap_inner"),
     (ThreadPoolExecutor, "submit"),
     (ProcessPoolExecutor, "submit"),
     *(
@@ -63,6 +64,93 @@ class Subclass(threading.Thread):
 
     def run(self):
         self.seen.append(look())
+
+
+class Frozen(Subclass):
+    """A thread whose attributes cannot be set any more when it starts."""
+
+    def __init__(self, seen):
+        super().__init__(seen)
+        self.frozen = True
+
+    def __setattr__(self, name, value):
+        if getattr(self, "frozen", False) and not name.startswith("_"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class Property(threading.Thread):
+    """A thread whose ``run`` is made anew each time."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    @property
+    def run(self):
+        return lambda: self.seen.append(look())
+
+
+class Slots(Subclass):
+    __slots__ = ("extra",)
+
+
+class Starting(Subclass):
+    """A thread that starts itself."""
+
+    def __init__(self, seen):
+        super().__init__(seen)
+        super().start()
+
+    def start(self):
+        pass
+
+
+def with_own_run(seen):
+    """Return a thread whose program has set ``run`` on it."""
+    thread = threading.Thread()
+    thread.run = lambda: seen.append(look())
+    return thread
+
+
+ODD_THREADS = [Subclass, Frozen, Property, Slots, Starting, with_own_run]
+
+
+@pytest.mark.parametrize("kind", ODD_THREADS)
+def test_a_thread_of_any_shape_carries_the_context_and_keeps_its_attributes(kind):
+    def attributes(thread):
+        return {name for name in vars(thread) if not name.startswith("_")}
+
+    seen, plain = [], attributes(kind([]))
+    with recording() as spans:
+        with obskit.span("work") as span:
+            thread = kind(seen)
+            thread.start()
+            thread.join(10)
+        assert seen == [(span, {})]
+        assert attributes(thread) == plain
+        spans.take()
+
+
+def test_a_thread_that_does_not_start_leaves_nothing_behind_for_another_one():
+    class Uninitialised(threading.Thread):
+        def __init__(self):
+            pass
+
+    with recording() as spans:
+        with obskit.span("work"):
+            for thread in (Uninitialised(), ended()):
+                with pytest.raises(RuntimeError):
+                    thread.start()
+        spans.take()
+    assert obskit.integrations.threading._starting == {}
+
+
+def ended():
+    thread = threading.Thread()
+    thread.start()
+    thread.join(10)
+    return thread
 
 
 POOLED = {

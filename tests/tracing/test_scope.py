@@ -10,10 +10,13 @@ import functools
 import gc
 import inspect
 import pickle
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -407,6 +410,31 @@ def test_scopes_and_decorated_functions_can_be_copied_and_pickled(recorder: Reco
 
 
 MODULE = obskit.span("kept", size=3)
+SENDS = """
+import cloudpickle, sys, obskit
+obskit.init(exporter="none", logs="off")
+
+@obskit.span("plain", a=1)
+def plain(x): return x
+@obskit.span("generator")
+def generator(x): yield x
+@obskit.span("coroutine")
+async def coroutine(x): return x
+@obskit.span("asynchronous")
+async def asynchronous(x): yield x
+
+sys.stdout.buffer.write(cloudpickle.dumps([plain, generator, coroutine, asynchronous]))
+"""
+
+
+def test_decorated_functions_of_a_main_program_reach_other_processes(tmp_path: Path, recorder: Recorder) -> None:
+    """As dask, ray and joblib send them."""
+    (tmp_path / "app.py").write_text(SENDS)
+    sent = subprocess.run([sys.executable, "app.py"], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    for function in pickle.loads(sent.stdout):
+        assert asyncio.run(_result(function(7))) == 7
+    gc.collect()
+    assert taken(recorder, 4).keys() == {"plain", "generator", "coroutine", "asynchronous"}
 
 
 def test_the_cleaning_of_a_decorated_generator_that_is_broken_off_runs_in_its_span(recorder: Recorder) -> None:
