@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
+from obskit.logs.events import unwrapped
 from obskit.logs.plain import Renderer
 from obskit.tracing.current import FIELDS_KEY, get_context
 from obskit.tracing.named_values import MASK
@@ -124,6 +125,8 @@ class EntryBuilder:
         """Return a record's message, stack and the application's fields, as plain values; the message first."""
         entry: dict[str, Any] = {}
         renderer = Renderer(self._redactor)
+        if type(record.msg) is not str:
+            record = unwrapped(record)
         message = record.msg
         if record.args or not issubclass(type(message), Mapping):
             entry["message"] = self._message(record, renderer)

@@ -17,6 +17,7 @@ from obskit.logs import uncaught
 from obskit.logs.console import ConsoleFormatter
 from obskit.logs.correlation import current_trace
 from obskit.logs.entry import EntryBuilder
+from obskit.logs.events import processed, unwrapped
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
 from obskit.logs.handler import ConsoleHandler, lost, note_written, writes_to_console, written
 from obskit.logs.requests import log_request
@@ -121,7 +122,7 @@ class LogSetup:
             if not writes_to_console(handler):
                 return original(handler, record)
             note_written(record)
-            return formatter.format(record)
+            return formatter.format(processed(handler.formatter, record))
 
         self._set(logging.Handler, "format", form)
         self._hooks.when_imported("logging.handlers", self._keep_trace_in_queues)
@@ -139,7 +140,7 @@ class LogSetup:
             trace = current_trace()
             if trace is not None:
                 vars(record).setdefault("obskit_trace", tuple(trace))  # a plain tuple: queues may pickle
-            return original(handler, record)
+            return original(handler, unwrapped(record))
 
         self._set(module.QueueHandler, "prepare", prepare)
 

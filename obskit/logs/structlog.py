@@ -7,16 +7,19 @@ renderer of their own.
 from __future__ import annotations
 
 import logging
-import sys
+import re
 from collections.abc import MutableMapping
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from obskit.logs.correlation import current_trace
+from obskit.logs.events import Line, exc_info, level_number, to_record
 from obskit.logs.formatter import CloudLoggingFormatter
+from obskit.tracing.failures import failed
 
 EventDict = MutableMapping[str, Any]
 
-_LEVELS = {"warn": "WARNING", "exception": "ERROR", "fatal": "CRITICAL", "msg": "INFO"}
+_beyond_ascii = re.compile(r"[^\x00-\x7f]+").sub
 
 
 def add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -31,43 +34,38 @@ class CloudLoggingRenderer:
     """Renders an event as one line of strict JSON, as ``CloudLoggingFormatter`` does a log record.
 
     It takes ``event``, ``level``, ``logger``, ``exc_info`` and what CallsiteParameterAdder adds to their places.
-    The loggers that structlog makes by itself have no name: bind one as ``logger``, or use the standard library's.
+    The loggers that structlog makes by itself have no name: bind one as ``logger``, or use the standard library's. The
+    line is ASCII, as structlog's own JSONRenderer's: not every stream takes more.
     """
 
     def __init__(self, formatter: CloudLoggingFormatter | None = None) -> None:
         self._formatter = formatter or CloudLoggingFormatter()
 
-    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
-        """Return the line."""
-        fields = dict(event)
-        level = str(fields.pop("level", method))
-        record = {
-            "msg": "%s",
-            "args": (fields.pop("event", ""),),
-            "levelno": _number(fields.pop("level_number", None), level),
-            "name": fields.pop("logger", None) or getattr(logger, "name", None) or "structlog",
-            "pathname": fields.pop("pathname", None) or fields.pop("filename", ""),
-            "lineno": fields.pop("lineno", 0),
-            "funcName": fields.pop("func_name", None),
-            "exc_info": _exc_info(fields.pop("exc_info", None)),
-            "exc_text": fields.pop("exception", None),
-        }
-        fields.pop("timestamp", None)
-        return self._formatter.format(logging.makeLogRecord({**record, "json_fields": fields}))
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str | bytes:
+        """Return the line; bytes for a BytesLogger. Never raises."""
+        try:
+            fields = {**event, "exc_info": exc_info(event.get("exc_info"))}
+            line = Line(_ascii(self._formatter.format(_to_record(fields, logger, method))))
+            line.event = fields
+        except Exception:
+            failed("rendering an event of structlog's")
+            line = Line('{"severity":"DEFAULT","message":"[not rendered]"}')
+            line.event = {"event": "[not rendered]"}
+        return line.encode() if type(logger).__name__ == "BytesLogger" else line
 
 
-def _number(given: Any, name: str) -> int:
-    if isinstance(given, int):
-        return given
-    number = logging.getLevelName(_LEVELS.get(name.lower(), name.upper()))
-    return number if isinstance(number, int) else logging.INFO
+def _to_record(event: EventDict, logger: Any, method: str) -> logging.LogRecord:
+    fields = dict(event)
+    name = fields.get("logger") or getattr(logger, "name", None)
+    attributes = {
+        "levelno": level_number(fields.get("level_number", fields.get("level")), method),
+        "name": name if isinstance(name, str) and name else "structlog",
+        "pathname": fields.pop("pathname", None) or fields.pop("filename", ""),
+        "lineno": fields.pop("lineno", 0),
+        "funcName": fields.pop("func_name", None),
+    }
+    return to_record(fields, attributes)
 
 
-def _exc_info(given: Any) -> Any:
-    """Return what structlog accepts as ``exc_info`` (True, an exception, a tuple) as logging's tuple."""
-    if isinstance(given, BaseException):
-        return type(given), given, given.__traceback__
-    if given is True:
-        found = sys.exc_info()
-        return found if found[0] is not None else None
-    return given if isinstance(given, tuple) else None
+def _ascii(line: str) -> str:
+    return line if line.isascii() else _beyond_ascii(lambda found: quoted(found[0])[1:-1], line)

@@ -1,0 +1,132 @@
+"""structlog's events as log records, whether they came by our renderer, its ``ProcessorFormatter`` or logging."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from obskit.tracing.failures import raised
+
+_LEVELS = {"trace": 5, "debug": 10, "info": 20, "msg": 20, "notice": 25, "success": 25, "warn": 30, "warning": 30}
+_LEVELS |= {"error": 40, "err": 40, "exception": 40, "failure": 40, "critical": 50, "fatal": 50, "alert": 60}
+_LEVELS |= {"emergency": 70}
+_INTERNAL = ("_record", "_from_structlog", "level", "level_number", "logger", "timestamp")
+_MESSAGES = ("event", "message", "msg")
+"""The names that an event's text has; EventRenamer gives it the others."""
+
+_OURS = ("structlog", "obskit.logs")
+_CAUSE = "\n\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+class Line(str):
+    """A rendered line and its event: as a record's message it is formatted as the event, and not once more as text."""
+
+    __slots__ = ("event",)
+    event: dict[str, Any]
+
+
+def unwrapped(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record whose message is an event of structlog's as one with message, fields and exception."""
+    known, message = vars(record), record.msg
+    if type(message) is Line:
+        return to_record(message.event, known)
+    if type(message) is dict and "_logger" in known and "_name" in known:  # as wrap_for_formatter leaves it
+        return to_record(message, _attributes(record))
+    return record
+
+
+def _attributes(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in ("_logger", "_name")}
+
+
+def processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record as the processors of the program's own ProcessorFormatter leave it, without the last's rendering.
+
+    They may add fields (bound ones, a request's), rename or mask some.
+    """
+    if not hasattr(formatter, "foreign_pre_chain"):
+        return record
+    events: list[Any] = []
+
+    def catch(_logger: Any, _method: str, event: Any) -> str:
+        events.append(event)
+        return ""
+
+    try:
+        twin = copy.copy(formatter)
+        twin.processors = (*formatter.processors[:-1], catch)
+        twin.format(record)
+        return to_record(events[0], _attributes(record))
+    except Exception:  # a processor raises, or renders before the last one does
+        raised("a processor of structlog's ProcessorFormatter")
+        return record
+
+
+def to_record(event: Mapping[str, Any], attributes: Mapping[str, Any]) -> logging.LogRecord:
+    """Return an event as a record with ``attributes``, which say where it came from."""
+    fields = {key: value for key, value in event.items() if key not in _INTERNAL}
+    exception = fields.pop("exception", None)
+    text = exception if isinstance(exception, str) else _structured_text(exception)
+    if text is not exception:
+        fields["exception"] = exception
+    stack, wanted = fields.pop("stack", None), fields.pop("stack_info", None)
+    parts = {
+        "msg": "%s",
+        "args": (next((fields.pop(key) for key in _MESSAGES if key in fields), ""),),
+        "exc_info": exc_info(fields.pop("exc_info", None)) or attributes.get("exc_info"),
+        "exc_text": text or attributes.get("exc_text"),
+        "stack_info": stack or (_stack() if wanted is True else wanted) or attributes.get("stack_info"),
+    }
+    fields |= attributes.get("json_fields", {})
+    return logging.makeLogRecord({**attributes, **parts, "json_fields": fields})
+
+
+def level_number(given: Any, method: str) -> int:
+    """Return the number of an event's ``level``, which may be a name, a number or missing, or else of its method."""
+    if isinstance(given, int):
+        return int(given)
+    for name in (str(given), method):
+        if name.isdecimal():
+            return int(name)
+        number = _LEVELS.get(name.lower(), logging.getLevelName(name.upper()))
+        if isinstance(number, int):
+            return number
+    return logging.INFO
+
+
+def exc_info(given: Any) -> Any:
+    """Return what structlog takes as ``exc_info`` (an exception, a tuple, anything true) as logging's tuple."""
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    if isinstance(given, tuple):
+        return given if len(given) == 3 and given[0] is not None else None
+    found = sys.exc_info() if given else (None,)
+    return found if found[0] is not None else None
+
+
+def _stack() -> str:
+    """Return the stack of the caller, below structlog's frames and ours."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(_OURS):
+        frame = frame.f_back
+    return "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame)).rstrip("\n")
+
+
+def _structured_text(exception: Any) -> str | None:
+    """Return what structlog's ``dict_tracebacks`` made of an exception in the form of Python's traceback, if it did."""
+    try:
+        texts = []
+        for stack in reversed(exception):  # the last one first
+            lines = ['  File "{filename}", line {lineno}, in {name}'.format(**frame) for frame in stack["frames"]]
+            last = f"{stack['exc_type']}: {stack['exc_value']}"
+            texts.append("\n".join(["Traceback (most recent call last):", *lines, last, *stack.get("exc_notes", ())]))
+            texts.append(_CAUSE if stack["is_cause"] else _CONTEXT)
+        return "".join(texts[:-1]) or None
+    except Exception:  # something else, of a processor of the program's own
+        return None
