@@ -59,13 +59,11 @@ def no_sigterm() -> Iterator[None]:
 
 def in_subinterpreter() -> bool:
     """Return whether this is not the interpreter that the process began with."""
-    for name in ("_interpreters", "_xxsubinterpreters"):  # CPython 3.13 and newer, and older
-        try:
-            interpreters = __import__(name)
-            return bool(interpreters.get_current() != interpreters.get_main())
-        except (ImportError, AttributeError):
-            continue
-    return False
+    try:
+        interpreters = __import__("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
+        return bool(interpreters.get_current() != interpreters.get_main())
+    except (ImportError, AttributeError):
+        return False
 
 
 def forks_later() -> bool:
