@@ -308,5 +308,11 @@ def current_exchange() -> ServerExchange | None:
 
 def exchange_of(context: Mapping[str, object]) -> ServerExchange | None:
     """Return the exchange that is being served where ``context`` is the current one."""
+    found = exchange_behind(context)
+    return found if found is not None and not found.ended else None
+
+
+def exchange_behind(context: Mapping[str, object]) -> ServerExchange | None:
+    """Return the exchange that ``context`` came from, be it over or not."""
     found = context.get(_EXCHANGE_KEY)
-    return found if isinstance(found, ServerExchange) and not found.ended else None
+    return found if isinstance(found, ServerExchange) else None

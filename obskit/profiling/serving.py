@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from obskit.instrumentation.server import ServerExchange, exchange_of
+from obskit.instrumentation.server import ServerExchange, exchange_behind
 from obskit.tracing.current import living
 
 # (end of the file's path, function): (local variable, attribute of its value)
@@ -38,7 +38,6 @@ _THREAD = ("integrations/threading.py", "run_in_context")
 _ANYIO = ("_backends/_asyncio.py", "run")  # its worker threads, which keep the context of their last call
 _PLACES = {
     **_SERVING,
-    ("integrations/threading.py", "call"): ("context", ""),
     ("instrumentation/carried.py", "__call__"): ("self", "context"),
     ("asyncio/events.py", "_run"): ("self", "_context"),
     _THREAD: ("context", ""),
@@ -120,7 +119,7 @@ def read_exchange(frame: FrameType, found: Sequence[Reader]) -> ServerExchange |
         if isinstance(value, Execution) and _variable is not None:
             value = value.get(_variable, _NOTHING)
         if isinstance(value, Context):
-            return exchange_of(living(value))
+            return exchange_behind(living(value))
         if isinstance(value, ServerExchange):
             return value
     return None
