@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,8 +21,9 @@ from starlette.routing import Route
 from obskit.collector.deadline import Deadline, Stopped
 from obskit.collector.guard import Guard
 from obskit.collector.hosts import HostPolicy
-from obskit.collector.ingest import Message, Rejected, store_message
-from obskit.collector.intake import Intake
+from obskit.collector.intake.bodies import Intake
+from obskit.collector.intake.otlp_messages import store_otlp
+from obskit.collector.intake.zipkin import Message, Rejected, store_message
 from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
 from obskit.collector.options import DEFAULTS, Options
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from obskit.zipkin.model import Span
 
+_T = TypeVar("_T")
 _REJECTED_HEADERS = {408: {"connection": "close"}, 503: {"connection": "close", "retry-after": "1"}}
 _LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
 _slashes = re.compile("/{2,}").sub
@@ -58,22 +60,31 @@ class Api:
         self._intake = Intake()
 
     async def post_spans(self, request: Request) -> Response:
-        """202 once every span is stored. Decoding and writing run on one thread at a time."""
+        """202 once every span is stored."""
+        await self._take(request, store_message)
+        return Response(status_code=202)
+
+    async def post_otlp(self, request: Request) -> Response:
+        """200 once every span is stored that could be read; the answer says how many could not."""
+        answer = await self._take(request, store_otlp)
+        return Response(answer, media_type=request.headers.get("content-type", "").partition(";")[0])
+
+    async def _take(self, request: Request, store: Callable[..., _T]) -> _T | None:
+        """What ``store`` makes of a message. Decoding and writing run on one thread at a time."""
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
-        version = 1 if "/v1/" in request.url.path else 2
+        version = 1 if request.url.path.startswith("/api/v1/") else 2
         try:
             async with self._intake.body(request) as body:
                 self._metrics.received()
                 message = Message(version, body, kind, encoding)
-                work = partial(store_message, self._store, self._metrics, self._options.keeps, message)
-                await self._workers.write(request, work)
+                work = partial(store, self._store, self._metrics, self._options.keeps, message)
+                return await self._workers.write(request, work)
         except Rejected:
             self._metrics.dropped()
             raise
         except ClientDisconnect:
             self._metrics.dropped()
-            return Response(status_code=400)  # nobody reads it
-        return Response(status_code=202)
+            return None  # nobody reads the answer
 
     def traces(self, request: Request, deadline: Deadline) -> Response:
         """The traces which match a query."""
@@ -211,6 +222,7 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
     return [
         Route("/api/v2/spans", api.post_spans, methods=["POST"]),
         Route("/api/v1/spans", api.post_spans, methods=["POST"]),
+        Route("/v1/traces", api.post_otlp, methods=["POST"]),
         *[
             Route(f"{prefix}/api/v2/{path}", workers.reading(read, _PATIENCE.get(path, 1.0)))
             for prefix in ("", "/zipkin")

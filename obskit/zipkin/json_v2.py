@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 _is_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
 _is_decimal = re.compile(r"[\0-\x20]*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[\0-\x20]*").fullmatch
-_may_hold_surrogates = re.compile(r"\\u[dD][89a-fA-F]").search
+may_hold_surrogates = re.compile(r"\\u[dD][89a-fA-F]").search
 _KINDS = frozenset({"CLIENT", "SERVER", "PRODUCER", "CONSUMER"})
 _MAX_LONG = 2**63 - 1
 _MAX_INT = 2**31 - 1
@@ -41,7 +41,7 @@ def encode_span(span: Span) -> bytes:
     try:
         data = _encode(span)
     except UnicodeEncodeError:
-        data = msgspec.json.encode(_without_surrogates(msgspec.to_builtins(span, order="deterministic")))
+        data = msgspec.json.encode(without_surrogates(msgspec.to_builtins(span, order="deterministic")))
     if 0xE2 in data:  # one byte, as a number: many times faster to look for than two, and absent from most spans
         # U+2028 and U+2029 end a line in older JavaScript: escape them as the reference does.
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
@@ -58,14 +58,14 @@ def join_encoded(encoded: list[bytes]) -> bytes:
     return b"[" + b",".join(encoded) + b"]"
 
 
-def _without_surrogates(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
     """A JSON value with each lone surrogate, which UTF-8 cannot hold, replaced by ``?``."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, (list, tuple)):
-        return type(value)(map(_without_surrogates, value))
+        return type(value)(map(without_surrogates, value))
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
     return value
 
 
@@ -105,7 +105,7 @@ def read_items(body: bytes, read: Callable[[object], _T], parse: Callable[[str],
         return []
     try:
         value, _ = parse(text)
-        value = _without_surrogates(value) if _may_hold_surrogates(text) else value
+        value = without_surrogates(value) if may_hold_surrogates(text) else value
     except json.JSONDecodeError as error:
         raise DecodeError(f"malformed JSON: {error}") from None
     except RecursionError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.collector.ingest import MAX_BODY, Rejected, gunzip
+from obskit.collector.intake.zipkin import MAX_BODY, Rejected, gunzip
 from obskit.zipkin.json_v2 import decode_list, encode_list
 from obskit.zipkin.proto3_encode import encode_list as encode_proto3
 

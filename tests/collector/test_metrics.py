@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from obskit.collector.ingest import MAX_BODY
+from obskit.collector.intake.zipkin import MAX_BODY
 from obskit.collector.server import CollectorServer
 from obskit.collector.store.database import StoreError
 from obskit.zipkin.json_v2 import decode_list

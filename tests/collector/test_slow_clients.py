@@ -25,7 +25,7 @@ def deadlines(monkeypatch):
     def set_deadlines(head=NEVER, body=NEVER, answer=NEVER):
         monkeypatch.setattr("obskit.collector.connection.HEAD_TIMEOUT", head)
         monkeypatch.setattr("obskit.collector.connection.ANSWER_TIMEOUT", answer)
-        monkeypatch.setattr("obskit.collector.intake.BODY_TIMEOUT", body)
+        monkeypatch.setattr("obskit.collector.intake.bodies.BODY_TIMEOUT", body)
 
     set_deadlines()
     return set_deadlines
@@ -127,7 +127,7 @@ def test_bodies_under_way_keep_nobody_out():
 
 
 def test_when_too_many_bytes_are_held_the_body_that_began_first_is_turned_away(monkeypatch):
-    monkeypatch.setattr("obskit.collector.intake.MOST_BYTES", 200_000)
+    monkeypatch.setattr("obskit.collector.intake.bodies.MOST_BYTES", 200_000)
     with CollectorServer() as server, connections(server, 3, b"") as (first, second, third):
         for connection in (first, second):
             announce(connection)
@@ -143,7 +143,7 @@ def test_when_too_many_bytes_are_held_the_body_that_began_first_is_turned_away(m
 
 
 def test_bodies_that_wait_to_be_stored_count_and_make_room_when_they_are(monkeypatch):
-    monkeypatch.setattr("obskit.collector.intake.MOST_BYTES", 100_000)
+    monkeypatch.setattr("obskit.collector.intake.bodies.MOST_BYTES", 100_000)
     busy, stored = threading.Event(), threading.Event()
 
     def wait(_spans):

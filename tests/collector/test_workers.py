@@ -88,7 +88,7 @@ def test_a_search_that_takes_too_long_is_given_up_with_the_remedy(slow, monkeypa
 
 
 def test_a_message_that_waited_and_whose_client_has_left_is_not_decoded(monkeypatch):
-    monkeypatch.setattr("obskit.collector.ingest._STALE", 0.0)
+    monkeypatch.setattr("obskit.collector.intake.zipkin._STALE", 0.0)
     busy, go_on = threading.Event(), threading.Event()
 
     def wait(_spans):

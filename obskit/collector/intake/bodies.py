@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from obskit.collector.ingest import MAX_BODY, Rejected, too_large
+from obskit.collector.intake.zipkin import MAX_BODY, Rejected, too_large
 
 BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored

@@ -55,25 +55,32 @@ class Message:
     content_type: str
     content_encoding: str
 
+    def inflated(self, metrics: Metrics, deadline: Deadline) -> bytes:
+        """The body, counted. Raises Rejected, also where it waited long and its client has gone."""
+        if deadline.client_left and deadline.passed > _STALE:
+            raise Rejected(503, "the client has left")
+        body = gunzip(self.body) if "gzip" in self.content_encoding else self.body
+        metrics.inflated(len(body))
+        return body
+
     @property
     def format(self) -> Format:
         """How its spans are written. Raises Rejected."""
-        kind = self.content_type.partition(";")[0].strip().lower()
         if self.version == 1:
-            return THRIFT if kind in _THRIFT else JSON_V1
-        if kind in _OTHER_FORMATS:
+            return THRIFT if self.kind in _THRIFT else JSON_V1
+        if self.kind in _OTHER_FORMATS:
             raise Rejected(415, f"send Zipkin v2 as application/json, proto3 as {_PROTO3}, thrift to /api/v1/spans")
-        return PROTO3 if kind == _PROTO3 else JSON_V2
+        return PROTO3 if self.kind == _PROTO3 else JSON_V2
+
+    @property
+    def kind(self) -> str:
+        """The media type without its parameters."""
+        return self.content_type.partition(";")[0].strip().lower()
 
 
 def store_message(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
     """Stores the spans of a message that ``keep`` lets pass, or raises Rejected or StoreError and stores none."""
-    if deadline.client_left and deadline.passed > _STALE:
-        raise Rejected(503, "the client has left")
-    form, body = message.format, message.body
-    if "gzip" in message.content_encoding:
-        body = gunzip(body)
-    metrics.inflated(len(body))
+    form, body = message.format, message.inflated(metrics, deadline)
     if not body:
         return
     try:

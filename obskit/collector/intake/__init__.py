@@ -1,0 +1,1 @@
+"""Taking spans in: bodies, their formats, and what is kept of them."""
