@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 
 from obskit.instrumentation.carried import starting_with_nothing, submitting
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.tracing.current import attach, get_context, stored_context
+from obskit.tracing.current import attach, get_context, inherited, stored_context
 from obskit.tracing.process import on_fork
 
 
@@ -83,7 +83,7 @@ on_fork(_starting.clear)
 
 def _start(original: Any) -> Any:
     def start(thread: Any) -> Any:
-        context = get_context()
+        context = inherited(get_context())
         _starting.pop(id(thread), None)  # of an earlier object, perhaps
         if context:
             _starting[id(thread)] = context

@@ -79,7 +79,7 @@ def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
     """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
     left = set()
     for name in list(headers):
-        lower = lower_case(name)
+        lower = name.lower() if type(name) is str else lower_case(name)
         if lower in names:
             _delete(headers, name)
         else:

@@ -54,6 +54,25 @@ class Life:
         self.ended = False
 
 
+class UntilEnded:
+    """True as long as a life has not ended: what a thread inherits of suppression."""
+
+    __slots__ = ("_life",)
+
+    def __init__(self, life: Any) -> None:
+        self._life = life
+
+    def __bool__(self) -> bool:
+        return not self._life.ended
+
+
+def inherited(context: Context) -> Context:
+    """Return ``context`` as a thread gets it that starts now: suppressed while the request lasts, not for ever."""
+    if LIFE_KEY not in context or not context.get(SUPPRESS_KEY):
+        return context
+    return Context({**context, SUPPRESS_KEY: UntilEnded(context[LIFE_KEY])})
+
+
 def get_context() -> Context:
     """Return the current context as far as it still holds."""
     context = stored_context()

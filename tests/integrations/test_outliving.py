@@ -284,6 +284,20 @@ def test_a_thread_that_a_request_starts_keeps_nothing_of_it(spans, kind, where):
         assert headers["X-B3-TraceId"] != FIRST
 
 
+def test_a_thread_that_starts_amid_suppression_is_silent_until_the_request_is_over(spans):
+    worker, seen = Worker(Subclass), []
+
+    def work():
+        with suppress_instrumentation():
+            seen.append(worker.ask())
+
+    serve(work, HTTP_X_REQUEST_ID="alice")
+    seen.append(worker.ask())
+    worker.stop()
+    assert seen[0][3] == {}
+    assert (seen[1][3]["X-B3-Sampled"], "x-request-id" in seen[1][3]) == ("1", False)
+
+
 def test_a_decision_ends_with_its_request(spans):
     worker = Worker(Subclass)
     serve(worker.ask, HTTP_B3="0", HTTP_X_REQUEST_ID="alice")
