@@ -213,7 +213,9 @@ class AsyncBody:
     def close(self) -> None:
         """End the span of a body that nobody will read to its end."""
         self._exchange.finish()
+        self._exchange.leave()
 
     def __del__(self) -> None:
         if not self._exchange.over:
             self._exchange.abandon(FORGOTTEN)
+        self._exchange.leave()

@@ -128,6 +128,7 @@ class _Close:
     def __del__(self) -> None:
         if not self._exchange.over:
             self._exchange.abandon(FORGOTTEN)
+        self._exchange.leave()
 
 
 class Body:
@@ -185,6 +186,7 @@ class Body:
     def __del__(self) -> None:
         if not self._exchange.over:
             self._exchange.abandon(FORGOTTEN)
+        self._leave()
 
 
 class SizedBody(Body):
