@@ -1,13 +1,20 @@
-"""loguru: a sink that writes Cloud Logging's JSON. ``logger.add(obskit.logs.loguru.sink)`` is all."""
+"""loguru: a sink that writes Cloud Logging's JSON. ``logger.add(obskit.logs.loguru.sink)`` is all.
+
+With ``enqueue=True`` loguru calls its sinks on a thread of its own, where the trace and the fields of the log call are
+not known, nor the traceback, which cannot be pickled. So the line is made where the record is put into the queue.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from functools import wraps
 from typing import Any
 
 from obskit.logs.formatter import CloudLoggingFormatter
+from obskit.tracing.failures import failed
 
+_LINE = "obskit_line"
 _formatter = CloudLoggingFormatter()
 
 
@@ -19,6 +26,11 @@ def sink(message: Any) -> None:
 
 def render(record: dict[str, Any]) -> str:
     """Return a loguru record as one line: what was bound to the logger becomes fields."""
+    line = record.get(_LINE)
+    return line if isinstance(line, str) else _render(record)
+
+
+def _render(record: dict[str, Any]) -> str:
     exception = record["exception"]
     return _formatter.format(
         logging.makeLogRecord(
@@ -37,3 +49,41 @@ def render(record: dict[str, Any]) -> str:
             }
         )
     )
+
+
+class _LineOf:
+    """A record's line, made when it is pickled: loguru does so where it was logged, if it passes the filters."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        self.record = record
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        try:
+            return str, (_render(self.record),)
+        except Exception:
+            failed("rendering a record of loguru's")
+            return str, (_formatter.format(logging.makeLogRecord({"msg": "[not rendered]"})),)
+
+
+def _keep_lines_in_queues() -> None:
+    """Give the records that loguru queues for functions their line. Where loguru is another one, nothing changes."""
+    try:
+        from loguru import _handler
+        from loguru._simple_sinks import CallableSink
+    except ImportError:
+        return
+    owner: Any = _handler.Handler
+    original = owner.emit
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @wraps(original)
+    def emit(handler: Any, record: dict[str, Any], *args: Any, **named: Any) -> Any:
+        if getattr(handler, "_enqueue", False) and isinstance(getattr(handler, "_sink", None), CallableSink):
+            record = {**record, _LINE: _LineOf(record)}
+        return original(handler, record, *args, **named)
+
+    owner.emit = emit
+
+
+_keep_lines_in_queues()

@@ -138,3 +138,72 @@ def test_a_loguru_message_has_cloud_loggings_fields(capsys):
     log.success("done")
     assert strict(capsys.readouterr().out.splitlines()[-1])["severity"] == "NOTICE"
     log.remove()
+
+
+@pytest.fixture
+def lines(capsys):
+    """loguru with our sink behind its queue; ``lines(...)`` logs within a span, and returns the entry and the span."""
+    log = loguru.logger
+
+    def write(act, **options):
+        log.remove()
+        log.add(sink, enqueue=True, **options)
+        with traced() as span, obskit.log_context(tenant="acme"):
+            act(log)
+        log.complete()
+        (line,) = capsys.readouterr().out.splitlines()
+        return strict(line), span
+
+    yield write
+    log.remove()
+    log.configure(patcher=lambda record: None)
+
+
+def failing(log):
+    """Log an exception."""
+    try:
+        raise ValueError("bad")
+    except ValueError:
+        log.bind(order=7).exception("not {}", "shipped")
+
+
+def within(log):
+    """Log with fields of all sorts that loguru has."""
+    with log.contextualize(order=7):
+        log.patch(lambda record: record["extra"].update(region="eu")).opt(colors=True).error("not <red>shipped</red>")
+
+
+@pytest.mark.parametrize("act", [failing, within])
+@pytest.mark.parametrize(
+    "options", [{}, {"serialize": True}, {"diagnose": True, "backtrace": True}, {"format": "{message}"}]
+)
+def test_a_loguru_line_behind_a_queue_is_of_where_it_was_logged(lines, act, options):
+    loguru.logger.configure(patcher=lambda record: record["extra"].update(host="h"))
+    entry, span = lines(act, **options)
+    assert (entry["severity"], entry["message"], entry["order"]) == ("ERROR", "not shipped", 7)
+    assert (entry["tenant"], entry["host"], entry[P + "trace"]) == ("acme", "h", span.trace_id)
+    assert entry["thread"] == "MainThread"
+    if act is failing:
+        assert "in failing" in entry["stack_trace"]
+        assert entry["stack_trace"].endswith("ValueError: bad")
+    else:
+        assert entry["region"] == "eu"
+
+
+def test_a_loguru_exception_that_was_given_is_the_lines(lines):
+    entry, _ = lines(lambda log: log.opt(exception=ValueError("bad")).error("x"))
+    assert entry["stack_trace"] == "ValueError: bad"
+
+
+def test_other_sinks_of_loguru_get_what_they_always_got(tmp_path):
+    log, seen = loguru.logger, []
+    log.remove()
+    log.add(tmp_path / "log", enqueue=True, format="{message}")
+    log.add(seen.append, format="{message}")
+    log.add(sink, enqueue=True, filter=lambda record: False)
+    log.info("shipped")
+    log.complete()
+    log.remove()
+    assert (tmp_path / "log").read_text() == "shipped\n"
+    assert seen == ["shipped\n"]
+    assert "obskit_line" not in seen[0].record
