@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from obskit.export.building import no_fork
 from obskit.export.exporter import DELIVERED, UNREACHABLE, Exporter, Outcome
 from obskit.export.ledger import Ledger
 from obskit.tracing.failures import failed, tell
+from obskit.tracing.fork_lock import no_fork
 
 if TYPE_CHECKING:
     from obskit.export.backlog import Backlog

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
+import encodings.idna  # noqa: F401 - else imported by the first connection; see fork_lock.py
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -131,6 +131,6 @@ def tls_context() -> ssl.SSLContext:
     """Return what trusts whom this machine trusts."""
     import ssl
 
-    import obskit.export.tls  # noqa: F401 - now, and not by the first connection; see building.py
+    import obskit.export.tls  # noqa: F401 - now, and not by the first connection; see fork_lock.py
 
     return ssl.create_default_context()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from obskit.logs.plain import TRUNCATED, plain
+from obskit.tracing.fork_lock import no_fork
 
 MAX_BYTES = 250_000
 """Cloud Logging takes entries of up to 256 KiB, by a measure of its own that is not the JSON's length."""
@@ -19,7 +20,8 @@ _MAX_TEXT = 32_768
 def _encode(value: Any) -> bytes:
     """Stand in for msgspec's encoder until the first line is written: importing it costs more than ``init()``."""
     global _encode  # noqa: PLW0603 - this name is what the first call replaces
-    from msgspec.json import encode
+    with no_fork():
+        from msgspec.json import encode
 
     _encode = encode  # type: ignore[assignment]
     return encode(value)

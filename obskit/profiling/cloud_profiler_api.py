@@ -6,7 +6,7 @@ Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.
 from __future__ import annotations
 
 import _socket
-import encodings.idna  # noqa: F401 - else imported by the first connection; see building.py
+import encodings.idna  # noqa: F401 - else imported by the first connection; see fork_lock.py
 import json
 import re
 from time import monotonic

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from obskit.export.building import no_fork
 from obskit.profiling.allocations import HeapTracing
 from obskit.profiling.switching import switching
 from obskit.profiling.threads import Identities
 from obskit.profiling.turns import Assignment, Output, Stop
 from obskit.tracing.current import attach, suppressed
 from obskit.tracing.failures import failed
+from obskit.tracing.fork_lock import no_fork
 from obskit.tracing.native import allocate_lock, forks_later, original, start_thread
 
 if TYPE_CHECKING:

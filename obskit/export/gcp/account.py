@@ -11,11 +11,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from obskit.export.building import no_fork
 from obskit.export.exporter import UNREACHABLE, Outcome
 from obskit.export.gcp.delivering import delivering, hush_google_auth
 from obskit.export.http_client import HttpClient, Unreachable
 from obskit.export.http_message import Headers
+from obskit.tracing.fork_lock import no_fork
 
 if TYPE_CHECKING:
     import requests
