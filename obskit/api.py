@@ -16,8 +16,6 @@ from obskit.propagation import mesh
 from obskit.propagation.carriers import headers_of
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
-from obskit.runtime.interpreter import is_supported
-from obskit.settings import load
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.propagated import NOOP_SPAN
 from obskit.tracing.scope import ChildScope, SpanScope
@@ -81,12 +79,12 @@ def init(
 
     Each option left out comes from its ``OBSKIT_*`` variable, then from the ecosystem's (``OTEL_SERVICE_NAME`` and
     the like), then from its default; docs/settings.md lists them all. Called again with the same options it does
-    nothing, with others it reconfigures. Starts no thread and touches no network.
+    nothing, with others it reconfigures; options left out then stay as they were given before (but ``enabled``), until
+    ``shutdown()``. Starts no thread and touches no network.
 
     Raises ConfigurationError (a ValueError) naming option, value and remedy.
     """
-    settings = load(locals())
-    runtime.configure(settings._replace(enabled=settings.enabled and is_supported()))
+    runtime.init(locals())
 
 
 def span(name: str, **tags: Any) -> SpanScope:

@@ -59,8 +59,104 @@ def test_other_options_apply_from_then_on_with_one_line_in_the_log(caplog):
         make("two")
         assert obskit.flush()
         eventually(lambda: (first.names, second.names) == (["one"], ["two"]))
-        assert [record.levelname for record in caplog.records] == ["INFO"]
-        assert "with other options" in caplog.text
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert f"exporter: ('{first.url}',) -> ('{second.url}',)" in record.getMessage()
+
+
+def test_options_that_a_later_init_leaves_out_stay_as_they_were_given(caplog):
+    caplog.set_level(logging.INFO, "obskit")
+    with receiver() as server:
+        obskit.init(service="orders", exporter=server.url, integrations=[])
+        obskit.init(exporter=server.url, integrations=[])
+        assert caplog.records == []
+        obskit.init(sample_rate=0.5)
+        assert runtime.settings is not None
+        assert (runtime.settings.service, runtime.settings.exporter) == ("orders", (server.url,))
+        obskit.init(service="tasks")
+        said = [(record.levelname, record.getMessage().rpartition("now on: ")[2]) for record in caplog.records]
+        assert said == [("INFO", "sample_rate: 1.0 -> 0.5"), ("WARNING", "service: 'orders' -> 'tasks'")]
+        obskit.shutdown()
+        obskit.init(exporter="none", integrations=[])
+        assert runtime.settings.service not in ("orders", "tasks")
+
+
+def test_a_password_is_not_shown_where_an_exporter_is_replaced(caplog):
+    caplog.set_level(logging.INFO, "obskit")
+    obskit.init(exporter="http://user:geheim@127.0.0.1:1/", integrations=[])
+    obskit.init(exporter="none", integrations=[])
+    assert "exporter: " in caplog.text
+    assert "geheim" not in caplog.text
+
+
+def test_the_environment_and_the_version_are_tags_of_each_span_unless_the_span_says_otherwise():
+    with receiver() as server:
+        obskit.init(environment="prod-eu", version="7", exporter=server.url, integrations=[])
+        make("plain")
+        with obskit.span("own") as span:
+            span.tag("service.version", "8")
+        assert obskit.flush()
+        tags = {span["name"]: span["tags"] for span in server.spans}
+        assert tags["plain"] == {"service.version": "7", "deployment.environment.name": "prod-eu"}
+        assert tags["own"] == {"service.version": "8", "deployment.environment.name": "prod-eu"}
+
+
+def test_a_variable_that_means_nothing_is_told_once_with_the_one_that_is_like_it():
+    code = "import obskit\nfor _ in range(2): obskit.init(logs='off', integrations=[]); obskit.shutdown()"
+    done = run(code, OBSKIT_SAMPLERATE="1", OBSKIT_ZZZ="1", OBSKIT_CLOUDTRACE_ENDPOINT="x")
+    assert sorted(done.stderr.splitlines()) == [
+        "OBSKIT_SAMPLERATE means nothing to this obskit; did you mean OBSKIT_SAMPLE_RATE?",
+        "OBSKIT_ZZZ means nothing to this obskit",
+    ]
+
+
+SIGNALS = {
+    "another thread": "import threading; t = threading.Thread(target=start); t.start(); t.join()",
+    "threading first imported on another thread": """
+import _thread, sys, time
+done = []
+sys.modules.pop('threading', None)
+_thread.start_new_thread(lambda: done.append(__import__('threading')), ())
+while not done: time.sleep(0.01)
+start()
+""",
+    "signal.signal raises": """
+import signal
+def refuse(*_): raise ValueError('not here')
+signal.signal = refuse
+start()
+""",
+}
+
+
+@pytest.mark.parametrize("where", SIGNALS)
+def test_init_does_without_a_signal_handler_where_none_can_be_set(where):
+    begin = "def start():\n    import obskit\n    obskit.init(exporter='console', logs='off', integrations=[])\n"
+    done = run(begin + SIGNALS[where] + "\nimport obskit\nwith obskit.span('a'): pass\n")
+    assert (done.returncode, done.stdout.count('"name":"a"')) == (0, 1), done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="older ones refuse to end an interpreter that has a thread")
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_subinterpreter_delivers_and_ends_whatever_the_receiver_does(hangs):
+    code = """
+import sys, _interpreters
+lines = [
+    f"import sys; sys.path[:] = {sys.path!r}", "import obskit",
+    f"obskit.init(exporter={sys.argv[1]!r}, logs='off', exit_timeout=2, export_timeout=1, integrations=[])",
+    "obskit.span('a').__enter__().end()",
+]
+for _ in range(2):
+    one = _interpreters.create('legacy')
+    print(_interpreters.exec(one, '\\n'.join(lines)))
+    _interpreters.destroy(one)
+"""
+    with receiver() as server:
+        if hangs:
+            server.answers = [server.hang] * 99
+        done = run(code, server.url)
+        assert (done.returncode, done.stdout) == (0, "None\nNone\n"), done.stderr
+        assert hangs or server.names == ["a", "a"]
 
 
 def test_an_exporter_that_stays_keeps_its_queue_and_connection():

@@ -332,6 +332,49 @@ def test_a_password_is_not_repeated_where_it_makes_the_url_bad(url):
     assert "***@h" in str(caught.value)
 
 
+PASSWORDS = [
+    "cloudtrace://bob:hunter2@my-project",
+    "http://bob:hunter2 @host:9411",
+    "http://bob:hunter2\n@host:bad",
+    "http://bob:hunter2\t@host name/",
+    "http://bob:hun hunter2@host",
+    "http://bob:hunter2",
+    "http:/bob:hunter2@host",
+    "bob:hunter2@host",
+    "http://bob:hunter2@ho\u2100st/",
+    "http://[bob:hunter2@host",
+    "http://bob:'hunter2' @host",
+    "http://a, http://bob:hunter2 @b",
+    "grpc://bob:hunter2 @host:1",
+    "kafka://bob:hunter2 @b:1/t",
+    "kafka://b:1/t?hunter2",
+    "kafka://b:1/t?sasl.password=a&Xhunter2=x",
+]
+
+
+@pytest.mark.parametrize("url", PASSWORDS)
+@pytest.mark.parametrize("from_variable", [False, True])
+def test_no_part_of_a_bad_url_that_may_be_a_password_is_repeated(url, from_variable):
+    arguments, environ = ({}, {"OBSKIT_EXPORTER": url}) if from_variable else ({"exporter": url}, {})
+    with pytest.raises(ConfigurationError) as caught:
+        load(arguments, environ)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "remedy"),
+    [
+        ("grpc://h:9411", "grpc", "pip install 'obskit[grpc]'"),
+        ("kafka://b:1/t", "confluent_kafka", "pip install 'obskit[kafka]'"),
+        ("cloudtrace://my-project", "google.auth", "pip install 'obskit[gcp]'"),
+    ],
+)
+def test_a_missing_extra_is_an_error_of_the_start_that_names_the_remedy(url, module, remedy, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=re.escape(remedy)):
+        load({"exporter": url}, {})
+
+
 def test_a_giant_bad_value_is_cut_and_stays_on_one_line():
     with pytest.raises(ConfigurationError) as caught:
         load({"exporter": "x\n" * 100_000}, {})

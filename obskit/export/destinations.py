@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from obskit.export.exporter import Exporter
 from obskit.export.url import port_of
@@ -61,6 +61,20 @@ def _server(url: str, convert: Callable[[], Convert], project: str, zipkin_encod
     return _zipkin(url, convert, zipkin_encoding)
 
 
+def _require(module: str, distribution: str, extra: str) -> None:
+    """Raise ValueError where a package is missing: at the start, not when the first span leaves."""
+    from importlib.util import find_spec
+
+    try:
+        missing = find_spec(module) is None
+    except ImportError:  # nor is the package that it is in
+        missing = True
+    except ValueError:  # replaced by something that has no specification
+        missing = False
+    if missing:
+        raise ValueError(f"{distribution} is missing: pip install 'obskit[{extra}]'")
+
+
 def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build]:
     if not callable(getattr(target, "export", None)) or not callable(getattr(target, "shutdown", None)):
         raise ValueError(f"it is neither text nor an OpenTelemetry SpanExporter but {type(target).__name__}")
@@ -69,7 +83,7 @@ def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build
 
 
 def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[str, Build]:
-    parts = urlsplit(url)  # raises ValueError for a malformed host
+    parts = _split(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"its scheme {parts.scheme!r} is unknown" if parts.scheme else "it has no scheme")
     if not parts.hostname:
@@ -83,6 +97,13 @@ def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[st
     return shown.geturl(), lambda: _zipkin_http(parts.geturl(), convert(), encoding)
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # it says where, and so may show a password
+        raise ValueError("its host is malformed") from None
+
+
 def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
     from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
 
@@ -90,13 +111,15 @@ def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
 
 
 def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
-    parts = urlsplit(url)  # raises ValueError for a malformed host
+    parts = _split(url)
     if not parts.hostname or port_of(parts) is None:
         raise ValueError("it needs a host and a port, as in grpc://zipkin:9411")
     if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("a gRPC address is a host and a port, nothing else")
     if not url.isprintable() or " " in url:
         raise ValueError("its host has characters that a name cannot have")
+
+    _require("grpc", "grpcio", "grpc")
 
     def build() -> Exporter:
         from obskit.export.zipkin_grpc import ZipkinGrpcExporter
@@ -110,6 +133,7 @@ def _zipkin_kafka(url: str, convert: Callable[[], Convert], name: str) -> tuple[
     from obskit.export.kafka_url import parse_url
 
     target = parse_url(url)
+    _require("confluent_kafka", "confluent-kafka", "kafka")
 
     def build() -> Exporter:
         from obskit.export.zipkin_http import encoding
@@ -124,6 +148,7 @@ def _cloud_trace(url: str, project: str, convert: Callable[[], Convert]) -> tupl
     from obskit.export.cloud_trace.target import parse_url
 
     found = parse_url(url, project, os.environ)
+    _require("google.auth", "google-auth", "gcp")
 
     def build() -> Exporter:
         from obskit.export.cloud_trace.exporter import CloudTraceExporter

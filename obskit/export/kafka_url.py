@@ -9,6 +9,10 @@ from urllib.parse import unquote
 SCHEME = "kafka://"
 _TOPIC = "zipkin"  # what the Zipkin server reads (KAFKA_TOPIC)
 _OURS = frozenset(["bootstrap.servers", "logger"])
+# librdkafka would load a library, or run a command, that they name.
+_CODE = frozenset(
+    ["plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.engine.id", "ssl.providers"]
+)
 _is_name = re.compile(r"[a-z0-9.]+").fullmatch  # those with an underscore are callbacks, and the level of logs
 _is_broker = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?").fullmatch
 _is_topic = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}").fullmatch  # Kafka's own rule
@@ -59,7 +63,11 @@ def _settings(query: str) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not name or not equals:
             raise ValueError("a setting after '?' is NAME=VALUE, with '&' between them")
-        if not _is_name(name) or name in _OURS:
+        if name in _OURS or name.endswith("_cb"):
             raise ValueError(f"{name!r} is no setting of librdkafka's that a URL can have")
+        if not _is_name(name):  # it is not shown: it may be a part of a password that has a "&"
+            raise ValueError("a name after '?' has small letters, digits and dots only; percent-encode '&' in values")
+        if name in _CODE:
+            raise ValueError(f"{name!r} would make the process load or run what it names, and cannot be set by a URL")
         settings[name] = unquote(value)
     return settings

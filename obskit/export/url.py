@@ -7,14 +7,20 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, unquote_to_bytes
 
-# A user and a password, also where these hold a "/" that should be percent-encoded or where the scheme is missing; and
-# all from the query on: nobody can say where a password ends.
-_SECRET = re.compile(r"""(?<=//)[^\s'"]+(?=@)|(?<![^\s'"])[^\s'"/]+:[^\s'"/]*(?=@)|(?<=\?).+""", re.DOTALL)
+# What stands before the last "@" may be a user and a password, whatever characters these hold and whatever the scheme
+# looks like; so may what stands where a port should, and all from the query on.
+_BEGINNING = re.compile(r"""['"\[(]*(?:[A-Za-z0-9+.-]+://)?""")
+_NO_PORT = re.compile(r"""(//[^/\s:'"\[]*:)(?!\d*(?:[/#?'",\s]|$))[^/\s'"]+""")
+_QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
 
 
 def masked(text: str) -> str:
     """Return a URL, or text with URLs, as it may be shown: without credentials."""
-    return _SECRET.sub("***", text)
+    before, at, rest = text.rpartition("@")
+    beginning = _BEGINNING.match(before)
+    if at and beginning:
+        rest = f"{beginning[0]}***@{rest}"
+    return _NO_PORT.sub(r"\1***", _QUERY.sub("***", rest))
 
 
 def port_of(parts: SplitResult) -> int | None:

@@ -6,8 +6,9 @@ Source: opentelemetry-specification, "OpenTelemetry to Zipkin Transformation".
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -31,10 +32,21 @@ Convert = Callable[[Any], Span]
 """Makes a Zipkin span of what a pipeline carries."""
 
 
-def converter(service: str) -> Convert:
-    """Return what makes Zipkin spans of those that ``service`` recorded on this host."""
+def converter(service: str, process_tags: Mapping[str, str] = MappingProxyType({})) -> Convert:
+    """Return what makes Zipkin spans of those that ``service`` recorded on this host.
+
+    ``process_tags`` are what each span says of the process, where it says nothing else under their names.
+    """
     local = local_endpoint(service)
-    return lambda span: to_zipkin(span, local)
+    if not process_tags:
+        return lambda span: to_zipkin(span, local)
+
+    def convert(span: RecordedSpan) -> Span:
+        made = to_zipkin(span, local)
+        made.tags = {**process_tags, **made.tags}
+        return made
+
+    return convert
 
 
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:

@@ -6,6 +6,7 @@ import atexit
 import logging
 import signal
 import threading
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,13 @@ from obskit.integrations import TARGETS, install
 from obskit.logs.setup import LogSetup
 from obskit.resource import attributes as resource_attributes
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
+from obskit.runtime.interpreter import is_supported
 from obskit.runtime.parts import log_options, profiler_options, sampling_options
 from obskit.runtime.pipelines import Pipelines
 from obskit.runtime.termination import Termination
-from obskit.settings import Settings
+from obskit.settings import Settings, changes, load, unknown_variables
 from obskit.tracing.failures import failed, failures, tell
+from obskit.tracing.native import in_subinterpreter, join_threads
 from obskit.tracing.process import around_fork, check_fork, on_fork
 from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.head import SamplingOptions
@@ -61,27 +64,46 @@ class Runtime:
         self._termination = Termination(self._exit)
         self._installed: list[str] | None = None
         self._permanent = False
+        self._variables_checked = False
+        self._given: dict[str, Any] = {}
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """Every pipeline that may still hold something."""
         return [*self._spans, *self._logs.pipelines]
 
-    def configure(self, settings: Settings) -> None:
-        """Apply ``settings``; the same ones again change nothing."""
+    def init(self, arguments: Mapping[str, Any]) -> None:
+        """Apply the options, and keep what was given before; the same again change nothing. See ``obskit.init``."""
         check_fork()
         with self._lock:
+            given = {name: value for name, value in arguments.items() if value is not None}
+            settings = load({**self._given, **given})
+            settings = settings._replace(enabled=settings.enabled and is_supported())
             if settings == self.settings:
                 return
-            if self.settings is not None:
-                tell(logging.INFO, "obskit.init() was called again with other options; they apply from now on")
-            self.settings = settings
+            before, self.settings = self.settings, settings
             if settings.enabled:
                 self._apply(settings)
             else:
                 self._switch_off(settings)
             for problem in settings.ignored:
                 tell(logging.WARNING, "%s", problem)
+            self._tell_changes(before, settings, given)
+            self._given = {**self._given, **given}
+            self._given.pop("enabled", None)  # what was off is on again with the next init()
+
+    def _tell_changes(self, before: Settings | None, after: Settings, given: dict[str, Any]) -> None:
+        """Name what is new: a warning where two parts of the program want different things."""
+        if before is not None:
+            changed = changes(before, after)
+            level = logging.WARNING if changed.keys() & given.keys() & self._given.keys() else logging.INFO
+            message = "obskit.init() was called again with other options; from now on: %s"
+            tell(level, message, ", ".join(changed.values()))
+        elif after.enabled and not self._variables_checked:
+            self._variables_checked = True
+            for name, meant in unknown_variables().items():
+                hint = f"; did you mean {meant}?" if meant else ""
+                tell(logging.WARNING, "%s means nothing to this obskit%s", name, hint)
 
     def _apply(self, settings: Settings) -> None:
         keep_to(settings.span_limits)
@@ -149,6 +171,8 @@ class Runtime:
         if hasattr(signal, "pthread_sigmask"):
             around_fork(self._termination.before_fork, self._termination.after_fork, self._child_begins)
         atexit.register(self._exit)
+        if in_subinterpreter():  # its end waits for all threads, and only then runs what `atexit` has
+            threading._register_atexit(self._exit)  # type: ignore[attr-defined]
         self._hooks_for_good.when_imported("multiprocessing.util", partial(watch_children, self._exit))
         self._hooks_for_good.when_imported("celery.signals", partial(watch_celery, self._exit))
 
@@ -185,7 +209,7 @@ class Runtime:
                 self._unpatch()
                 self._logs.remove()
                 self._termination.leave()
-            self.settings = None
+            self.settings, self._given = None, {}
             return done
 
     def _stop(self, deadline: float, logs_deadline: float) -> bool:
@@ -207,6 +231,7 @@ class Runtime:
         abandon_streams()
         now = monotonic()
         self._stop(now + self._exit_timeout(), now + self._logs.exit_timeout)
+        join_threads()
         keep_interrupted()
 
     def _exit_timeout(self) -> float:

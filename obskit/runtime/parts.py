@@ -10,7 +10,7 @@ from obskit.export.destinations import parse
 from obskit.export.pipeline import Limits, Pipeline
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
-from obskit.resource import in_google_cloud
+from obskit.resource import in_google_cloud, process_tags
 from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
 from obskit.tracing.sampling.head import SamplingOptions
 
@@ -81,20 +81,25 @@ def exports(settings: Settings) -> list[Export]:
     """Return the exporters of the settings; ``none`` is no exporter."""
     found: list[Export] = []
     for target in settings.exporter:
-        convert, options = partial(_converter, settings.service), (settings.project or "", settings.zipkin_encoding)
+        convert, options = partial(_converter, settings), (settings.project or "", settings.zipkin_encoding)
         parsed = parse(target, convert, lambda: provider.resource, *options)
         if parsed is not None:
-            key = (target, (settings.service, *options) if isinstance(target, str) else None)
+            key = (
+                target,
+                (settings.service, settings.version, settings.environment, *options)
+                if isinstance(target, str)
+                else None,
+            )
             spool = _spool_options(settings) if isinstance(target, str) and "://" in target else None
             build = partial(Pipeline, *parsed, limits(settings), open_backlog=_backlog(parsed[0], spool))
             found.append(Export((*key, spool), build))
     return found
 
 
-def _converter(service: str) -> Convert:
+def _converter(settings: Settings) -> Convert:
     from obskit.export.zipkin_span import converter
 
-    return converter(service)
+    return converter(settings.service, process_tags(settings))
 
 
 def limits(settings: Settings) -> Limits:

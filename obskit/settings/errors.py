@@ -36,10 +36,10 @@ def read_value(source: str, read: Read, value: Any) -> Any:
     except PartlyUsed:
         raise
     except ValueError as error:
-        raise ConfigurationError(f"{source}={_shown(value)} {error}") from None
+        raise ConfigurationError(f"{source}={shown(value)} {error}") from None
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return ``value`` on one line, without the credentials a URL may hold."""
     text = masked(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

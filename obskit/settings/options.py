@@ -98,7 +98,7 @@ OPTIONS = (
         "environment",
         read_text,
         lambda _: None,
-        "Where it runs, such as `prod`.",
+        "Where it runs, such as `prod`: a tag of each span.",
         [(_RESOURCE, resource_attribute("deployment.environment.name", "deployment.environment"))],
     ),
     Option(

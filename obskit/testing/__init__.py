@@ -1,9 +1,22 @@
-"""Test tools: record spans in your own tests, and hold an integration to its contract."""
+"""Test tools: record spans in your own tests, and hold an integration to its contract (which needs pytest)."""
 
 from __future__ import annotations
 
-from obskit.testing.http_client_contract import HttpClientContract
-from obskit.testing.http_server_contract import HttpServerContract
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from obskit.testing.recorder import Recorder, recording
 
+if TYPE_CHECKING:
+    from obskit.testing.http_client_contract import HttpClientContract
+    from obskit.testing.http_server_contract import HttpServerContract
+
 __all__ = ["HttpClientContract", "HttpServerContract", "Recorder", "recording"]
+_CONTRACTS = {"HttpClientContract": "http_client_contract", "HttpServerContract": "http_server_contract"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a contract when it is asked for: ``recording`` is for users of unittest, too."""
+    if name not in _CONTRACTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_CONTRACTS[name]}"), name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,8 +41,22 @@ def start_thread(function: Callable[..., object], *arguments: Any) -> None:
 
     Raises RuntimeError where there can be no more threads, or the interpreter is ending.
     """
+    if in_subinterpreter():  # its end waits for such threads, and aborts the process where there is another
+        thread = threading.Thread(target=function, args=arguments, daemon=False)
+        thread.start()
+        _of_subinterpreter.append(thread)
+        return
     with no_sigterm():
         original("_thread", "start_new_thread")(function, arguments)
+
+
+_of_subinterpreter: list[threading.Thread] = []
+
+
+def join_threads() -> None:
+    """Wait for the threads of a subinterpreter, which have been told to end; elsewhere there are none to wait for."""
+    for thread in _of_subinterpreter:
+        thread.join()
 
 
 @contextmanager

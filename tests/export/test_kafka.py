@@ -85,6 +85,13 @@ def test_a_url_names_brokers_a_topic_and_settings(url, expected):
         ("kafka://b/t?=geheim", "NAME=VALUE"),
         ("kafka://b/t?bootstrap.servers=geheim", "bootstrap.servers"),
         ("kafka://b/t?error_cb=geheim", "error_cb"),
+        ("kafka://b/t?plugin.library.paths=geheim", "plugin.library.paths"),
+        ("kafka://b/t?sasl.kerberos.kinit.cmd=geheim", "sasl.kerberos.kinit.cmd"),
+        ("kafka://b/t?ssl.engine.location=geheim", "ssl.engine.location"),
+        ("kafka://b/t?ssl.engine.id=geheim", "ssl.engine.id"),
+        ("kafka://b/t?ssl.providers=geheim", "ssl.providers"),
+        ("kafka://b/t?Plugin.Library.Paths=geheim", "small letters"),
+        ("kafka://b/t?plugin%2Elibrary.paths=geheim", "small letters"),
     ],
 )
 def test_a_bad_url_is_an_error_that_says_what_is_wrong_and_no_secret(url, complaint):
@@ -146,11 +153,11 @@ def test_a_setting_that_librdkafka_does_not_take_is_named_and_no_secret(settings
     assert "geheim" not in outcome.detail
 
 
-def test_without_the_library_the_warning_names_the_remedy():
+def test_where_the_library_cannot_be_imported_after_all_the_warning_names_the_remedy():
     code = """
 import sys, obskit
-sys.modules["confluent_kafka"] = None
 obskit.init(service="test", exporter="kafka://127.0.0.1:1", integrations=[])
+sys.modules["confluent_kafka"] = None
 with obskit.span("lost"): pass
 obskit.flush()
 print(obskit.stats()["exporters"][0]["dropped"])

@@ -25,5 +25,5 @@ def parse_url(url: str, project: str, environ: Mapping[str, str]) -> Target:
     """Return what ``url`` means; ``project`` is the one of a URL that names none. Raises ValueError."""
     named = url.removeprefix(_SCHEME).rstrip("/")
     if named and not _is_project(named):
-        raise ValueError(f"{named!r} is not the id of a Google Cloud project; write {_SCHEME}PROJECT")
+        raise ValueError(f"what follows {_SCHEME} is not the id of a Google Cloud project; write {_SCHEME}PROJECT")
     return Target(find_endpoint(_ENDPOINT, _GOOGLE, environ), named or project)
