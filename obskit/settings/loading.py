@@ -7,24 +7,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from obskit.settings.environment import default_request_log
-<<<<<<< HEAD
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
-=======
-from obskit.settings.errors import ConfigurationError, read_value, shown
->>>>>>> cea0fcd (init: raises for bad options only, keeps what a later one leaves out, and says what is wrong at the start)
 from obskit.settings.options import OPTIONS, Option
 from obskit.settings.span_limits import span_limits
 from obskit.tracing.limits import Counts
 from obskit.tracing.sampling.rules import Rule
 
 _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
-_PREFIX = "OBSKIT_"
-_OTHER_VARIABLES = {
-    "OBSKIT_CLOUDTRACE_ENDPOINT",
-    "OBSKIT_CLOUDLOGGING_ENDPOINT",
-    "OBSKIT_CLOUDPROFILER_ENDPOINT",
-    "OBSKIT_GOOGLE_PROFILER_CPU",
-}
 
 
 class Settings(NamedTuple):
@@ -98,7 +87,6 @@ def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, s
     if environ.get(option.variable, "").strip():
         return read_value(option.variable, option.read, environ[option.variable])
     for variable, convert in option.ecosystem:
-<<<<<<< HEAD
         value = _foreign(option, variable, convert, environ, ignored)
         if value is not None:
             return value
@@ -125,29 +113,3 @@ def _foreign(option: Option, variable: str, convert: Read, environ: Mapping[str,
     except ConfigurationError as error:
         ignored.append(f"{error}; it is ignored")
         return None
-=======
-        if environ.get(variable, "").strip():
-            value = read_value(variable, convert, environ[variable])
-            if value is not None:
-                return read_value(variable, option.read, value)
-    return option.default(environ)
-
-
-def changes(before: Settings, after: Settings) -> dict[str, str]:
-    """Return, by option, the old value and the new one of each that differs, without credentials."""
-    pairs = zip(Settings._fields, before, after, strict=True)
-    return {name: f"{name}: {shown(old)} -> {shown(new)}" for name, old, new in pairs if old != new and name != "ignored"}
-
-
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the ``OBSKIT_*`` variables that mean nothing here, each with the name that is like it, or none."""
-    known = {option.variable for option in OPTIONS} | _OTHER_VARIABLES
-    unknown = [name for name in environ if name.startswith(_PREFIX) and name not in known]
-    if not unknown:
-        return {}
-    from difflib import get_close_matches
-
-    ends = {name.removeprefix(_PREFIX): name for name in known}
-    close = [(name, get_close_matches(name.removeprefix(_PREFIX), ends, 1)) for name in unknown]
-    return {name: ends[found[0]] if found else "" for name, found in close}
->>>>>>> cea0fcd (init: raises for bad options only, keeps what a later one leaves out, and says what is wrong at the start)
