@@ -18,7 +18,7 @@ from obskit.instrumentation.server import (
     streaming,
 )
 from obskit.propagation.headers import LOWER
-from obskit.tracing.current import attach, detach
+from obskit.tracing.current import attach, detach, stored_context
 from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
@@ -184,9 +184,10 @@ def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
 class AsyncBody:
     """An asynchronous response body: the span is current while it is iterated, and ends when it is over or closed."""
 
-    __slots__ = ("_exchange", "_iterator")
+    __slots__ = ("_context", "_exchange", "_iterator")
 
     def __init__(self, body: AsyncIterable[bytes], exchange: ServerExchange) -> None:
+        self._context = exchange.context
         self._exchange = exchange
         self._iterator = aiter(body)
         exchange.sent = True
@@ -196,9 +197,11 @@ class AsyncBody:
         return self
 
     async def __anext__(self) -> bytes:
-        token = attach(self._exchange.context)
+        token = attach(self._context)
         try:
-            return await anext(self._iterator)
+            chunk = await anext(self._iterator)
+            self._context = stored_context()
+            return chunk
         except StopAsyncIteration:
             self._exchange.finish()
             await deliver_async(self._exchange)

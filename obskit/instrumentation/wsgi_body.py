@@ -10,7 +10,7 @@ from weakref import WeakMethod
 
 from obskit.instrumentation.response_flush import deliver, ends_at, wanted
 from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
-from obskit.tracing.current import attach, detach
+from obskit.tracing.current import attach, detach, stored_context
 from obskit.tracing.failures import failed
 
 Environ = dict[str, Any]
@@ -134,13 +134,15 @@ class _Close:
 class Body:
     """A response body during whose iteration the span is current, and with whose end the span ends.
 
+    So is, in a generator with a span's block of its own, that one: each step goes on in the context of the one before.
     Servers that fail, or are no servers but tests, may forget it unclosed: then the span ends, too.
     """
 
-    __slots__ = ("_body", "_exchange", "_iterator")
+    __slots__ = ("_body", "_context", "_exchange", "_iterator")
 
     def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
         self._body = body
+        self._context = exchange.context
         self._exchange = exchange
         self._iterator: Iterator[bytes] | None = None
         streaming(exchange)
@@ -149,11 +151,12 @@ class Body:
         return self
 
     def __next__(self) -> bytes:
-        token = attach(self._exchange.context)
+        token = attach(self._context)
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
             chunk = next(self._iterator)
+            self._context = stored_context()
             self._exchange.sent = True
             return chunk
         except StopIteration:
@@ -168,7 +171,7 @@ class Body:
     def close(self) -> None:
         """Close the application's body, as the server asks, and end the span."""
         close = getattr(self._body, "close", None)
-        token = attach(self._exchange.context)
+        token = attach(self._context)
         try:
             if close is not None:
                 close()

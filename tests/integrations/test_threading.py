@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 import threading
@@ -304,7 +305,8 @@ def test_what_a_process_cannot_take_fails_as_it_does_without_us():
             pool.submit(lambda: 1).result(30)
         with obskit.continue_trace({"b3": f"{'a' * 32}-{'b' * 16}-1"}), pytest.raises(type(plain.value)) as carried:
             pool.submit(lambda: 1).result(30)
-        assert str(carried.value).replace("<lambda>", "") == str(plain.value).replace("<lambda>", "")
+        said, expected = (re.sub(r"<lambda>|0x\w+", "", str(error.value)) for error in (carried, plain))
+        assert said == expected
         assert pool.submit(divmod, 7, 2).result(30) == (3, 1)
 
 

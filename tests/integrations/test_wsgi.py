@@ -24,6 +24,7 @@ import waitress
 from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
 from opentelemetry.trace import SpanKind
 
+import obskit
 from obskit.instrumentation import server
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, abandon_streams, on_finish
@@ -718,3 +719,33 @@ def test_the_arguments_may_be_named() -> None:
         with pytest.raises(TypeError, match="start_response"):
             App()(environ)  # type: ignore[call-arg]
     patches.remove()
+
+
+@pytest.mark.parametrize("ended", ["read", "closed", "dropped"])
+def test_a_span_in_the_generator_of_a_body_is_current_in_all_of_its_steps(ended: str) -> None:
+    """And not outside: the server's thread goes on to other requests."""
+    seen: list[object] = []
+
+    def app(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        with obskit.span("rows") as span:
+            for _ in range(3):
+                seen.append(current_span() is span)
+                yield b"x"
+                seen.append(current_span() is span)
+
+    with recording() as recorder:
+        body: Any = Call(ObskitMiddleware(app)).body
+        for _ in range(2):
+            next(body)
+            assert current_span() is NOOP_SPAN
+        if ended == "read":
+            list(body)
+        elif ended == "closed":
+            body.close()
+        del body
+        gc.collect()
+        assert current_span() is NOOP_SPAN
+        names = {recorder.take().name, recorder.take().name}
+    assert names == {"rows", "GET"}
+    assert all(seen)
