@@ -17,7 +17,6 @@ from obskit.propagation.carriers import headers_of
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
-from obskit.tracing.propagated import NOOP_SPAN
 from obskit.tracing.scope import ChildScope, SpanScope
 from obskit.tracing.values import text
 
@@ -110,10 +109,7 @@ def inject(headers: Carrier) -> Carrier:
     A mapping or a list of pairs, with names and values in text or bytes. What it had of an older trace is replaced,
     however it was spelled; other headers, such as an ``x-request-id`` of your own, stay.
     """
-    context = get_context()
-    span = span_of(context)
-    if span is not NOOP_SPAN:
-        propagator.write(span, mesh.for_any_transport(context), headers_of(headers))
+    propagator.write_all(get_context(), headers_of(headers))
     return headers
 
 
@@ -126,7 +122,7 @@ def continue_trace(headers: Headers) -> Iterator[None]:
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     lower = {_text(name).lower(): _text(value) for name, value in pairs}
-    outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, mesh.MESH_KEY)}
+    outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, *mesh.CARRIED)}
     context = propagator.extract(lower, Context(outside))
     life = Life(span_of(context), Context(outside))
     token = attach(Context({**context, LIFE_KEY: life}))

@@ -162,7 +162,11 @@ BAD = [
 
 def test_the_examples_cover_every_option():
     names = [option.name for option in OPTIONS]
-    assert list(EXAMPLES) == names == [name for name in Settings._fields if name not in ("span_limits", "ignored")]
+    assert (
+        list(EXAMPLES)
+        == names
+        == [name for name in Settings._fields if name not in ("baggage", "span_limits", "ignored")]
+    )
     assert {name for name, *_ in BAD} == set(names)
     assert {name for name, *_ in ECOSYSTEM} == {option.name for option in OPTIONS if option.ecosystem} | {"sample_rate"}
 
@@ -240,7 +244,7 @@ def test_what_cannot_be_used_of_a_variable_of_the_ecosystem_is_said_once_and_sto
     (told,) = settings.ignored
     assert told.startswith(f"{variable}={value!r}")
     assert said in told
-    assert settings._replace(ignored=()) == load({}, {})
+    assert settings._replace(ignored=(), baggage=True) == load({}, {})
 
 
 @pytest.mark.parametrize(

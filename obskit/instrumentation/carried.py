@@ -109,7 +109,9 @@ def _fields(context: Context) -> bytes | None:
 def _restored(
     function: Callable[..., Any], ids: tuple[Any, ...] | None, meshed: dict[str, str] | None, fields: bytes | None
 ) -> Callable[..., Any]:
-    values: dict[str, Any] = {SPAN_KEY: ids and PropagatedSpan(*ids), mesh.MESH_KEY: meshed, FIELDS_KEY: _read(fields)}
+    values: dict[str, Any] = {SPAN_KEY: ids and PropagatedSpan(*ids), FIELDS_KEY: _read(fields)}
+    if meshed:
+        mesh.enter(values, meshed)
     return Carried(function, Context({key: value for key, value in values.items() if value is not None}))
 
 

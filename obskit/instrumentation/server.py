@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 from obskit.instrumentation.http import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
+from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
@@ -249,7 +250,7 @@ def begin(
         exchange.watched = True
     values = {**context, SPAN_KEY: span, _EXCHANGE_KEY: exchange, LIFE_KEY: exchange}
     if meshed is not None:
-        values[mesh.MESH_KEY] = meshed
+        mesh.enter(values, meshed)
     exchange.context = Context(values)
     return exchange
 
@@ -279,8 +280,8 @@ def _outside(context: Context) -> Context:
     while life is not None:
         context = life.outside
         life = context.get(LIFE_KEY)
-    if SPAN_KEY in context or mesh.MESH_KEY in context:
-        return Context({key: value for key, value in context.items() if key not in (SPAN_KEY, mesh.MESH_KEY)})
+    if SPAN_KEY in context or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
+        return Context({key: value for key, value in context.items() if key not in (SPAN_KEY, *mesh.CARRIED)})
     return context
 
 

@@ -54,7 +54,8 @@ class HeaderNames:
         single = [value for value in vars(self).values() if isinstance(value, str)]
         self.mesh = {spell(name): name for name in MESH}
         self.user_agent = spell("user-agent")
-        self.mesh_names = frozenset(self.mesh)
+        self.baggage = spell("baggage")
+        self.mesh_names = frozenset([*self.mesh, self.baggage])
         self.all = self.mesh_names.union(single)
 
 

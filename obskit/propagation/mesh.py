@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from typing import Any
 
 from opentelemetry.context import Context, create_key
 
+from obskit.propagation.baggage import BAGGAGE, BAGGAGE_KEY, entries, header
 from obskit.propagation.headers import HeaderNames, sendable
 
 MESH_KEY = create_key("obskit-mesh-headers")
+CARRIED = (MESH_KEY, BAGGAGE_KEY)
+"""Where a context keeps what a message brought besides its trace."""
 _LONGEST = 4096
 _LONGEST_TOGETHER = 8192  # servers bound the head of a request, by 16 KiB or so
 
@@ -25,13 +29,28 @@ def extract(headers: Mapping[str, str], names: HeaderNames, present: Container[s
         if value and len(value) <= min(_LONGEST, room) and sendable(value):
             found[name] = value
             room -= len(value)
+    if names.baggage in present:  # it has limits of its own
+        found[BAGGAGE] = headers[names.baggage]
     return found or None
 
 
+def enter(values: dict[str, Any], meshed: Mapping[str, str]) -> None:
+    """Put a message's mesh headers among the ``values`` of a context, and its baggage where OpenTelemetry has it."""
+    others = {name: value for name, value in meshed.items() if name != BAGGAGE}
+    if others:
+        values[MESH_KEY] = others
+    if BAGGAGE in meshed:
+        values[BAGGAGE_KEY] = entries(meshed[BAGGAGE], values)
+
+
 def of(context: Context) -> dict[str, str]:
-    """Return the mesh headers of the request that is being served in ``context``."""
+    """Return the mesh headers of the request that is being served in ``context``, and the baggage there."""
     found = context.get(MESH_KEY)
-    return found if isinstance(found, dict) else {}
+    meshed: dict[str, str] = found if isinstance(found, dict) else {}
+    if BAGGAGE_KEY in context:
+        text = header(context)
+        return {**meshed, BAGGAGE: text} if text else meshed
+    return meshed
 
 
 def for_any_transport(context: Context) -> dict[str, str]:

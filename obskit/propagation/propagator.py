@@ -16,6 +16,7 @@ from opentelemetry.propagators.textmap import (
 )
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
+from obskit.propagation.baggage import BAGGAGE
 from obskit.propagation.carriers import Carrier, Headers, get_text, spellings, take_out, writer
 from obskit.propagation.headers import LOWER, MESH, Get, HeaderNames, Set
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
@@ -84,6 +85,15 @@ class Propagator(TextMapPropagator):
                 set_header(name, value)
         self.inject_span(span, set_header)
 
+    def write_all(self, context: Context, headers: Headers) -> None:
+        """Write what ``context`` holds: its span with the mesh's headers, and baggage, also without a span."""
+        span, meshed = span_of(context), mesh.for_any_transport(context)
+        if span is not NOOP_SPAN:
+            self.write(span, meshed, headers)
+        elif BAGGAGE in meshed:
+            take_out(headers, frozenset([BAGGAGE]))
+            writer(headers)(BAGGAGE, meshed[BAGGAGE])
+
     # opentelemetry.propagators.textmap.TextMapPropagator
 
     def extract(
@@ -94,22 +104,24 @@ class Propagator(TextMapPropagator):
         parent, meshed = read(_found(carrier, getter), LOWER)
         if parent is None and meshed is None:
             return base
-        values = {**base, SPAN_KEY: parent or base.get(SPAN_KEY), mesh.MESH_KEY: meshed}
-        return Context({key: value for key, value in values.items() if value is not None})
+        values: dict[str, Any] = {key: value for key, value in base.items() if key != mesh.MESH_KEY}
+        if parent is not None:
+            values[SPAN_KEY] = parent
+        if meshed is not None:
+            mesh.enter(values, meshed)
+        return Context(values)
 
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the current span of ``context`` to ``carrier``, over an older one."""
         context = get_context() if context is None else context
-        span = span_of(context)
-        if span is not NOOP_SPAN:
-            self.write(span, mesh.for_any_transport(context), Carrier(carrier, setter))
+        self.write_all(context, Carrier(carrier, setter))
 
     @property
     def fields(self) -> set[str]:
         """The headers ``inject`` may write."""
-        return self._fields | set(MESH)
+        return {*self._fields, *MESH, BAGGAGE}
 
 
 def span_of(context: Context) -> AnySpan:

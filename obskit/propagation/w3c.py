@@ -12,6 +12,7 @@ _VERSION_0 = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _LATER = re.compile(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST_VERSION_0 = 55
 _LONGEST = 512
+_RANDOM = 2  # level 2: it says how the trace id was made, so whoever continues the trace says it too
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -28,15 +29,18 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
         return None
     state = (get(names.tracestate) or "").strip(" \t")
     state = state if len(state) <= _LONGEST and sendable(state) else ""
-    return PropagatedSpan(
+    found = PropagatedSpan(
         trace_id_text(trace_id), span_id, sampled=bool(flags & 1), remote=True, trace_state=state or None
     )
+    found.random = bool(flags & _RANDOM)
+    return found
 
 
 def inject(span: AnySpan, set_header: Set) -> None:
     """Write ``traceparent`` (64-bit trace ids padded), and ``tracestate`` where one came in."""
     if span.trace_id is None or span.span_id is None:
         return
-    set_header("traceparent", f"00-{span.trace_id:0>32}-{span.span_id}-{'01' if span.sampled else '00'}")
+    flags = (1 if span.sampled else 0) | (_RANDOM if span.random else 0)
+    set_header("traceparent", f"00-{span.trace_id:0>32}-{span.span_id}-{flags:02x}")
     if span.trace_state:
         set_header("tracestate", span.trace_state)

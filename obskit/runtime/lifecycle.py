@@ -23,6 +23,7 @@ from obskit.instrumentation.targets import Targets
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
 from obskit.logs.setup import LogSetup
+from obskit.propagation import baggage
 from obskit.resource import attributes as resource_attributes
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
 from obskit.runtime.interpreter import is_supported
@@ -111,6 +112,7 @@ class Runtime:
         provider.resource_attributes = resource_attributes(settings)
         provider.redactor = Redactor(settings.mask_keys)
         propagator.use(settings.propagation)
+        baggage.use(settings.baggage)
         propagate_to(None if settings.propagate_to is None else Targets(settings.propagate_to))
         self._spans.use(settings)
         flush_responses(self.flush, settings.response_flush)
@@ -124,6 +126,7 @@ class Runtime:
         """Record and propagate nothing: who receives our calls decides on his own."""
         provider.sample(SamplingOptions(rate=0), self._spans.fill)
         propagator.use(())
+        baggage.use(False)
         self._spans.use(settings._replace(exporter=()))
         flush_responses(None)
         self._logs.remove()

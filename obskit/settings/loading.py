@@ -57,6 +57,7 @@ class Settings(NamedTuple):
     profiler_duration: float
     profiler_interval: float
     profiler_heap: bool
+    baggage: bool = True
     span_limits: Counts = Counts()
     ignored: tuple[str, ...] = ()
 
@@ -78,7 +79,16 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
     if values["profiler_duration"] > values["profiler_interval"]:
         raise ConfigurationError(_TOO_LONG % (values["profiler_duration"], values["profiler_interval"]))
     limits = span_limits(environ, ignored)
-    return Settings(**values, span_limits=limits, ignored=tuple(ignored))
+    baggage = bool(values["propagation"]) and _carries_baggage(arguments, environ)
+    return Settings(**values, baggage=baggage, span_limits=limits, ignored=tuple(ignored))
+
+
+def _carries_baggage(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Return whether baggage is read and written: always, unless OTEL_PROPAGATORS decides and does not name it."""
+    if arguments.get("propagation") is not None or environ.get("OBSKIT_PROPAGATION", "").strip():
+        return True
+    named = environ.get("OTEL_PROPAGATORS", "").lower()
+    return not named.strip() or "baggage" in [name.strip() for name in named.split(",")]
 
 
 def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, str], ignored: list[str]) -> Any:

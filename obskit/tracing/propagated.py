@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext
 from opentelemetry.trace import Span as OtelSpan
 
-from obskit.tracing.span_context import span_context
+from obskit.tracing.span_context import RANDOM, span_context
 
 
 class PropagatedSpan(NonRecordingSpan):
@@ -13,10 +13,11 @@ class PropagatedSpan(NonRecordingSpan):
 
     ``trace_id`` and ``span_id`` are hex text, both None where a message carried a decision alone.
     ``sampled`` is True, False, or None where the decision is left to the receiver; ``debug`` implies True.
-    ``trace_state`` is the W3C ``tracestate`` header's text, where there was one.
+    ``trace_state`` is the W3C ``tracestate`` header's text, where there was one; ``random`` is the flag of a
+    ``traceparent`` that says how the trace id was made.
     """
 
-    __slots__ = ("debug", "parent_id", "remote", "sampled", "span_id", "trace_id", "trace_state")
+    __slots__ = ("debug", "parent_id", "random", "remote", "sampled", "span_id", "trace_id", "trace_state")
 
     def __init__(
         self,
@@ -35,20 +36,23 @@ class PropagatedSpan(NonRecordingSpan):
         self.debug = debug
         self.remote = remote
         self.trace_state = trace_state
+        self.random = False
 
     def denied(self) -> PropagatedSpan:
         """Return the state of the same trace, not sampled."""
         if self.sampled is False:
             return self
-        return PropagatedSpan(
+        found = PropagatedSpan(
             self.trace_id, self.span_id, self.parent_id, False, remote=self.remote, trace_state=self.trace_state
         )
+        found.random = self.random
+        return found
 
     def get_span_context(self) -> SpanContext:
         """Return the state as OpenTelemetry sees it; a deferred decision appears as not sampled."""
         if self.trace_id is None or self.span_id is None:
             return INVALID_SPAN_CONTEXT
-        return span_context(self.trace_id, self.span_id, self.remote, bool(self.sampled), self.trace_state)
+        return span_context(self.trace_id, self.span_id, self.remote, bool(self.sampled), self.trace_state, self.random)
 
     def tag(self, key: str, value: object) -> None:
         """Do nothing: nobody records this span."""
@@ -78,13 +82,15 @@ def propagated(span: object) -> PropagatedSpan:
     context = span.get_span_context()
     if not context.is_valid:
         return NOOP_SPAN
-    return PropagatedSpan(
+    found = PropagatedSpan(
         trace_id_text(context.trace_id),
         f"{context.span_id:016x}",
         sampled=context.trace_flags.sampled,
         remote=context.is_remote,
         trace_state=context.trace_state.to_header() or None,
     )
+    found.random = bool(context.trace_flags & RANDOM)
+    return found
 
 
 def trace_id_text(trace_id: int) -> str:

@@ -61,6 +61,7 @@ class Span(OtelSpan):
     )  # fmt: skip
     sampled = True
     debug = False
+    random = False
     heavy = 2 * SMALL  # its name and ids
     mixed = False
     failed = False
@@ -119,6 +120,7 @@ class Span(OtelSpan):
         """Take over what few traces have: only where ``parent.inherits``, so that the others do not look for it."""
         self.inherits = True
         self.debug = parent.debug
+        self.random = parent.random
         self.trace_state = parent.trace_state
         self.sampled = parent.sampled
         self.held = parent.held
@@ -140,7 +142,7 @@ class Span(OtelSpan):
 
     def get_span_context(self) -> SpanContext:
         """Return the ids as OpenTelemetry's SpanContext."""
-        return span_context(self.trace_id, self.span_id, False, self.sampled, self.trace_state)
+        return span_context(self.trace_id, self.span_id, False, self.sampled, self.trace_state, self.random)
 
     def is_recording(self) -> bool:
         """Return True until the span has ended."""
@@ -272,7 +274,9 @@ class Span(OtelSpan):
         """The parent's SpanContext, or None for the root of a trace."""
         if self.parent_id is None:
             return None
-        return span_context(self.trace_id, self.parent_id, self.remote_parent, self.sampled, self.trace_state)
+        return span_context(
+            self.trace_id, self.parent_id, self.remote_parent, self.sampled, self.trace_state, self.random
+        )
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:

@@ -139,8 +139,9 @@ class Tracer(otel.Tracer):
                 span.debug = span.inherits = True
             if parent.remote:
                 span.remote_parent = True
-            if parent.trace_state is not None:
+            if parent.trace_state is not None or parent.random:
                 span.trace_state = parent.trace_state
+                span.random = parent.random
                 span.inherits = True
             if verdict is True or (tail is not None and tail.hold(span, verdict)):
                 return span
@@ -283,4 +284,6 @@ class _Given(NamedTuple):
 
 def _unrecorded(parent: PropagatedSpan) -> PropagatedSpan:
     """Return the state of a trace that is not recorded here; its next span is not taken for the first one here."""
-    return PropagatedSpan(parent.trace_id, parent.span_id, parent.parent_id, False, trace_state=parent.trace_state)
+    found = PropagatedSpan(parent.trace_id, parent.span_id, parent.parent_id, False, trace_state=parent.trace_state)
+    found.random = parent.random
+    return found

@@ -1,0 +1,48 @@
+"""W3C Baggage: from a header into OpenTelemetry's context, and back. The API's own propagator does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.baggage import _BAGGAGE_KEY
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+
+from obskit.propagation.headers import sendable
+from obskit.tracing.failures import failed
+
+BAGGAGE = "baggage"
+BAGGAGE_KEY = _BAGGAGE_KEY
+_propagator = W3CBaggagePropagator()
+_on = True
+
+
+def use(on: bool) -> None:
+    """Read and write baggage from now on, or leave it alone."""
+    global _on  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    _on = on
+
+
+def entries(text: str, context: Mapping[str, Any]) -> object:
+    """Return the baggage of ``context`` with what a header says; malformed entries are left out. Never raises."""
+    before = context.get(BAGGAGE_KEY)
+    try:
+        if _on:
+            return _propagator.extract({BAGGAGE: text}, Context({BAGGAGE_KEY: before or {}})).get(BAGGAGE_KEY)
+    except Exception:
+        failed("reading baggage")
+    return before
+
+
+def header(context: Mapping[str, Any]) -> str:
+    """Return the header for the baggage of ``context``; empty where there is none. Never raises."""
+    if not _on or not context.get(BAGGAGE_KEY):
+        return ""
+    carrier: dict[str, str] = {}
+    try:
+        _propagator.inject(carrier, Context({BAGGAGE_KEY: context[BAGGAGE_KEY]}))
+    except Exception:
+        failed("writing baggage")
+    found = carrier.get(BAGGAGE, "")
+    return found if sendable(found) else ""
