@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -164,3 +167,80 @@ make('D error', SpanKind.PRODUCER, status=Status(StatusCode.ERROR, 'went wrong')
 make('E ok', SpanKind.CONSUMER, status=Status(StatusCode.OK))
 make('F short', length=10)
 """
+
+
+OWN_PROPAGATOR = """
+from opentelemetry import propagate
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+own = CompositePropagator([TraceContextTextMapPropagator()])
+"""
+
+
+@pytest.mark.parametrize("order", ["before", "after", "between"])
+def test_a_propagator_of_the_programs_own_stays_and_is_said_where_obskit_would_have_set_one(order):
+    init = "import obskit; obskit.init(exporter='none', integrations=[], logs='json')\n"
+    own = OWN_PROPAGATOR + "propagate.set_global_textmap(own)\n"
+    again = "obskit.init(exporter='none', integrations=[], logs='json', sample_rate=0.5)\n"
+    code = {"before": own + init + again, "after": init + own, "between": init + own + again}[order]
+    done = run(code + "print('kept', propagate.get_global_textmap() is own)")
+    assert done.stdout.splitlines()[-1] == "kept True", done.stderr
+    assert done.stdout.count("propagator (CompositePropagator) was set before obskit.init(), and stays") == (
+        order == "before"
+    )
+
+
+def test_a_provider_that_is_set_later_is_told_why_it_gets_nothing_and_what_to_do():
+    code = """
+import obskit
+obskit.init(exporter='none', integrations=[], logs='json')
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+trace.set_tracer_provider(trace.get_tracer_provider())
+obskit.shutdown(unpatch=True)
+import opentelemetry.trace
+print(trace.set_tracer_provider.__code__.co_filename.endswith("trace/__init__.py"))
+"""
+    done = run(code)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "True", done.stderr
+    assert sum("obskit is OpenTelemetry's TracerProvider already" in line for line in lines) == 1
+    assert "add_span_processor" in done.stdout
+
+
+@pytest.mark.parametrize("first", ["", "import obskit; obskit.init(service='s', exporter='console', logs='off')\n"])
+def test_opentelemetrys_variable_names_obskit_as_the_provider(first):
+    code = first + "from opentelemetry import trace\ntrace.get_tracer('t').start_span('made').end()\n"
+    code += "from opentelemetry import propagate\nprint(type(propagate.get_global_textmap()).__module__)"
+    variables = {"OTEL_PYTHON_TRACER_PROVIDER": "obskit", "OBSKIT_EXPORTER": "console", "OBSKIT_LOGS": "off"}
+    done = run(code, **variables)
+    assert '"name":"made"' in done.stdout, done.stderr
+    assert "obskit.propagation.propagator" in done.stdout
+
+
+@pytest.mark.parametrize("variables", [{"OTEL_PYTHON_DISTRO": "obskit"}, {"OTEL_PYTHON_TRACER_PROVIDER": "obskit"}])
+def test_opentelemetry_instrument_starts_obskit_where_it_is_asked_to(variables):
+    assert "obskit" in provider_under_instrument([], **variables)
+
+
+def test_opentelemetry_instrument_leaves_obskit_alone_where_it_is_not():
+    assert "obskit" not in provider_under_instrument([])
+
+
+@pytest.mark.parametrize("outer", ["run", "instrument"])
+def test_obskit_run_and_opentelemetry_instrument_work_around_each_other(outer):
+    assert "obskit" in provider_under_instrument([sys.executable, "-m", "obskit", "run", "--"], outer == "instrument")
+
+
+def provider_under_instrument(obskit_run: list[str], instrument_first: bool = False, **variables: str) -> str:
+    """Return the module of the provider in a program below ``opentelemetry-instrument``, and below ``obskit run``."""
+    code = "from opentelemetry import trace; print('provider', type(trace.get_tracer_provider()).__module__)"
+    instrument = [sys.executable, "-c", "from opentelemetry.instrumentation.auto_instrumentation import run; run()"]
+    wrappers = [*instrument, *obskit_run] if instrument_first else [*obskit_run, *instrument]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OBSKIT_", "OTEL_", "PYTHON"))}
+    environ = {**kept, "OBSKIT_EXPORTER": "none", "OBSKIT_LOGS": "off", **variables}
+    command = [*wrappers, sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("provider")]
+    return line

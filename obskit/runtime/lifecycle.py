@@ -11,8 +11,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace as otel
-
 from obskit.export.pipeline import Pipeline
 from obskit.instrumentation.client import propagate_to
 from obskit.instrumentation.imports import ImportHooks
@@ -26,12 +24,13 @@ from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
 from obskit.resource import attributes as resource_attributes
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
+from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
 from obskit.runtime.parts import log_options, profiler_options, sampling_options
 from obskit.runtime.pipelines import Pipelines
 from obskit.runtime.termination import Termination
 from obskit.settings import Settings, changes, load, unknown_variables
-from obskit.tracing.failures import failed, failures, tell
+from obskit.tracing.failures import failures, tell
 from obskit.tracing.native import in_subinterpreter, join_threads
 from obskit.tracing.process import around_fork, check_fork, on_fork
 from obskit.tracing.redaction import Redactor
@@ -42,11 +41,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from obskit.profiling.setup import ProfilerOptions, Running
-
-_OVERTAKEN = (
-    "another OpenTelemetry TracerProvider (%s) was set before obskit.init(): spans made through OpenTelemetry's API go "
-    "there, those of obskit's integrations to obskit; call obskit.init() first, or do not set the other, to have all"
-)
 
 
 class Runtime:
@@ -139,6 +133,7 @@ class Runtime:
         if names != self._installed:
             self._unpatch()
             install(names, self._hooks, self._patches)
+            tell_of_later_ones(self._patches)
             self._installed = names
 
     def _profile(self, options: ProfilerOptions | None) -> None:
@@ -168,7 +163,7 @@ class Runtime:
         provider.to_readable = _readable
         provider.on_flush = self.flush
         provider.on_shutdown = lambda: self.shutdown(self._exit_timeout(), unpatch=False)
-        _become_global(self._hooks_for_good)
+        become_global(self._hooks_for_good)
         on_fork(self._forked)
         Pipeline.starting = staticmethod(self._termination.watch_closely)
         if hasattr(signal, "pthread_sigmask"):
@@ -257,20 +252,6 @@ def _readable(span: Span) -> ReadableSpan:
     from obskit.export.otel import to_readable
 
     return to_readable(span, provider.resource)
-
-
-def _become_global(hooks: ImportHooks) -> None:
-    """Become OpenTelemetry's provider and, once a program asks for propagation at all, its propagator."""
-    try:
-        current = otel.get_tracer_provider()
-    except Exception:  # OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded
-        failed("asking for OpenTelemetry's TracerProvider")
-        return
-    if isinstance(current, otel.ProxyTracerProvider):
-        otel.set_tracer_provider(provider)
-        hooks.when_imported("opentelemetry.propagate", lambda module: module.set_global_textmap(propagator))
-    elif current is not provider:
-        tell(logging.WARNING, _OVERTAKEN, type(current).__name__)
 
 
 runtime = Runtime()

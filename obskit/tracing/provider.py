@@ -178,10 +178,21 @@ class TracerProvider(otel.TracerProvider):
 def _make_resource(attributes: dict[str, Any]) -> Resource:
     from opentelemetry.sdk.resources import Resource
 
+    attributes = {key: encodable(text(value)) for key, value in attributes.items()}
+    attributes |= {"telemetry.sdk.name": "obskit", "telemetry.sdk.version": _version()}
     try:
         return Resource.create(attributes)
     except RuntimeError:  # it uses a thread pool, which the end of a program refuses
         return Resource(attributes)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("obskit")
+    except PackageNotFoundError:  # in a frozen program, say
+        return "unknown"
 
 
 def _together(receivers: Any) -> Report:

@@ -104,6 +104,7 @@ def test_ids_times_scope_resource_events_and_links_are_the_sdks_own():
     assert (parent.instrumentation_scope.name, parent.instrumentation_scope.version) == ("library", "2.0")
     assert parent.resource.attributes["service.name"] == "orders"
     assert parent.resource.attributes["service.version"] == "1.4"
+    assert parent.resource.attributes["telemetry.sdk.name"] == "obskit"
     assert json.loads(parent.to_json())["name"] == "parent"
 
 
