@@ -14,6 +14,7 @@ import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 import pytest
 
@@ -278,7 +279,9 @@ def unlucky(error):
 
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("kind", POOLS)
-def test_what_a_pool_runs_belongs_to_who_submits_it_and_not_to_who_made_the_pool(kind):
+def test_what_a_pool_runs_belongs_to_who_submits_it_and_not_to_who_made_the_pool(kind, monkeypatch):
+    # Spawned processes import this file; where the wheel is tested, the checkout is not on the path.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent.parent.parent)])
     pools = []
     with recording() as spans, ExitStack() as closing:
         for name, sampled in (("alice", "0"), ("bob", "1"), (None, None)):
