@@ -12,8 +12,8 @@ from typing import Any
 from obskit.logs.correlation import current_trace
 from obskit.logs.entry import INSERT_ID, EntryBuilder
 from obskit.logs.formatter import shared_builder
-from obskit.logs.plain import plain
 from obskit.tracing.failures import failed
+from obskit.tracing.plain import plain
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _DIM = "2"

@@ -18,9 +18,9 @@ from opentelemetry.context import Context
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.events import unwrapped
-from obskit.logs.plain import Renderer
 from obskit.tracing.current import FIELDS_KEY, get_context
 from obskit.tracing.named_values import MASK
+from obskit.tracing.plain import Renderer
 from obskit.tracing.redaction import Redactor
 
 _PREFIX = "logging.googleapis.com/"

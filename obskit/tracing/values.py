@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from obskit.tracing.plain import Renderer, holds_others, whole_words
+
 _ERROR_LENGTH = 1024
 
 
@@ -11,18 +13,31 @@ def text(value: object) -> str:
     The text is Python's own type: what a subclass overrides would run later, on the thread that encodes it.
     """
     try:
-        return str.__str__(value if issubclass(type(value), str) else str(value))
+        if issubclass(type(value), str):
+            return str.__str__(value)
+        return _bounded_text(value) if holds_others(value) else str.__str__(str(value))
     except Exception:
         return f"<unprintable {type(value).__name__}>"
+
+
+def _bounded_text(value: object) -> str:
+    """Return the text of what holds others, unless that is so much that it could take for ever to print."""
+    renderer = Renderer()
+    shown = renderer.plain(value)
+    return str(shown) if renderer.truncated else str.__str__(str(value))
 
 
 def error_text(error: object) -> str:
     """Return the value of an ``error`` tag: the exception's class and message, cut to a sane length."""
     message = text(error)
     if not issubclass(type(error), BaseException):
-        return message[:_ERROR_LENGTH]
+        return _short(message)
     name = type(error).__name__
-    return f"{name}: {message}"[:_ERROR_LENGTH] if message else name
+    return _short(f"{name}: {message}") if message else name
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _ERROR_LENGTH else whole_words(text, _ERROR_LENGTH)
 
 
 def encodable(text: str) -> str:

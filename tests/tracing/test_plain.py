@@ -27,14 +27,14 @@ from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 from wrapt import ObjectProxy
 
-from obskit.logs import plain as module
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
-from obskit.logs.plain import Renderer
+from obskit.tracing import plain as module
 from obskit.tracing.named_values import MASK
+from obskit.tracing.plain import Renderer
 from obskit.tracing.redaction import Redactor
-
-from .test_formatter import strict
+from obskit.tracing.values import error_text, text
+from tests.logs.test_formatter import strict
 
 S = "hunter2"
 
@@ -122,6 +122,9 @@ VALUES = [
     (datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=2))), "2026-01-02T00:00:00+02:00"),
     (datetime.date(2026, 1, 2), "2026-01-02"),
     (datetime.timedelta(seconds=90), "PT90S"),
+    (datetime.timedelta(), "PT0S"),
+    (datetime.timedelta(days=-1, microseconds=500_000), "-PT86399.5S"),
+    (datetime.timedelta(days=2, seconds=10), "P2DT10S"),
     (pathlib.PurePosixPath("/a/b"), "/a/b"),
     (bytearray(b"caf\xc3\xa9"), "café"),
     (memoryview(b"ab"), "ab"),
@@ -407,3 +410,23 @@ def test_what_was_left_out_is_said():
     assert renderer.plain(itself) == [1, "...[circular]"]
     assert renderer.plain([itself, itself]) == [[1, "...[circular]"], [1, "...[circular]"]]
     assert not renderer.truncated
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, OSError, type("Odd", (ValueError,), {})])
+@pytest.mark.parametrize("graph", ["doubled", "dataclasses", "namespaces"])
+def test_the_text_of_an_exception_or_an_object_takes_bounded_work(error, graph):
+    """Printed along every path it would never end."""
+    value = {"doubled": doubled(60)}.get(graph, GRAPHS[graph])
+    for found in (text(error(value)), text(types.SimpleNamespace(a=value)), error_text(error("x", value))):
+        assert 0 < len(found) < 2_000_000
+
+
+def test_the_text_of_what_is_small_is_its_own():
+    for value in (ValueError(("a", 1)), KeyError(Order(1)), Order(7), types.SimpleNamespace(a=[1]), OSError(2, "no")):
+        assert text(value) == str(value)
+
+
+def test_an_errors_text_is_not_cut_within_a_password():
+    message = "x" * 1000 + f" postgres://bob:{S}@db"
+    for size in range(1000, 1030):
+        assert S[:3] not in Redactor().error_text(error_text(ValueError("y" * (size - 1000) + message)))

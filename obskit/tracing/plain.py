@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesVi
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from itertools import islice
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from obskit.tracing.named_values import MASK
@@ -72,7 +72,7 @@ class Renderer:
     def _bounded(self, text: str) -> str:
         limit = max(self._characters, _SHORT)
         if len(text) > limit:
-            text = _cut(text, limit)
+            text = whole_words(text, limit - len(TRUNCATED)) + TRUNCATED
             self.truncated = True
         self._characters -= len(text)
         return text
@@ -98,6 +98,7 @@ class Renderer:
         if id(value) in self._path:
             return "...[circular]"
         if depth >= MAX_DEPTH:
+            self.truncated = True
             return f"...[deeper than {MAX_DEPTH}]"
         self._path.add(id(value))
         try:
@@ -235,17 +236,20 @@ class Renderer:
         text: str = value.isoformat()
         return f"{text[:-6]}Z" if text.endswith("+00:00") else self.text(text)
 
-    def _duration(self, value: Any, depth: int) -> Any:
-        from msgspec import to_builtins
-
-        return to_builtins(value) if type(value) is timedelta else self._printed(value, depth)
+    def _duration(self, value: timedelta, depth: int) -> str:
+        """Render a duration as ISO 8601 does, in days and seconds."""
+        if type(value) is not timedelta:
+            return self._printed(value, depth)
+        sign, span = ("-", -value) if value.days < 0 else ("", value)
+        seconds = f"{span.seconds}.{span.microseconds:06d}".rstrip("0").rstrip(".")
+        return f"{sign}P{f'{span.days}D' if span.days else ''}T{seconds}S"
 
     def _error(self, value: BaseException, depth: int) -> Any:
         """Render an exception's text. An argument that is no plain value is not left to print all of itself."""
         kind = type(value)
-        arguments: Any = BaseException.args.__get__(value)  # type: ignore[attr-defined]
-        if kind.__str__ is not BaseException.__str__ or all(type(one) in _SCALARS for one in arguments):
+        if type(kind.__str__) is FunctionType or not holds_others(value):
             return self._printed(value, depth) or kind.__name__
+        arguments = _arguments(value)
         shown = self.plain(arguments[0] if len(arguments) == 1 else arguments, depth + 1)
         return shown if type(shown) is str else self.text(str(shown))
 
@@ -325,11 +329,23 @@ def _field_names(kind: type) -> list[str] | None:
     return list(declared) if type(declared) is tuple else None
 
 
-def _cut(text: str, limit: int) -> str:
+def holds_others(value: object) -> bool:
+    """Return whether printing an object prints others, along every path that leads to them."""
+    kind = type(value)
+    if issubclass(kind, BaseException):
+        return not all(type(one) in _SCALARS for one in _arguments(value))
+    return issubclass(kind, SimpleNamespace) or _field_names(kind) is not None
+
+
+def _arguments(error: Any) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = BaseException.args.__get__(error)  # type: ignore[attr-defined]
+    return found
+
+
+def whole_words(text: str, limit: int) -> str:
     """Return the beginning of a text that is too long. A word that would be cut, a password perhaps, is left out."""
-    end = limit - len(TRUNCATED)
-    blank = max(text.rfind(" ", end - _WORD, end), text.rfind("\n", end - _WORD, end))
-    return text[: blank if blank > 0 else end] + TRUNCATED
+    blank = max(text.rfind(" ", limit - _WORD, limit), text.rfind("\n", limit - _WORD, limit))
+    return text[: blank if blank > 0 else limit]
 
 
 def _unprintable(kind: type) -> str:
