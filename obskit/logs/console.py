@@ -10,8 +10,9 @@ from time import localtime, strftime
 from typing import Any
 
 from obskit.logs.correlation import current_trace
-from obskit.logs.entry import INSERT_ID, EntryBuilder
+from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
 from obskit.logs.formatter import shared_builder
+from obskit.logs.moment import TRACE
 from obskit.tracing.failures import failed
 from obskit.tracing.plain import plain
 
@@ -28,9 +29,12 @@ _PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like, 
 class ConsoleFormatter(logging.Formatter):
     """A readable line a record, coloured where standard output is a terminal and NO_COLOR is not set."""
 
-    def __init__(self, builder: EntryBuilder | None = None, colour: bool | None = None) -> None:
+    def __init__(
+        self, *_format: Any, builder: EntryBuilder | None = None, colour: bool | None = None, **_options: Any
+    ) -> None:
+        """Take what ``logging.config`` gives formatters named by ``class``: a format, a style and the like."""
         super().__init__()
-        self._builder = builder
+        self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
         self._colour = _wants_colour() if colour is None else colour
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,8 +42,18 @@ class ConsoleFormatter(logging.Formatter):
         try:
             return self._line(record)
         except Exception:
-            failed("formatting a log record")
-            return f"[not formatted: {type(record.msg).__name__}]"
+            return self._format_anyhow(record)
+
+    def _format_anyhow(self, record: logging.LogRecord) -> str:
+        """Return the line of a record of which a filter has removed a part, or one that says what it is of."""
+        try:
+            whole = completed(record)
+            if whole is not None:
+                return self.format(whole)
+        except Exception:
+            failed("completing a log record")
+        failed("formatting a log record")
+        return f"[not formatted: {type(getattr(record, 'msg', None)).__name__}]"
 
     def _line(self, record: logging.LogRecord) -> str:
         entry = (self._builder or shared_builder()).read(record)
@@ -48,7 +62,8 @@ class ConsoleFormatter(logging.Formatter):
         level = _one_line(record.levelname)
         level = self._paint(f"{level:<8}", _COLOURS.get(level, ""))
         fields = " ".join(f"{_name(key)}={_shown(value)}" for key, value in entry.items() if key not in _HIDDEN)
-        trace = vars(record).get("obskit_trace") or current_trace()
+        known = vars(record)
+        trace = known[TRACE] if TRACE in known else current_trace()
         tail = self._paint(f"{fields} trace={trace[0][-8:]}".strip() if trace else fields, _DIM)
         line = f"{clock} {level} {_one_line(record.name)}: {_one_line(message)} {tail}".rstrip()
         return f"{line}\n{plain(stack).translate(_STACK_SAFE)}" if stack else line

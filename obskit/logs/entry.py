@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from logging import LogRecord
+from time import time
 from typing import Any
 
 from opentelemetry.context import Context
@@ -18,6 +18,7 @@ from opentelemetry.context import Context
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.events import unwrapped
+from obskit.logs.moment import FIELDS, TRACE
 from obskit.tracing.current import FIELDS_KEY, get_context
 from obskit.tracing.named_values import MASK
 from obskit.tracing.plain import Renderer
@@ -28,6 +29,7 @@ _LABELS = _PREFIX + "labels"
 INSERT_ID = _PREFIX + "insertId"
 _INSERT_ID = f',"{INSERT_ID}":'
 _OPERATION = _PREFIX + "operation"
+_ENVIRONMENT = "deployment.environment.name"
 
 _ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 
@@ -39,15 +41,21 @@ _RESERVED = frozenset(
 _SPECIAL_KEYS = frozenset(["labels", "operation", "insert_id", "http_request", "httpRequest", "json_fields"])
 """Keys of ``extra=`` that go to their own place, under the names google-cloud-logging's users know."""
 
-_RECORD = frozenset(["message", "asctime", "obskit_trace"])
-"""What others put on a record behind its own attributes, and is no field of the application's."""
+_BARE = vars(LogRecord("", 0, "", 0, "", (), None))
+_LAST = next(reversed(_BARE))
+_ANY_MESSAGE = LogRecord.getMessage
 
-_RECORD_SIZE = len(vars(logging.makeLogRecord({})))
+_RECORD = frozenset(["message", "asctime", TRACE, FIELDS])
+"""What formatters and this package put on a record, and is no field of the application's."""
+
+_NO_FIELDS = _RECORD.union(_BARE)
+_RECORD_SIZE = len(_BARE)
 _WORDS = {bool: ("false", "true"), type(None): ("null", "")}
+_MAX_STACK = 60_000
 _LONG = 10_000
 _MOST_QUICK = 40_000  # characters, of up to four bytes
 _MOST_KEYS = 10_000
-_ORDINARY, _SECRET, _SPECIAL, _IGNORED = range(4)
+_ORDINARY, _SECRET, _SPECIAL = range(3)
 
 
 class EntryBuilder:
@@ -59,18 +67,27 @@ class EntryBuilder:
         version: str | None = None,
         project: str | None = None,
         redactor: Redactor | None = None,
+        environment: str | None = None,
     ) -> None:
-        context = {"service": service, "version": version}
-        self._service_context = {key: value for key, value in context.items() if value}
-        self.trace_prefix = f"projects/{project}/traces/" if project else ""
+        self._reports_errors = bool(service or version)
+        self.origin = _origin(service, version, environment)
+        self.trace_prefix = ""
+        self.set_project(project)
         self._redactor = redactor or Redactor()
         self._keys: dict[str, tuple[int, str]] = {}
         self._ordinary: dict[str, str] = {}  # as they stand in a line
+
+    def set_project(self, project: str | None) -> None:
+        """Link the entries to their traces in a Google Cloud project."""
+        if project:
+            self.trace_prefix = f"projects/{project}/traces/"
 
     def quick(self, record: logging.LogRecord, known: dict[str, Any], context: Context) -> str:
         """Return the end of a record's line, but for its closing brace; empty for a record that ``read`` is for.
 
         ``known`` are the record's attributes: to look into a dict takes a quarter of what it takes to ask a record.
+
+        Records of another class than logging's own may have attributes anywhere, and another message.
 
         Most records hold a short message and a few plain fields: writing their text costs half of what it takes to
         collect any values and to encode them.
@@ -80,14 +97,19 @@ class EntryBuilder:
             return ""
         if FIELDS_KEY in context or known["name"] in ACCESS_LOGGERS:
             return ""
+        if type(record) is not LogRecord or LogRecord.getMessage is not _ANY_MESSAGE:
+            return ""
         try:
             args = known["args"]
             if args:
-                message = message % args if type(record) is LogRecord else record.getMessage()
+                message = message % args
+            # Nothing but logging's own: next(reversed(known)) would be dearer by half.
+            bare = len(known) == _RECORD_SIZE and known.__reversed__().__next__() == _LAST
+            known["message"] = message  # as logging.Formatter.format does: handlers behind this one may read it
             if len(message) > _LONG or not message.isascii():
                 return ""
             line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
-            if len(known) != _RECORD_SIZE:
+            if not bare:
                 line = self._append(line, known)
             return line if len(line) < _MOST_QUICK else ""
         except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
@@ -97,14 +119,16 @@ class EntryBuilder:
         """Return ``line`` with a record's fields behind it; empty where one is out of the ordinary."""
         text = ""
         names = self._ordinary
-        left = len(known) - _RECORD_SIZE
         for key in reversed(known):  # from the end: the start is logging's own
+            if key == _LAST:
+                return line + text
             name, value = names.get(key), known[key]
             kind = type(value)
+            if key in _RECORD and key != FIELDS:
+                continue
             if name is None:
-                if key not in _RECORD:
-                    return ""
-            elif kind is int:
+                return ""
+            if kind is int:
                 text = f"{name}{value}{text}"
             elif kind is str and value.isalnum():
                 text = f'{name}"{value}"{text}'
@@ -116,10 +140,7 @@ class EntryBuilder:
                 text = f"{name}{value}{text}"
             else:
                 return ""
-            left -= 1
-            if not left:
-                break
-        return line + text
+        return ""
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return a record's message, stack and the application's fields, as plain values; the message first."""
@@ -132,13 +153,13 @@ class EntryBuilder:
             entry["message"] = self._message(record, renderer)
         else:
             fields = dict(renderer.items(message))
-            entry["message"] = renderer.as_text(fields.pop("message", ""))
+            entry["message"] = record.message = renderer.as_text(fields.pop("message", ""))
             self._add_fields(entry, fields.items(), renderer)
-        scope = get_context().get(FIELDS_KEY)
+        known = vars(record)
+        scope: Any = known.get(FIELDS) if TRACE in known else get_context().get(FIELDS_KEY)
         if scope:
-            self._add_fields(entry, scope.items(), renderer)  # type: ignore[attr-defined]
-        if len(vars(record)) > _RECORD_SIZE:  # ``extra`` comes behind what every record has
-            self._add_fields(entry, islice(vars(record).items(), _RECORD_SIZE, None), renderer)
+            self._add_fields(entry, scope.items(), renderer)
+        self._add_fields(entry, [(key, value) for key, value in known.items() if key not in _NO_FIELDS], renderer)
         if record.exc_info or record.exc_text or record.stack_info:
             self._add_stack(entry, record)
         if record.name in ACCESS_LOGGERS:
@@ -151,7 +172,8 @@ class EntryBuilder:
 
     def _message(self, record: logging.LogRecord, renderer: Renderer) -> str:
         try:
-            return renderer.as_text(record.getMessage())
+            record.message = record.getMessage()
+            return renderer.as_text(record.message)
         except Exception as error:  # wrong arguments, a __str__ that raises: show what there is
             text = Renderer().as_text(record.msg)
             shown = renderer.as_text(text)
@@ -159,13 +181,16 @@ class EntryBuilder:
             return f"{shown} {arguments} [not formatted: {type(error).__name__}]"
 
     def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
-        """Add what Error Reporting groups by: Python's own traceback text, and the service."""
-        stack = _stack_text(record)
+        """Add what Error Reporting groups by, with the service that all entries name: Python's own traceback text."""
+        whole = _stack_text(record)
+        stack = _without_middle(whole)
+        if not stack:  # ``logging.exception`` where nothing is being handled
+            return
         entry["stack_trace"] = self._redactor.error_text(stack)
-        if record.levelno >= logging.ERROR and self._service_context:
-            entry["serviceContext"] = self._service_context
-            if not record.exc_info:
-                entry["@type"] = _ERROR_EVENT
+        if stack is not whole:
+            entry["truncated"] = True
+        if record.levelno >= logging.ERROR and self._reports_errors and not record.exc_info:
+            entry["@type"] = _ERROR_EVENT
 
     def _add_fields(self, entry: dict[str, Any], fields: Iterable[tuple[Any, Any]], renderer: Renderer) -> None:
         """Add the application's fields, masked where they are secret, under names that mean nothing else."""
@@ -181,9 +206,7 @@ class EntryBuilder:
     def _classify(self, key: Any) -> tuple[int, str]:
         """Return what is done with fields of this name, and the name they get; kept for the next record."""
         name = Renderer(self._redactor).as_text(key)
-        if name in _RECORD:
-            kind = _IGNORED
-        elif name in _SPECIAL_KEYS:
+        if name in _SPECIAL_KEYS:
             kind = _SPECIAL
         else:
             kind = _SECRET if self._redactor.is_secret(name) else _ORDINARY
@@ -209,6 +232,33 @@ class EntryBuilder:
             entry[INSERT_ID] = renderer.as_text(value)
         else:
             entry[key] = renderer.under(key, value)
+
+
+def _origin(service: str, version: str | None, environment: str | None) -> str:
+    """Return what all of a process's entries say of it, as it stands in a line."""
+    context = ",".join(
+        f"{quoted(key)}:{quoted(value)}" for key, value in (("service", service), ("version", version)) if value
+    )
+    text = f',"serviceContext":{{{context}}}' if context else ""
+    return text + (f',"{_ENVIRONMENT}":{quoted(environment)}' if environment else "")
+
+
+def completed(record: LogRecord) -> LogRecord | None:
+    """Return a copy of ``record`` with the attributes that a filter has removed; None if it has them all."""
+    known = vars(record)
+    if _BARE.keys() <= known.keys():
+        return None
+    copy = object.__new__(type(record))
+    vars(copy).update({**_BARE, "created": time(), **known})
+    return copy
+
+
+def _without_middle(stack: str) -> str:
+    """Return a stack without its middle if it is long: its end, where the error stands, is what people look for."""
+    if len(stack) <= _MAX_STACK:
+        return stack
+    left_out = f"\n...[{len(stack) - _MAX_STACK} characters left out]...\n"
+    return stack[: _MAX_STACK // 4] + left_out + stack[-(_MAX_STACK - _MAX_STACK // 4) :]
 
 
 def _stack_text(record: logging.LogRecord) -> str:

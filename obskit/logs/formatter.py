@@ -11,8 +11,9 @@ from opentelemetry.context import Context
 
 from obskit.logs import insert_ids
 from obskit.logs.correlation import trace_of
-from obskit.logs.entry import INSERT_ID, EntryBuilder
+from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
 from obskit.logs.jsonline import dumps
+from obskit.logs.moment import TRACE
 from obskit.logs.severity import severity
 from obskit.tracing.current import SPAN_KEY, get_context
 from obskit.tracing.failures import failed
@@ -29,12 +30,13 @@ class CloudLoggingFormatter(logging.Formatter):
     than its message.
     """
 
-    def __init__(self, builder: EntryBuilder | None = None) -> None:
+    def __init__(self, *_format: Any, builder: EntryBuilder | None = None, **_options: Any) -> None:
+        """Take what ``logging.config`` gives formatters named by ``class``: a format, a style and the like."""
         super().__init__()
-        self._builder = builder
+        self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
         self._places: dict[tuple[Any, ...], str] = {}
         self._second = (float("inf"), "")
-        self._last_span: tuple[object, str] = (None, "")
+        self._last_span: tuple[object, str, str] = (None, "", "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. Never raises: what cannot be shown is shown as what it is."""
@@ -44,17 +46,29 @@ class CloudLoggingFormatter(logging.Formatter):
             context = get_context()
             fields = builder.quick(record, known, context) or _fields(builder.read(record))
             place = self._places.get(_place_of(known)) or self._new_place(record, known)
-            span, trace = self._last_span
-            if context.get(SPAN_KEY) is not span or "obskit_trace" in known:
+            span, trace, prefix = self._last_span
+            if context.get(SPAN_KEY) is not span or prefix is not builder.trace_prefix or TRACE in known:
                 trace = self._trace(known, context, builder.trace_prefix)
             second, time = self._second
             since = known["created"] - second
             if not 0.0 <= since < 1.0:
                 since, time = self._new_second(known["created"])
-            return f'{place}{time}{str(1_000_000_000 + int(since * 1e9))[1:]}Z"{trace}{fields}}}'
+            digits = "%09d" % (since * 1e9)  # noqa: UP031 - a third less work than a format specifier
+            return f'{place}{time}{digits}Z"{trace}{builder.origin}{fields}}}'
         except Exception:
-            failed("formatting a log record")
-            return dumps({"severity": "DEFAULT", "message": f"[not formatted: {type(record.msg).__name__}]"}).decode()
+            return self._format_anyhow(record)
+
+    def _format_anyhow(self, record: logging.LogRecord) -> str:
+        """Return the line of a record of which a filter has removed a part, or one that says what it is of."""
+        try:
+            whole = completed(record)
+            if whole is not None:
+                return self.format(whole)
+        except Exception:
+            failed("completing a log record")
+        failed("formatting a log record")
+        kind = type(getattr(record, "msg", None)).__name__
+        return dumps({"severity": "DEFAULT", "message": f"[not formatted: {kind}]"}).decode()
 
     def _new_second(self, created: float) -> tuple[float, str]:
         """Return an epoch time's part of a second, and the start of its field, but for the digits behind the point."""
@@ -65,13 +79,13 @@ class CloudLoggingFormatter(logging.Formatter):
 
     def _trace(self, known: dict[str, Any], context: Context, prefix: str) -> str:
         """Return the trace's fields; the last span's are kept, as a span often logs more than once."""
-        given = known.get("obskit_trace")
-        if given is not None:
-            return _trace_text(prefix, given)
+        if TRACE in known:
+            given = known[TRACE]
+            return _trace_text(prefix, given) if given else ""
         span = context.get(SPAN_KEY)
         trace = trace_of(span)
         text = _trace_text(prefix, trace) if trace else ""
-        self._last_span = span, text
+        self._last_span = span, text, prefix
         return text
 
     def _new_place(self, record: logging.LogRecord, known: dict[str, Any]) -> str:

@@ -1,119 +1,123 @@
-"""Writing lines to standard output, and telling which handlers do so too."""
+"""The handler that writes lines to standard output where none of the application's does."""
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
-from obskit.tracing.tally import Tally
+from obskit.logs.consoles import shows, takes_over
+from obskit.logs.writer import lost, standard_output
+from obskit.tracing.failures import failed
 
 _last = threading.local()
-_others_write = False
-written, lost = Tally(), Tally()
-
-
-def writes_to_console(handler: logging.Handler) -> bool:
-    """Return whether ``handler`` writes to the process's standard output or error."""
-    stream = getattr(handler, "stream", None) if isinstance(handler, logging.StreamHandler) else None
-    return stream is not None and (
-        stream is sys.stdout or stream is sys.stderr or stream is sys.__stdout__ or stream is sys.__stderr__
-    )
+_taken_over_write = False
+_all_handlers: list[Any] = logging._handlerList  # type: ignore[attr-defined] # weak references
 
 
 def note_written(record: logging.LogRecord) -> None:
-    """Remember that a handler of the application's has just written ``record`` on this thread."""
-    global _others_write  # noqa: PLW0603 - most programs have no such handler, and need not ask each thread
-    _last.record = record
-    _others_write = True
+    """Remember that a handler of the application's has just written ``record`` on this thread.
+
+    It is known again by its time: a handler's filter may put a copy in its place, which shares that very object.
+    """
+    global _taken_over_write  # noqa: PLW0603 - most programs have no such handler, and need not ask each thread
+    _last.created = vars(record).get("created")
+    _taken_over_write = True
 
 
 class ConsoleHandler(logging.Handler):
     """Writes each record to standard output, unless a handler of the application's does.
 
     It writes as ``print`` does: a reader that is slow slows the program, and nothing is lost. Where standard output
-    is closed or its reader is gone, lines are counted as lost and the program goes on.
+    is closed or its reader is gone, lines are counted as lost and the program goes on. Without a formatter it writes
+    as ``obskit.init()`` has it, or JSON.
     """
 
-    _stream: Any = None
-    _raw: io.RawIOBase | None = None
+    yields = False
+    """Whether other handlers of this kind come first: the one that ``obskit.init()`` adds writes what no other does."""
+
+    _handlers_seen = 0
+    _others_show = False
+
+    def __init__(self, level: int | str = logging.NOTSET) -> None:
+        super().__init__(level)
+        standard_output.follow()
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Write one line, unless a filter objects. Never raises."""
-        if self.filters or self.lock is None:
-            return super().handle(record)
-        with self.lock:
-            self.emit(record)
+        """Write one line, unless a filter objects. Without the handler's lock: the writer has its own."""
+        if self.filters:
+            kept: Any = self.filter(record)  # from 3.12 on a filter may replace the record
+            if not kept:
+                return kept
+            record = kept if isinstance(kept, logging.LogRecord) else record
+        try:
+            if _taken_over_write and getattr(_last, "created", None) is record.created:
+                return True
+            alone = len(logging.root.handlers) < 2 and len(_all_handlers) == self._handlers_seen
+            if not (alone and not self._others_show) and self._is_shown_elsewhere(record):
+                return True
+            line = (self.formatter or default_formatter()).format(record) + "\n"
+        except Exception:
+            failed("formatting a log record")
+            lost.add()
+            return True
+        standard_output.write(line)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line. Never raises."""
-        if _others_write and getattr(_last, "record", None) is record:
-            return
-        if len(logging.root.handlers) > 1 and _has_twin():
-            return
-        try:
-            formatter = self.formatter
-            line = (self.format(record) if formatter is None else formatter.format(record)) + "\n"
-            stream = sys.stdout
-            if stream is not self._stream:
-                self._stream, self._raw = stream, _find_raw(stream)
-            if self._raw is None:
-                _write_text(stream, line)
-            else:
-                _write_raw(stream, self._raw, line)
-            written.add()
-        except Exception:
-            lost.add()
+        self.handle(record)
+
+    def flush(self) -> None:
+        """Write what had to wait."""
+        standard_output.flush()
+
+    def _is_shown_elsewhere(self, record: logging.LogRecord) -> bool:
+        """Return whether a handler shows records on the console that the root logger or the record's own has."""
+        if any(self._comes_first(one) for one in logging.root.handlers):
+            return True
+        if len(_all_handlers) != self._handlers_seen:
+            self._handlers_seen = len(_all_handlers)
+            alive = [reference() for reference in _all_handlers]
+            self._others_show = any(self._shows_unnoted(one) for one in alive if one is not None)
+        return self._others_show and any(
+            self._shows_unnoted(one) and record.levelno >= one.level for one in handlers_of(record.name)
+        )
+
+    def _shows_unnoted(self, handler: logging.Handler) -> bool:
+        return handler is not logging.lastResort and not takes_over(handler) and self._comes_first(handler)
+
+    def _comes_first(self, handler: logging.Handler) -> bool:
+        if isinstance(handler, ConsoleHandler):
+            return self.yields and handler is not self
+        return shows(handler)
 
 
-def _find_raw(stream: Any) -> io.RawIOBase | None:
-    """Return what is below the buffers of ``stream``; None for a stream that is not such as ``sys.stdout`` was."""
-    if type(stream) is not io.TextIOWrapper or "{".encode(stream.encoding) != b"{":  # as with a byte order mark
-        return None
-    raw = getattr(stream.buffer, "raw", stream.buffer)  # with python -u there is no other buffer
-    return raw if isinstance(raw, io.RawIOBase) else None
+def handlers_of(name: str) -> Iterator[logging.Handler]:
+    """Yield the handlers that are offered a logger's records, as ``logging.Logger.callHandlers`` finds them."""
+    logger: Any = logging.root.manager.loggerDict.get(name)
+    if not isinstance(logger, logging.Logger):
+        logger = logging.root
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
 
 
-def _write_raw(stream: Any, raw: io.RawIOBase, line: str) -> None:
-    """Write ``line`` behind what was printed before.
+def default_formatter() -> logging.Formatter:
+    """Return the formatter of handlers that have none."""
+    global _default  # noqa: PLW0603 - made when it is needed, and by init()
+    if _default is None:
+        from obskit.logs.formatter import CloudLoggingFormatter
 
-    Past the buffers: a line that cannot be written would stay there, and fail again when the interpreter ends, which
-    then reports it and exits with status 120.
-    """
-    data = line.encode() if line.isascii() else _encoded(line, stream)
-    stream.flush()
-    taken = raw.write(data)
-    if taken != len(data):  # a signal came, or standard output does not block
-        stream.buffer.write(data[taken or 0 :])
-        stream.flush()
+        _default = CloudLoggingFormatter()
+    return _default
 
 
-def _write_text(stream: Any, line: str) -> None:
-    try:
-        stream.write(line)
-    except UnicodeEncodeError:
-        stream.write(_ascii(line))
-    stream.flush()
+def share_formatter(formatter: logging.Formatter | None) -> None:
+    """Make ``formatter`` the one of handlers that have none."""
+    global _default  # noqa: PLW0603 - handlers made by dictConfig have no other way to it
+    _default = formatter
 
 
-def _encoded(line: str, stream: Any) -> bytes:
-    try:
-        return line.encode(stream.encoding, stream.errors)
-    except UnicodeEncodeError:
-        return _ascii(line).encode()
-
-
-def _has_twin() -> bool:
-    """Return whether the root logger has a handler of the application's that writes to standard output or error."""
-    return any(writes_to_console(one) for one in logging.root.handlers if not isinstance(one, ConsoleHandler))
-
-
-def _ascii(line: str) -> str:
-    try:
-        return json.dumps(json.loads(line)) + "\n"
-    except ValueError:
-        return line.encode("ascii", "backslashreplace").decode()
+_default: logging.Formatter | None = None

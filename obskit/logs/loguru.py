@@ -7,11 +7,11 @@ not known, nor the traceback, which cannot be pickled. So the line is made where
 from __future__ import annotations
 
 import logging
-import sys
 from functools import wraps
 from typing import Any
 
 from obskit.logs.formatter import CloudLoggingFormatter
+from obskit.logs.writer import standard_output
 from obskit.tracing.failures import failed
 
 _LINE = "obskit_line"
@@ -20,8 +20,7 @@ _formatter = CloudLoggingFormatter()
 
 def sink(message: Any) -> None:
     """Write a loguru message to standard output as one line of strict JSON."""
-    sys.stdout.write(render(message.record) + "\n")
-    sys.stdout.flush()
+    standard_output.write(render(message.record) + "\n")
 
 
 def render(record: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from time import perf_counter
 from obskit.instrumentation.server import ServerExchange
 from obskit.logs.access import http_request
 from obskit.logs.correlation import trace_of
+from obskit.logs.moment import TRACE
 
 _logger = logging.getLogger("obskit.requests")
 
@@ -27,6 +28,7 @@ def log_request(exchange: ServerExchange) -> None:
         user_agent=seen.user_agent,
     )
     level = logging.ERROR if exchange.status >= 500 else logging.WARNING if exchange.status >= 400 else logging.INFO
-    extra = {"httpRequest": request, "obskit_trace": trace_of(exchange.span)}
+    trace = trace_of(exchange.span)
+    extra = {"httpRequest": request} if trace is None else {"httpRequest": request, TRACE: trace}
     _logger.disabled = False  # as dictConfig leaves each logger that it does not name
     _logger.log(level, "%s %s %d", exchange.method, seen.path, exchange.status, extra=extra)

@@ -7,27 +7,37 @@ becomes ours, wherever and whenever they are configured. Other handlers are left
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.server import on_finish
 from obskit.logs import uncaught
+from obskit.logs.basic_config import run_within
 from obskit.logs.console import ConsoleFormatter
-from obskit.logs.correlation import current_trace
 from obskit.logs.entry import EntryBuilder
-from obskit.logs.events import processed, unwrapped
+from obskit.logs.events import unwrapped
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
-from obskit.logs.handler import ConsoleHandler, lost, note_written, writes_to_console, written
+from obskit.logs.handler import ConsoleHandler, share_formatter
+from obskit.logs.inherit import adding_factory, adding_maker
+from obskit.logs.moment import filter_noting, waiting_handlers
 from obskit.logs.requests import log_request
+from obskit.logs.take_over import TakeOver
+from obskit.logs.writer import lost, written
 from obskit.tracing.redaction import Redactor
 
 if TYPE_CHECKING:
     from obskit.export.pipeline import Pipeline
     from obskit.logs.cloud.handler import CloudLoggingHandler
 
-_Format = Callable[[logging.Handler, logging.LogRecord], str]
+
+class _Level(int):
+    """A level that is told apart from an equal one that the application sets."""
+
+
+_RAISED = _Level(logging.INFO)
 
 
 class LogOptions(NamedTuple):
@@ -51,6 +61,7 @@ class LogSetup:
         self._applied: LogOptions | None = None
         self._cloud: CloudLoggingHandler | None = None
         self._retired: list[CloudLoggingHandler] = []
+        self._root_handler: logging.Handler | None = None
 
     @property
     def pipelines(self) -> list[Pipeline]:
@@ -106,40 +117,76 @@ class LogSetup:
             handler.retire()
             self._retired.append(handler)
 
-    def add_root_handler(self, handler: logging.Handler) -> None:
-        """Add a handler to the root logger, and let INFO through where nobody configured logging."""
+    def _add_root_handler(self, handler: logging.Handler) -> None:
+        """Add a handler to the root logger, and let INFO through for as long as nobody else configures logging."""
         root = logging.getLogger()
-        if not root.handlers and root.level == logging.WARNING:
-            root.setLevel(logging.INFO)
-            self._undo.append(lambda: root.setLevel(logging.WARNING))
+        self._root_handler = handler
         root.addHandler(handler)
-        self._undo.append(lambda: root.removeHandler(handler))
+        self._raise_level(root)
+        configuring: Any = logging.basicConfig
+        self._undo.append(run_within(configuring, self._aside))
+        self._hooks.when_imported("logging.config", self._watch_configuration)
+        self._undo.append(lambda: self._step_back(root))
+
+    def _watch_configuration(self, module: ModuleType) -> None:
+        for function in (module.dictConfig, module.fileConfig):
+            self._undo.append(run_within(function, self._level_aside))
+
+    def _raise_level(self, root: logging.Logger) -> None:
+        if root.handlers == [self._root_handler] and root.level == logging.WARNING:
+            root.setLevel(_RAISED)
+
+    def _lower_level(self, root: logging.Logger) -> None:
+        if root.level is _RAISED:
+            root.setLevel(logging.WARNING)
+
+    def _step_back(self, root: logging.Logger) -> None:
+        if self._root_handler is not None:
+            root.removeHandler(self._root_handler)
+        self._lower_level(root)
+
+    @contextmanager
+    def _level_aside(self) -> Iterator[None]:
+        """Give the root logger the level that it has without us, for a configuration that may name none."""
+        root = logging.getLogger()
+        self._lower_level(root)
+        try:
+            yield
+        finally:
+            self._raise_level(root)
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Leave the root logger to a configuration that looks at its handlers, and take the place behind theirs."""
+        root, ours = logging.getLogger(), self._root_handler
+        here = ours is not None and ours in root.handlers
+        with self._level_aside():
+            if here and ours is not None:
+                root.removeHandler(ours)
+            try:
+                yield
+            finally:
+                if here and ours is not None:
+                    root.addHandler(ours)
 
     def _take_over(self, formatter: logging.Formatter) -> None:
-        original: _Format = logging.Handler.format
-
-        def form(handler: logging.Handler, record: logging.LogRecord) -> str:
-            if not writes_to_console(handler):
-                return original(handler, record)
-            note_written(record)
-            return formatter.format(processed(handler.formatter, record))
-
-        self._set(logging.Handler, "format", form)
-        self._hooks.when_imported("logging.handlers", self._keep_trace_in_queues)
+        share_formatter(formatter)
+        self._undo.append(lambda: share_formatter(None))
+        self._set(logging.Handler, "format", TakeOver(logging.Handler.format, formatter))
+        self._hooks.when_imported("logging.handlers", self._note_moments)
         handler = ConsoleHandler()
+        handler.yields = True
         handler.setFormatter(formatter)
-        self.add_root_handler(handler)
+        self._add_root_handler(handler)
         uncaught.install()
         self._undo.append(uncaught.remove)
 
-    def _keep_trace_in_queues(self, module: ModuleType) -> None:
-        """Note a record's trace where it is queued: it is written on another thread."""
+    def _note_moments(self, module: ModuleType) -> None:
+        for owner in waiting_handlers(module):
+            self._set(owner, "filter", filter_noting)
         original = module.QueueHandler.prepare
 
         def prepare(handler: Any, record: logging.LogRecord) -> Any:
-            trace = current_trace()
-            if trace is not None:
-                vars(record).setdefault("obskit_trace", tuple(trace))  # a plain tuple: queues may pickle
             return original(handler, unwrapped(record))
 
         self._set(module.QueueHandler, "prepare", prepare)
@@ -151,29 +198,38 @@ class LogSetup:
             options.service, options.version, options.project, exit_timeout=options.exit_timeout
         )
         self._cloud = handler
-        self.add_root_handler(handler)
+        self._add_root_handler(handler)
         uncaught.install()
         self._undo.append(uncaught.remove)
 
     def _add_trace_fields(self) -> None:
-        """Give every record ``trace_id``, ``span_id`` (empty outside a trace) and ``trace_sampled``."""
-        original = logging.getLogRecordFactory()
+        """Give every record ``trace_id``, ``span_id`` (empty outside a trace) and ``trace_sampled``.
 
-        def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
-            record = original(*args, **kwargs)
-            trace_id, span_id, sampled = current_trace() or ("", "", False)
-            record.trace_id, record.span_id, record.trace_sampled = trace_id, span_id, sampled
-            return record
+        Those that a logger makes and those that ``logging.makeLogRecord`` does; what ``extra=`` says stays.
+        """
+        factory, make = logging.getLogRecordFactory(), logging.Logger.makeRecord
+        ours = adding_factory(factory)
+        logging.setLogRecordFactory(ours)
 
-        logging.setLogRecordFactory(factory)
-        self._undo.append(lambda: logging.setLogRecordFactory(original))
+        def restore() -> None:
+            if logging.getLogRecordFactory() is ours:
+                logging.setLogRecordFactory(factory)
+
+        self._undo.append(restore)
+        self._set(logging.Logger, "makeRecord", adding_maker(make))
 
     def _set(self, owner: Any, name: str, replacement: Any) -> None:
-        original = getattr(owner, name)
+        """Set an attribute of a class until ``remove``."""
+        absent = object()
+        original = vars(owner).get(name, absent)
         setattr(owner, name, replacement)
 
         def restore() -> None:
-            if getattr(owner, name) is replacement:
+            if vars(owner).get(name) is not replacement:
+                return
+            if original is absent:
+                delattr(owner, name)
+            else:
                 setattr(owner, name, original)
 
         self._undo.append(restore)

@@ -6,11 +6,13 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from types import FunctionType, TracebackType
 from typing import Any
 
-from obskit.logs.handler import ConsoleHandler, writes_to_console, written
+from obskit.logs.consoles import shows
+from obskit.logs.handler import ConsoleHandler, handlers_of
+from obskit.logs.writer import written
 from obskit.tracing.failures import failed
 
 _logger = logging.getLogger("uncaught")
@@ -21,14 +23,15 @@ def install() -> None:
 
     Hooks that the application set are called as before; Python's own, where no record of it reaches the console.
     """
-    global _previous, _previous_thread, _captured
+    global _previous, _previous_thread, _captured, _show_warning  # noqa: PLW0603 - a process has these hooks once
     if sys.excepthook is not _hook:
         _previous, sys.excepthook = sys.excepthook, _hook
     if threading.excepthook is not _thread_hook:
         _previous_thread, threading.excepthook = threading.excepthook, _thread_hook
     logging.captureWarnings(True)
     if warnings.showwarning is not _show_warning:
-        _captured, warnings.showwarning = warnings.showwarning, _show_warning
+        _captured = warnings.showwarning
+        _show_warning = warnings.showwarning = _warning_logger()
 
 
 def remove() -> None:
@@ -42,37 +45,44 @@ def remove() -> None:
     logging.captureWarnings(False)
 
 
-def _hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
-        return
-    shown = _log(logging.CRITICAL, "uncaught exception", (), (kind, error, traceback))
+def _hook(kind: Any, error: Any, traceback: Any) -> None:
+    """Take whatever Python's own hook takes: no exception at all, one without a traceback, what is no exception."""
+    logged = _is_exception(kind, error) and not issubclass(kind, KeyboardInterrupt)
+    shown = logged and _log(logging.CRITICAL, "uncaught exception", (), (kind, error, traceback))
     if not shown or _previous is not sys.__excepthook__:
         _previous(kind, error, traceback)
 
 
 def _thread_hook(args: Any) -> None:
-    if args.exc_type is SystemExit:
-        return
-    name = args.thread.name if args.thread is not None else "?"
-    error = (args.exc_type, args.exc_value, args.exc_traceback)
-    shown = _log(logging.ERROR, "uncaught exception in thread %s", (name,), error)
-    if not shown or _previous_thread is not threading.__excepthook__:
+    if not _shows_of_thread(args) or _previous_thread is not threading.__excepthook__:
         _previous_thread(args)
 
 
-def _show_warning(*args: Any, **kwargs: Any) -> None:
-    logging.getLogger("py.warnings").disabled = False  # by dictConfig: the warning would be seen nowhere
-    _captured(*args, **kwargs)
+def _shows_of_thread(args: Any) -> bool:
+    try:
+        kind, error, traceback, thread = args.exc_type, args.exc_value, args.exc_traceback, args.thread
+        if not _is_exception(kind, error) or issubclass(kind, SystemExit):
+            return False
+        name = thread.name if thread is not None else "?"
+    except Exception:  # of an object that Python's own hook does not take either
+        return False
+    return _log(logging.ERROR, "uncaught exception in thread %s", (name,), (kind, error, traceback))
+
+
+def _is_exception(kind: Any, error: Any) -> bool:
+    try:
+        return isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(error, BaseException)
+    except Exception:
+        return False
 
 
 def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool:
     """Log an exception; return whether it was written to the console. Never raises."""
     _logger.disabled = False  # dictConfig disables what it does not name, and was not asked about this one
-    if not _logger.isEnabledFor(level):
-        return False
     before = written.value
     try:
+        if not _logger.isEnabledFor(level):
+            return False
         file, line, function = _raised_at(error[2])
         record = _logger.makeRecord(_logger.name, level, file, line, message, args, error, function)
         _logger.handle(record)
@@ -80,6 +90,31 @@ def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool
     except Exception:  # of a handler or a filter of the application's
         failed("logging an uncaught exception")
         return False
+
+
+def _warning_logger() -> Callable[..., None]:
+    """Return a ``warnings.showwarning`` that logs a warning with its own place, where logging's names that of its call.
+
+    Its frame looks like one of logging's: formatters look for their caller behind all of these.
+    """
+    py_warnings = logging.getLogger("py.warnings")
+    captured, of_logging = _captured, logging._showwarning  # type: ignore[attr-defined]
+    format_warning, null_handler, level = warnings, logging.NullHandler, logging.WARNING
+
+    def show(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:
+        py_warnings.disabled = False  # by dictConfig: the warning would be seen nowhere
+        if file is not None or captured is not of_logging:
+            captured(message, category, filename, lineno, file, line)
+            return
+        text = format_warning.formatwarning(message, category, filename, lineno, line)
+        if not py_warnings.handlers:
+            py_warnings.addHandler(null_handler())
+        if py_warnings.isEnabledFor(level):
+            record = py_warnings.makeRecord("py.warnings", level, filename, lineno, "%s", (text,), None)
+            py_warnings.handle(record)
+
+    code = show.__code__.replace(co_filename=str(logging._srcfile))
+    return FunctionType(code, vars(logging), "_showwarning", show.__defaults__, show.__closure__)
 
 
 def _raised_at(traceback: TracebackType | None) -> tuple[str, int, str | None]:
@@ -93,13 +128,9 @@ def _raised_at(traceback: TracebackType | None) -> tuple[str, int, str | None]:
 
 
 def _handlers() -> Iterator[logging.Handler]:
-    """Yield the handlers that are offered our records, as ``logging.Logger.callHandlers`` finds them."""
-    logger: logging.Logger | None = _logger
-    found = False
-    while logger is not None:
-        found = found or bool(logger.handlers)
-        yield from logger.handlers
-        logger = logger.parent if logger.propagate else None
+    """Yield the handlers that are offered our records."""
+    found = list(handlers_of(_logger.name))
+    yield from found
     if not found and logging.lastResort is not None:
         yield logging.lastResort
 
@@ -107,9 +138,10 @@ def _handlers() -> Iterator[logging.Handler]:
 def _shows(handler: logging.Handler, record: logging.LogRecord, before: int) -> bool:
     """Return whether ``handler`` wrote ``record`` to the console; ``before`` it, so many lines were written."""
     ours = isinstance(handler, ConsoleHandler) and written.value > before
-    return (ours or writes_to_console(handler)) and record.levelno >= handler.level and bool(handler.filter(record))
+    return (ours or shows(handler)) and record.levelno >= handler.level and bool(handler.filter(record))
 
 
 _previous: Any = sys.__excepthook__
 _previous_thread: Any = threading.__excepthook__
 _captured: Any = warnings.showwarning
+_show_warning: Any = None

@@ -276,15 +276,21 @@ def test_a_closed_or_missing_standard_output_costs_lines_and_nothing_else():
         """
         import logging, sys, obskit
         obskit.init(logs="json")
-        stdout = sys.stdout
-        for broken in (None, open("/dev/full", "w")):
-            sys.stdout = broken
-            logging.warning("lost")
-        sys.stdout = stdout
-        print(obskit.stats()["logs"])
+        sys.stdout.close()
+        logging.warning("lost")
+        sys.stdout = sys.__stdout__ = None
+        logging.warning("lost")
+        sys.stderr.write(str(obskit.stats()["logs"]))
         """
     )
-    assert (done.returncode, done.stdout) == (0, "{'written': 0, 'lost': 2}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "{'written': 0, 'lost': 2}")
+
+
+def test_a_full_disk_costs_lines_and_nothing_else():
+    code = "import logging, sys, obskit\nobskit.init(logs='json')\nlogging.warning('lost')\n"
+    with open("/dev/full", "w") as full:
+        done = run(code + "sys.stderr.write(str(obskit.stats()['logs']))", stdout=full)
+    assert (done.returncode, done.stderr) == (0, "{'written': 0, 'lost': 1}")
 
 
 def test_a_reader_that_went_away_leaves_the_program_running():

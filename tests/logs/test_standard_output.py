@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import subprocess
 import sys
 
 import pytest
 
-from obskit.logs.handler import ConsoleHandler
+from obskit.logs.writer import Writer
 
 START = "import logging, sys, obskit\nobskit.init(service='orders', exporter='none', logs='json', integrations=[])\n"
 BUFFERED = {"PYTHONUNBUFFERED": ""}
@@ -73,17 +72,13 @@ class Slow(io.RawIOBase):
 
 
 def log_to(stream, *messages):
-    handler = ConsoleHandler()
-    logger = logging.getLogger("tests.standard_output")
-    logger.propagate = False
-    logger.addHandler(handler)
     before, sys.stdout = sys.stdout, stream
     try:
+        writer = Writer(stream)
         for message in messages:
-            logger.warning(message)
+            writer.write(message + "\n")
     finally:
         sys.stdout = before
-        logger.removeHandler(handler)
 
 
 def test_a_line_that_is_taken_in_parts_arrives_whole():

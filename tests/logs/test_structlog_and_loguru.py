@@ -119,13 +119,13 @@ def test_add_trace_serves_other_renderers():
     assert add_trace(None, "info", {"event": "x"}) == {"event": "x"}
 
 
-def test_a_loguru_message_has_cloud_loggings_fields(capsys):
+def test_a_loguru_message_has_cloud_loggings_fields(capfd):
     log = loguru.logger
     log.remove()
     log.add(sink)
     with traced() as span:
         log.bind(order=7).warning("shipped {}", "now")
-    entry = strict(capsys.readouterr().out.splitlines()[-1])
+    entry = strict(capfd.readouterr().out.splitlines()[-1])
     assert (entry["severity"], entry["message"], entry["order"]) == ("WARNING", "shipped now", 7)
     assert entry[P + "trace"] == span.trace_id
     assert entry[P + "sourceLocation"]["function"] == "test_a_loguru_message_has_cloud_loggings_fields"
@@ -133,10 +133,10 @@ def test_a_loguru_message_has_cloud_loggings_fields(capsys):
         raise ValueError("bad")
     except ValueError:
         log.exception("failed")
-    entry = strict(capsys.readouterr().out.splitlines()[-1])
+    entry = strict(capfd.readouterr().out.splitlines()[-1])
     assert entry["stack_trace"].endswith("ValueError: bad")
     log.success("done")
-    assert strict(capsys.readouterr().out.splitlines()[-1])["severity"] == "NOTICE"
+    assert strict(capfd.readouterr().out.splitlines()[-1])["severity"] == "NOTICE"
     log.remove()
 
 

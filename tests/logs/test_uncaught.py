@@ -41,7 +41,7 @@ NOT_TAKEN = {
     "a filter of twins": "h = logging.StreamHandler(); h.addFilter(logging.Filter('mine')); logging.root.addHandler(h)",
     "logging disabled": "logging.disable(logging.CRITICAL)",
     "a handler that fails": "logging.root.handlers[0].addFilter(lambda record: 1 / len(''))",
-    "a closed standard output": "sys.stdout = None",
+    "a closed standard output": "sys.stdout.close()",
 }
 
 

@@ -1,0 +1,58 @@
+"""``logs="inherit"``: the trace as attributes of every record, for the application's own formats."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from obskit.logs.correlation import current_trace
+
+_NAMES = ("trace_id", "span_id", "trace_sampled")
+_OUTSIDE = ("", "", False)
+
+
+def adding_factory(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Return a record factory that adds the trace to what ``original`` makes."""
+
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = original(*args, **kwargs)
+        _add(record)
+        return record
+
+    return factory
+
+
+def adding_maker(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Return a ``Logger.makeRecord`` that adds the trace whatever factory there is, and lets ``extra=`` win.
+
+    Logging refuses an ``extra`` with a name that its record has already.
+    """
+
+    def make_record(  # as logging calls it
+        logger: logging.Logger,
+        name: Any,
+        level: Any,
+        fn: Any,
+        lno: Any,
+        msg: Any,
+        args: Any,
+        exc_info: Any,
+        func: Any = None,
+        extra: Any = None,
+        sinfo: Any = None,
+    ) -> logging.LogRecord:
+        own = {} if extra is None else {key: extra[key] for key in _NAMES if key in extra}
+        rest = {key: extra[key] for key in extra if key not in own} if own else extra
+        record = original(logger, name, level, fn, lno, msg, args, exc_info, func, rest, sinfo)
+        _add(record)
+        vars(record).update(own)
+        return record
+
+    return make_record
+
+
+def _add(record: logging.LogRecord) -> None:
+    known = vars(record)
+    if _NAMES[0] not in known:
+        known.update(zip(_NAMES, current_trace() or _OUTSIDE, strict=True))

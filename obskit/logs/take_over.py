@@ -1,0 +1,57 @@
+"""Taking over handlers of the application's that write to the console: the form of their lines becomes ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from obskit.logs.consoles import takes_over
+from obskit.logs.events import processed
+from obskit.logs.handler import handlers_of, note_written
+from obskit.tracing.failures import failed
+
+_Format = Callable[[Any, logging.LogRecord], str]
+
+
+class TakeOver:
+    """Stands in for ``logging.Handler.format``, and chooses who formats when it is looked up, not when it is called.
+
+    So no frame of ours stands between logging and a formatter of the application's, which may look for its caller; and
+    ``logging.Handler.format`` itself is what it was.
+    """
+
+    def __init__(self, original: _Format, formatter: logging.Formatter) -> None:
+        self._original = original
+
+        def form(handler: logging.Handler, record: logging.LogRecord) -> str:
+            line = formatter.format(processed(handler.formatter, record))
+            note_written(record)
+            _leave_traces(handler, record)
+            return line
+
+        self._form = form
+
+    def __get__(self, handler: logging.Handler | None, _owner: object = None) -> Any:
+        if handler is None:
+            return self._original
+        try:
+            ours = takes_over(handler)
+        except Exception:  # an attribute of the application's handler
+            ours = False
+        return MethodType(self._form if ours else self._original, handler)
+
+
+def _leave_traces(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Set what the handler's own formatter would have set on the record, where another handler may rely on it."""
+    own = handler.formatter or logging._defaultFormatter  # type: ignore[attr-defined]
+    if sum(1 for _ in handlers_of(record.name)) < 2:
+        return
+    try:
+        if own.usesTime():
+            record.asctime = own.formatTime(record, own.datefmt)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = own.formatException(record.exc_info)
+    except Exception:
+        failed("setting the attributes of a log record")
