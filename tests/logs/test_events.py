@@ -167,12 +167,19 @@ def test_the_renderer_never_raises():
 # Through the standard library
 
 
+class StandardOutput(io.StringIO):
+    """Keeps what the process would write to its standard output."""
+
+    def fileno(self) -> int:
+        return 1
+
+
 @contextmanager
 def logs(mode="json"):
     """Take logging over for a root logger whose handler writes to standard output; give its handler."""
     root = logging.getLogger()
     before, level, out = root.handlers[:], root.level, sys.stdout
-    sys.stdout = io.StringIO()
+    sys.stdout = StandardOutput()
     handler = logging.StreamHandler(sys.stdout)
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG)

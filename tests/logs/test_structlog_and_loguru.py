@@ -107,10 +107,10 @@ def test_a_bound_logger_name_is_the_loggers():
 
 
 @pytest.mark.parametrize("processors", [[], [structlog.stdlib.add_logger_name]])
-def test_a_logger_of_the_standard_librarys_gives_its_own_name(processors, capsys):
+def test_a_logger_of_the_standard_librarys_gives_its_own_name(processors, capfd):
     log = structlog.wrap_logger(logging.Logger("orders"), processors=[*processors, CloudLoggingRenderer()])  # noqa: LOG001
     log.warning("shipped")
-    assert strict(capsys.readouterr().err.removesuffix("\n"))["logger"] == "orders"
+    assert strict(capfd.readouterr().err.removesuffix("\n"))["logger"] == "orders"
 
 
 def test_add_trace_serves_other_renderers():
@@ -141,7 +141,7 @@ def test_a_loguru_message_has_cloud_loggings_fields(capfd):
 
 
 @pytest.fixture
-def lines(capsys):
+def lines(capfd):
     """loguru with our sink behind its queue; ``lines(...)`` logs within a span, and returns the entry and the span."""
     log = loguru.logger
 
@@ -151,7 +151,7 @@ def lines(capsys):
         with traced() as span, obskit.log_context(tenant="acme"):
             act(log)
         log.complete()
-        (line,) = capsys.readouterr().out.splitlines()
+        (line,) = capfd.readouterr().out.splitlines()
         return strict(line), span
 
     yield write
