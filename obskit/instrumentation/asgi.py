@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from obskit.instrumentation.response_flush import deliver_async, ends_at, wanted
 from obskit.instrumentation.server import (
+    EXCHANGE,
     FORGOTTEN,
     SERVER_ERROR,
     ServerExchange,
@@ -109,7 +110,7 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
     try:
         if scope["type"] != "http":
             return None
-        outer = exchange_in(scope)
+        outer = exchange_in(scope) if EXCHANGE in scope else None
         if outer is not None:
             outer.route = route if outer.route is None else outer.route
             return None

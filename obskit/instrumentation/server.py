@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from itertools import count
 from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
@@ -33,6 +34,17 @@ By plain text, because applications copy, pickle and dump what a request brought
 
 _serving: dict[str, ServerExchange] = {}
 """The exchanges that are under way, by what ``EXCHANGE`` says."""
+
+_numbers = count()
+_process = new_span_id()  # a copy may be read in another process
+
+
+def _renamed() -> None:
+    global _process  # noqa: PLW0603 - one name for each process
+    _process = new_span_id()
+
+
+on_fork(_renamed)
 
 FORGOTTEN = "the response was forgotten before its end"
 
@@ -101,7 +113,7 @@ class ServerExchange:
 
     def named_in(self, request: MutableMapping[str, Any]) -> None:
         """Have ``exchange_in`` find this exchange by an environ or a scope, or by a copy of it."""
-        self.mark = request[EXCHANGE] = mark = new_span_id()
+        self.mark = request[EXCHANGE] = mark = f"{_process}-{next(_numbers)}"
         _serving[mark] = self
 
     @contextmanager

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from obskit.instrumentation.response_flush import deliver, wanted
-from obskit.instrumentation.server import SERVER_ERROR, ServerExchange, body_size, exchange_in
+from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size, exchange_in
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
@@ -43,7 +43,7 @@ def serve(
 
     Where an outer layer has a span for this request already, only the route is told to it.
     """
-    outer = exchange_in(environ)
+    outer = exchange_in(environ) if EXCHANGE in environ else None
     if outer is not None:
         return _serve_inner(application, environ, start_response, route, outer)
     exchange = begin(environ)

@@ -22,7 +22,7 @@ def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Enviro
     try:
         kind: Any = type(body)
         if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
-            if upgraded(exchange, environ):
+            if not exchange.status and upgraded(exchange, environ):
                 exchange.status = SWITCHING_PROTOCOLS
             exchange.finish()
             exchange.leave()
