@@ -97,6 +97,7 @@ class Pipeline:
         self._sending = allocate_lock()
         self._running = False
         self._hurry = False
+        self._late_until = 0.0
         self._wake_at = 0  # the worker is to be woken when this many spans wait
         if self._queue:
             self._wake()
@@ -111,19 +112,23 @@ class Pipeline:
         self._put = put = self._put + weight  # no other thread comes between: CPython switches at calls and jumps only
         if waiting >= self._capacity or put > self._brim:
             self._put -= weight
-            self.refuse()
+            self.refuse(item)
         else:
             queue.append(item)
             if waiting >= self._wake_at:
                 self._wake()
 
-    def refuse(self) -> None:
-        """Count an item that found the queue full, or closed."""
+    def refuse(self, item: Any = None) -> None:
+        """Count an item that found the queue full, or closed; at the end of the program deliver it after all."""
+        if item is not None and self._late_until and self._send_late(item):
+            return
         self.ledger.refused[SHUTDOWN if self.closed else QUEUE_FULL].add()
 
     @property
     def full(self) -> bool:
         """Whether nothing more is accepted, for now."""
+        if self._late_until:
+            return monotonic() > self._late_until
         return len(self._queue) >= self._capacity or self._put - self._got >= self._size
 
     def flush(self, deadline: float) -> bool:
@@ -167,7 +172,16 @@ class Pipeline:
         """Accept items again, after ``close``."""
         self.closed = False
         self._ends = float("inf")
+        self._late_until = 0.0
         self.use(self._limits)
+
+    def accept_late(self, deadline: float) -> None:
+        """Send what still comes, from now until ``deadline``, at once and on the thread that it comes from.
+
+        Exit handlers that were registered before obskit's run after it.
+        """
+        if self.closed and not self._running:
+            self._late_until = self._ends = deadline
 
     def resume(self) -> None:
         """Begin with what other processes left on disk, without waiting for a span."""
@@ -237,6 +251,18 @@ class Pipeline:
         finally:
             self._ends = ends
             detach(token)
+
+    def _send_late(self, item: Any) -> bool:
+        """Send one item; where that fails, later ones are not tried. Return whether it is accounted for."""
+        if monotonic() > self._late_until:
+            return False
+        lost = self.ledger.ever_lost
+        self._put += self._weigh(item)
+        self._queue.append(item)
+        self._drain(self._late_until)
+        if self._queue or self.ledger.ever_lost > lost:
+            self._late_until = 0.0
+        return True
 
     # The worker's thread
 

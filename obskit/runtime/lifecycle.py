@@ -230,6 +230,8 @@ class Runtime:
         now = monotonic()
         self._stop(now + self._exit_timeout(), now + self._logs.exit_timeout)
         join_threads()
+        for pipeline in self.pipelines:
+            pipeline.accept_late(monotonic() + self._exit_timeout())
         keep_interrupted()
 
     def _exit_timeout(self) -> float:

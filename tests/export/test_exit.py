@@ -144,11 +144,32 @@ def test_a_program_is_the_same_with_obskit_and_all_its_spans_arrive(program):
         assert len({span["id"] for span in spans}) == len(spans)
 
 
-def test_a_span_that_a_later_exit_handler_makes_is_dropped_without_a_word():
-    code = "import atexit, sys\n@atexit.register\ndef last():\n with obskit.span('too late'): pass\n" + START
+LATE = """
+import atexit, sys
+@atexit.register
+def last():
+    for _ in range(3):
+        with obskit.span('late'): pass
+"""
+
+
+def test_spans_of_exit_handlers_that_were_there_before_obskit_are_delivered():
     with receiver() as server:
-        done = run(code, server.url)
-        assert (done.returncode, done.stdout, done.stderr, server.bodies) == (0, "", "", [])
+        done = run(LATE + START + "with span('a'): pass", server.url)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert sorted(server.names) == ["a", "late", "late", "late"]
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_late_spans_cost_the_exit_timeout_where_they_cannot_be_delivered_and_one_warning(hangs):
+    with receiver() as server:
+        server.answers = [server.hang] * 10
+        url = server.url if hangs else f"http://127.0.0.1:{free_port()}"
+        start = time.monotonic()
+        done = run(LATE + START, url, OBSKIT_EXIT_TIMEOUT="1", OBSKIT_EXPORT_TIMEOUT="3600")
+        assert time.monotonic() - start < 30
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "", 1)
+        assert "late" not in server.names or hangs
 
 
 def test_nobody_listening_costs_one_warning_and_no_waiting():
@@ -324,7 +345,7 @@ HANDLER = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); trace()"
 def test_a_child_forked_by_hand_delivers_at_sigterm_and_ends_as_it_would(begin, wait, code):
     with receiver() as server:
         program = START + WAITING.format(begin=begin, wait=wait)
-        done = run(program, server.url)
+        done = run(program, server.url, OBSKIT_EXIT_TIMEOUT="20")
         assert (done.stdout, done.stderr) == (f"{code}\n", "")
         assert set(server.names) == {"a"}
 
@@ -354,7 +375,7 @@ ctypes.CDLL(None).system(b'kill -TERM %d; exec sleep 30 >/dev/null 2>&1' % os.ge
 """
     with receiver() as server:
         begin = time.monotonic()
-        done = run(START + code, server.url)
+        done = run(START + code, server.url, OBSKIT_EXIT_TIMEOUT="20")
         assert (done.returncode, done.stderr, server.names) == (-15, "", ["a"])
         assert time.monotonic() - begin < 25
 
@@ -372,5 +393,5 @@ time.sleep(0.5)
 print('alive')
 """
     with receiver() as server:
-        done = run(START + code, server.url)
+        done = run(START + code, server.url, OBSKIT_EXIT_TIMEOUT="20")
         assert (done.stdout, done.returncode, server.names) == ("-15\nalive\n", 0, ["a"]), done.stderr
