@@ -30,7 +30,7 @@ class Termination:
         self._deliver = deliver
         self._alarm = Alarm(self._see_to_it)
         self._one_at_a_time = reentrant_lock()
-        self._begun = False
+        self._begun = self._taken_over = False
         self._shielded = threading.local()
 
     def watch(self) -> None:
@@ -71,6 +71,8 @@ class Termination:
             self.leave()
         if not again:
             self._end()
+        while self._taken_over:
+            rest(1.0)
 
     def _end(self) -> None:
         """Deliver, then end as if this had never been: another signal meanwhile ends the process at once."""
@@ -78,6 +80,9 @@ class Termination:
             self._deliver()
         except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
             failed("delivering before SIGTERM")
+        if self._taken_over:
+            self._alarm.unset()
+            default_natively()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _see_to_it(self) -> None:
@@ -88,12 +93,13 @@ class Termination:
                 if self._begun or not self._watching():
                     return
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        rest(_PAUSES[0])
         with self._one_at_a_time:
             if self._begun or not (self._watching() or _is_default()):
                 return
-            self._begun = True
-            self._alarm.unset()
-            default_natively()
+            self._begun = self._taken_over = True
+            if _is_default():
+                self._alarm.unset()
         self._end()
 
     # A fork, during which SIGTERM waits
@@ -111,7 +117,7 @@ class Termination:
 
     def after_fork_in_child(self) -> None:
         """Leave SIGTERM to the system in a forked child, then let it in."""
-        self._one_at_a_time, self._begun = reentrant_lock(), False
+        self._one_at_a_time, self._begun, self._taken_over = reentrant_lock(), False, False
         self._alarm.unset_in_child(self._watching() or _is_default())
         self.leave()
         self.after_fork()
