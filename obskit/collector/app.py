@@ -24,7 +24,6 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
-from obskit.collector.links import links
 from obskit.collector.metrics import Metrics
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages import Pages
@@ -109,8 +108,7 @@ class Api:
 
     def dependencies(self, request: Request, deadline: Deadline) -> Response:
         """Which service calls which, counted over the traces of a time."""
-        traces = self._store.traces_by_low_id(parse_window(_params(request)), deadline)
-        return _json(msgspec.json.encode(links(traces)))
+        return _json(msgspec.json.encode(self._store.links(parse_window(_params(request)), deadline)))
 
     def services(self, _request: Request, _deadline: Deadline) -> Response:
         """The names of the local services."""

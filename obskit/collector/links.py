@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from obskit.collector.merge import merge
 from obskit.zipkin.model import Endpoint, Span
 
 _Key = tuple[str, bool, Endpoint | None]  # a span's id; for the server's half of a shared one, where it ran
+
+
+class Link(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """How often one service called another, and how often that failed."""
+
+    parent: str
+    child: str
+    call_count: int = 0
+    error_count: int = 0
 
 
 @dataclass(eq=False)
@@ -40,13 +50,15 @@ class Links:
             if node.span is not None and not (node.span.kind == "CLIENT" and node.children):  # its server says it
                 self._add_span(node, node.span, is_root=node is root)
 
-    def as_list(self) -> list[dict[str, Any]]:
-        """``parent``, ``child``, ``callCount`` and, where there were any, ``errorCount``."""
-        return [
-            {"parent": parent, "child": child, "callCount": count}
-            | ({"errorCount": errors} if (errors := self._errors[parent, child]) else {})
-            for (parent, child), count in self._calls.items()
-        ]
+    def add_counted(self, links: Iterable[Link]) -> None:
+        """Counts what was counted before."""
+        for link in links:
+            self._calls[link.parent, link.child] += link.call_count
+            self._errors[link.parent, link.child] += link.error_count
+
+    def as_list(self) -> list[Link]:
+        """The links, in the order in which they were first seen."""
+        return [Link(*pair, count, self._errors[pair]) for pair, count in self._calls.items()]
 
     def _add_span(self, node: _Node, span: Span, *, is_root: bool) -> None:
         local, remote = _service(span.local_endpoint), _service(span.remote_endpoint)
@@ -72,7 +84,7 @@ class Links:
             self._errors[parent, child] += failed
 
 
-def links(traces: Iterable[list[Span]]) -> list[dict[str, Any]]:
+def links(traces: Iterable[list[Span]]) -> list[Link]:
     """The links between the services of some traces."""
     found = Links()
     for trace in traces:

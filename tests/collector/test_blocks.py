@@ -10,7 +10,8 @@ import time
 import pytest
 
 from obskit.collector.deadline import Deadline
-from obskit.collector.query import parse_query
+from obskit.collector.links import links
+from obskit.collector.query import parse_query, parse_window
 from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
 from obskit.collector.store.database import StoreError, backup
@@ -21,6 +22,7 @@ from obskit.zipkin.json_v2 import encode_list, encode_span
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
 from .conftest import client_of
+from .test_links import by_name
 
 NOW = 1_700_000_000_000_000
 SERVICES = ("shop", "stock", "\x1e", "a\x00b")
@@ -93,6 +95,68 @@ def moment_in(query, spans):
     """The newest moment of a trace within the window."""
     first, last = query.window
     return max(span.timestamp for span in spans if span.timestamp and first <= span.timestamp <= last)
+
+
+def random_call(source, trace):
+    moment = NOW + trace * 100_000 + source.randint(-150_000, 150_000)
+    return Span(
+        trace_id=f"{trace:016x}",
+        id=f"{source.randint(1, 9):016x}",
+        parent_id=source.choice([None, f"{source.randint(1, 9):016x}"]),
+        kind=source.choice(["CLIENT", "SERVER"]),
+        timestamp=moment if source.random() < 0.9 else None,
+        local_endpoint=Endpoint(source.choice("abc")),
+        remote_endpoint=source.choice([None, Endpoint(source.choice("abc"))]),
+        tags=source.choice([{}, {"error": ""}]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_links_from_cells_are_those_of_the_traces(seed, monkeypatch):
+    """While spans of older traces still come, and the oldest go."""
+    monkeypatch.setattr(blocks_module, "MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.spans.MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.link_cells._CELL", 60)
+    source = random.Random(seed)
+    store = SpanStore(max_spans=900)
+    for step in range(150):
+        near = step * 2
+        traces = [max(1, near - source.choice([0, 0, 1, 5, 60])) for _ in range(source.randint(1, 12))]
+        store.add([random_call(source, trace) for trace in traces])
+        if step % 5:
+            continue
+        last = NOW // 1000 + source.randint(near - 100, near) * 100
+        window = {"endTs": str(last), "lookback": str(source.choice([500, 3_000, 20_000, last]))}
+        query = parse_window(window)
+        stored = {trace for (trace,) in store._database.rows("SELECT trace FROM parts")}
+        groups = store._reader.traces(list(stored)).values()
+        inside = [spans for spans in groups if is_in(spans, *query.window_by_millisecond)]
+        assert by_name(store.links(query, Deadline(60))) == by_name(links(inside)), (step, window)
+    ((cells,),) = store._database.rows("SELECT count(*) FROM links")
+    assert cells > 3
+    store.close()
+
+
+def is_in(spans, first, last):
+    return any(first <= (span.timestamp or 0) <= last for span in spans)
+
+
+def test_links_of_many_traces_are_read_from_cells(monkeypatch):
+    store = SpanStore()
+    call = {"kind": "CLIENT", "local_endpoint": Endpoint("a"), "remote_endpoint": Endpoint("b")}
+    for number in range(20):
+        first = number * 600 + 1
+        traces = range(first, first + 600)
+        store.add([Span(trace_id=f"{trace:016x}", id="1" * 16, timestamp=NOW + number, **call) for trace in traces])
+    query = parse_window({"endTs": str(NOW // 1000 + 1), "lookback": "10"})
+    expected = [{"parent": "a", "child": "b", "callCount": 12_000}]
+    assert by_name(store.links(query, Deadline(60))) == expected
+    read = []
+    block = store._reader.block
+    monkeypatch.setattr(store._reader, "block", lambda key: read.append(key) or block(key))
+    assert by_name(store.links(query, Deadline(60))) == expected
+    assert len(read) < 40
+    store.close()
 
 
 def test_a_filter_holds_all_its_texts_and_few_others():

@@ -24,7 +24,7 @@ class SlowReads:
         self.stopped = threading.Semaphore(0)
         self.count = 0
         self.release = threading.Event()
-        for name in ("search", "traces_by_low_id"):
+        for name in ("search", "links"):
             monkeypatch.setattr(store.SpanStore, name, self._read)
 
     def _read(self, _query, deadline):
@@ -35,7 +35,7 @@ class SlowReads:
                 deadline.check()
         finally:
             self.stopped.release()
-        return iter([])
+        return []
 
 
 @pytest.fixture

@@ -41,6 +41,13 @@ CREATE INDEX names_by_list ON names (list);
 CREATE TABLE totals (spans INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL);
 INSERT INTO totals VALUES (0, 0, 0);
 """
+_ADDED = """
+CREATE INDEX IF NOT EXISTS blocks_to_merge ON blocks (number) WHERE length(filter) = 0;
+CREATE TABLE IF NOT EXISTS links (  -- cells, see link_cells
+    first INTEGER PRIMARY KEY, last INTEGER NOT NULL, oldest INTEGER NOT NULL, least INTEGER NOT NULL,
+    newest INTEGER NOT NULL, links BLOB NOT NULL, timeless BLOB NOT NULL
+)
+"""
 
 
 class StoreError(Exception):
@@ -75,6 +82,8 @@ class Database:
                     raise StoreError(f"{self.name}: schema version {version} is of a newer obskit; use another file")
                 if version != SCHEMA_VERSION:
                     _upgrade(connection, version, migrate)
+                for statement in _ADDED.split(";\n"):
+                    connection.execute(statement)
         except StoreError:
             self.close()
             raise

@@ -66,6 +66,23 @@ class Reader:
                 if last >= number:
                     yield key[0], last, key[2]
 
+    def keys_between(self, first: int, last: int) -> Iterator[BlockKey]:
+        """The final blocks in a range of numbers, in order of arrival."""
+        return self._keys("number BETWEEN ? AND ? AND length(filter) > 0", first, last)
+
+    def keys_to_merge(self) -> Iterator[BlockKey]:
+        """The blocks that will be merged with others: they are small, and the last."""
+        return self._keys("length(filter) = 0")
+
+    def _keys(self, condition: str, *parameters: int) -> Iterator[BlockKey]:
+        statement = f"SELECT number, last, spans FROM blocks WHERE {condition} ORDER BY number"
+        yield from ((row[0], row[1], row[2]) for row in self._database.rows(statement, *parameters))
+
+    def last_number(self) -> int:
+        """The number of the block that came last."""
+        ((number,),) = self._database.rows("SELECT last FROM totals")
+        return int(number)
+
     def block(self, key: BlockKey) -> SpansByTrace:
         """The spans of one block by trace; of what was merged in the meantime, all; of what was deleted, none."""
         found = self._recent.get(key)

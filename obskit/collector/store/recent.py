@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from obskit.zipkin.model import Span
 
@@ -14,6 +15,14 @@ _MOST_HASHES = 200_000
 _MOST_BYTES = 1024 * 1024  # as stored, compressed; in memory it is some thirty times as much
 
 
+@dataclass
+class Known:
+    """What is remembered of a trace: the number of its first block (0: none yet), and the hashes of its spans."""
+
+    begin: int = 0
+    hashes: set[int] = field(default_factory=set)
+
+
 class RecentSpans:
     """The hashes of the spans of recent traces: what is sent again is found without reading blocks.
 
@@ -21,25 +30,27 @@ class RecentSpans:
     """
 
     def __init__(self) -> None:
-        self._hashes: OrderedDict[int, set[int]] = OrderedDict()
+        self._traces: OrderedDict[int, Known] = OrderedDict()
         self._count = 0
 
-    def get(self, trace: int) -> set[int] | None:
-        """The hashes of a trace, or None where they are not remembered."""
-        return self._hashes.get(trace)
+    def take(self, trace: int) -> Known | None:
+        """What is remembered of a trace, or None. It must be put back."""
+        known = self._traces.pop(trace, None)
+        self._count -= len(known.hashes) if known else 0
+        return known
 
-    def put(self, trace: int, hashes: set[int]) -> None:
+    def put(self, trace: int, known: Known) -> None:
         """Remembers a trace, and drops those that were not used for longest."""
         self.drop([trace])
-        self._hashes[trace] = hashes
-        self._count += len(hashes)
-        while self._count > _MOST_HASHES and len(self._hashes) > 1:
-            self._count -= len(self._hashes.popitem(last=False)[1])
+        self._traces[trace] = known
+        self._count += len(known.hashes)
+        while self._count > _MOST_HASHES and len(self._traces) > 1:
+            self._count -= len(self._traces.popitem(last=False)[1].hashes)
 
     def drop(self, traces: Iterable[int]) -> None:
         """Forgets traces: some of their spans are not stored any more."""
         for trace in traces:
-            self._count -= len(self._hashes.pop(trace, ()))
+            self.take(trace)
 
 
 class RecentBlocks:

@@ -42,19 +42,6 @@ def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: boo
             yield from filter(query.matches, _by_id(spans) if strict else [spans])
 
 
-def traces_of_window(reader: Reader, first: int, last: int, deadline: Deadline) -> Iterator[list[Span]]:
-    """The traces with a span between two moments; what some services cut to the low 64 bits of an id is one trace."""
-    seen: set[int] = set()
-    for header in reader.headers(first, last):
-        deadline.check()
-        block = reader.block(header.key)
-        found = [
-            trace for trace, spans in block.items() if trace not in seen and _newest(spans, first, last) is not None
-        ]
-        seen.update(found)
-        yield from reader.traces(found).values()
-
-
 def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[int]:
     """The low 64 bits of the ids of traces that match, the newest first."""
     seen: set[int] = set()

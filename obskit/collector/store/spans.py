@@ -8,10 +8,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.links import Link
 from obskit.collector.query import TraceQuery
 from obskit.collector.store import search as searches
 from obskit.collector.store.blocks import (
@@ -29,9 +30,10 @@ from obskit.collector.store.blocks import (
     trace_numbers,
 )
 from obskit.collector.store.database import Database, StoreError
+from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.names import Names
 from obskit.collector.store.reading import Reader
-from obskit.collector.store.recent import RecentSpans
+from obskit.collector.store.recent import Known, RecentSpans
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.json_v2 import encode_span
 from obskit.zipkin.model import Span
@@ -102,6 +104,7 @@ class SpanStore:
         self._totals, self._tail = _Totals(0, 0, 0), list[_Small]()
         self._database.prepare(self._migrate)
         try:
+            self._links = LinkCells(self._database, self._reader)
             self._reload()
         except StoreError:
             self._database.close()
@@ -139,50 +142,55 @@ class SpanStore:
 
     def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> list[Span]:
         traces = [low_id(span.trace_id) for span in spans]
-        hashes = self._hashes(sorted(set(traces)))
+        known = self._known(sorted(set(traces)))
         new: list[int] = []
+        changed: set[int] = set()
         for number, (trace, line) in enumerate(zip(traces, lines, strict=True)):
-            seen, digest = hashes[trace], hash(line)
-            if digest not in seen:
-                seen.add(digest)
+            its, digest = known[trace], hash(line)
+            if digest not in its.hashes:
+                its.hashes.add(digest)
+                changed.add(its.begin)
                 new.append(number)
         if new:
             new_spans, new_lines = [spans[number] for number in new], [lines[number] for number in new]
             cuts = list(slices(new_lines))
             blocks = [pack(new_spans[cut], new_lines[cut]) for cut in cuts]
             with self._database.transaction() as connection:
+                self._links.forget(connection, changed - {0})
                 for cut, block in zip(cuts, blocks, strict=True):
-                    self._insert(connection, block, new_spans[cut])
-                self._make_room(connection, hashes.keys())
+                    self._insert(connection, block, new_spans[cut], known)
+                self._make_room(connection, known.keys())
                 self._merge_small(connection)
                 self._write_totals(connection)
-        for trace, seen in hashes.items():
-            self._recent.put(trace, seen)
+        for trace, its in known.items():
+            self._recent.put(trace, its)
         return [spans[number] for number in new]
 
-    def _hashes(self, traces: list[int]) -> dict[int, set[int]]:
-        """The hashes of the stored spans of each trace, of those that came last."""
-        found = {trace: known for trace in traces if (known := self._recent.get(trace)) is not None}
+    def _known(self, traces: list[int]) -> dict[int, Known]:
+        """What is known of each trace: where it began, and the hashes of those of its spans that came last."""
+        found = {trace: known for trace in traces if (known := self._recent.take(trace)) is not None}
         missing = [trace for trace in traces if trace not in found]
         numbers = self._reader.numbers(missing)
         for trace in missing:
-            found[trace] = self._stored_hashes(trace, numbers[trace]) if trace in numbers else set()
+            found[trace] = self._stored(trace, numbers[trace]) if trace in numbers else Known()
         return found
 
-    def _stored_hashes(self, trace: int, numbers: list[int]) -> set[int]:
-        hashes: set[int] = set()
+    def _stored(self, trace: int, numbers: list[int]) -> Known:
+        known = Known(numbers[0])
         looked_at = 0
         try:
             for key in reversed(list(self._reader.keys(numbers))):
-                hashes.update(hash(encode_span(span)) for span in self._reader.block(key).get(trace, ()))
+                known.hashes.update(hash(encode_span(span)) for span in self._reader.block(key).get(trace, ()))
                 looked_at += key[2]
                 if looked_at >= _MOST_COMPARED:
                     break
         except StoreError:  # a damaged block must not keep new spans of its traces out
             pass
-        return hashes
+        return known
 
-    def _insert(self, connection: sqlite3.Connection, block: Block, spans: Sequence[Span]) -> None:
+    def _insert(
+        self, connection: sqlite3.Connection, block: Block, spans: Sequence[Span], known: Mapping[int, Known]
+    ) -> None:
         is_small = not block.filter
         if not is_small:
             self._finish_tail(connection)
@@ -192,6 +200,9 @@ class SpanStore:
         parts = [(trace, number) for trace in trace_numbers(block.traces)]
         connection.executemany("INSERT INTO parts VALUES (?, ?)", parts)
         self._names.note(connection, spans, number)
+        for trace, _ in parts:
+            if trace in known:
+                known[trace].begin = known[trace].begin or number
         self._totals.spans += block.spans
         self._totals.size += block.size
         if is_small:
@@ -263,6 +274,8 @@ class SpanStore:
         left = self._left(data, kept) if len(gone) * TRACE_SIZE < len(traces) else None
         ends = [(trace, number, last) for trace in gone]
         connection.executemany("DELETE FROM parts WHERE trace = ? AND number BETWEEN ? AND ?", ends)
+        later = self._reader.numbers(list(gone))  # where what is left of these traces begins now
+        self._links.forget(connection, [number, *(numbers[0] for numbers in later.values())])
         if left is None:
             connection.execute("DELETE FROM blocks WHERE number = ?", (number,))
             self._names.prune(connection, number, last)
@@ -313,7 +326,7 @@ class SpanStore:
             lines = [line for (line,) in some]
             spans = decode_lines(lines)
             for cut in slices(lines):
-                self._insert(connection, pack(spans[cut], lines[cut], final=True), spans[cut])
+                self._insert(connection, pack(spans[cut], lines[cut], final=True), spans[cut], {})
         connection.execute("DROP TABLE spans")
         self._write_totals(connection)
 
@@ -335,9 +348,12 @@ class SpanStore:
         """The traces which match, that with the newest span first; each is read in its turn."""
         return searches.search(self._reader, query, deadline, strict=self._strict)
 
-    def traces_by_low_id(self, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
-        """The traces with a span in a window; what some services cut to the low 64 bits of an id is one trace."""
-        return searches.traces_of_window(self._reader, *query.window_by_millisecond, deadline)
+    def links(self, query: TraceQuery, deadline: Deadline) -> list[Link]:
+        """Which service calls which, over the traces with a span in a window.
+
+        What some services cut to the low 64 bits of an id is one trace.
+        """
+        return self._links.count(*query.window_by_millisecond, deadline)
 
     def service_names(self) -> list[str]:
         """The local services, sorted."""

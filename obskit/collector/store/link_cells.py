@@ -1,0 +1,133 @@
+"""Dependency links counted once for many traces: adding up cells answers for a long time in milliseconds.
+
+A cell holds the links of the traces that began to arrive with a range of blocks. When a later span belongs to one of
+them, or a block goes, the cell is forgotten and counted anew by the next question. At the edges of a window, where only
+some traces of a cell lie inside, and for what has no cell yet, the traces themselves are looked at: the answer is the
+same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.links import Link, Links
+from obskit.collector.store.database import Database
+from obskit.collector.store.reading import Reader
+from obskit.collector.store.recent import BlockKey
+from obskit.zipkin.model import Span
+
+_CELL = 4_000  # spans of the blocks of a cell, at least
+_read_links = msgspec.json.Decoder(list[Link]).decode
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The links of the traces that began in some blocks, and when these traces were. Times are microseconds."""
+
+    first: int  # numbers of blocks
+    last: int
+    oldest: int  # the earliest moment of all
+    least: int  # the earliest of the newest moments of each trace
+    newest: int
+    links: bytes
+    timeless: bytes  # those of traces without any timestamp
+
+
+class LinkCells:
+    """The cells of a database. Any thread may ask; ``forget`` is for the writer's transactions."""
+
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+        rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
+        self._covered: int = rows[0][0]  # no cell has a number above
+
+    def count(self, first: int, last: int, deadline: Deadline) -> list[Link]:
+        """The links of the traces with a span between two moments, a span without a timestamp being at 0."""
+        found = Links()
+        cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
+        for cell in cells:
+            self._add_cell(found, cell, first, last, deadline)
+        for keys in self._without_cell(cells):
+            deadline.check()
+            self._add_blocks(found, keys, first, last)
+        return found.as_list()
+
+    def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+        """Forgets the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
+        outdated = [(number, number) for number in numbers if number <= self._covered]
+        connection.executemany("DELETE FROM links WHERE first <= ? AND last >= ?", outdated)
+
+    def _add_cell(self, found: Links, cell: _Cell, first: int, last: int, deadline: Deadline) -> None:
+        if first == 0:
+            found.add_counted(_read_links(cell.timeless))
+        if first <= cell.least and cell.newest <= last:
+            found.add_counted(_read_links(cell.links))
+        elif cell.newest >= first and cell.oldest <= last:
+            deadline.check()
+            keys = list(self._reader.keys_between(cell.first, cell.last))
+            for spans in self._traces_that_begin(keys):
+                if any(span.timestamp for span in spans) and _is_in(spans, first, last):
+                    found.add(spans)
+
+    def _without_cell(self, cells: list[_Cell]) -> Iterator[list[BlockKey]]:
+        """The blocks between and behind the cells, in groups that would make a cell."""
+        begin = 1
+        for cell in [*cells, None]:
+            end = cell.first - 1 if cell else 2**62
+            group: list[BlockKey] = []
+            for key in self._reader.keys_between(begin, end) if end >= begin else ():
+                group.append(key)
+                if sum(spans for _, _, spans in group) >= _CELL:
+                    yield group
+                    group = []
+            if group:
+                yield group
+            begin = cell.last + 1 if cell else end
+        yield list(self._reader.keys_to_merge())
+
+    def _add_blocks(self, found: Links, keys: list[BlockKey], first: int, last: int) -> None:
+        """Counts traces one by one, and keeps what they make together as a cell."""
+        end = self._reader.last_number()
+        timed, timeless = Links(), Links()
+        moments: list[tuple[int, int]] = []
+        for spans in self._traces_that_begin(keys):
+            times = [span.timestamp or 0 for span in spans]
+            links = timed if any(times) else timeless
+            links.add(spans)
+            if any(times):
+                moments.append((min(times), max(times)))
+            if _is_in(spans, first, last):
+                found.add(spans)
+        if moments and sum(spans for _, _, spans in keys) >= _CELL:
+            newest = [moment for _, moment in moments]
+            oldest = min(moment for moment, _ in moments)
+            encoded = [msgspec.json.encode(links.as_list()) for links in (timed, timeless)]
+            self._keep(_Cell(keys[0][0], keys[-1][1], oldest, min(newest), max(newest), *encoded), keys, end)
+
+    def _keep(self, cell: _Cell, keys: list[BlockKey], end: int) -> None:
+        """Stores a cell, unless a span of its traces came or a block went while it was counted."""
+        traces = "SELECT trace FROM parts WHERE number BETWEEN ? AND ?"
+        late = f"SELECT 1 FROM parts WHERE number > ? AND trace IN ({traces})"
+        with self._database.transaction() as connection:
+            unchanged = list(self._reader.keys_between(cell.first, cell.last)) == keys
+            if unchanged and not connection.execute(late, (end, cell.first, cell.last)).fetchone():
+                values = (cell.first, cell.last, cell.oldest, cell.least, cell.newest, cell.links, cell.timeless)
+                connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                self._covered = max(self._covered, cell.last)
+
+    def _traces_that_begin(self, keys: list[BlockKey]) -> Iterator[list[Span]]:
+        """The traces whose first block is one of these, with all their spans."""
+        for key in keys:
+            traces = list(self._reader.block(key))
+            first = {trace: numbers[0] for trace, numbers in self._reader.numbers(traces).items()}
+            yield from self._reader.traces([trace for trace in traces if first.get(trace, 0) >= key[0]]).values()
+
+
+def _is_in(spans: list[Span], first: int, last: int) -> bool:
+    return any(first <= (span.timestamp or 0) <= last for span in spans)
