@@ -50,7 +50,7 @@ def processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
 
     They may add fields (bound ones, a request's), rename or mask some.
     """
-    if not hasattr(formatter, "foreign_pre_chain"):
+    if formatter is None or type(formatter) is logging.Formatter or not hasattr(formatter, "foreign_pre_chain"):
         return record
     events: list[Any] = []
 

@@ -12,13 +12,15 @@ from collections.abc import Callable
 
 MASK = "[masked]"
 
+_QUOTE = r"""(?:\\*["'`]|&(?:quot|apos|\#34|\#0?39|\#x27);)"""
 _NAME = re.compile(
-    r"""(?<![\w.%$-])(?:
+    rf"""(?: (?<![\w.%$-]) | (?<=%3[AaDd]) ) (?:
       (?P<cookie>\w*Cookie)(?=\()
-      | (?P<flag>--[\w-]+) (?P<flag_quote>\\*["'`])? ,?[ \t]{1,8} (?![=:\s])
-      | (?P<name>[\w.%$-]+ (?:\ [\w.%$-]+)?) \]?
-        (?: (?P<quote>\\*["'`]) [ \t]{0,8} (?P<after_quote>,|>|[:=]{1,3}>?) | [ \t]{0,8} (?P<sign>[:=]{1,3}>?) | > )
-        [ \t]{0,8}
+      | (?P<flag>--[\w-]+) (?P<flag_quote>\\*["'`])? ,?[ \t]{{1,8}} (?![=:\s])
+      | (?P<name>(?:[\w.$-]|%(?!3[AaDd])) [\w.$-]* (?:%(?!3[AaDd])[\w.$-]*)* (?:\ [\w.$-]+)?) \]?
+        (?: (?P<quote>{_QUOTE}) \s{{0,8}} (?P<after_quote>,|>|[:=]{{1,3}}>?) \s{{0,40}}
+          | [^\S\r\n]{{0,8}} (?P<sign>[:=]{{1,3}}>?|%3[AaDd]) | > )
+        [^\S\r\n]{{0,8}}
     )""",
     re.VERBOSE,
 )
@@ -30,6 +32,7 @@ _TOKEN = re.compile(
 _NEXT_QUOTE = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'`"}
 _OPENING = re.compile(r"[bBrRuUfF]{0,2}(?:(?P<quote>\\*[\"'`])|[(\[{])")
 _STRING_PREFIX = re.compile(r"[bBrRuUfF]{1,2}")
+_GOES_ON = re.compile(r"[ \t]{0,8}\n[ \t]{1,200}[bBuU]?(?=\\*[\"'])")  # as pprint breaks long strings
 _ENCLOSED = re.compile(r"[)\]}\"'`\\]{0,16}(?:[\s,;:&<>]|\Z)")
 _ANOTHER = re.compile(r"[\s\"'`\])}]|\Z|\\*[\"'`]?[\w.%$\[\]-]{1,64}\\*[\"'`]?\s?[=:]|(?:[A-Z]\w{1,64}\ ?){1,3}=")
 _BEHIND_STRING = re.compile(r"\s{0,8}(?:\Z|[)\]}]|[,;&]?\s{0,8}\\*[\"'`]?[\w.-]{1,64}\\*[\"'`]?\s?[=:])")
@@ -145,6 +148,9 @@ def _walk(text: str, at: int) -> int:
         kind, end = token.lastgroup, token.end()
         if kind == "quote" and (begins or at == closed):
             at = closed = _end_of_string(text, end, token[0][-1], len(token[0]) - 1)[1]
+            more = _GOES_ON.match(text, at)
+            if more is not None:
+                at = closed = more.end()
             begins = False
             continue
         if not brackets and _is_end(text, kind, end):

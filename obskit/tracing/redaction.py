@@ -44,7 +44,7 @@ _USERINFO = re.compile(
 )
 _QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
 _SCHEME = re.compile(
-    r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;:!?)"']|\Z))  # not a word: basic authentication
+    r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;!?)"']|:\s|:?\Z))  # not a word: basic authentication
     (?!\[masked\])[^\s"',;<>)\]}\\]{6,}""",
     re.VERBOSE,
 )
@@ -186,7 +186,9 @@ def _each_text(value: Any, show: Callable[[str], str]) -> Any:
 
 
 def _without_query(text: str) -> str:
-    return _QUERY.sub(rf"?{MASK}", text) if "?" in text or "#" in text else text
+    if "?" not in text and "#" not in text:
+        return text
+    return _QUERY.sub(rf"?{MASK}", _USERINFO.sub(rf"\g<1>{MASK}", text))  # a password may hold either
 
 
 def _hints(keys: Sequence[str]) -> tuple[str, ...]:

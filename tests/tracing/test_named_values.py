@@ -110,6 +110,15 @@ TEXTS = {
     "redis://:hunter2@host": "redis://[masked]@host",
     "mongodb://bob:hunter2@h1:27017,h2:27017/db": "mongodb://[masked]@h1:27017,h2:27017/db",
     r"{\"url\": \"https:\/\/bob:hunter2@host\"}": r"{\"url\": \"https:\/\/[masked]@host\"}",
+    "http://bob:hun#ter2?x@host/": "http://[masked]@host/",
+    "'password':\n  'hunter2', 'n': 1": "'password':\n  '[masked]', 'n': 1",
+    "{'password': 'a '\n             'hunter2', 'n': 1}": "{'password': '[masked]', 'n': 1}",
+    "password\u00a0= hunter2": "password\u00a0= [masked]",
+    "/login?next=%2Fcb%3Faccess_token%3Dhunter2&n=1": "/login?next=%2Fcb%3Faccess_token%3D[masked]&n=1",
+    "x?r=a%3D1%26token%3Dhunter2": "x?r=a%3D1%26token%3D[masked]",
+    "q=%22password%22%3A%22hunter2%22": "q=%22password%22%3A[masked]",
+    "&quot;password&quot;: &quot;hunter2&quot;, n": "&quot;password&quot;: &quot;[masked]&quot;, n",
+    "with Basic bob:hunter2": "with Basic [masked]",
     "with Bearer hunter2:x, and more": "with Bearer [masked], and more",
     "with basic Ym9iOmh1bnRlcjI=": "with basic [masked]",
 }
@@ -120,6 +129,7 @@ def test_the_whole_value_is_masked_and_nothing_around_it(text):
     masked = Redactor().text(text)
     assert masked == TEXTS[text]
     assert Redactor().text(masked) == masked
+    assert S not in Redactor().error_text(text)
 
 
 INNOCENT = [
