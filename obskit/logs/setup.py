@@ -7,6 +7,7 @@ becomes ours, wherever and whenever they are configured. Other handlers are left
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -23,6 +24,7 @@ from obskit.logs.formatter import CloudLoggingFormatter, share_builder
 from obskit.logs.handler import ConsoleHandler, share_formatter
 from obskit.logs.inherit import adding_factory, adding_maker
 from obskit.logs.moment import filter_noting, waiting_handlers
+from obskit.logs.project import find_project
 from obskit.logs.requests import log_request
 from obskit.logs.take_over import TakeOver
 from obskit.logs.writer import lost, written
@@ -50,6 +52,7 @@ class LogOptions(NamedTuple):
     mask_keys: tuple[str, ...]
     request_log: bool
     exit_timeout: float
+    environment: str | None = None
 
 
 class LogSetup:
@@ -90,7 +93,11 @@ class LogSetup:
             return
         self.remove()
         self._applied = options
-        share_builder(EntryBuilder(options.service, options.version, options.project, Redactor(options.mask_keys)))
+        masked = Redactor(options.mask_keys)
+        builder = EntryBuilder(options.service, options.version, options.project, masked, options.environment)
+        share_builder(builder)
+        if not options.project and options.mode == "json":
+            find_project(builder, os.environ)
         if options.mode == "inherit":
             self._add_trace_fields()
         elif options.mode == "cloud":

@@ -74,6 +74,7 @@ def log_options(settings: Settings) -> LogOptions:
         settings.mask_keys,
         settings.request_log,
         _LOGS_EXIT_TIMEOUT if settings.exit_timeout == DEFAULT_EXIT_TIMEOUT else settings.exit_timeout,
+        settings.environment,
     )
 
 

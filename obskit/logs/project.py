@@ -1,0 +1,73 @@
+"""Which Google Cloud project the lines' traces belong to, where no option and no variable says so.
+
+``projects/PROJECT/traces/ID`` is what Cloud Logging links to a trace. A key file names its project; Cloud Run and GKE
+tell it through their metadata server, which is asked on a thread of its own: until it answers, lines carry the bare id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from obskit.tracing.failures import failed
+from obskit.tracing.fork_lock import no_fork
+from obskit.tracing.native import start_thread
+from obskit.tracing.process import on_fork
+
+if TYPE_CHECKING:
+    from obskit.logs.entry import EntryBuilder
+
+_HINTS = ("GCE_METADATA_HOST", "KUBERNETES_SERVICE_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE")
+_PAUSES = (0.0, 1.0, 5.0, 30.0)
+_DEADLINE = 2.0
+_asking: list[EntryBuilder] = []
+
+
+def find_project(builder: EntryBuilder, environ: Mapping[str, str]) -> None:
+    """Give ``builder`` the project of the key file, or of the metadata server as soon as this answers."""
+    _asking.clear()
+    project = _of_key_file(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
+    if project:
+        builder.set_project(project)
+    elif any(environ.get(name) for name in _HINTS):
+        _asking.append(builder)
+        _start()
+
+
+def _of_key_file(path: str | None) -> str | None:
+    try:
+        found = json.loads(Path(path).read_bytes()).get("project_id") if path else None
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _start() -> None:
+    """Ask, once in each process: a child is forked without this thread."""
+    if _asking:
+        try:
+            start_thread(_ask, _asking[0])
+        except RuntimeError:  # there can be no more threads
+            failed("asking for the Google Cloud project")
+
+
+def _ask(builder: EntryBuilder) -> None:
+    try:
+        with no_fork():
+            from obskit.export.gcp.metadata import Metadata
+        for pause in _PAUSES:
+            sleep(pause)
+            project = Metadata(os.environ, monotonic() + _DEADLINE).get("project/project-id")
+            if project or builder not in _asking:
+                break
+        builder.set_project(project)
+        _asking.clear()
+    except Exception:
+        failed("asking for the Google Cloud project")
+
+
+on_fork(_start)
