@@ -8,7 +8,7 @@ is left, and what fails is the pipeline's to try again.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from obskit.export.exporter import UNREACHABLE, Outcome
@@ -16,9 +16,6 @@ from obskit.export.gcp.delivering import delivering, hush_google_auth
 from obskit.export.http_client import HttpClient, Unreachable
 from obskit.export.http_message import Headers
 from obskit.tracing.fork_lock import no_fork
-
-if TYPE_CHECKING:
-    import requests
 
 _LATER = frozenset([408, 429, 500, 502, 503, 504])
 _LONGEST_DETAIL = 300
@@ -92,15 +89,6 @@ def find_account(
     hush_google_auth()
     with delivering():
         return _load(scopes, key_file, _Once(timeout))
-
-
-def new_session() -> requests.Session:
-    """Return a session that leaves our credentials alone, whatever ``.netrc`` says."""
-    import requests
-
-    session = requests.Session()
-    session.auth = _as_it_is
-    return session
 
 
 def one_line(error: object) -> str:
@@ -177,7 +165,3 @@ def _default(scopes: tuple[str, ...], request: _Once) -> Account:
     find: Any = google.auth.default
     credentials, project = find(scopes=scopes, request=request)
     return Account(credentials, project)
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

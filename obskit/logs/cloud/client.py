@@ -7,18 +7,21 @@ which no longer works once the interpreter is ending.
 
 from __future__ import annotations
 
+import json
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
-import requests
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.logging_v2 import Client
 from google.protobuf.json_format import ParseError
 
 from obskit.export.exporter import UNREACHABLE, Outcome
-from obskit.export.gcp.account import Account, Failed, new_session, one_line
+from obskit.export.gcp.account import Account, Failed, one_line
+from obskit.export.http_client import HttpClient, Unreachable
 from obskit.logs.cloud.endpoint import Endpoint
 
 _REASONS = {
@@ -30,6 +33,7 @@ _REASONS = {
     504: "deadline_exceeded",
 }
 _RETRY = frozenset([401, 408, 409, 425, 429, 499, 500, 502, 503, 504])
+_MOST_READ = 1024 * 1024
 _INVALID = frozenset([400, 413])
 _PARTIAL_ERRORS = "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors"
 
@@ -81,13 +85,13 @@ class _Rest:
     """JSON over HTTP/1.1: no threads of its own, nothing that a fork breaks."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._session = new_session()
+        self._connection = _Connection(endpoint.address)
         anonymous: Any = AnonymousCredentials
         client: Any = Client
         self._client = client(
             project="-",  # each request names its own
             credentials=anonymous(),
-            _http=self._session,
+            _http=self._connection,
             _use_grpc=False,
             client_options={"api_endpoint": endpoint.address},
         )
@@ -103,7 +107,28 @@ class _Rest:
         )
 
     def close(self) -> None:
-        self._session.close()
+        self._connection.close()
+
+
+class _Connection:
+    """Our own connection, as Google's client uses a session of requests; see export/wire.py."""
+
+    def __init__(self, address: str) -> None:
+        self._client = HttpClient(address)
+        self.close = self._client.close
+
+    def request(self, method: str, url: str, headers: dict[str, str], data: bytes, timeout: float) -> Any:
+        """Make a request. Raises Unreachable."""
+        kept = {name: value for name, value in headers.items() if name != "Accept-Encoding"}
+        answer = self._client.exchange(method, urlsplit(url).path, data, kept, monotonic() + timeout, _MOST_READ)
+        return SimpleNamespace(
+            status_code=answer.status,
+            headers=answer.headers,
+            content=answer.body,
+            text=answer.body.decode("utf-8", "replace"),
+            json=lambda: json.loads(answer.body),
+            request=SimpleNamespace(method=method, url=url),
+        )
 
 
 class _Grpc:
@@ -146,7 +171,7 @@ def _explained(error: Exception) -> Refused | Failed:
         return Failed(Outcome(_REASONS.get(code, f"http_{code}"), detail, code in _RETRY))
     if isinstance(error, ParseError):
         return Refused(one_line(error))
-    if isinstance(error, requests.RequestException):
+    if isinstance(error, Unreachable):
         return Failed(Outcome(UNREACHABLE, one_line(error), retry=True))
     raise error
 
