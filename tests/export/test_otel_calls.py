@@ -6,8 +6,12 @@ What OpenTelemetry's own SDK makes of the same calls is the oracle for what they
 from __future__ import annotations
 
 import enum
+import gzip
 import itertools
+import threading
+import time
 from collections import OrderedDict, deque
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from opentelemetry import trace
@@ -19,9 +23,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 import obskit
+from obskit.export.cloud_trace.exporter import CloudTraceExporter
+from obskit.export.cloud_trace.target import parse_url
+from obskit.export.zipkin_span import converter
 from obskit.instrumentation.tracer import provider
 from obskit.tracing.limits import Counts
+from obskit.tracing.provider import TracerProvider
 from obskit.tracing.span import keep_to
+from obskit.zipkin import json_v2, proto3_encode
 from tests.export.receiver import receiver
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -452,3 +461,56 @@ def test_the_cost_of_events_and_links_grows_with_their_number_alone():
     for _ in range(1000):
         span.add_event("tick")
     assert len(span.events) == 128
+
+
+def test_every_other_destination_encodes_such_spans_too():
+    """Zipkin's JSON and protobuf, and Cloud Trace; where one could not, the span alone would be lost."""
+    ended: list = []
+    alone = TracerProvider()
+    alone.report = ended.append
+    tracer = alone.get_tracer("t")
+    for value, call in itertools.product(HOSTILE, CALLS):
+        span = tracer.start_span(value, attributes={"key": value}, links=[value], start_time=value)
+        getattr(span, call)(*[value] * CALLS[call])
+        span.end(value)
+    cloud = CloudTraceExporter(parse_url("cloudtrace://project", "", {}), converter("s"))
+    for span in ended:
+        made = converter("s")(span)
+        assert json_v2.encode_span(made)
+        assert proto3_encode.encode_span(made)
+        assert cloud.encode(span) or span.start_ns < time.time_ns() - 10**15, "too old for Cloud Trace"
+    assert len(ended) == len(HOSTILE) * len(CALLS)
+
+
+class Otlp(BaseHTTPRequestHandler):
+    """A server of OTLP over HTTP that keeps the names of the spans it is sent."""
+
+    def do_POST(self):
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        body = self.rfile.read(int(self.headers["content-length"]))
+        request = ExportTraceServiceRequest.FromString(gzip.decompress(body) if body[:1] == b"\x1f" else body)
+        for resource in request.resource_spans:
+            self.server.names += [span.name for scope in resource.scope_spans for span in scope.spans]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_real_otlp_server_gets_the_whole_batch_with_the_odd_spans_in_it(monkeypatch):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    with HTTPServer(("127.0.0.1", 0), Otlp) as server:
+        server.names = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{server.server_port}/v1/traces")
+        obskit.init(service="s\udcff", exporter="otel:otlp_proto_http", integrations=[], logs="off")
+        for value in HOSTILE:
+            with trace.get_tracer("t").start_as_current_span("odd", attributes={"key": value}, links=[value]) as span:
+                span.add_event(value, {"key": value})
+            trace.get_tracer("t").start_span("good").end()
+        assert obskit.flush(20)
+        obskit.shutdown()
+        server.shutdown()
+    assert sorted(server.names) == ["good"] * len(HOSTILE) + ["odd"] * len(HOSTILE)
