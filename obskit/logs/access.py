@@ -6,6 +6,7 @@ Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's and hypercorn's a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,4 +93,12 @@ _READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
     "hypercorn.access": _hypercorn,
 }
 
-ACCESS_LOGGERS = frozenset(_READERS)
+ACCESS_LOGGERS = frozenset(_READERS) | {"werkzeug"}
+"""Loggers whose records are looked at; werkzeug's hold the request as one text, and that painted."""
+
+_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like
+
+
+def without_paint(message: str) -> str:
+    """Return a message of such a logger without the colours that are meant for a terminal."""
+    return _PAINT.sub("", message) if "\x1b" in message else message

@@ -45,8 +45,8 @@ _BARE = vars(LogRecord("", 0, "", 0, "", (), None))
 _LAST = next(reversed(_BARE))
 _ANY_MESSAGE = LogRecord.getMessage
 
-_RECORD = frozenset(["message", "asctime", TRACE, FIELDS])
-"""What formatters and this package put on a record, and is no field of the application's."""
+_RECORD = frozenset(["message", "asctime", "color_message", TRACE, FIELDS])
+"""What formatters, uvicorn and this package put on a record, and is no field of the application's."""
 
 _NO_FIELDS = _RECORD.union(_BARE)
 _RECORD_SIZE = len(_BARE)
@@ -163,6 +163,7 @@ class EntryBuilder:
         if record.exc_info or record.exc_text or record.stack_info:
             self._add_stack(entry, record)
         if record.name in ACCESS_LOGGERS:
+            entry["message"] = access.without_paint(entry["message"])
             request = access.of_record(record)
             if request is not None:
                 entry["httpRequest"] = request

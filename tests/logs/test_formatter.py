@@ -455,3 +455,59 @@ def test_the_quick_way_writes_what_the_thorough_one_does(key, number):
         assert list(entry.items()) == list(thorough.items())
     usual = number < len(QUICK_VALUES)
     assert bool(quick) == (usual and key in ("customer", "message_"))
+
+
+def test_colours_for_terminals_are_no_part_of_servers_lines(log):
+    record = {"name": "werkzeug", "msg": '"%s" %s', "args": ("\x1b[33mGET / HTTP/1.1\x1b[0m", 404)}
+    entry = strict(CloudLoggingFormatter().format(logging.makeLogRecord(record)))
+    assert entry["message"] == '"GET / HTTP/1.1" 404'
+    log.info("Started", extra={"color_message": "\x1b[1mStarted\x1b[0m", "pid": 7})
+    assert strict(log.lines[-1])["pid"] == 7
+    assert "color_message" not in strict(log.lines[-1])
+
+
+def test_attributes_may_be_missing_added_or_anywhere_on_a_record():
+    formatter = CloudLoggingFormatter()
+    bare = list(vars(logging.makeLogRecord({})))
+    for missing in bare:
+        record = logging.makeLogRecord({"msg": "x", "levelno": 20, "order": 7})
+        del vars(record)[missing]
+        entry = strict(formatter.format(record))
+        assert entry["order"] == 7, missing
+        assert missing in ("msg", "args") or entry["message"] == "x", missing
+
+    class Early(logging.LogRecord):
+        def __init__(self, *args):
+            self.early = "e"
+            super().__init__(*args)
+
+        def getMessage(self):
+            return "[7] " + super().getMessage()
+
+    entry = strict(formatter.format(Early("a", 20, "f", 1, "paid", (), None)))
+    assert (entry["early"], entry["message"]) == ("e", "[7] paid")
+
+
+def test_a_field_named_message_gets_an_underscore(log):
+    log.info("paid", extra={"json_fields": {"message": "of the field", "asctime": "t"}})
+    entry = strict(log.lines[-1])
+    assert (entry["message"], entry["message_"], entry["asctime"]) == ("paid", "of the field", "t")
+
+
+def test_a_long_stack_loses_its_middle_and_not_its_end(log):
+    error = None
+    for number in range(500):
+        new = ValueError(f"cause {number} " + "x" * 100)
+        new.__cause__, error = error, new
+    try:
+        raise RuntimeError("the error itself") from error
+    except RuntimeError:
+        log.exception("failed")
+    entry = strict(log.lines[-1])
+    assert entry["stack_trace"].endswith("RuntimeError: the error itself")
+    assert "characters left out" in entry["stack_trace"]
+
+
+def test_an_exception_logged_where_none_is_handled_has_no_stack(log):
+    log.exception("outside")  # noqa: LOG004 - what programs do
+    assert "stack_trace" not in strict(log.lines[-1])
