@@ -1,6 +1,6 @@
 """Runs tests of Django's by its own runner, in one process, and writes JUnit's XML as pytest would.
 
-``python -m tests.host_suites.django_runner RESULTS LABEL ...`` in the folder ``tests`` of Django's source.
+``python django_runner.py RESULTS LABEL ...`` in the folder ``tests`` of Django's source.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Result(unittest.TextTestResult):
 
 def main() -> None:
     results, *labels = sys.argv[1:]
-    sys.path.insert(0, ".")
+    sys.path[0] = ""  # not this folder
     from django.test.runner import DiscoverRunner
 
     DiscoverRunner.get_resultclass = lambda self: _Result  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ SUITES = {
     "django": Suite(
         "django",
         ("jinja2", "tblib"),
-        lambda results: ["-m", "tests.host_suites.django_runner", results, *_DJANGO.split()],
+        lambda results: [str(Path(__file__).with_name("django_runner.py")), results, *_DJANGO.split()],
         "tests",
     ),
     "structlog": Suite(
