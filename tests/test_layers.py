@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": PUBLIC | {""},
     "cli": PUBLIC | {"", "collector"},
     "__main__": {"cli"},
+    "freezing": set(),  # run by PyInstaller
 }
 
 HEAVY = (
