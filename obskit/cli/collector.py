@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -83,12 +84,14 @@ def run(args: argparse.Namespace) -> int:
         return _serve_until_signal(server, forwarder)
     finally:
         server.stop()
-        for line in forwarder.close(_FORWARD_TIMEOUT):
+        for line in forwarder.report():
             _fail(_FAILED, line)
 
 
 def _forwarder(args: argparse.Namespace) -> Forwarder:
     urls = forward_urls(args.forward, os.environ)
+    if any(url.startswith("cloudtrace://") for url in urls):
+        _check_key_file(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     try:
         forwarder = Forwarder(urls)
     except ValueError as error:
@@ -99,6 +102,18 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
             remedy = "name another server, or another --port"
             raise _UsageError(f"--forward: {masked(url)} is this collector itself; {remedy}")
     return forwarder
+
+
+def _check_key_file(path: str | None) -> None:
+    """A key file that cannot be read would be noticed by the first span only."""
+    try:
+        if path:
+            with open(path, encoding="utf-8") as file:
+                json.load(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        remedy = "name a service account's key file, or unset it to use the machine's own account"
+        raise _UsageError(f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}; {remedy}") from None
 
 
 def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
@@ -117,7 +132,9 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             max_bytes=max_bytes,
             max_age=max_age,
             allowed_hosts=args.allow_host,
-            on_stored=forwarder.pass_on,
+            on_stored=forwarder.wake,
+            on_start=forwarder.start,
+            on_stop=lambda: forwarder.close(_FORWARD_TIMEOUT),
             options=_options(args),
         ).start()
     except ValueError as error:

@@ -1,22 +1,33 @@
-"""Passing on the spans that a collector receives, through the exporters and pipelines that applications use."""
+"""Passing on the spans that a collector stores, through the exporters that applications use.
+
+What waits is in the collector's database (``Outbox``): each destination has a place there and a thread that sends from
+it, in order of arrival, until the destination has taken or refused it. One that is away holds up nothing else.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from time import monotonic
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.export.destinations import parse
-from obskit.export.pipeline import Limits, Pipeline
 from obskit.export.url import masked
+from obskit.tracing.current import attach, suppressed
 from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
+    from obskit.collector.store.outbox import Outbox
+    from obskit.collector.store.spans import SpanStore
+    from obskit.export.exporter import Exporter, Outcome
     from obskit.zipkin.model import Span
 
-_LIMITS = Limits(capacity=50_000, batch_size=1_000, interval=1.0, timeout=10.0)
-_BARE_SPAN = 500
+_ATTEMPT = 10.0  # seconds for one attempt to send
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two attempts
+_IDLE = 1.0  # seconds until a thread looks again, should nobody wake it
 _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
@@ -26,39 +37,176 @@ Prepare = Callable[[list["Span"]], list["Span"]]
 
 
 class Forwarder:
-    """Passes spans on to several destinations, each with a queue and a thread of its own.
+    """Passes spans on to several destinations, each with a thread of its own.
 
     Raises ValueError for a URL that is none, saying what is wrong with it and what to give.
     """
 
     def __init__(self, urls: list[str]) -> None:
-        found = [(_pipeline(url), _separate if url.startswith(_CLOUD_TRACE) else _as_they_are) for url in urls]
-        self._routes: list[tuple[Pipeline, Prepare]] = [
-            (pipeline, prepare) for pipeline, prepare in found if pipeline is not None
-        ]
+        self._routes = [route for url in urls if (route := _route(url)) is not None]
+        self._in_memory = False
 
     @property
     def destinations(self) -> list[str]:
         """Where spans go, without passwords."""
-        return [pipeline.destination for pipeline, _ in self._routes]
+        return [route.destination for route in self._routes]
 
-    def pass_on(self, spans: list[Span]) -> None:
-        """Queue the spans of one message, or count them as dropped. Waits for nothing, and never raises."""
-        try:
-            for pipeline, prepare in self._routes:
-                for span in prepare(spans):
-                    pipeline.offer(cast("Any", span))
-        except Exception:
-            failed("forwarding spans")
+    def start(self, store: SpanStore) -> None:
+        """Begin to send what waits in ``store``."""
+        self._in_memory = store.name == "memory"
+        for route in self._routes:
+            route.start(store.outbox(route.destination))
 
-    def close(self, timeout: float) -> list[str]:
-        """Send what waits, within ``timeout`` seconds; return a line for each destination that missed some."""
+    def wake(self, _spans: list[Span]) -> None:
+        """Have the threads look for what was stored."""
+        for route in self._routes:
+            route.wake.set()
+
+    def close(self, timeout: float) -> None:
+        """Send what waits, within ``timeout`` seconds."""
         deadline = monotonic() + timeout
-        for pipeline, _ in self._routes:
-            pipeline.retire(deadline)
-        for pipeline, _ in self._routes:
-            pipeline.close(deadline)
-        return [line for pipeline, _ in self._routes if (line := _losses(pipeline.stats()))]
+        for route in self._routes:
+            route.end(deadline)
+        for route in self._routes:
+            route.join(deadline)
+
+    def report(self) -> list[str]:
+        """Return a line for each destination that missed some spans, or has not been sent some."""
+        return [line for route in self._routes for line in route.report(in_memory=self._in_memory)]
+
+
+class _Route:
+    """One destination. What it sends and counts, its thread alone does."""
+
+    def __init__(self, destination: str, build: Callable[[], Exporter], prepare: Prepare) -> None:
+        self.destination = destination
+        self.wake = threading.Event()
+        self._build = build
+        self._prepare = prepare
+        self._exporter: Exporter | None = None
+        self._ending = threading.Event()
+        self._ends = float("inf")
+        self._dropped: Counter[str] = Counter()
+        self._trouble = ""
+        self._waiting = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self, outbox: Outbox) -> None:
+        self._thread = threading.Thread(target=self._run, args=(outbox,), name="obskit-forward", daemon=True)
+        self._thread.start()
+
+    def end(self, deadline: float) -> None:
+        self._ends = deadline
+        self._ending.set()
+        self.wake.set()
+
+    def join(self, deadline: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(deadline - monotonic(), 0) + 1.0)
+
+    def report(self, *, in_memory: bool) -> Iterator[str]:
+        missed = Counter(self._dropped)
+        if self._waiting and in_memory:
+            missed[self._trouble or "not sent in time"] += self._waiting
+        reasons = ", ".join(f"{count} {reason}" for reason, count in missed.items() if count)
+        if reasons:
+            yield f"spans not forwarded to {self.destination}: {reasons}"
+        if self._waiting and not in_memory:
+            yield f"{self._waiting} spans wait for {self.destination}; the next start sends them"
+
+    def _run(self, outbox: Outbox) -> None:
+        attach(suppressed())  # what is sent is no work of anybody's
+        while self._turn(outbox):
+            pass
+        try:
+            self._waiting = outbox.count()
+            if self._exporter is not None:
+                self._exporter.close()
+        except Exception:
+            failed(f"closing the way to {self.destination}")
+
+    def _turn(self, outbox: Outbox) -> bool:
+        """Send a block, or wait for one; return False at the end."""
+        try:
+            waiting = outbox.next()
+            if waiting is not None:
+                self._dropped["deleted before they were sent"] += waiting.missed
+                if not self._send_all(self._prepare(waiting.spans)):
+                    return False
+                outbox.done(waiting)
+                return True
+        except Exception:
+            failed(f"forwarding spans to {self.destination}")
+            self._ending.wait(_IDLE)
+        if self._ending.is_set():
+            return False
+        self.wake.wait(_IDLE)
+        self.wake.clear()
+        return True
+
+    def _send_all(self, spans: list[Span]) -> bool:
+        """Send spans until each is delivered or refused; return False where the time is over before."""
+        exporter = self._exporter = self._exporter or self._build()
+        parts = list(self._batches(exporter, spans))[::-1]
+        while parts:
+            part = parts.pop()
+            outcome = self._send(exporter, part)
+            if outcome is None:
+                return False
+            if outcome.too_large and len(part) > 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            elif outcome.reason:
+                self._dropped[outcome.reason] += len(part)
+            elif outcome.rejected:
+                self._dropped["rejected"] += outcome.rejected
+        return True
+
+    def _send(self, exporter: Exporter, part: list[Any]) -> Outcome | None:
+        """Try until the destination has answered for good; None where the time is over."""
+        pause = _FIRST_PAUSE
+        while True:
+            outcome = exporter.send(part, min(monotonic() + _ATTEMPT, self._ends))
+            if not outcome.retry:
+                self._trouble = ""
+                return outcome
+            self._note(outcome)
+            if monotonic() + pause > self._ends:
+                return None
+            if self._ending.is_set():
+                sleep(pause)
+            else:
+                self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE)))
+            self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE))) or None
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _note(self, outcome: Outcome) -> None:
+        if not self._trouble:
+            print(f"obskit collector: {self.destination}: {outcome.reason}; spans wait", file=sys.stderr, flush=True)
+        self._trouble = outcome.reason
+
+    def _batches(self, exporter: Exporter, spans: list[Span]) -> Iterator[list[Any]]:
+        batch: list[Any] = []
+        size = 0
+        for span in spans:
+            item = self._encoded(exporter, span)
+            if item is None:
+                continue
+            length = exporter.size(item)
+            if batch and (size + length > exporter.batch_bytes or len(batch) >= exporter.batch_items):
+                yield batch
+                batch, size = [], 0
+            batch.append(item)
+            size += length
+        if batch:
+            yield batch
+
+    def _encoded(self, exporter: Exporter, span: Span) -> Any:
+        try:
+            return exporter.encode(span)
+        except Exception:
+            failed(f"encoding a span for {self.destination}")
+            self._dropped["unencodable"] += 1
+            return None
 
 
 def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:
@@ -69,7 +217,7 @@ def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:
     return [_CLOUD_TRACE + project]
 
 
-def _pipeline(url: str) -> Pipeline | None:
+def _route(url: str) -> _Route | None:
     if url.startswith("otel:"):
         raise ValueError(f"{url!r} takes spans of OpenTelemetry's kind only; name a server that takes Zipkin's")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("PROJECT_ID") or ""
@@ -77,13 +225,8 @@ def _pipeline(url: str) -> Pipeline | None:
         parsed = parse(url, lambda: _as_it_is, cast("Any", None), project=project)
     except ValueError as error:
         raise ValueError(f"got {masked(url)!r}; give {_FORMS} ({error})") from None
-    return Pipeline(*parsed, _LIMITS, weigh=_weight) if parsed else None
-
-
-def _weight(span: Span) -> int:
-    """Return about how many bytes a span takes while it waits."""
-    texts = [*span.tags, *span.tags.values(), *(annotation.value for annotation in span.annotations)]
-    return _BARE_SPAN + sum(map(len, texts))
+    prepare = _separate if url.startswith(_CLOUD_TRACE) else _as_they_are
+    return _Route(*parsed, prepare) if parsed else None
 
 
 def _as_it_is(span: Span) -> Span:
@@ -98,10 +241,3 @@ def _separate(spans: list[Span]) -> list[Span]:
     from obskit.export.cloud_trace.shared import separate
 
     return separate(spans)
-
-
-def _losses(stats: dict[str, Any]) -> str:
-    """Return what was not delivered, and why; empty where all was."""
-    missed = {**stats["dropped"], "not sent in time": stats["queued"]}
-    reasons = ", ".join(f"{count} {reason}" for reason, count in missed.items() if count)
-    return f"spans not forwarded to {stats['destination']}: {reasons}" if reasons else ""

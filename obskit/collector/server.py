@@ -33,7 +33,8 @@ class CollectorServer:
     ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``,
     ``max_bytes`` and ``max_age`` (seconds). ``allowed_hosts`` are names besides loopback and ``host`` that a Host
     header may have. ``on_stored`` is called with the spans of each message that are new in the store, once they are
-    there, and should not wait.
+    there, and should not wait. ``on_start`` is given the store before the first request; ``on_stop`` is called after
+    the last one, before the store is closed.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class CollectorServer:
         max_age: float = float("inf"),
         allowed_hosts: Iterable[str] = (),
         on_stored: Callable[[list[Span]], None] | None = None,
+        on_start: Callable[[SpanStore], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
         options: Options = DEFAULTS,
     ) -> None:
         self.host = host
@@ -55,6 +58,8 @@ class CollectorServer:
         self._limits = (max_spans, max_bytes, max_age)
         self._allowed_hosts = tuple(allowed_hosts)
         self._on_stored = on_stored
+        self._on_start = on_start
+        self._on_stop = on_stop
         self._options = options
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
 
@@ -85,6 +90,8 @@ class CollectorServer:
             listener.close()
             raise
         store.on_stored = self._on_stored
+        if self._on_start is not None:
+            self._on_start(store)
         self.port = listener.getsockname()[1]
         server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options)
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
@@ -100,6 +107,8 @@ class CollectorServer:
         server, thread, store = self._running
         server.should_exit = True
         thread.join(_STOP_TIMEOUT)
+        if self._on_stop is not None:
+            self._on_stop()
         store.close()
         self._running = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 from obskit.cli.forward import Forwarder, forward_urls
-from obskit.zipkin.model import Span
 from tests.export.receiver import clean_environ, eventually, free_port, raw, receiver, reply
 from tests.logs.cloud import google_fakes
 
@@ -198,10 +198,77 @@ def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flags, remedy):
     assert remedy in err
 
 
-def test_more_spans_than_may_wait_are_dropped_and_counted():
-    with receiver() as there:
-        there.answers.append(there.hang)
-        forwarder = Forwarder([there.url])
-        forwarder.pass_on([Span(trace_id="1" * 32, id=f"{number:016x}") for number in range(1, 60_001)])
-        [line] = forwarder.close(0.2)
-    assert "queue_full" in line
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("{", "it is no JSON"), ("", "it is no JSON")])
+def test_credentials_that_cannot_be_read_are_said_at_the_start(tmp_path, content, reason):
+    path = tmp_path / "key.json"
+    if content is not None:
+        path.write_text(content)
+    with run("--port", "0", PROJECT_ID="p", GOOGLE_APPLICATION_CREDENTIALS=str(path)) as process:
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, len(err.splitlines())) == (2, 1)
+    assert f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}" in err
+
+
+def test_what_makes_room_before_it_was_sent_is_counted():
+    port = free_port()
+    with run("--port", "0", "--forward", f"http://127.0.0.1:{port}", "--max-spans", "1000") as process:
+        running = Collector(process, 1)
+        for number in range(4):
+            running.post(
+                *(
+                    span("a", id=f"{number * 500 + n + 1:016x}", traceId=f"{number * 500 + n + 1:016x}")
+                    for n in range(500)
+                )
+            )
+        _, _, err = running.finish()
+    last = err.splitlines()[-1]
+    missed = [int(count) for count in re.findall(r"(\d+) (?:unreachable|deleted)", last)]
+    assert sum(missed) == 2000, err
+
+
+def test_an_outage_and_a_restart_lose_nothing_and_keep_the_order(tmp_path):
+    """What one run could not send the next one sends; what was sent is not sent again."""
+    port, storage = free_port(), f"sqlite:///{tmp_path}/x.db"
+    flags = ("--port", "0", "--storage", storage, "--forward", f"http://127.0.0.1:{port}")
+
+    def post(running, numbers):
+        for number in numbers:
+            running.post(span(str(number), id=f"{number:016x}"))
+
+    with run(*flags) as process:
+        running = Collector(process, 1)
+        post(running, range(1, 81))
+        status, _, err = running.finish()
+    assert (status, err.splitlines()[-1].split(" http")[0]) == (0, "obskit collector: 80 spans wait for")
+    with receiver(port=port) as there:
+        for _ in range(2):
+            with run(*flags) as process:
+                running = Collector(process, 1)
+                eventually(lambda: len(there.names) >= 80)
+                post(running, range(len(there.names) + 1, len(there.names) + 41))
+                assert running.finish() == (0, "", "")
+        assert there.names == [str(number) for number in range(1, 161)]
+
+
+def test_a_new_destination_gets_what_comes_from_now_on(tmp_path):
+    storage = ("--port", "0", "--storage", f"sqlite:///{tmp_path}/x.db")
+    with run(*storage) as process:
+        running = Collector(process, 0)
+        running.post(span("old"))
+        running.finish()
+    with receiver() as there, run(*storage, "--forward", there.url) as process:
+        running = Collector(process, 1)
+        running.post(span("new", id="5" * 16))
+        assert running.finish() == (0, "", "")
+        assert there.names == ["new"]
+
+
+def test_spans_that_a_destination_refuses_are_counted_and_hold_nothing_up():
+    with receiver(reply(400)) as there, collector(there.url) as running:
+        running.post(span("a"))
+        eventually(lambda: there.bodies)
+        running.post(span("b", id="3" * 16))
+        status, _, err = running.finish()
+    assert status == 0
+    assert re.search(r"spans not forwarded to \S+: 1 \w+$", err.rstrip()), err
+    assert "b" in there.names

@@ -43,6 +43,14 @@ INSERT INTO totals VALUES (0, 0, 0);
 """
 _ADDED = """
 CREATE INDEX IF NOT EXISTS blocks_to_merge ON blocks (number) WHERE length(filter) = 0;
+CREATE TABLE IF NOT EXISTS arrivals (  -- how many spans were stored before those of a block, ever
+    number INTEGER PRIMARY KEY, ordinal INTEGER NOT NULL
+);
+INSERT INTO arrivals SELECT number, sum(spans) OVER (ORDER BY number) - spans FROM blocks
+WHERE NOT EXISTS (SELECT 1 FROM arrivals);
+CREATE TABLE IF NOT EXISTS positions (  -- what each destination has been sent, see outbox
+    destination TEXT PRIMARY KEY, number INTEGER NOT NULL, ordinal INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS links (  -- cells, see link_cells
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, oldest INTEGER NOT NULL, least INTEGER NOT NULL,
     newest INTEGER NOT NULL, links BLOB NOT NULL, timeless BLOB NOT NULL
@@ -195,7 +203,7 @@ def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sq
     """In one transaction: a crash leaves the old file."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";\n"):
+        for statement in (_SCHEMA + ";\n" + _ADDED).split(";\n"):
             connection.execute(statement)
         if version == 1:
             migrate(connection)

@@ -74,8 +74,36 @@ class Reader:
         """The blocks that will be merged with others: they are small, and the last."""
         return self._keys("length(filter) = 0")
 
-    def _keys(self, condition: str, *parameters: int) -> Iterator[BlockKey]:
-        statement = f"SELECT number, last, spans FROM blocks WHERE {condition} ORDER BY number"
+    def keys_after(self, number: int) -> Iterator[BlockKey]:
+        """The block that holds what came with a number, and the next one."""
+        begin = "coalesce((SELECT max(number) FROM blocks WHERE number <= ?), 0)"
+        return self._keys(f"number >= {begin}", number, limit=2)
+
+    def ordinal(self, number: int) -> int:
+        """How many spans were stored before those of a block."""
+        ((ordinal,),) = self._database.rows("SELECT ordinal FROM arrivals WHERE number = ?", number)
+        return int(ordinal)
+
+    def end(self) -> tuple[int, int]:
+        """The number of the last block, and how many spans were stored up to its end."""
+        statement = """
+            SELECT totals.last, coalesce(ordinal + blocks.spans, 0) FROM totals
+            LEFT JOIN (SELECT max(number) AS number FROM blocks) AS newest
+            LEFT JOIN blocks USING (number) LEFT JOIN arrivals USING (number)
+        """
+        ((number, ordinal),) = self._database.rows(statement)
+        return number, ordinal
+
+    def in_order(self, key: BlockKey) -> list[Span]:
+        """The spans of a block in order of arrival."""
+        rows = self._database.rows("SELECT data FROM blocks WHERE number = ?", key[0])
+        try:
+            return unpack(rows[0][0]) if rows else []
+        except Damaged as error:
+            raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
+
+    def _keys(self, condition: str, *parameters: int, limit: int = -1) -> Iterator[BlockKey]:
+        statement = f"SELECT number, last, spans FROM blocks WHERE {condition} ORDER BY number LIMIT {limit}"
         yield from ((row[0], row[1], row[2]) for row in self._database.rows(statement, *parameters))
 
     def last_number(self) -> int:

@@ -32,6 +32,7 @@ from obskit.collector.store.blocks import (
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.names import Names
+from obskit.collector.store.outbox import Outbox
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import Known, RecentSpans
 from obskit.zipkin.ids import trace_key
@@ -101,7 +102,7 @@ class SpanStore:
         self._strict = strict_trace_id
         self._reader = Reader(self._database)
         self._recent = RecentSpans()
-        self._totals, self._tail = _Totals(0, 0, 0), list[_Small]()
+        self._totals, self._tail, self._ordinal = _Totals(0, 0, 0), list[_Small](), 0
         self._database.prepare(self._migrate)
         try:
             self._links = LinkCells(self._database, self._reader)
@@ -197,6 +198,8 @@ class SpanStore:
         number = self._totals.last = self._totals.last + 1
         row = (number, number, int(time.time()), block.spans, block.size, block.first, block.newest, block.longest)
         connection.execute(_INSERT, (*row, block.filter, block.traces, block.data))
+        connection.execute("INSERT INTO arrivals VALUES (?, ?)", (number, self._ordinal))
+        self._ordinal += block.spans
         parts = [(trace, number) for trace in trace_numbers(block.traces)]
         connection.executemany("INSERT INTO parts VALUES (?, ?)", parts)
         self._names.note(connection, spans, number)
@@ -236,7 +239,8 @@ class SpanStore:
             block = merged((data for data, _ in rows), final=final)
         except Damaged:
             return []
-        connection.execute("DELETE FROM blocks WHERE number BETWEEN ? AND ?", (first + 1, last))
+        for table in ("blocks", "arrivals"):
+            connection.execute(f"DELETE FROM {table} WHERE number BETWEEN ? AND ?", (first + 1, last))
         self._update(connection, first, last, block)
         self._totals.size += block.size - sum(size for _, size in rows)
         return [_Small(first, block.spans, len(block.data))]
@@ -277,7 +281,8 @@ class SpanStore:
         later = self._reader.numbers(list(gone))  # where what is left of these traces begins now
         self._links.forget(connection, [number, *(numbers[0] for numbers in later.values())])
         if left is None:
-            connection.execute("DELETE FROM blocks WHERE number = ?", (number,))
+            for table in ("blocks", "arrivals"):
+                connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
             self._names.prune(connection, number, last)
         else:
             self._update(connection, number, last, left)
@@ -302,6 +307,7 @@ class SpanStore:
     def _reload(self) -> None:
         (totals,) = self._database.rows("SELECT spans, size, last FROM totals")
         self._totals = _Totals(*totals)
+        self._ordinal = self._reader.end()[1]
         self._recent = RecentSpans()
         self._names.forget()
         self._tail = []
@@ -329,6 +335,10 @@ class SpanStore:
                 self._insert(connection, pack(spans[cut], lines[cut], final=True), spans[cut], {})
         connection.execute("DROP TABLE spans")
         self._write_totals(connection)
+
+    def outbox(self, destination: str) -> Outbox:
+        """What one destination has not been sent yet."""
+        return Outbox(self._database, self._reader, destination)
 
     # --- reading ------------------------------------------------------------------------------------------
 
