@@ -183,11 +183,11 @@ class EntryBuilder:
 
     def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
         """Add what Error Reporting groups by, with the service that all entries name: Python's own traceback text."""
-        whole = _stack_text(record)
+        whole = self._redactor.error_text(_stack_text(record))  # first, as a cut may part a name from its secret
         stack = _without_middle(whole)
         if not stack:  # ``logging.exception`` where nothing is being handled
             return
-        entry["stack_trace"] = self._redactor.error_text(stack)
+        entry["stack_trace"] = stack
         if stack is not whole:
             entry["truncated"] = True
         if record.levelno >= logging.ERROR and self._reports_errors and not record.exc_info:

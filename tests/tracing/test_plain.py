@@ -430,3 +430,11 @@ def test_an_errors_text_is_not_cut_within_a_password():
     message = "x" * 1000 + f" postgres://bob:{S}@db"
     for size in range(1000, 1030):
         assert S[:3] not in Redactor().error_text(error_text(ValueError("y" * (size - 1000) + message)))
+
+
+def test_a_traceback_is_masked_before_its_middle_is_left_out():
+    formatter = CloudLoggingFormatter(EntryBuilder())
+    for size in range(44_940, 45_000, 5):
+        text = "x " * 40_000 + f"password='{'a' * 40}{S}'" + "y" * size
+        record = logging.makeLogRecord({"msg": "m", "exc_text": text})
+        assert S not in formatter.format(record)
