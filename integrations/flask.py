@@ -10,11 +10,11 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import exchange_in
 from obskit.instrumentation.wsgi import serve, wrapper
 from obskit.instrumentation.wsgi_body import Environ
-from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -14,10 +14,10 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.process import on_fork
 from obskit.instrumentation.carried import starting_with_nothing, submitting
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.tracing.current import attach, get_context, inherited, stored_context
-from obskit.tracing.process import on_fork
 
 
 def install(module: ModuleType, patches: Patches) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opentelemetry.context import Context
 
+from obskit.base.values import text
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.logs.context import log_context
 from obskit.propagation import mesh
@@ -18,7 +19,6 @@ from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.scope import ChildScope, SpanScope
-from obskit.tracing.values import text
 
 Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obskit.cli.forward import Forwarder, forward_urls
-from obskit.export.url import masked
+from obskit.export.net.url import masked
 
 if TYPE_CHECKING:
     import argparse

@@ -72,7 +72,7 @@ def _demo(once: bool, as_json: bool) -> None:
 
 
 def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
-    from obskit.cli.demo_tree import tree
+    from obskit.cli.demo_traces import tree
 
     calls = ", ".join(f"{caller} -> {called}" for caller, called in [("client", "a"), *summary["edges"]])
     failed = next(trace[0].trace_id for trace in traces if any("error" in span.tags for span in trace))

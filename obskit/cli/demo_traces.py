@@ -1,4 +1,7 @@
-"""What the demo's orders must leave in the collector, and reading it back."""
+"""What the demo's orders must leave in the collector, and reading it back.
+
+A trace as text: one line a span, children below their parent and further in.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,30 @@ from urllib.request import ProxyHandler, build_opener
 import msgspec
 
 from obskit.cli.demo_services import DemoError, Service
-from obskit.collector.tree import service_of
+from obskit.collector.show import duration
+from obskit.collector.tree import Row, arrange, extent, service_of
 from obskit.zipkin.model import Span
+
+
+def tree(trace: list[Span]) -> str:
+    """Return the lines: service, kind and name, duration, and the error where there is one."""
+    rows = arrange(trace)
+    width = max(len(_label(row)) for row in rows)
+    head = f"trace {trace[0].trace_id}, {len(trace)} spans, {duration(extent(trace).duration)}"
+    return "\n".join(
+        [head, *(f"  {_label(row):<{width}}  {duration(row.span.duration):>9}{_end(row)}" for row in rows)]
+    )
+
+
+def _label(row: Row) -> str:
+    span = row.span
+    return f"{'  ' * row.depth}{service_of(span)}  {(span.kind or 'local').lower()} {span.name}"
+
+
+def _end(row: Row) -> str:
+    tags = row.span.tags
+    return "".join(f"  {key}={tags[key]}" for key in ("http.status_code", "error") if key in tags)
+
 
 ORDERS = {"pasta": 200, "curry": 200, "fugu": 502, "soup": 200}
 """The dishes that are ordered, each with the status that service a answers: nobody planned the fugu."""

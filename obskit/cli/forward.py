@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
+from obskit.base.failures import failed
 from obskit.export.destinations import parse
-from obskit.export.url import masked
+from obskit.export.net.url import masked
 from obskit.tracing.current import attach, suppressed
-from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
     from obskit.collector.store.outbox import Outbox
     from obskit.collector.store.spans import SpanStore
-    from obskit.export.exporter import Exporter, Outcome
+    from obskit.export.delivery.exporter import Exporter, Outcome
     from obskit.zipkin.model import Span
 
 _ATTEMPT = 10.0  # seconds for one attempt to send
@@ -238,6 +238,6 @@ def _as_they_are(spans: list[Span]) -> list[Span]:
 
 
 def _separate(spans: list[Span]) -> list[Span]:
-    from obskit.export.cloud_trace.shared import separate
+    from obskit.export.cloud_trace.translation import separate
 
     return separate(spans)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from obskit.export.exporter import DELIVERED, Outcome
-from obskit.export.zipkin_span import Convert
+from obskit.export.delivery.exporter import DELIVERED, Outcome
+from obskit.export.zipkin.translation import Convert
 from obskit.zipkin.json_v2 import encode_span
 
 

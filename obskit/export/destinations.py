@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from obskit.export.exporter import Exporter
-from obskit.export.url import port_of
+from obskit.export.delivery.exporter import Exporter
+from obskit.export.net.url import port_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from obskit.export.zipkin_span import Convert
+    from obskit.export.zipkin.translation import Convert
 
 FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, otel:NAME,"
@@ -105,7 +105,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
-    from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
+    from obskit.export.zipkin.exporters import ZipkinHttpExporter, encoding
 
     return ZipkinHttpExporter(url, convert, encoding(name))
 
@@ -122,7 +122,7 @@ def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
     _require("grpc", "grpcio", "grpc")
 
     def build() -> Exporter:
-        from obskit.export.zipkin_grpc import ZipkinGrpcExporter
+        from obskit.export.zipkin.exporters import ZipkinGrpcExporter
 
         return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", convert())
 
@@ -130,14 +130,14 @@ def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
 
 
 def _zipkin_kafka(url: str, convert: Callable[[], Convert], name: str) -> tuple[str, Build]:
-    from obskit.export.kafka_url import parse_url
+    from obskit.export.zipkin.kafka_url import parse_url
 
     target = parse_url(url)
     _require("confluent_kafka", "confluent-kafka", "kafka")
 
     def build() -> Exporter:
-        from obskit.export.zipkin_http import encoding
-        from obskit.export.zipkin_kafka import ZipkinKafkaExporter
+        from obskit.export.zipkin.exporters import encoding
+        from obskit.export.zipkin.kafka import ZipkinKafkaExporter
 
         return ZipkinKafkaExporter(target, convert(), encoding(name))
 
@@ -145,7 +145,7 @@ def _zipkin_kafka(url: str, convert: Callable[[], Convert], name: str) -> tuple[
 
 
 def _cloud_trace(url: str, project: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
-    from obskit.export.cloud_trace.target import parse_url
+    from obskit.export.cloud_trace.exporter import parse_url
 
     found = parse_url(url, project, os.environ)
     _require("google.auth", "google-auth", "gcp")

@@ -15,16 +15,16 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from obskit.export.exporter import DELIVERED, Outcome
-from obskit.export.text import number_text
+from obskit.base.failures import tell
+from obskit.base.fork_lock import no_fork
+from obskit.base.redaction import Redactor
+from obskit.base.values import encodable, error_text, is_error
+from obskit.export.delivery.exporter import DELIVERED, Outcome
+from obskit.export.zipkin.translation import number_text
 from obskit.tracing.details import Event as Given
 from obskit.tracing.details import bounded
-from obskit.tracing.failures import tell
-from obskit.tracing.fork_lock import no_fork
-from obskit.tracing.redaction import Redactor
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import OWN_SCOPE
-from obskit.tracing.values import encodable, error_text, is_error
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

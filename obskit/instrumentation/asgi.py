@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
+from obskit.base.failures import failed
 from obskit.instrumentation.response_flush import deliver_async, ends_at, wanted
 from obskit.instrumentation.server import (
     EXCHANGE,
@@ -20,7 +21,6 @@ from obskit.instrumentation.server import (
 )
 from obskit.propagation.headers import LOWER
 from obskit.tracing.current import attach, detach, stored_context
-from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper

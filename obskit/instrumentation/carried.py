@@ -8,10 +8,10 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.failures import failed
 from obskit.propagation import mesh
 from obskit.propagation.propagator import span_of
 from obskit.tracing.current import FIELDS_KEY, SPAN_KEY, attach, detach, get_context, lasting
-from obskit.tracing.failures import failed
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan
 
 NOTHING = Context()

@@ -1,23 +1,54 @@
-"""The client side of one HTTP exchange: one hop, whatever the library."""
+"""The client side of one HTTP exchange: one hop, whatever the library.
+
+Which hosts are told of our traces.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from contextvars import Token
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import failed
+from obskit.base.values import error_text
 from obskit.instrumentation.http import safe_url, span_name, tag_response
-from obskit.instrumentation.targets import Targets
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
 from obskit.propagation.propagator import B3_AND_W3C
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, attach, detach, get_context
-from obskit.tracing.failures import failed
 from obskit.tracing.span import Span
-from obskit.tracing.values import error_text
+
+_PORTS = {"http": "80", "https": "443"}
+_PORT = re.compile(r":\d+$")
+TARGET = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
+"""A host: a name, an address or a pattern with ``*`` such as ``*.internal``; a port may follow."""
+
+
+class Targets:
+    """Hosts, as TARGET has them. One without a port stands for all of its ports."""
+
+    def __init__(self, targets: Iterable[str]) -> None:
+        self._match = re.compile("|".join(map(_pattern, targets)) or "(?!)", re.IGNORECASE).fullmatch
+
+    def include(self, url: str) -> bool:
+        """Return whether ``url`` leads to one of them; a malformed one does not."""
+        host = safe_url(url)[1]
+        port = _PORT.search(host)
+        host = host[: port.start()] if port else host.rstrip(":")
+        number = port[0][1:] if port else _PORTS.get(url.partition(":")[0].lower(), "")
+        return self._match(f"{host.rstrip('.')}:{number}") is not None
+
+
+def _pattern(target: str) -> str:
+    port = _PORT.search(target)
+    host = target[: port.start()] if port else target
+    return re.escape(host.rstrip(".")).replace(r"\*", ".*") + (port[0] if port else r":\d*")
+
 
 _targets: Targets | None = None
 

@@ -14,7 +14,7 @@ from itertools import dropwhile
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from obskit.tracing.failures import failed
+from obskit.base.failures import failed
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

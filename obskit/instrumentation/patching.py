@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from obskit.base.failures import failed
+from obskit.base.stand_in import stand_in
 from obskit.instrumentation.client import ClientExchange
-from obskit.tracing.failures import failed
-from obskit.tracing.stand_in import stand_in
 
 _MISSING = object()
 

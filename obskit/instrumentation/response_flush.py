@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from obskit.base.failures import failed
+from obskit.base.process import on_fork
 from obskit.instrumentation.server import ServerExchange
-from obskit.tracing.failures import failed
-from obskit.tracing.process import on_fork
 from obskit.tracing.span import Span
 
 if TYPE_CHECKING:

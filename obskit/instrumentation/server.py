@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import failed
+from obskit.base.process import on_fork
+from obskit.base.values import error_text
 from obskit.instrumentation.http import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
@@ -18,13 +21,10 @@ from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
-from obskit.tracing.failures import failed
 from obskit.tracing.ids import new_span_id
-from obskit.tracing.process import on_fork
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
-from obskit.tracing.values import error_text
 
 EXCHANGE = "obskit.exchange"
 """Where a WSGI environ or an ASGI scope names its exchange, so that layers of one server make one span.

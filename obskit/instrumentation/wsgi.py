@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from obskit.base.failures import failed
 from obskit.instrumentation.response_flush import deliver, wanted
 from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size, exchange_in
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, detach
-from obskit.tracing.failures import failed
 
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper

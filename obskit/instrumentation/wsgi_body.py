@@ -8,10 +8,10 @@ from types import MethodType
 from typing import Any
 from weakref import WeakMethod
 
+from obskit.base.failures import failed
 from obskit.instrumentation.response_flush import deliver, ends_at, wanted
 from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
 from obskit.tracing.current import attach, detach, stored_context
-from obskit.tracing.failures import failed
 
 Environ = dict[str, Any]
 SWITCHING_PROTOCOLS = 101

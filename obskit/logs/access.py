@@ -1,6 +1,8 @@
 """What servers' access loggers know of a request, as Cloud Logging's ``httpRequest``.
 
 Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's and hypercorn's access log arguments.
+
+One record for each request that was served, which Cloud Logging shows as the request's own line.
 """
 
 from __future__ import annotations
@@ -8,7 +10,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Any
+
+from obskit.instrumentation.server import ServerExchange
+from obskit.logs.context import trace_of
+from obskit.logs.moment import TRACE
 
 
 def http_request(
@@ -102,3 +109,27 @@ _PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like
 def without_paint(message: str) -> str:
     """Return a message of such a logger without the colours that are meant for a terminal."""
     return _PAINT.sub("", message) if "\x1b" in message else message
+
+
+_logger = logging.getLogger("obskit.requests")
+
+
+def log_request(exchange: ServerExchange) -> None:
+    """Log a request whose response is over. 4xx is a warning, 5xx an error."""
+    seen = exchange.seen
+    if seen is None:
+        return
+    request = http_request(
+        exchange.method,
+        seen.path,
+        exchange.status,
+        size=exchange.size,
+        seconds=perf_counter() - seen.began,
+        remote_ip=seen.remote_ip,
+        user_agent=seen.user_agent,
+    )
+    level = logging.ERROR if exchange.status >= 500 else logging.WARNING if exchange.status >= 400 else logging.INFO
+    trace = trace_of(exchange.span)
+    extra = {"httpRequest": request} if trace is None else {"httpRequest": request, TRACE: trace}
+    _logger.disabled = False  # as dictConfig leaves each logger that it does not name
+    _logger.log(level, "%s %s %d", exchange.method, seen.path, exchange.status, extra=extra)

@@ -9,12 +9,12 @@ import sys
 from time import localtime, strftime
 from typing import Any
 
-from obskit.logs.correlation import current_trace
+from obskit.base.failures import failed
+from obskit.base.plain import plain
+from obskit.logs.context import current_trace
 from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
 from obskit.logs.formatter import shared_builder
 from obskit.logs.moment import TRACE
-from obskit.tracing.failures import failed
-from obskit.tracing.plain import plain
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _DIM = "2"

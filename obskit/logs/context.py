@@ -1,14 +1,49 @@
-"""Fields that every log record in a scope carries."""
+"""Fields that every log record in a scope carries.
+
+Which trace a log record belongs to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
 
-from obskit.tracing.current import FIELDS_KEY, attach, detach, get_context
+from obskit.tracing.current import FIELDS_KEY, SPAN_KEY, attach, detach, get_context
+from obskit.tracing.propagated import PropagatedSpan
+from obskit.tracing.span import Span
+
+
+class TraceFields(NamedTuple):
+    """A trace as log entries name it: 32 hex characters, 16, and whether it is recorded."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+def current_trace() -> TraceFields | None:
+    """Return the trace of the current span; None outside a trace."""
+    return trace_of(get_context().get(SPAN_KEY))
+
+
+def trace_of(span: object) -> TraceFields | None:
+    """Return the trace of a span, ours or another OpenTelemetry provider's; None for anything else."""
+    if isinstance(span, Span | PropagatedSpan):
+        if span.trace_id is None or span.span_id is None:
+            return None
+        return TraceFields(span.trace_id.zfill(32), span.span_id, bool(span.sampled))
+    return None if span is None else _foreign(span)
+
+
+def _foreign(span: object) -> TraceFields | None:
+    context = getattr(span, "get_span_context", lambda: None)()
+    if context is None or not context.is_valid:
+        return None
+    return TraceFields(f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled)
+
 
 _NONE: Mapping[str, Any] = {}
 

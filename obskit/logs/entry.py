@@ -15,14 +15,14 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.named_values import MASK
+from obskit.base.plain import Renderer
+from obskit.base.redaction import Redactor
 from obskit.logs import access, insert_ids
 from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.events import unwrapped
 from obskit.logs.moment import FIELDS, TRACE
 from obskit.tracing.current import FIELDS_KEY, get_context
-from obskit.tracing.named_values import MASK
-from obskit.tracing.plain import Renderer
-from obskit.tracing.redaction import Redactor
 
 _PREFIX = "logging.googleapis.com/"
 _LABELS = _PREFIX + "labels"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from obskit.tracing.failures import raised
+from obskit.base.failures import raised
 
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "msg": 20, "notice": 25, "success": 25, "warn": 30, "warning": 30}
 _LEVELS |= {"error": 40, "err": 40, "exception": 40, "failure": 40, "critical": 50, "fatal": 50, "alert": 60}

@@ -9,14 +9,14 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.failures import failed
 from obskit.logs import insert_ids
-from obskit.logs.correlation import trace_of
+from obskit.logs.context import trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
 from obskit.logs.jsonline import dumps
 from obskit.logs.moment import TRACE
 from obskit.logs.severity import severity
 from obskit.tracing.current import SPAN_KEY, get_context
-from obskit.tracing.failures import failed
 
 _MOST_PLACES = 10_000
 _place_of = itemgetter("pathname", "lineno", "funcName", "name", "threadName", "levelno")

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.logs.consoles import shows, takes_over
 from obskit.logs.writer import lost, standard_output
-from obskit.tracing.failures import failed
 
 _last = threading.local()
 _taken_over_write = False

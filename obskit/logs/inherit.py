@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from obskit.logs.correlation import current_trace
+from obskit.logs.context import current_trace
 
 _NAMES = ("trace_id", "span_id", "trace_sampled")
 _OUTSIDE = ("", "", False)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from itertools import product
 
-from obskit.tracing.process import on_fork
+from obskit.base.process import on_fork
 
 THOUSAND = tuple(f"{number:03d}" for number in range(1000))
 """The numbers of three digits, as text: looking one up is cheaper than making one."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from obskit.tracing.fork_lock import no_fork
-from obskit.tracing.plain import TRUNCATED, plain
+from obskit.base.fork_lock import no_fork
+from obskit.base.plain import TRUNCATED, plain
 
 MAX_BYTES = 250_000
 """Cloud Logging takes entries of up to 256 KiB, by a measure of its own that is not the JSON's length."""

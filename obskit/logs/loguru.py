@@ -10,9 +10,9 @@ import logging
 from functools import wraps
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.logs.formatter import CloudLoggingFormatter
 from obskit.logs.writer import standard_output
-from obskit.tracing.failures import failed
 
 _LINE = "obskit_line"
 _formatter = CloudLoggingFormatter()

@@ -9,10 +9,9 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from obskit.logs.context import log_fields
-from obskit.logs.correlation import current_trace
-from obskit.tracing.failures import failed
-from obskit.tracing.plain import Renderer
+from obskit.base.failures import failed
+from obskit.base.plain import Renderer
+from obskit.logs.context import current_trace, log_fields
 
 TRACE, FIELDS = "obskit_trace", "obskit_fields"
 """Attributes of a record: its trace as a tuple, None outside a trace; the fields of ``log_context`` as plain values."""

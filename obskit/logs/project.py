@@ -13,10 +13,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from obskit.tracing.failures import failed
-from obskit.tracing.fork_lock import no_fork
-from obskit.tracing.native import start_thread
-from obskit.tracing.process import on_fork
+from obskit.base.failures import failed
+from obskit.base.fork_lock import no_fork
+from obskit.base.native_threads import start_thread
+from obskit.base.process import on_fork
 
 if TYPE_CHECKING:
     from obskit.logs.entry import EntryBuilder

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from obskit.base.redaction import Redactor
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.server import on_finish
 from obskit.logs import uncaught
+from obskit.logs.access import log_request
 from obskit.logs.basic_config import run_within
 from obskit.logs.console import ConsoleFormatter
 from obskit.logs.entry import EntryBuilder
@@ -25,13 +27,11 @@ from obskit.logs.handler import ConsoleHandler, share_formatter
 from obskit.logs.inherit import adding_factory, adding_maker
 from obskit.logs.moment import filter_noting, waiting_handlers
 from obskit.logs.project import find_project
-from obskit.logs.requests import log_request
 from obskit.logs.take_over import TakeOver
 from obskit.logs.writer import lost, written
-from obskit.tracing.redaction import Redactor
 
 if TYPE_CHECKING:
-    from obskit.export.pipeline import Pipeline
+    from obskit.export.delivery.pipeline import Pipeline
     from obskit.logs.cloud.handler import CloudLoggingHandler
 
 

@@ -12,10 +12,10 @@ from collections.abc import MutableMapping
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from obskit.logs.correlation import current_trace
+from obskit.base.failures import failed
+from obskit.logs.context import current_trace
 from obskit.logs.events import Line, exc_info, level_number, to_record
 from obskit.logs.formatter import CloudLoggingFormatter
-from obskit.tracing.failures import failed
 
 EventDict = MutableMapping[str, Any]
 

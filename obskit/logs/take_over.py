@@ -7,10 +7,10 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.logs.consoles import takes_over
 from obskit.logs.events import processed
 from obskit.logs.handler import handlers_of, note_written
-from obskit.tracing.failures import failed
 
 _Format = Callable[[Any, logging.LogRecord], str]
 

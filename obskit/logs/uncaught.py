@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, TracebackType
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.logs.consoles import shows
 from obskit.logs.handler import ConsoleHandler, handlers_of
 from obskit.logs.writer import written
-from obskit.tracing.failures import failed
 
 _logger = logging.getLogger("uncaught")
 

@@ -19,9 +19,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from obskit.base.failures import Tally
+from obskit.base.process import on_fork
 from obskit.logs.consoles import is_given, is_same_file
-from obskit.tracing.process import on_fork
-from obskit.tracing.tally import Tally
 
 _PATIENCE = 5.0
 """Seconds to wait for the reader of a standard output that does not block; later lines do not wait for that one."""

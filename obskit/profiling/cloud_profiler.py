@@ -18,13 +18,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from obskit.base.failures import failed, tell
 from obskit.export.gcp.account import Account, Failed, find_account, one_line
 from obskit.export.gcp.metadata import Metadata
-from obskit.export.http_message import NotHttp
+from obskit.export.net.http_message import NotHttp
 from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
 from obskit.profiling.cloud_profiler_endpoint import find_endpoint, quietly, service_name
-from obskit.profiling.turns import Assignment, Stop
-from obskit.tracing.failures import failed, tell
+from obskit.profiling.folder import Assignment, Stop
 
 _SCOPES = ("https://www.googleapis.com/auth/monitoring.write",)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from obskit.export.gcp.account import Account, one_line
-from obskit.export.http_client import PORTS, netloc, tls_context
-from obskit.export.http_message import read_body, read_head, send_request
-from obskit.export.wire import Wire
+from obskit.export.net.http_client import PORTS, netloc, tls_context
+from obskit.export.net.http_message import read_body, read_head, send_request
+from obskit.export.net.protobuf import Wire
 from obskit.profiling.cloud_profiler_endpoint import Endpoint
-from obskit.profiling.turns import Stop
+from obskit.profiling.folder import Stop
 
 if TYPE_CHECKING:
     import ssl

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from obskit.export.gcp.delivering import delivering
+from obskit.base.failures import tell
+from obskit.export.gcp.account import delivering
 from obskit.tracing.current import attach, detach, suppressed
-from obskit.tracing.failures import tell
 
 ENDPOINT_VARIABLE = "OBSKIT_CLOUDPROFILER_ENDPOINT"
 LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])

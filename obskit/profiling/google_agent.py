@@ -23,12 +23,12 @@ from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from obskit.base.failures import failed, tell
+from obskit.base.fork_lock import no_fork
+from obskit.base.process import on_fork
 from obskit.export.gcp.account import one_line
 from obskit.export.gcp.metadata import Metadata
 from obskit.profiling.cloud_profiler_endpoint import ENDPOINT_VARIABLE, LOCAL, find_endpoint, quietly, service_name
-from obskit.tracing.failures import failed, tell
-from obskit.tracing.fork_lock import no_fork
-from obskit.tracing.process import on_fork
 
 _FORCE_CPU = "OBSKIT_GOOGLE_PROFILER_CPU"
 _PERIOD = 10  # milliseconds

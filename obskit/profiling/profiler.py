@@ -6,17 +6,16 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from obskit.profiling.allocations import HeapTracing
-from obskit.profiling.switching import switching
-from obskit.profiling.threads import Identities
-from obskit.profiling.turns import Assignment, Output, Stop
+from obskit.base.failures import failed
+from obskit.base.fork_lock import no_fork
+from obskit.base.native_threads import allocate_lock, forks_later, original, start_thread
+from obskit.profiling.folder import Assignment, Output, Stop
+from obskit.profiling.heap import HeapTracing
+from obskit.profiling.threads import Identities, switching
 from obskit.tracing.current import attach, suppressed
-from obskit.tracing.failures import failed
-from obskit.tracing.fork_lock import no_fork
-from obskit.tracing.native import allocate_lock, forks_later, original, start_thread
 
 if TYPE_CHECKING:
-    from obskit.profiling.taking import Taken
+    from obskit.profiling.profiles import Taken
 
 _PAUSE_AFTER_FAILURE = 10.0
 
@@ -110,7 +109,7 @@ class Profiler:
     def _take(self, assignment: Assignment, output: Output, stop: Stop) -> None:
         """Sample, and deliver one profile of each type."""
         with no_fork():
-            from obskit.profiling.taking import Taken
+            from obskit.profiling.profiles import Taken
         self._state = "sampling"
         taken = Taken(assignment, self._hz, self._identities, stop, self._let_others_go_on)
         self._state = "waiting"

@@ -1,16 +1,87 @@
-"""From what the sampler saw to profiles: one of wall time, one of CPU time."""
+"""From what the sampler saw to profiles: one of wall time, one of CPU time.
+
+What a thread did that no sample saw.
+
+A thread's CPU clock tells how much it ran since the last sample, not where. A thread that computes for some
+milliseconds between two samples which both find it waiting for its next request would show that time at the wait.
+So the CPU time found at waits is shared out among the stacks in which the same thread was found computing, in
+proportion; where there are none, it stays where it was found. And as nobody computes for less wall time than CPU
+time, wall time moves from the waits to the computing stacks where it would seem so.
+
+A place is a wait if the thread mostly did nothing in the moment after it was found there. Where that was looked at
+too seldom to tell, the rest of the line tells: CPython 3.11 shows the first calls of a line at another instruction than
+the later ones, which it has specialised.
+
+Takes profiles: samples, and makes of the samples what was asked for. Imported when the first one is due.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
+from typing import NamedTuple
 
 from obskit.instrumentation.server import ServerExchange
-from obskit.profiling.pprof import Profile, Sample, ValueType
-from obskit.profiling.recording import Entry, Recording, SampledThread
+from obskit.profiling.folder import Assignment, Stop
+from obskit.profiling.heap import heap_profile
+from obskit.profiling.pprof import Profile, Sample, ValueType, encode
+from obskit.profiling.sampler import Sampler
 from obskit.profiling.serving import UNKNOWN, is_untold
-from obskit.profiling.stacks import Location
-from obskit.profiling.unseen import Times, settle
+from obskit.profiling.stacks import Entry, Location, Recording, SampledThread, line_at
+from obskit.profiling.threads import Identities
+
+
+class Times(NamedTuple):
+    """The CPU and wall time, in nanoseconds, of a thread in one stack."""
+
+    entry: Entry
+    cpu: int
+    wall: int
+
+
+def settle(thread: SampledThread, period: int) -> list[Times]:
+    """Return the times of each stack; the sums are what the thread used, and how long it was there."""
+    entries = list(thread.entries.values())
+    waits = _waits(entries)
+    waiting = [entry for entry in entries if _place(entry) in waits]
+    computing = [entry for entry in entries if _place(entry) not in waits]
+    used = sum(entry.cpu for entry in entries)
+    seen = sum(entry.cpu for entry in computing)
+    if not seen or not waiting:
+        return [Times(entry, entry.cpu, entry.count * period) for entry in entries]
+    waited = sum(entry.count for entry in waiting) * period
+    missed = min(waited, max(0, used - sum(entry.count for entry in computing) * period))
+    found = [
+        Times(entry, entry.cpu * used // seen, entry.count * period + entry.cpu * missed // seen) for entry in computing
+    ]
+    left = 1 - missed / waited if waited else 1
+    return found + [Times(entry, 0, int(entry.count * period * left)) for entry in waiting]
+
+
+def _waits(entries: Iterable[Entry]) -> set[object]:
+    """Return the places where the thread was more often still than not in the moment after it was found there."""
+    balance: Counter[object] = Counter()
+    lines: dict[object, object] = {}
+    for entry in entries:
+        place, line = _place(entry), _line(entry)
+        lines[place] = line
+        for where in (place, line):
+            balance[where] += entry.still - entry.ran
+    return {place for place, line in lines.items() if balance[place if abs(balance[place]) > 1 else line] > 1}
+
+
+def _place(entry: Entry) -> object:
+    """Return the innermost function and where it is in it."""
+    stack = entry.stack
+    return (id(stack.codes[0]), stack.offsets[0]) if stack.codes else None
+
+
+def _line(entry: Entry) -> object:
+    """Return the innermost function and its line."""
+    stack = entry.stack
+    return ("line", id(stack.codes[0]), line_at(stack.codes[0], stack.offsets[0])) if stack.codes else None
+
 
 COUNT = ValueType("samples", "count")
 CPU = ValueType("cpu", "nanoseconds")
@@ -62,3 +133,27 @@ def _of_request(exchange: ServerExchange) -> Iterator[tuple[str, str]]:
         yield "http.route", exchange.route
     if exchange.span.trace_id:
         yield "trace_id", exchange.span.trace_id
+
+
+_BUILD: dict[str, Callable[[Recording], Profile]] = {"CPU": cpu_profile, "WALL": wall_profile}
+
+
+class Taken:
+    """What was sampled for an assignment, each of whose types becomes a profile when it is asked for.
+
+    ``rest`` is called now and then meanwhile, to let other threads go on.
+    """
+
+    def __init__(
+        self, assignment: Assignment, hz: float, identities: Identities, stop: Stop, rest: Callable[[], object]
+    ) -> None:
+        """Sample for as long as the assignment says, or until ``stop`` is asked."""
+        self._rest = rest
+        self._recording = Sampler(hz, identities).run(assignment.duration, stop)
+        self.samples = self._recording.samples
+
+    def profile(self, profile_type: str) -> bytes:
+        """Return a profile as a ``.pprof.gz`` file has it."""
+        build = _BUILD.get(profile_type)
+        profile = heap_profile(self._rest) if build is None else build(self._recording)
+        return encode(profile, self._rest)

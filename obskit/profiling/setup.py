@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from obskit.base.failures import tell
 from obskit.instrumentation.server import watch_all
 from obskit.profiling.profiler import Profiler
 from obskit.profiling.threads import HAS_CPU_CLOCKS
-from obskit.tracing.failures import tell
 
 if TYPE_CHECKING:
-    from obskit.profiling.turns import Output
+    from obskit.profiling.folder import Output
 
 _NOWHERE = (
     "profiler='builtin' has nowhere to put profiles: name a folder (profiler_output=, OBSKIT_PROFILER_OUTPUT); only in "

@@ -9,8 +9,8 @@ from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 
+from obskit.base.failures import failed
 from obskit.propagation.headers import sendable
-from obskit.tracing.failures import failed
 
 BAGGAGE = "baggage"
 BAGGAGE_KEY = _BAGGAGE_KEY

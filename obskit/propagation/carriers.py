@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from opentelemetry.propagators.textmap import Getter, Setter
 
+from obskit.base.failures import failed
 from obskit.propagation.headers import Set
-from obskit.tracing.failures import failed
 
 
 class Headers(Protocol):

@@ -11,7 +11,7 @@ import signal
 import struct
 from collections.abc import Callable
 
-from obskit.tracing.native import no_sigterm, original, start_thread
+from obskit.base.native_threads import no_sigterm, original, start_thread
 
 _CREDENTIALS = struct.Struct("iII")  # of the process that wrote: pid, user, group
 _STATUS = "/proc/self/status"

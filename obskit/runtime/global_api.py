@@ -7,10 +7,10 @@ from typing import Any
 
 from opentelemetry import trace as otel
 
+from obskit.base.failures import failed, tell
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, provider
-from obskit.tracing.failures import failed, tell
 
 _OVERTAKEN = (
     "another OpenTelemetry TracerProvider (%s) was set before obskit.init(): spans made through OpenTelemetry's API go "

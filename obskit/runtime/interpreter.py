@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from obskit.tracing.failures import tell
+from obskit.base.failures import tell
 
 _REFUSED = (
     "obskit is off: this Python runs without its global interpreter lock, on which obskit relies and without which it "

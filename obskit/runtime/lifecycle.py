@@ -11,29 +11,27 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from obskit.export.pipeline import Pipeline
-from obskit.instrumentation.client import propagate_to
+from obskit.base.failures import failures, tell
+from obskit.base.native_threads import in_subinterpreter, join_threads
+from obskit.base.process import around_fork, check_fork, on_fork
+from obskit.base.redaction import Redactor
+from obskit.export.delivery.pipeline import Pipeline
+from obskit.instrumentation.client import Targets, propagate_to
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
 from obskit.instrumentation.server import abandon_streams
-from obskit.instrumentation.targets import Targets
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.integrations import TARGETS, install
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
-from obskit.resource import attributes as resource_attributes
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
 from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
-from obskit.runtime.parts import log_options, profiler_options, sampling_options
-from obskit.runtime.pipelines import Pipelines
+from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
+from obskit.runtime.parts import attributes as resource_attributes
 from obskit.runtime.termination import Termination
 from obskit.settings import Settings, changes, load, unknown_variables
-from obskit.tracing.failures import failures, tell
-from obskit.tracing.native import in_subinterpreter, join_threads
-from obskit.tracing.process import around_fork, check_fork, on_fork
-from obskit.tracing.redaction import Redactor
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span, keep_to
 

@@ -1,23 +1,66 @@
-"""What each part of the library needs of the settings."""
+"""What each part of the library needs of the settings.
+
+The pipelines of the process: those of the settings, and those that are on their way out.
+
+Who this process is, in OpenTelemetry's resource terms.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.destinations import parse
-from obskit.export.pipeline import Limits, Pipeline
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
-from obskit.resource import in_google_cloud, process_tags
 from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
 from obskit.tracing.sampling.head import SamplingOptions
+from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
-    from obskit.export.backlog import Backlog
-    from obskit.export.zipkin_span import Convert
+    from obskit.export.delivery.backlog import Backlog
+    from obskit.export.zipkin.translation import Convert
     from obskit.profiling.setup import ProfilerOptions
+
+
+def attributes(settings: Settings) -> dict[str, str]:
+    """Return the resource attributes that the settings and the operating system give; no look-up is made."""
+    found = {
+        "service.name": settings.service,
+        "service.version": settings.version,
+        "deployment.environment.name": settings.environment,
+        "host.name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
+        "process.pid": str(os.getpid()),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def process_tags(settings: Settings) -> dict[str, str]:
+    """Return what each span in Zipkin's form says of the process beside the service's name."""
+    found = {"service.version": settings.version, "deployment.environment.name": settings.environment}
+    return {key: value for key, value in found.items() if value}
+
+
+_GOOGLE_VARIABLES = ("GCE_METADATA_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE", "FUNCTION_TARGET")
+_PRODUCT = "/sys/class/dmi/id/product_name"
+
+
+def in_google_cloud(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether this is Google Cloud, as far as the environment and the machine's name say; nobody is asked."""
+    if environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return False
+    if any(environ.get(name) for name in _GOOGLE_VARIABLES):
+        return True
+    try:
+        with open(_PRODUCT, encoding="utf-8", errors="replace") as file:
+            return file.read(100).startswith("Google")
+    except OSError:
+        return False
+
 
 _LOGS_EXIT_TIMEOUT = 5.0  # Google's client alone takes up to two seconds to import
 
@@ -98,7 +141,7 @@ def exports(settings: Settings) -> list[Export]:
 
 
 def _converter(settings: Settings) -> Convert:
-    from obskit.export.zipkin_span import converter
+    from obskit.export.zipkin.translation import converter
 
     return converter(settings.service, process_tags(settings))
 
@@ -139,7 +182,70 @@ def _backlog(destination: str, options: _SpoolOptions | None) -> Callable[[], Ba
 def _open_backlog(name: str, options: _SpoolOptions) -> Backlog:
     from pathlib import Path
 
-    from obskit.export.backlog import Backlog
+    from obskit.export.delivery.backlog import Backlog
     from obskit.export.spool.spool import Spool
 
     return Backlog(Spool(Path(options.folder), name, options.size, options.age), options.write_through)
+
+
+class Pipelines:
+    """Every pipeline that may still hold spans."""
+
+    def __init__(self) -> None:
+        self._current: list[tuple[Any, Pipeline]] = []
+        self._retired: list[Pipeline] = []
+
+    def __iter__(self) -> Iterator[Pipeline]:
+        return iter([*(pipeline for _, pipeline in self._current), *self._retired])
+
+    def fill(self) -> float:
+        """Return how full the fullest of the spans' queues is."""
+        fill = 0.0
+        for _, pipeline in self._current:
+            fill = max(fill, pipeline.fill)
+        return fill
+
+    def use(self, settings: Settings) -> None:
+        """Make the pipelines those of ``settings``. One that stays is kept, with what it holds and its connection."""
+        before = self._current
+        self._current = [_take(before, key) or (key, build()) for key, build in exports(settings)]
+        for _, pipeline in self._current:
+            pipeline.use(limits(settings))
+            if settings.spool is not None and os.path.isdir(settings.spool) and os.listdir(settings.spool):
+                pipeline.resume()
+        provider.report_to(*(pipeline.offer for _, pipeline in self._current))
+        replaced = [pipeline for _, pipeline in before if not pipeline.closed]
+        for pipeline in replaced:
+            pipeline.retire(monotonic() + settings.exit_timeout)
+        closed = [*self._retired, *(pipeline for _, pipeline in before if pipeline not in replaced)]
+        self._retired = [*(pipeline for pipeline in closed if pipeline.busy), *replaced]
+
+    def renew(self) -> None:
+        """Start afresh, as a forked child must: the parent delivers what it queued."""
+        self._retired.clear()
+        for _, pipeline in self._current:
+            pipeline.renew()
+        provider.report_to(*(_born_here(pipeline.offer) for _, pipeline in self._current))
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each."""
+        return [pipeline.stats() for pipeline in self]
+
+
+def _take(pipelines: list[tuple[Any, Pipeline]], key: Any) -> tuple[Any, Pipeline] | None:
+    """Remove the first pipeline with ``key`` that is still open, and return it."""
+    for index, (other, pipeline) in enumerate(pipelines):
+        if other == key and not pipeline.closed:
+            return pipelines.pop(index)
+    return None
+
+
+def _born_here(offer: Callable[[Span], None]) -> Callable[[Span], None]:
+    """Return ``offer`` for spans that start from now on: one that was open at a fork is the parent's to deliver."""
+    now = perf_counter_ns()
+
+    def offer_own(span: Span) -> None:
+        if span.start_ns - span.clock >= now:
+            offer(span)
+
+    return offer_own

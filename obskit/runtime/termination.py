@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from obskit.base.failures import failed
+from obskit.base.native_threads import in_subinterpreter, reentrant_lock
 from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
-from obskit.tracing.failures import failed
-from obskit.tracing.native import in_subinterpreter, reentrant_lock
 
 _INIT = 1  # a process that the system shields from signals it does not handle: it would live on
 _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from obskit.export.url import masked
+from obskit.export.net.url import masked
 
 _LONGEST_SHOWN = 200
 

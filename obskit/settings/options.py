@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from obskit.base.redaction import DEFAULT_KEYS
 from obskit.settings.environment import (
     LONGEST_TIMEOUT,
     ZIPKIN,
@@ -37,7 +38,6 @@ from obskit.settings.values import (
     read_service,
     read_text,
 )
-from obskit.tracing.redaction import DEFAULT_KEYS
 from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
 
 DEFAULT_EXIT_TIMEOUT = 2.0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from obskit.instrumentation.targets import TARGET
+from obskit.instrumentation.client import TARGET
 from obskit.propagation.propagator import FORMATS
 from obskit.settings.errors import Read
 

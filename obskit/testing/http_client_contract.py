@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import failures
 from obskit.instrumentation.client import begin
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
@@ -27,7 +28,6 @@ from obskit.propagation.mesh import MESH_KEY
 from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
 from obskit.testing.servers import http_server
 from obskit.tracing.current import attach, current_span, detach, get_context, suppressed, with_span
-from obskit.tracing.failures import failures
 from obskit.tracing.propagated import PropagatedSpan
 
 CLIENT = SpanKind.CLIENT

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import failures
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.propagation import mesh
 from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
 from obskit.tracing.current import current_span, get_context
-from obskit.tracing.failures import failures
 
 SERVER = SpanKind.SERVER
 _GIANT = "4" * 60_000

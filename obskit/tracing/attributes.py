@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from obskit.base.values import text
 from obskit.tracing.limits import LONGEST_VALUE, SMALL
-from obskit.tracing.values import text
 
 _MOST_ITEMS = 10_000
 _DEEPEST = 16

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanContext
 
+from obskit.base.failures import misused
+from obskit.base.values import text
 from obskit.tracing.attributes import clean_all
-from obskit.tracing.failures import misused
 from obskit.tracing.limits import limits
-from obskit.tracing.values import text
 
 _LATEST = 2**63 - 1  # nanoseconds; the formats spans are sent in have 64 bits, some of them with a sign
 

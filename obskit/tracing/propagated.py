@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext
 from opentelemetry.trace import Span as OtelSpan
 
-from obskit.tracing.span_context import RANDOM, span_context
+from obskit.tracing.ids import RANDOM, span_context
 
 
 class PropagatedSpan(NonRecordingSpan):

@@ -10,19 +10,18 @@ from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.util.types import Attributes
 
+from obskit.base.failures import failed, misused, raised
+from obskit.base.redaction import Redactor
+from obskit.base.values import encodable, text
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import AnySpan
 from obskit.tracing.details import moment
-from obskit.tracing.failures import failed, misused, raised
 from obskit.tracing.limits import UNLIMITED, limits
-from obskit.tracing.redaction import Redactor
-from obskit.tracing.sampling.counts import Counts
 from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
-from obskit.tracing.sampling.rate import Sampler, Verdict
+from obskit.tracing.sampling.rate import Counts, Sampler, Verdict
 from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tracer
-from obskit.tracing.values import encodable, text
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base.stand_in import stand_in
 from obskit.tracing.current import (
     LIFE_KEY,
     SPAN_KEY,
@@ -23,7 +24,6 @@ from obskit.tracing.current import (
 )
 from obskit.tracing.entry import ENTRY_KEY, Entry, entry_of
 from obskit.tracing.propagated import NOOP_SPAN
-from obskit.tracing.stand_in import stand_in
 
 if TYPE_CHECKING:
     from obskit.tracing.tracer import Tracer

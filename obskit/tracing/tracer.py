@@ -11,24 +11,24 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from obskit.base.failures import misused
+from obskit.base.process import check_fork
+from obskit.base.values import text, truth
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
 from obskit.tracing.details import moment
-from obskit.tracing.failures import misused
 from obskit.tracing.ids import new_span_id, new_trace_id
 from obskit.tracing.limits import limits
-from obskit.tracing.process import check_fork
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
 from obskit.tracing.scope import CallScope, End, SpanScope, Start
 from obskit.tracing.span import Span
-from obskit.tracing.values import text, truth
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from obskit.base.redaction import Redactor
     from obskit.tracing.provider import TracerProvider
-    from obskit.tracing.redaction import Redactor
 
 Tags = dict[str, AttributeValue]
 

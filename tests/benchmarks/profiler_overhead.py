@@ -39,9 +39,9 @@ def application() -> Callable[[], None]:
 
 
 def start_obskit() -> Finish:
+    from obskit.profiling.folder import Stop
     from obskit.profiling.sampler import Sampler
     from obskit.profiling.threads import Identities
-    from obskit.profiling.turns import Stop
 
     stop = Stop()
     own: list[float] = []

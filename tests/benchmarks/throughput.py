@@ -65,10 +65,10 @@ def _null() -> dict[str, Block]:
 
     from opentelemetry import trace
 
-    from obskit.export.exporter import DELIVERED
-    from obskit.export.pipeline import Limits, Pipeline
-    from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
-    from obskit.export.zipkin_span import converter
+    from obskit.export.delivery.exporter import DELIVERED
+    from obskit.export.delivery.pipeline import Limits, Pipeline
+    from obskit.export.zipkin.exporters import ZipkinHttpExporter, encoding
+    from obskit.export.zipkin.translation import converter
     from obskit.instrumentation.tracer import provider
 
     class Null(ZipkinHttpExporter):

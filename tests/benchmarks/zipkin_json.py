@@ -56,8 +56,7 @@ def _span(tracer: Any) -> Any:
 
 
 def _obskit() -> Callable[[list[Any]], bytes]:
-    from obskit.export.endpoint import local_endpoint
-    from obskit.export.zipkin_span import to_zipkin
+    from obskit.export.zipkin.translation import local_endpoint, to_zipkin
     from obskit.zipkin.json_v2 import encode_span, join_encoded
 
     local = local_endpoint("bench")
@@ -65,8 +64,7 @@ def _obskit() -> Callable[[list[Any]], bytes]:
 
 
 def _obskit_proto3() -> Callable[[list[Any]], bytes]:
-    from obskit.export.endpoint import local_endpoint
-    from obskit.export.zipkin_span import to_zipkin
+    from obskit.export.zipkin.translation import local_endpoint, to_zipkin
     from obskit.zipkin.proto3_encode import encode_span
 
     local = local_endpoint("bench")

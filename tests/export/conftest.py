@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import obskit
+from obskit.base import failures
 from obskit.instrumentation.tracer import propagator, provider
-from obskit.tracing import failures
 from obskit.tracing.sampling import rate_sampler
 
 

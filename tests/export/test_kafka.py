@@ -17,11 +17,11 @@ from urllib.parse import quote
 import pytest
 
 import obskit
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE
 from obskit.export.destinations import parse
-from obskit.export.exporter import DELIVERED, UNREACHABLE
-from obskit.export.kafka_url import Target, parse_url
-from obskit.export.zipkin_http import encoding
-from obskit.export.zipkin_kafka import ZipkinKafkaExporter
+from obskit.export.zipkin.exporters import encoding
+from obskit.export.zipkin.kafka import ZipkinKafkaExporter
+from obskit.export.zipkin.kafka_url import Target, parse_url
 from obskit.settings import ConfigurationError, load
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Annotation, Endpoint, Span

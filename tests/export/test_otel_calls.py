@@ -23,9 +23,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 import obskit
-from obskit.export.cloud_trace.exporter import CloudTraceExporter
-from obskit.export.cloud_trace.target import parse_url
-from obskit.export.zipkin_span import converter
+from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
+from obskit.export.zipkin.translation import converter
 from obskit.instrumentation.tracer import provider
 from obskit.tracing.limits import Counts
 from obskit.tracing.provider import TracerProvider

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 
 import obskit
+from obskit.base.redaction import MASK
 from obskit.instrumentation.tracer import provider
-from obskit.tracing.redaction import MASK
 from tests.export.receiver import receiver
 
 pytestmark = pytest.mark.usefixtures("fresh")

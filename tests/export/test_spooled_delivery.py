@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from obskit.export import backlog as backlog_module
-from obskit.export.backlog import Backlog
-from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.pipeline import Limits, Pipeline
+from obskit.export.delivery.backlog import Backlog
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
+from obskit.export.delivery.pipeline import Limits, Pipeline
+from obskit.export.delivery.sending import backlog as backlog_module
 from obskit.export.spool.spool import Spool
 from tests.export.receiver import clean_environ, eventually, free_port, receiver, reply, run
 from tests.export.test_pipeline import Inbox, soon, weigh
@@ -28,7 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a receiver that was away again at once, and give up after the first attempt."""
     monkeypatch.setattr(backlog_module, "_PROBE", (0.02, 0.03))
     monkeypatch.setattr(backlog_module, "_ADOPT", (0.02, 0.03))
-    monkeypatch.setattr("obskit.export.delivery._KEEP_TRYING_WITH_BACKLOG", 0.0)
+    monkeypatch.setattr("obskit.export.delivery.sending._KEEP_TRYING_WITH_BACKLOG", 0.0)
 
 
 def spooling(inbox: Inbox, folder: Path, write_through: bool = False, **limits: Any) -> Pipeline:

@@ -10,8 +10,8 @@ import time
 import pytest
 
 import obskit
-from obskit.export.exporter import DELIVERED
-from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
+from obskit.export.delivery.exporter import DELIVERED
+from obskit.export.zipkin.exporters import ZipkinHttpExporter, encoding
 from obskit.zipkin.model import Span
 from obskit.zipkin.proto3_decode import decode_list
 from tests.export.receiver import Receiver, receiver

@@ -12,9 +12,8 @@ from functools import partial
 import pytest
 
 import obskit
-from obskit.export.exporter import DELIVERED, Exporter
-from obskit.export.zipkin_grpc import ZipkinGrpcExporter
-from obskit.export.zipkin_http import ZipkinHttpExporter, encoding
+from obskit.export.delivery.exporter import DELIVERED, Exporter
+from obskit.export.zipkin.exporters import ZipkinGrpcExporter, ZipkinHttpExporter, encoding
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Annotation, Endpoint, Span
 from tests import zipkin_server

@@ -23,9 +23,9 @@ import pytest
 import wrapt
 from wrapt.importer import ImportHookFinder
 
+from obskit.base.failures import failures
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.tracing.failures import failures
 
 Write = Callable[..., None]
 

@@ -18,12 +18,12 @@ import pytest
 import wrapt
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import failures
 from obskit.instrumentation.client import ClientExchange, begin
 from obskit.instrumentation.patching import Patches
 from obskit.integrations import TARGETS
 from obskit.testing import Recorder, recording
 from obskit.tracing.current import current_span
-from obskit.tracing.failures import failures
 
 Calls = list[str]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obskit.instrumentation.targets import TARGET, Targets
+from obskit.instrumentation.client import TARGET, Targets
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from obskit.instrumentation.client import propagate_to
-from obskit.instrumentation.targets import Targets
+from obskit.instrumentation.client import Targets, propagate_to
 from obskit.propagation.mesh import MESH_KEY
 from obskit.testing import HttpClientContract
 from obskit.testing.http_client_contract import Upstream, upstream_handler

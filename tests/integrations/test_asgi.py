@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from obskit.base.failures import failures
 from obskit.instrumentation.asgi import AsyncBody, wrapper
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import FORGOTTEN, begin, current_exchange
@@ -24,7 +25,6 @@ from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import Site
 from obskit.testing.servers import asgi_server
 from obskit.tracing.current import current_span
-from obskit.tracing.failures import failures
 from obskit.tracing.propagated import NOOP_SPAN
 
 Message = dict[str, Any]

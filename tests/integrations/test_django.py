@@ -22,9 +22,9 @@ from django.urls import include, path, re_path
 
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.routes import readable
 from obskit.instrumentation.server import FORGOTTEN
 from obskit.integrations import install
+from obskit.integrations.django import readable
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import SERVER, Site

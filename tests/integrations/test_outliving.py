@@ -30,8 +30,7 @@ from obskit.instrumentation.tracer import propagator
 from obskit.integrations import install
 from obskit.integrations.asgi import ObskitMiddleware
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
-from obskit.logs.context import log_fields
-from obskit.logs.correlation import current_trace
+from obskit.logs.context import current_trace, log_fields
 from obskit.testing import recording
 from obskit.testing.http_client_contract import Upstream, upstream_handler
 from obskit.testing.servers import asgi_server, http_server

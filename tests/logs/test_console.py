@@ -7,10 +7,10 @@ import logging
 import pytest
 
 import obskit
+from obskit.base.failures import failures
 from obskit.logs.console import ConsoleFormatter
 from obskit.logs.entry import EntryBuilder
 from obskit.testing import recording
-from obskit.tracing.failures import failures
 
 from .test_formatter import HOSTILE, MESSAGES
 from .test_setup import run

@@ -13,13 +13,13 @@ import uuid
 import pytest
 
 import obskit
+from obskit.base.redaction import MASK, Redactor
 from obskit.logs.context import log_context
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
 from obskit.testing import recording
 from obskit.tracing.current import attach, detach, get_context, with_span
 from obskit.tracing.propagated import PropagatedSpan
-from obskit.tracing.redaction import MASK, Redactor
 
 P = "logging.googleapis.com/"
 FORMATTER = CloudLoggingFormatter(EntryBuilder("orders", "1.4", "proj"))

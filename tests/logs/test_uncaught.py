@@ -114,7 +114,7 @@ def test_warnings_of_obskits_own_outlive_dict_config():
         + """
 logging.getLogger("app")
 configure({"h": {"class": "logging.StreamHandler"}})
-from obskit.tracing.failures import failed
+from obskit.base.failures import failed
 try:
     fail()
 except ZeroDivisionError:

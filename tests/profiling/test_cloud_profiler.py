@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from obskit.export.gcp.delivering import is_delivering
+from obskit.export.gcp.account import is_delivering
 from obskit.profiling import cloud_profiler
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
 from obskit.profiling.cloud_profiler_endpoint import find_endpoint, service_name
+from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.profiler import Profiler
-from obskit.profiling.turns import Assignment, Stop
 from tests.export.receiver import clean_environ, eventually, free_port, receiver, run
 from tests.logs.cloud import google_fakes
 from tests.profiling import profiler_server
@@ -311,7 +311,7 @@ def test_after_a_stop_nothing_is_sent(cloud):
 HANGING = """
 import os, sys, threading, time
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
-from obskit.profiling.turns import Stop
+from obskit.profiling.folder import Stop
 output, stop = CloudProfilerOutput(("CPU",), "orders", None, "p"), Stop()
 def ask():
     while not stop.asked:
@@ -516,7 +516,7 @@ def test_nothing_of_it_is_traced(cloud):
 import sys, obskit
 obskit.init(exporter=sys.argv[1], service="test", integrations=["http_client"])
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
-from obskit.profiling.turns import Stop
+from obskit.profiling.folder import Stop
 output = CloudProfilerOutput(("CPU",), "orders", None, "p")
 with obskit.span("mine"):
     print(output.deliver(output.wait_turn(Stop()), b"x"))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.profiling.folder import FolderOutput, request_file
-from obskit.profiling.turns import Assignment, Stop
+from obskit.profiling.folder import Assignment, FolderOutput, Stop, request_file
 
 WALL = Assignment("WALL", 1.0)
 

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from obskit.profiling.lineup import Lineup
-from obskit.profiling.recording import Entry, SampledThread
-from obskit.profiling.stacks import StackTable
+from obskit.profiling.sampler import Lineup
+from obskit.profiling.stacks import Entry, SampledThread, StackTable
 from obskit.profiling.threads import ENDED, HAS_CPU_CLOCKS, Identities, clocks_are_fine, read_clocks
 
 pytestmark = pytest.mark.skipif(not HAS_CPU_CLOCKS, reason="only Linux tells the CPU time of each thread")

@@ -87,7 +87,7 @@ print(json.dumps(obskit.stats()["profiler"]))
 def test_it_samples_a_part_of_each_interval_from_a_moment_that_chance_draws(tmp_path: Path) -> None:
     code = """
 from obskit.profiling.folder import FolderOutput
-from obskit.profiling.turns import Stop
+from obskit.profiling.folder import Stop
 output = lambda: FolderOutput("profiles", "x", ("WALL",), 10.0, 60.0)
 waits = []
 class Quick(Stop):
@@ -306,7 +306,7 @@ def test_processes_of_one_service_remove_old_profiles_of_one_folder_at_the_same_
     code = """
 import os
 from obskit.profiling import folder
-from obskit.profiling.turns import Assignment
+from obskit.profiling.folder import Assignment
 folder._MOST_FILES = 5
 def deliver():
     output = folder.FolderOutput("profiles", "orders", ("CPU",), 1.0, 1.0)

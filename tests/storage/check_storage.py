@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from obskit.export.delivery.exporter import DELIVERED
 from obskit.export.destinations import parse
-from obskit.export.exporter import DELIVERED
 from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.model import Annotation, Endpoint, Span
 from tests import kafka_server, zipkin_server

@@ -6,7 +6,7 @@ import os
 import random
 import time
 
-from obskit.tracing import process
+from obskit.base import process
 from obskit.tracing.ids import new_span_id, new_trace_id
 
 HEX = set("0123456789abcdef")

@@ -10,17 +10,15 @@ from itertools import pairwise
 import pytest
 from opentelemetry.trace import SpanKind
 
-from obskit.tracing.failures import failures
+from obskit.base.failures import Tally, failures
 from obskit.tracing.ids import new_trace_id
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.provider import TracerProvider
 from obskit.tracing.sampling import rate_sampler
 from obskit.tracing.sampling.head import SamplingOptions
-from obskit.tracing.sampling.limiter import Limiter
-from obskit.tracing.sampling.pressure import Pressure
+from obskit.tracing.sampling.limiter import Limiter, Pressure
 from obskit.tracing.sampling.rate import lowered_sampler
 from obskit.tracing.sampling.rules import Rule
-from obskit.tracing.tally import Tally
 
 TRACE, SPAN = "463ac35c9f6413ad48485a3953bb6124", "a2fb4a1d1a96d312"
 SECOND, TENTH = 1_000_000_000, 100_000_000

@@ -10,8 +10,7 @@ from opentelemetry.trace import SpanKind
 from obskit.settings import ConfigurationError, load
 from obskit.tracing.provider import TracerProvider
 from obskit.tracing.sampling.head import SamplingOptions
-from obskit.tracing.sampling.patterns import glob, route
-from obskit.tracing.sampling.rules import Rule, read_rules
+from obskit.tracing.sampling.rules import Rule, glob, read_rules, route
 
 
 def recorded(rules, *, rate=0.0, service="orders", name="GET", kind=SpanKind.SERVER, **tags) -> bool:

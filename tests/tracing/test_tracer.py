@@ -19,12 +19,12 @@ from opentelemetry.trace import (
     use_span,
 )
 
+from obskit.base.failures import Tally
 from obskit.tracing.current import attach, current_span, detach, suppressed
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan
 from obskit.tracing.provider import TracerProvider
 from obskit.tracing.sampling import rate_sampler
 from obskit.tracing.span import Span
-from obskit.tracing.tally import Tally
 
 TRACE = "463ac35c9f6413ad48485a3953bb6124"
 SPAN = "a2fb4a1d1a96d312"

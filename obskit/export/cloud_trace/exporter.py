@@ -1,27 +1,51 @@
-"""Sending to Cloud Trace: ``POST /v2/projects/PROJECT/traces:batchWrite``, as JSON over our own connection."""
+"""Sending to Cloud Trace: ``POST /v2/projects/PROJECT/traces:batchWrite``, as JSON over our own connection.
+
+Which project's Cloud Trace a ``cloudtrace://PROJECT`` URL means, and where it is.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import time
+from collections.abc import Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from obskit.export.cloud_trace.additions import add
-from obskit.export.cloud_trace.limits import Unacceptable, check, fit
-from obskit.export.cloud_trace.target import Target
-from obskit.export.cloud_trace.translation import translate
-from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
+from obskit.base.failures import tell
+from obskit.export.cloud_trace.translation import Unacceptable, add, check, fit, translate
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.gcp.account import Account, Failed, find_account, one_line
+from obskit.export.gcp.endpoint import Endpoint, find_endpoint
 from obskit.export.gcp.metadata import Metadata
-from obskit.export.http_client import Answer, HttpClient, Unreachable
-from obskit.export.http_sender import outcome
-from obskit.export.zipkin_span import Convert
-from obskit.tracing.failures import tell
+from obskit.export.net.http_client import Answer, HttpClient, Unreachable
+from obskit.export.net.http_sender import outcome
+from obskit.export.zipkin.translation import Convert
+
+_SCHEME = "cloudtrace://"
+_ENDPOINT = "OBSKIT_CLOUDTRACE_ENDPOINT"
+_GOOGLE = "https://cloudtrace.googleapis.com"
+_is_project = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]+").fullmatch  # before the colon: a domain, in some old ids
+
+
+class Target(NamedTuple):
+    """Where spans go; without a project, to the one that the metadata server or the credentials name."""
+
+    endpoint: Endpoint
+    project: str
+
+
+def parse_url(url: str, project: str, environ: Mapping[str, str]) -> Target:
+    """Return what ``url`` means; ``project`` is the one of a URL that names none. Raises ValueError."""
+    named = url.removeprefix(_SCHEME).rstrip("/")
+    if named and not _is_project(named):
+        raise ValueError(f"what follows {_SCHEME} is not the id of a Google Cloud project; write {_SCHEME}PROJECT")
+    return Target(find_endpoint(_ENDPOINT, _GOOGLE, environ), named or project)
+
 
 _SCOPES = ("https://www.googleapis.com/auth/trace.append",)
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "obskit"}

@@ -1,6 +1,16 @@
 """A Zipkin span as a Span of Cloud Trace's API v2, in JSON form, exactly as Zipkin's own collector for it translates.
 
 Source: openzipkin/zipkin-gcp, zipkin-translation-stackdriver 2.3.0; google.devtools.cloudtrace.v2.Span.
+
+What obskit's spans have in Cloud Trace that Zipkin's translation leaves out.
+
+Keeping to the API's limits: it refuses a whole batch for one span that does not.
+
+Source: google.devtools.cloudtrace.v2 (trace.proto), and Cloud Trace's "Quotas and limits". Lengths are of UTF-8.
+
+Ids of their own for server spans that share their client's: to Cloud Trace a second span of one id is the same one.
+
+Zipkin's own collector for Cloud Trace sends both, and one is lost: its users are told to turn sharing off.
 """
 
 from __future__ import annotations
@@ -9,7 +19,37 @@ import time
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from obskit.zipkin.model import Annotation, Span
+
+_MASK = 0x3F6A2EC3C810C2AB  # what the 2018 collector told spans apart by, though it was the client's id that it changed
+
+
+def separate(spans: list[Span]) -> list[Span]:
+    """Return the spans of one message, each shared one with an id made from its own, as the child of the other half.
+
+    Its children follow where the message has them; those that came in another one stay the client span's.
+    """
+    shared = {(span.trace_id, span.id, _service(span)) for span in spans if span.shared}
+    return [_apart(span, shared) for span in spans] if shared else spans
+
+
+def _apart(span: Span, shared: set[tuple[str, str, str | None]]) -> Span:
+    if span.shared:
+        return msgspec.structs.replace(span, id=_own_id(span.id), parent_id=span.id, shared=False)
+    if span.parent_id and span.kind != "SERVER" and (span.trace_id, span.parent_id, _service(span)) in shared:
+        return msgspec.structs.replace(span, parent_id=_own_id(span.parent_id))
+    return span
+
+
+def _service(span: Span) -> str | None:
+    return span.local_endpoint.service_name if span.local_endpoint else None
+
+
+def _own_id(text: str) -> str:
+    return f"{int(text, 16) ^ _MASK or 1:016x}"
+
 
 _RENAMED = {
     "http.host": "/http/host",
@@ -81,3 +121,100 @@ def _local(span: Span) -> dict[str, str]:
 
 def _event(annotation: Annotation) -> dict[str, Any]:
     return {"time": moment(annotation.timestamp), "annotation": {"description": {"value": annotation.value}}}
+
+
+_UNKNOWN = 2  # google.rpc.Code
+
+
+def add(made: dict[str, Any], span: Span) -> None:
+    """Add to ``made``, the translation of ``span``, its kind, its status and the times that the API insists on."""
+    if span.kind:
+        made["spanKind"] = span.kind
+    if "error" in span.tags:
+        made["status"] = {"code": _UNKNOWN, "message": span.tags["error"]}
+    if "endTime" not in made:
+        start, end = times(span)
+        made |= {"startTime": moment(start), "endTime": moment(end)}
+
+
+def times(span: Span) -> tuple[int, int]:
+    """Return when ``span`` began and ended, in microseconds; where it does not say, its annotations' times.
+
+    Zeros where it says nothing at all.
+    """
+    moments = [annotation.timestamp for annotation in span.annotations]
+    start = span.timestamp or min(moments, default=0)
+    return start, start + span.duration if span.duration else max([start, *moments])
+
+
+_NAME = 128
+_KEY = 128
+_VALUE = 256
+_ATTRIBUTES = 32
+_ANNOTATIONS = 32
+_DAY = 24 * 3600 * 1_000_000
+_OLDEST = 14 * _DAY
+_NEWEST = 3 * _DAY
+_KEPT_FIRST = ("/", "error", "endpoint.")
+
+
+class Unacceptable(ValueError):
+    """A span that the API refuses whatever is cut off."""
+
+
+def check(span: Span, now: int) -> None:
+    """Raise Unacceptable where the API would refuse ``span`` at ``now`` (microseconds since the epoch)."""
+    start, end = times(span)
+    if not span.id.strip("0"):
+        raise Unacceptable("a span's id is zero")
+    if not start:
+        raise Unacceptable(f"span {span.id} has no timestamp")
+    if start < now - _OLDEST or end > now + _NEWEST:
+        raise Unacceptable(f"span {span.id} is more than 14 days old, or ends more than 3 days ahead")
+
+
+def fit(made: dict[str, Any]) -> None:
+    """Cut a Span in JSON form where it is too long, and have it say so."""
+    made["displayName"] = _text(made["displayName"]["value"], _NAME)
+    made["attributes"] = _limited_attributes(made["attributes"]["attributeMap"])
+    if "timeEvents" in made:
+        made["timeEvents"] = _events(made["timeEvents"]["timeEvent"])
+    if "status" in made:
+        made["status"]["message"] = _text(made["status"]["message"], _VALUE)["value"]
+
+
+def _limited_attributes(given: dict[str, Any]) -> dict[str, Any]:
+    """Return those that there is room for. A key that is too long is no key of anybody's: its attribute is left out."""
+    kept = [key for key in given if key and len(key if key.isascii() else _bytes(key)) <= _KEY]
+    if len(kept) > _ATTRIBUTES:
+        kept = sorted(kept, key=lambda key: not key.startswith(_KEPT_FIRST))[:_ATTRIBUTES]
+    texts = {_whole(key): {"stringValue": _text(given[key]["stringValue"]["value"], _VALUE)} for key in kept}
+    dropped = {"droppedAttributesCount": len(given) - len(texts)} if len(texts) < len(given) else {}
+    return {"attributeMap": texts, **dropped}
+
+
+def _events(given: list[dict[str, Any]]) -> dict[str, Any]:
+    kept = given[:_ANNOTATIONS]
+    for event in kept:
+        event["annotation"]["description"] = _text(event["annotation"]["description"]["value"], _VALUE)
+    dropped = {"droppedAnnotationsCount": len(given) - len(kept)} if len(kept) < len(given) else {}
+    return {"timeEvent": kept, **dropped}
+
+
+def _text(value: str, most: int) -> dict[str, Any]:
+    """Return a TruncatableString of ``most`` bytes at most, cut between two characters."""
+    if len(value) <= most and value.isascii():
+        return {"value": value}
+    data = _bytes(value)
+    kept = data[:most].decode("utf-8", "ignore")
+    cut = len(data) - len(kept.encode())
+    return {"value": kept, "truncatedByteCount": cut} if cut else {"value": kept}
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else _bytes(text).decode()
+
+
+def _bytes(text: str) -> bytes:
+    """Return UTF-8, with ``?`` for the half of a surrogate pair."""
+    return text.encode("utf-8", "replace")

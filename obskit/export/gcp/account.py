@@ -3,19 +3,58 @@
 Nothing of google is imported before the first account is looked for: on the worker, while no other thread forks.
 google-auth tries again by itself, with pauses that know no deadline: here each request is made once, in the time that
 is left, and what fails is the pipeline's to try again.
+
+The mark of the context in which Google's libraries work for us, not for the application.
+
+What they log there does not go where they are bringing things, which would feed on itself; and what google-auth says
+at each attempt does not go into the application's log: the pipeline tells once why nothing is delivered, and how often.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from obskit.export.exporter import UNREACHABLE, Outcome
-from obskit.export.gcp.delivering import delivering, hush_google_auth
-from obskit.export.http_client import HttpClient, Unreachable
-from obskit.export.http_message import Headers
-from obskit.tracing.fork_lock import no_fork
+from opentelemetry.context import Context, create_key
+
+from obskit.base.fork_lock import no_fork
+from obskit.export.delivery.exporter import UNREACHABLE, Outcome
+from obskit.export.net.http_client import HttpClient, Unreachable
+from obskit.export.net.http_message import Headers
+from obskit.tracing.current import attach, detach, get_context
+
+_DELIVERING = create_key("obskit-delivering-to-google")
+_AUTH_LOGGERS = ("google.auth._default", "google.auth.compute_engine._metadata")
+
+
+@contextmanager
+def delivering() -> Iterator[None]:
+    """Mark the context for the length of the block."""
+    token = attach(Context({**get_context(), _DELIVERING: True}))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def is_delivering() -> bool:
+    """Return whether the context is marked."""
+    return bool(get_context().get(_DELIVERING))
+
+
+def hush_google_auth() -> None:
+    """Have google-auth log nothing in a marked context; elsewhere it logs as ever. Again, this does nothing."""
+    for name in _AUTH_LOGGERS:
+        logging.getLogger(name).addFilter(_is_the_applications)
+
+
+def _is_the_applications(_record: logging.LogRecord) -> bool:
+    return not is_delivering()
+
 
 _LATER = frozenset([408, 429, 500, 502, 503, 504])
 _LONGEST_DETAIL = 300

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from obskit.export.http_message import NotHttp, read_body, read_head, send_request
-from obskit.export.wire import Wire
+from obskit.export.net.http_message import NotHttp, read_body, read_head, send_request
+from obskit.export.net.protobuf import Wire
 
 _ADDRESS = "169.254.169.254"  # no name: looking one up has no deadline
 _PRODUCT = Path("/sys/class/dmi/id/product_name")

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
-from obskit.export.spool.counts import Account
-from obskit.export.spool.files import open_folder, open_private, try_lock
+from obskit.export.spool.files import Account, open_folder, open_private, try_lock
 from obskit.export.spool.segment import Segment
 
 _DIRECTORY = re.compile(r"\d+-[0-9a-f]{16}", re.ASCII)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from obskit.export.spool.counts import CORRUPT, EVICTED, EXPIRED, Account
 from obskit.export.spool.directory import Directory, Place, create_directory, directory_names, lock_directory
+from obskit.export.spool.files import CORRUPT, EVICTED, EXPIRED, Account
 from obskit.export.spool.room import File, remove_file
 from obskit.export.spool.segment import Record, Segment
 

@@ -8,14 +8,13 @@ import time
 import weakref
 from pathlib import Path
 
-from obskit.export.spool.counts import Counts
+from obskit.base.failures import tell
+from obskit.base.process import check_fork, on_fork
 from obskit.export.spool.directory import Directory, Place
+from obskit.export.spool.files import Counts
 from obskit.export.spool.holdings import Holdings
-from obskit.export.spool.record import pack
 from obskit.export.spool.room import alone, check_free, files_in
-from obskit.export.spool.segment import Record, Segment
-from obskit.tracing.failures import tell
-from obskit.tracing.process import check_fork, on_fork
+from obskit.export.spool.segment import Record, Segment, pack
 
 _SEGMENT_BYTES = 1 << 20
 _PARTS = 8  # of a small spool, so that making room costs a part of it only

@@ -19,9 +19,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.logging_v2 import Client
 from google.protobuf.json_format import ParseError
 
-from obskit.export.exporter import UNREACHABLE, Outcome
+from obskit.export.delivery.exporter import UNREACHABLE, Outcome
 from obskit.export.gcp.account import Account, Failed, one_line
-from obskit.export.http_client import HttpClient, Unreachable
+from obskit.export.net.http_client import HttpClient, Unreachable
 from obskit.logs.cloud.endpoint import Endpoint
 
 _REASONS = {

@@ -7,13 +7,12 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from obskit.export.exporter import DELIVERED, Outcome
-from obskit.export.gcp.account import Failed, find_account
-from obskit.export.gcp.delivering import delivering
+from obskit.base.failures import tell
+from obskit.export.delivery.exporter import DELIVERED, Outcome
+from obskit.export.gcp.account import Failed, delivering, find_account
 from obskit.logs.cloud.endpoint import Endpoint
 from obskit.logs.cloud.entry import to_entry
 from obskit.logs.cloud.resource import Resource, detect
-from obskit.tracing.failures import tell
 
 if TYPE_CHECKING:
     from obskit.logs.cloud.client import Writer

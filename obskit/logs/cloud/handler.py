@@ -9,17 +9,17 @@ import weakref
 from time import monotonic
 from typing import Any
 
-from obskit.export.gcp.delivering import is_delivering
-from obskit.export.pipeline import Limits, Pipeline
+from obskit.base.failures import failed, tell
+from obskit.base.failures import logger as our_logger
+from obskit.base.process import check_fork, on_fork
+from obskit.export.delivery.pipeline import Limits, Pipeline
+from obskit.export.gcp.account import is_delivering
 from obskit.logs.cloud.delivery import CloudExporter, Target
 from obskit.logs.cloud.endpoint import parse
 from obskit.logs.cloud.entry import log_id
 from obskit.logs.cloud.resource import Resource
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
-from obskit.tracing.failures import failed, tell
-from obskit.tracing.failures import logger as our_logger
-from obskit.tracing.process import check_fork, on_fork
 
 LIMITS = Limits(capacity=10_000, batch_size=500, interval=1.0, timeout=10.0, size=16 * 1024 * 1024)
 EXIT_TIMEOUT = 5.0

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from obskit.tracing.sampling.counts import Counts
-from obskit.tracing.sampling.limiter import Limiter
-from obskit.tracing.sampling.pressure import Pressure
-from obskit.tracing.sampling.rate import Sampler, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
+from obskit.base.failures import Tally
+from obskit.tracing.sampling.limiter import Limiter, Pressure
+from obskit.tracing.sampling.rate import Counts, Sampler, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
 from obskit.tracing.sampling.rules import Condition, Rule, applies_to, condition, rules_sampler
-from obskit.tracing.tally import Tally
 
 
 class SamplingOptions(NamedTuple):

@@ -1,4 +1,7 @@
-"""The share of new traces that is kept: a function of the trace id, so that services with equal rates agree."""
+"""The share of new traces that is kept: a function of the trace id, so that services with equal rates agree.
+
+What became of the traces that are not simply recorded.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,35 @@ from typing import Any, Literal
 
 from opentelemetry.trace import SpanKind
 
-from obskit.tracing.tally import Tally
+from obskit.base.failures import Tally
+
+
+def _shown(tallies: dict[str, Tally]) -> dict[str, int]:
+    return {name: tally.value for name, tally in tallies.items() if tally.value}
+
+
+class Counts:
+    """One process's counters.
+
+    Every trace whose fate is decided here ends in the spans produced, in ``sampled_out``, or in one of ``limited``.
+    """
+
+    def __init__(self) -> None:
+        self.sampled_out = Tally()
+        self.limited = {name: Tally() for name in ("sample_limit", "rule_limit", "inbound_limit", "backpressure")}
+        self.kept = {name: Tally() for name in ("error", "slow")}
+        self.not_held = Tally()
+        self.spans_lost = Tally()
+
+    def snapshot(self) -> dict[str, object]:
+        """Return the counters by name; of ``limited`` and ``kept``, those that are not zero."""
+        return {
+            "limited": _shown(self.limited),
+            "kept": _shown(self.kept),
+            "not_held": self.not_held.value,
+            "spans_lost": self.spans_lost.value,
+        }
+
 
 Refusal = Literal[False] | Tally
 """No: a Tally is what counts such traces, False leaves the counting to the caller."""

@@ -12,11 +12,9 @@ from itertools import repeat
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from obskit.tracing.sampling.counts import Counts
-from obskit.tracing.sampling.rate import Refusal
-from obskit.tracing.span import Span
-from obskit.tracing.values import is_error
-from obskit.tracing.weight import span_weight
+from obskit.base.values import is_error
+from obskit.tracing.sampling.rate import Counts, Refusal
+from obskit.tracing.span import Span, span_weight
 
 # The bytes leave room for as many spans as that with ten small tags each; those are bounded by their number.
 _SPANS = 10_000

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from obskit.export.cloud_trace.exporter import CloudTraceExporter
-from obskit.export.cloud_trace.target import parse_url
+from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.destinations import parse
-from obskit.export.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.zipkin.model import Span
 from tests.export.receiver import free_port
 from tests.logs.cloud import google_fakes

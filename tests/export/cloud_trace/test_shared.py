@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from obskit.export.cloud_trace.shared import separate
+from obskit.export.cloud_trace.translation import separate
 from obskit.zipkin.model import Endpoint, Span
 
 OWN = f"{0x2222222222222222 ^ 0x3F6A2EC3C810C2AB:016x}"

@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from obskit.export.cloud_trace.additions import add, times
-from obskit.export.cloud_trace.limits import Unacceptable, check, fit
-from obskit.export.cloud_trace.translation import moment, translate
+from obskit.export.cloud_trace.translation import Unacceptable, add, check, fit, moment, times, translate
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Annotation, Span
 

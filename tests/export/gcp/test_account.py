@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from obskit.export.exporter import UNREACHABLE
+from obskit.export.delivery.exporter import UNREACHABLE
 from obskit.export.gcp.account import Account, Failed, find_account
 from tests.export.receiver import free_port, run
 from tests.logs.cloud import google_fakes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.export.spool.record import DONE, HEADER, STATE, pack
+from obskit.export.spool.segment import DONE, HEADER, STATE, pack
 from obskit.export.spool.spool import Spool
 from tests.export.spool.disk import crash, new_spool, read, segments
 

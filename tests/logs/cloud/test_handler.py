@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import obskit
-from obskit.export.gcp.delivering import delivering
-from obskit.export.pipeline import Limits
+from obskit.export.delivery.pipeline import Limits
+from obskit.export.gcp.account import delivering
 from obskit.logs.cloud import endpoint
 from obskit.logs.cloud.handler import CloudLoggingHandler
 from obskit.tracing.tracer import Tracer

@@ -1,0 +1,64 @@
+"""Failures, caught where they happen, logged once each, and never the application's problem; our own are counted.
+
+A counter that threads, signal handlers and finalisers may advance at any time without a lock.
+
+``next()`` on ``itertools.count`` is one C call. A lock here could be taken twice by one thread, when the garbage
+collector runs a finaliser that ends a span while another span is being counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import count
+
+
+class Tally:
+    """Counts events: ``add()`` is one C call, ``value`` the number of calls so far."""
+
+    __slots__ = ("_count", "add")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self.add: Callable[[], int] = self._count.__next__
+
+    @property
+    def value(self) -> int:
+        """The number of ``add()`` calls. Reading changes nothing, so that readers need no lock either."""
+        return int(repr(self._count)[len("count(") : -1])  # the only way to look at it without advancing it
+
+
+logger = logging.getLogger("obskit")
+failures = Tally()
+_logged: set[str] = set()
+
+
+def failed(what: str) -> None:
+    """Count the exception being handled, and log it the first time ``what`` fails. Never raises."""
+    failures.add()
+    _tell_once(f"{what} failed inside obskit")
+
+
+def raised(what: str) -> None:
+    """Log the exception being handled the first time ``what``, which is not ours, raised it. Never raises."""
+    _tell_once(f"{what} raised")
+
+
+def misused(what: str) -> None:
+    """Log, the first time, that ``what`` of our interface was given what it cannot use. Never raises."""
+    _tell_once(f"{what} was given what it cannot use, which is left out")
+
+
+def _tell_once(what: str) -> None:
+    if what not in _logged:
+        _logged.add(what)
+        tell(logging.WARNING, "%s; the application is not affected", what, traceback=True)
+
+
+def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
+    """Log; a handler of the application's that raises is counted, and not asked again."""
+    logger.disabled = False  # logging.config.dictConfig disables what it does not name: no choice of anybody's
+    try:
+        logger.log(level, message, *args, exc_info=traceback)
+    except Exception:
+        failures.add()

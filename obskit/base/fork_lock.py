@@ -1,0 +1,133 @@
+"""Imports that a fork waits for: a child that forks off amid one would keep a half-imported module for ever.
+
+The fork waits as long as the import goes on. Where that for its part waits for the forking thread, or where Python does
+not know of the fork, the child takes back what was half done, and imports it itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from obskit.base.failures import failed
+from obskit.base.native_threads import allocate_lock, original
+from obskit.base.process import around_fork, on_fork
+
+_STANDSTILL = 1.0  # seconds in which an import that waits for nobody has made a step
+_LOOKS = 0.002  # seconds between two looks at it
+_QUICK = 0.0005
+_LONGEST_WAIT = 60.0  # seconds: it may wait for the forking thread by looking again and again
+_importing: list[tuple[int, int]] = []  # threads, as Python and as the system numbers them
+_gate = allocate_lock()  # held while a process forks
+_forking = threading.local()
+
+
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Have forks of other threads wait until the block is over."""
+    gate, here = _gate, (threading.get_ident(), threading.get_native_id())
+    passed = gate.acquire(timeout=_STANDSTILL)  # not longer: the forking thread may wait for what this one holds
+    _importing.append(here)
+    if passed:
+        gate.release()
+    try:
+        yield
+    finally:
+        _importing.remove(here)
+
+
+def _before_fork() -> None:
+    _forking.holds = _gate.acquire(timeout=_STANDSTILL)
+    if _others():
+        with _quick_turns():
+            _wait()
+
+
+def _wait() -> None:
+    """Wait until no other thread imports, or one has made no step for a while."""
+    began = since = monotonic()
+    before: list[str] = []
+    while others := _others():
+        steps = [_steps(native) for _, native in others]
+        now = monotonic()
+        if steps != before:
+            before, since = steps, now
+        if now - since > _STANDSTILL or now - began > _LONGEST_WAIT:
+            return
+        _leave_the_gate_open()
+
+
+def _steps(native: int) -> str:
+    """Return how long a thread has run and waited to run, as Linux writes it: the same if it waits for something."""
+    try:
+        with open(f"/proc/self/task/{native}/schedstat", "rb") as file:
+            return str(file.read())
+    except OSError:
+        return ""
+
+
+def _leave_the_gate_open() -> None:
+    """Let threads begin to import for a moment: what is being imported may wait for one of them."""
+    if _forking.holds:
+        _gate.release()
+    original("time", "sleep")(_LOOKS)
+    _forking.holds = _gate.acquire(timeout=_STANDSTILL)
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Switch threads more often: among many busy ones an import would take seconds, at one short turn in each round."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _QUICK))
+    ours = sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == ours:
+            sys.setswitchinterval(before)
+
+
+def _others() -> list[tuple[int, int]]:
+    here = threading.get_ident()
+    return [thread for thread in _importing if thread[0] != here]
+
+
+def _after_in_parent() -> None:
+    if _forking.holds:
+        _gate.release()
+
+
+def _after_in_child() -> None:
+    global _gate  # noqa: PLW0603 - the thread that held the old one may be gone
+    _gate = allocate_lock()
+    gone = _others()
+    _importing[:] = [thread for thread in _importing if thread not in gone]
+    if gone:
+        _forget_imports([thread for thread, _ in gone])
+
+
+def _forget_imports(threads: list[int]) -> None:
+    """Have what these threads, which are not here, were importing imported anew by whoever needs it."""
+    try:
+        locks = sys.modules["_frozen_importlib"]._module_locks
+        for name, reference in list(locks.items()):
+            lock = reference()
+            if lock is not None and lock.owner in threads:
+                locks.pop(name, None)
+                _drop(name)
+    except Exception:
+        failed("taking back what was half imported at a fork")
+
+
+def _drop(name: str) -> None:
+    """Remove a module, and those within it: they would be missing among the attributes of the new one."""
+    for other, module in list(sys.modules.items()):
+        if other == name or (other.startswith(f"{name}.") and hasattr(module, "__cached__")):  # no extension
+            del sys.modules[other]
+
+
+around_fork(_before_fork, _after_in_parent)
+on_fork(_after_in_child)  # in the order of obskit's other renewals, some of which start threads that import

@@ -1,0 +1,208 @@
+"""Masking what may be secret in a log entry or a span, before it is written or queued for a disk or a network.
+
+Keys are compared without regard to case, ``-`` and ``_``. Text is searched in linear time (see ``named_values``), and
+only where a cheap look says that something may be found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from obskit.base.named_values import MASK, mask_values
+from obskit.base.sql_literals import mask_literals
+
+DEFAULT_KEYS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "api_key",
+    "access_key",
+    "private_key",
+    "credential",
+    "authorization",
+    "cookie",
+    "session_id",
+    "csrf",
+    "signature",
+)
+"""A field or a tag is masked if its key contains one of these words."""
+
+_SEPARATORS = str.maketrans("", "", "-_ .")
+_MAX_CACHED_KEYS = 10_000
+_MAX_CACHED_TEXTS, _SHORT = 1000, 60
+_USERINFO = re.compile(
+    r"""(:(?:\\?/){2})(?!\[(?:[\da-fA-F:.]*|masked)\])  # not an IPv6 address
+    [^\s/?#:"'<>]{0,256}
+    (?: :(?!\d{1,5}(?:["'<>,/?#\\]|\Z)) (?:[^\s/?#]* | [^\s"'<>]{1,256}?) )?  # a password, but no port
+    (?=@)""",
+    re.VERBOSE,
+)
+_QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
+_SCHEME = re.compile(
+    r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;!?)"']|:\s|:?\Z))  # not a word: basic authentication
+    (?!\[masked\])[^\s"',;<>)\]}\\]{6,}""",
+    re.VERBOSE,
+)
+_SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
+"""Words too common to mask everywhere, but not as the name of a URL's parameter."""
+
+_SHOWN, _NUMBERS = (type(None), bool), (int, float)
+_is_more_than_words = re.compile(r"[=:?'\"(]").search
+_URL_TAGS = frozenset(
+    [
+        "http.url",
+        "http.target",
+        "url.full",
+        "url.original",
+        "http.request.header.referer",
+        "http.response.header.location",
+    ]
+)
+_QUERY_TAGS = frozenset(["url.query", "url.fragment"])
+_TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
+"""Tags of integrations, ours and OpenTelemetry's, that repeat what others wrote."""
+
+
+class Redactor:
+    """Masks the values of secret keys, and secrets in URLs and headers quoted in text.
+
+    ``ordinary`` grows to the keys of tags that are left alone: whose tags have no others need not be looked at.
+    """
+
+    def __init__(self, keys: Sequence[str] = DEFAULT_KEYS) -> None:
+        self._words = tuple(filter(None, (_plain(key) for key in keys)))
+        self._known: dict[str, bool] = {}
+        self.ordinary: set[str] = set()
+        self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
+        words = "|".join(map(_anywhere, self._words)) or "(?!)"
+        self._in_name = re.compile(rf"(?i:{words})s?(?![a-z])")
+        self._hints = _hints(keys)
+
+    def is_secret(self, key: str) -> bool:
+        """Return whether fields named ``key`` are masked."""
+        known = self._known.get(key)
+        if known is None:
+            plain = _plain(key)
+            known = any(word in plain for word in self._words)
+            if len(self._known) < _MAX_CACHED_KEYS:
+                self._known[key] = known
+        return known
+
+    def hides(self, key: str, value: Any) -> bool:
+        """Return whether ``value`` is masked under ``key``: a number only where the key ends with a secret's word."""
+        if not self.is_secret(key):
+            return False
+        kind = type(value)  # not isinstance, which may run the application's code
+        return kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key))
+
+    def text(self, text: str) -> str:
+        """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""
+        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text:
+            text = self._without_named(text)
+            if ":/" in text or ":\\/" in text:
+                text = _USERINFO.sub(rf"\g<1>{MASK}", text)
+        if "earer" in text or "asic" in text or "EARER" in text:
+            text = _SCHEME.sub(rf"\g<1> {MASK}", text)
+        return text
+
+    def _without_named(self, text: str) -> str:
+        lower = text.lower()
+        for hint in self._hints:
+            if hint in lower:
+                return mask_values(text, self._is_named, self._is_word)
+        return text
+
+    def _is_named(self, name: str, before: str) -> bool:
+        """Return whether ``name`` is a secret's where it stands in text; a ``tokenizer`` is none."""
+        if self.is_secret(name) and self._in_name.search(name) is not None:
+            return True
+        return name.lower() in _SHORT_PARAMETERS and before != "" and before in "?&;"
+
+    def _is_word(self, name: str) -> bool:
+        """Return whether ``name`` ends with a word for a secret: ``auth_token``, not ``token_count``."""
+        return _plain(name).endswith(self._words)
+
+    # Spans
+
+    def error_text(self, text: str) -> str:
+        """Return what an exception says as ``text`` does, and without the queries of URLs and the literals of SQL.
+
+        Nobody chose what stands in there: a library put the whole request or statement into its message.
+        """
+        if text in self._harmless:
+            return text
+        shown = self.text(text if _is_more_than_words(text) is None else mask_literals(_without_query(text)))
+        if shown == text and len(text) <= _SHORT and len(self._harmless) < _MAX_CACHED_TEXTS:
+            self._harmless.add(text)
+        return shown
+
+    def tags(self, tags: Mapping[str, Any], mixed: bool = False) -> Mapping[str, Any]:
+        """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched.
+
+        ``mixed`` says that some may be lists or maps, which are looked into.
+        """
+        if mixed:
+            tags = {key: self._inside(value) for key, value in tags.items()}
+        if self.ordinary.issuperset(tags):
+            return tags
+        return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in self.ordinary}}
+
+    def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an event's attributes, an exception's for instance: like tags, but all text is searched."""
+        found = self.tags(attributes, mixed=True).items()
+        return {key: self.error_text(value) if isinstance(value, str) else value for key, value in found}
+
+    def _inside(self, value: Any) -> Any:
+        if type(value) is dict:
+            return dict(self.tags(value, mixed=True))
+        return tuple(map(self._inside, value)) if type(value) is tuple else value
+
+    def _tag(self, key: str, value: Any) -> Any:
+        if self.is_secret(key):  # numbers stay: how many tokens a model has read
+            return MASK if isinstance(value, str | bytes | tuple | dict) else value
+        if key in _QUERY_TAGS:
+            return MASK if value else value
+        show = self.error_text if key in _TEXT_TAGS else self._url if key in _URL_TAGS else None
+        if show is not None:
+            return _each_text(value, show)
+        if len(self.ordinary) < _MAX_CACHED_KEYS:
+            self.ordinary.add(key)
+        return value
+
+    def _url(self, url: str) -> str:
+        return self.text(_without_query(url))
+
+
+def _each_text(value: Any, show: Callable[[str], str]) -> Any:
+    """Return what ``show`` makes of a text, or of those in a list: OpenTelemetry has the values of a header in one."""
+    if isinstance(value, tuple):
+        return tuple(_each_text(item, show) for item in value)
+    return show(value) if isinstance(value, str) else value
+
+
+def _without_query(text: str) -> str:
+    if "?" not in text and "#" not in text:
+        return text
+    return _QUERY.sub(rf"?{MASK}", _USERINFO.sub(rf"\g<1>{MASK}", text))  # a password may hold either
+
+
+def _hints(keys: Sequence[str]) -> tuple[str, ...]:
+    """Return pieces of text one of which is there, in lower case, wherever a name is secret."""
+    parts = [re.split(r"[-_. ]", key.lower()) for key in keys if key]
+    found = {next((piece for piece in reversed(part) if len(piece) > 2), part[-1]) for part in parts}
+    found |= {f"{name}=" for name in _SHORT_PARAMETERS}
+    return tuple(hint for hint in found if not any(other in hint for other in found if other != hint))
+
+
+def _anywhere(word: str) -> str:
+    """Return a pattern for ``word`` with separators between its letters: ``apikey`` is also ``api-key``."""
+    return "[-_.]?".join(re.escape(letter) for letter in word)
+
+
+def _plain(key: str) -> str:
+    return key.lower().translate(_SEPARATORS)

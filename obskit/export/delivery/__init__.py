@@ -1,0 +1,1 @@
+"""The way of a span or a log entry from the queue to its destination."""

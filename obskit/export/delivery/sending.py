@@ -1,0 +1,251 @@
+"""Bringing spans to one destination: encode, cut into batches, send, try again, and count how each span ended."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from obskit.base.failures import failed, tell
+from obskit.base.fork_lock import no_fork
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Exporter, Outcome
+from obskit.export.delivery.ledger import Ledger
+
+if TYPE_CHECKING:
+    from obskit.export.delivery.backlog import Backlog
+    from obskit.export.spool.segment import Record
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+_KEEP_TRYING = 60.0
+_KEEP_TRYING_WITH_BACKLOG = 5.0
+_UNKNOWN = 2**62
+_SMALLEST = 1000
+_FAILED = "exporter_error"
+
+
+class Patience(Protocol):
+    """How long the sending thread may take; asked anew each time, because closing a pipeline changes it."""
+
+    def last_moment(self) -> float:
+        """Return when all must be over (of ``time.monotonic``); infinity while the pipeline is open."""
+
+    def attempt_ends(self) -> float:
+        """Return when an attempt that begins now must be over."""
+
+    def pause(self, seconds: float, firm: bool) -> None:
+        """Wait between two attempts; ``firm`` where the receiver said how long."""
+
+
+class Delivery:
+    """Uses one exporter, built when the first span leaves. Not thread-safe: whoever sends holds the pipeline's lock."""
+
+    def __init__(
+        self,
+        destination: str,
+        build: Callable[[], Exporter],
+        ledger: Ledger,
+        patience: Patience,
+        items: str,
+        open_backlog: Callable[[], Backlog] | None,
+    ) -> None:
+        self._destination = destination
+        self._items = items
+        self._build = build
+        self._ledger = ledger
+        self._patience = patience
+        self._exporter: Exporter | None = None
+        self._open_backlog = open_backlog
+        self._backlog: Backlog | None = None
+        self._troubled = False
+        self._promised = False  # that what could not be delivered is sent again
+        self._lost_before = 0
+        self._largest = _UNKNOWN  # bytes that the receiver takes at once, as it has shown
+
+    def deliver(self, spans: list[Any]) -> None:
+        """Send ``spans`` until each is delivered or lost, and counted. Never raises.
+
+        What an exporter raises stays here, SystemExit too: on this thread nobody else could mean it.
+        """
+        try:
+            self._deliver(spans)
+        except BaseException:
+            failed(f"exporting to {self._destination}")
+            if self._backlog is not None:
+                self._backlog.settle(None)
+        self._ledger.lose(_FAILED, self._ledger.taken - self._ledger.settled)
+
+    def close(self) -> None:
+        """Close the exporter. Never raises."""
+        exporter, self._exporter = self._exporter, None
+        try:
+            if exporter is not None:
+                exporter.close()
+            if self._backlog is not None:
+                self._backlog.close()
+        except BaseException:
+            failed(f"closing the exporter for {self._destination}")
+
+    def _deliver(self, spans: list[Any]) -> None:
+        exporter = self._ready()
+        for batch in self._batches(exporter, spans):
+            self._send_parts(exporter, batch)
+
+    def _ready(self) -> Exporter:
+        """Return the exporter, built if this is the first time."""
+        if self._exporter is None:
+            with no_fork():  # this is where most is imported
+                self._exporter = self._build()
+                if self._backlog is None and self._open_backlog is not None:
+                    self._backlog = self._ledger.backlog = self._open_backlog()
+        return self._exporter
+
+    def _batches(self, exporter: Exporter, spans: list[Any]) -> Iterator[list[Any]]:
+        """Encode, leaving out what cannot be, and cut where a batch grows too large."""
+        encode, size_of = exporter.encode, exporter.size
+        most_items, most_bytes = exporter.batch_items, min(exporter.batch_bytes, self._largest)
+        batch: list[Any] = []
+        size = 0
+        for span in spans:
+            try:
+                item = encode(span)
+                length = size_of(item)
+            except BaseException:
+                failed(f"encoding a span for {self._destination}")
+                self._ledger.lose("unencodable", 1)
+                continue
+            if batch and (size + length > most_bytes or len(batch) >= most_items):
+                yield batch
+                batch, size = [], 0
+            batch.append(item)
+            size += length
+        if batch:
+            yield batch
+
+    def _send_parts(self, exporter: Exporter, batch: list[Any]) -> None:
+        """Send a batch, in halves where the receiver takes it for too large: only what is so by itself is lost."""
+        parts = [batch]
+        while parts:
+            part = parts.pop()
+            if self._send(exporter, part).too_large and len(part) > 1:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+                self._largest = max(_SMALLEST, sum(map(exporter.size, part)) // 2)
+
+    def _send(self, exporter: Exporter, batch: list[Any]) -> Outcome:
+        """Send until delivered, refused for good, or too late; count it, unless smaller parts are to be tried."""
+        backlog = self._backlog
+        if backlog is not None and backlog.away() and backlog.keep(batch, None):
+            self._ledger.note_spooled()
+            return DELIVERED
+        record = backlog.begin(batch) if backlog is not None else None
+        outcome = self._persist(exporter, batch)
+        if outcome.retry and backlog is not None:
+            backlog.give_up(outcome.retry_after)
+            if backlog.keep(batch, record):
+                self._ledger.note_spooled()
+                return outcome
+        if backlog is None or backlog.settle(record):
+            self._count(outcome, len(batch))
+        return outcome
+
+    def _persist(self, exporter: Exporter, batch: list[Any]) -> Outcome:
+        """Send again and again, as long as that makes sense; return how the last attempt ended."""
+        give_up = monotonic() + (_KEEP_TRYING if self._backlog is None else _KEEP_TRYING_WITH_BACKLOG)
+        pause = _FIRST_PAUSE
+        while (outcome := self._attempt(exporter, batch)).reason:
+            if outcome.too_large and len(batch) > 1:
+                return outcome
+            wait = max(outcome.retry_after, pause * random.uniform(0.5, 1.0))
+            again = self._may_retry(outcome, wait, give_up)
+            self._note_trouble(outcome, len(batch), again or (outcome.retry and self._backlog is not None))
+            if not again:
+                return outcome
+            self._patience.pause(wait, firm=outcome.retry_after > 0)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._note_recovery()
+        return outcome
+
+    def _count(self, outcome: Outcome, count: int) -> None:
+        if outcome.too_large and count > 1:
+            return  # its halves are
+        if outcome.reason:
+            self._ledger.lose(outcome.reason, count)
+            self._note_loss(outcome, count)
+        else:
+            self._ledger.lose("rejected", outcome.rejected)
+            self._ledger.deliver(count - outcome.rejected)
+
+    def replay(self) -> None:
+        """Send one of the batches that were kept, if it is time for one. Never raises."""
+        if self._open_backlog is None:
+            return
+        try:
+            exporter = self._ready()
+            record = self._backlog.next() if self._backlog is not None else None
+            if self._backlog is not None and record is not None:
+                self._replay(exporter, self._backlog, record)
+        except BaseException:
+            failed(f"sending what was kept for {self._destination}")
+
+    def _replay(self, exporter: Exporter, backlog: Backlog, record: Record) -> None:
+        began = monotonic()
+        outcome = self._attempt(exporter, record.items)
+        if outcome.retry:
+            backlog.postpone(outcome.retry_after)
+            return
+        self._note_recovery()
+        backlog.delivered(monotonic() - began)
+        if backlog.settle(record) and not record.adopted:
+            self._count(outcome._replace(too_large=False), len(record.items))
+
+    def idle(self) -> float:
+        """Return after how many seconds ``replay`` may have something to do; -1 for never."""
+        return self._backlog.idle() if self._backlog is not None else -1.0
+
+    def _attempt(self, exporter: Exporter, batch: list[Any]) -> Outcome:
+        try:
+            return exporter.send(batch, self._patience.attempt_ends())
+        except BaseException as error:  # an exporter of somebody else's may raise anything
+            failed(f"exporting to {self._destination}")
+            return Outcome(_FAILED, type(error).__name__)
+
+    def _may_retry(self, outcome: Outcome, wait: float, give_up: float) -> bool:
+        last_moment = self._patience.last_moment()
+        closing = last_moment < float("inf")
+        # Where nobody listens, the end of the program does not wait for that to change.
+        if not outcome.retry or (closing and outcome.reason == UNREACHABLE):
+            return False
+        return monotonic() + wait <= min(give_up, last_moment)
+
+    def _note_trouble(self, outcome: Outcome, count: int, kept: bool) -> None:
+        if not self._troubled:
+            self._troubled, self._promised = True, kept
+            self._lost_before = self._ledger.ever_lost
+            items, they_are = (_singular(self._items), "it is") if count == 1 else (self._items, "they are")
+            plan = "kept and sent again" if kept else "lost"
+            message = "%d %s could not be delivered to %s (%s); %s %s"
+            tell(logging.WARNING, message, count, items, self._destination, outcome.detail, they_are, plan)
+
+    def _note_loss(self, outcome: Outcome, count: int) -> None:
+        """Say once that what was to be sent again is lost after all; how much more is, recovery tells."""
+        if self._promised:
+            self._promised = False
+            items = _singular(self._items) if count == 1 else self._items
+            message = "%d %s for %s could not be sent again in time (%s): lost"
+            tell(logging.WARNING, message, count, items, self._destination, outcome.detail)
+
+    def _note_recovery(self) -> None:
+        if self._troubled:
+            self._troubled = self._promised = False
+            lost = self._ledger.ever_lost - self._lost_before
+            meanwhile = f"; {lost} were lost meanwhile" if lost else ""
+            level = logging.WARNING if lost else logging.INFO
+            tell(level, "%s are delivered to %s again%s", self._items, self._destination, meanwhile)
+
+
+def _singular(items: str) -> str:
+    """Return ``span`` for ``spans``, and ``log entry`` for ``log entries``."""
+    return items[:-3] + "y" if items.endswith("ies") else items.removesuffix("s")

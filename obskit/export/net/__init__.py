@@ -1,0 +1,1 @@
+"""HTTP, gRPC, URLs and protobuf for all exporters."""

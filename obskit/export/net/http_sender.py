@@ -1,0 +1,65 @@
+"""Posts bodies to one URL, and says how it went."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from time import time
+from urllib.parse import urlsplit
+
+from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
+from obskit.export.net.http_client import Answer, HttpClient, Unreachable, printable
+from obskit.export.net.url import basic_credentials
+
+_RETRY = frozenset([408, 425, 429, 500, 502, 503, 504])
+_LONGEST_RETRY_AFTER = 30.0
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+
+
+class HttpSender:
+    """Sends to one URL. Redirects are not followed: spans go where they were told to, or nowhere."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        parts = urlsplit(url)
+        self._client = HttpClient(url)
+        self._path = parts.path + (f"?{parts.query}" if parts.query else "")
+        credentials = basic_credentials(parts)
+        self._headers = {**headers, "Authorization": credentials} if credentials else headers
+
+    def post(self, body: bytes, deadline: float, headers: dict[str, str] | None = None) -> Outcome:
+        """Post ``body``, with ``headers`` for this one, and say how it went.
+
+        A connection the server closed while idle is opened once more.
+        """
+        headers = {**self._headers, **(headers or {})}
+        try:
+            found = outcome(self._client.exchange("POST", self._path, body, headers, deadline))
+            return found._replace(detail=found.detail + self._client.via) if found.reason else found
+        except Unreachable as error:
+            return Outcome(UNREACHABLE, str(error), retry=True)
+
+    def close(self) -> None:
+        """Close the connection; the next post opens one."""
+        self._client.close()
+
+
+def outcome(answer: Answer) -> Outcome:
+    """Return what an answer's status says of a batch: delivered, to be sent again, or lost."""
+    status = answer.status
+    if status in _OK:
+        return DELIVERED
+    if status in _REDIRECT:
+        return Outcome("redirected", f"{status}: redirects are not followed; use the final URL")
+    detail = f"{status} {printable(answer.body[:200].decode('utf-8', 'replace'))}".strip()
+    if status in _RETRY:
+        return Outcome(f"http_{status}", detail, True, _retry_after(answer.headers.get("Retry-After")))
+    return Outcome(f"http_{status}", detail, too_large=status == 413)
+
+
+def _retry_after(text: str | None) -> float:
+    """Return the seconds a Retry-After header asks for (RFC 9110, 10.2.3): 0 where it makes no sense, capped."""
+    try:
+        seconds = float(text) if text and text.isdecimal() else parsedate_to_datetime(text or "").timestamp() - time()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -1,0 +1,112 @@
+"""A connection of our own, all of whose operations end by one absolute deadline.
+
+Its socket and its TLS are below what programs replace for their tests (``socket.socket``, ``http.client``) and what
+gevent and eventlet patch: what obskit sends is seen, answered and held up by none of them. Sending is done by a thread
+of the operating system's, which may block.
+"""
+
+from __future__ import annotations
+
+import _socket
+import io
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
+
+    from obskit.export.net.tls import Tls
+
+_CHUNK = 65536
+
+
+class Wire:
+    """Sends and receives bytes. Set ``deadline`` (of ``time.monotonic``) before each request.
+
+    A socket's own timeout begins anew with every operation, so a server that sends a byte a second is never late.
+    All methods raise OSError, TimeoutError where time is up.
+    """
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> None:
+        self.deadline = deadline
+        self._tls: Tls | None = None
+        self._socket = _socket.socket()
+        self._open(host, port)
+        if tls is not None:
+            self.start_tls(tls, host)
+
+    def start_tls(self, tls: ssl.SSLContext, host: str) -> None:
+        """Speak TLS from now on, with ``host`` at the other end."""
+        from obskit.export.net.tls import Tls
+
+        self._tls = Tls(tls, host, self.send_raw, self.receive_raw)
+
+    def sendall(self, data: bytes) -> None:
+        """Send ``data``."""
+        (self.send_raw if self._tls is None else self._tls.send)(data)
+
+    def receive(self) -> bytes:
+        """Receive some bytes; none where the other end has closed."""
+        return self.receive_raw() if self._tls is None else self._tls.receive()
+
+    def reader(self) -> io.BufferedReader:
+        """Return what reads the response; closing it leaves the connection open."""
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def __del__(self) -> None:
+        """Close: a forked child drops the connection it inherited, which is nobody's mistake to be warned about."""
+        self._socket.close()
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._timed().send(rest) :]
+
+    def receive_raw(self) -> bytes:
+        """Receive bytes as they are."""
+        return bytes(self._timed().recv(_CHUNK))
+
+    def _open(self, host: str, port: int) -> None:
+        """Connect to the first address of ``host`` that answers."""
+        failure: OSError = ConnectionError(f"{host} has no address")
+        for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
+            self._socket.close()
+            self._socket = _socket.socket(family, kind, protocol)
+            try:
+                self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+                self._timed().connect(address)
+            except OSError as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+    def _timed(self) -> Any:
+        """Return the socket, with what is left as its timeout."""
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        return self._socket
+
+
+class _Reader(io.RawIOBase):
+    """The receiving half of a Wire as a raw stream."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._rest or self._wire.receive()
+        size = min(len(buffer), len(data))
+        buffer[:size], self._rest = data[:size], data[size:]
+        return size

@@ -1,0 +1,71 @@
+"""The HTTP proxy between this process and a server, where the environment names one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from obskit.base.failures import tell
+from obskit.export.net.http_message import read_head, send_request
+from obskit.export.net.protobuf import Wire
+from obskit.export.net.url import authority, basic_credentials, is_loopback
+
+
+class Proxy(NamedTuple):
+    """Where a proxy listens, and the headers (Proxy-Authorization) it wants. As text it has no credentials."""
+
+    host: str
+    port: int
+    headers: dict[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def connect(self, deadline: float) -> Wire:
+        """Return a connection to the proxy. Raises OSError."""
+        return Wire(self.host, self.port, None, deadline)
+
+    def tunnel(self, wire: Wire, host: str, port: int) -> None:
+        """Have the proxy pass on what comes over ``wire`` to a server (RFC 9110, 9.3.6).
+
+        Raises OSError or NotHttp.
+        """
+        target = authority(host, port)
+        send_request(wire, "CONNECT", target, target, None, self.headers)
+        response = read_head(wire.reader())  # no body follows
+        if response.status not in range(200, 300):
+            raise ConnectionError(f"{response.status} {response.reason}")
+
+
+def find_proxy(target: SplitResult) -> Proxy | None:
+    """Return the proxy of the environment for a server's URL; None where there is none, or it is not to be used.
+
+    The variables are read as by ``urllib.request``: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals or not.
+    """
+    variable = f"{target.scheme}_proxy"
+    if is_loopback(target.hostname or "") or variable not in map(str.lower, os.environ):
+        return None
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    url = getproxies_environment().get(target.scheme)
+    if not url or proxy_bypass(target.netloc.rpartition("@")[2]):
+        return None
+    proxy = _parse(url)
+    if proxy is None:
+        message = "%s is not of the form http://host:port: obskit knows no other proxies, and goes to %s without one"
+        tell(logging.WARNING, message, variable.upper(), target.hostname)
+    return proxy
+
+
+def _parse(url: str) -> Proxy | None:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        return None
+    if not host or parts.scheme != "http":
+        return None
+    credentials = basic_credentials(parts)
+    return Proxy(host, port, {"Proxy-Authorization": credentials} if credentials else {})

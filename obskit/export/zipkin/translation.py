@@ -1,0 +1,191 @@
+"""A span as Zipkin's model has it; what OpenTelemetry adds is mapped as its Zipkin specification says.
+
+Source: opentelemetry-specification, "OpenTelemetry to Zipkin Transformation".
+
+Which host this process reports its spans from.
+
+Values of any allowed type as text.
+"""
+
+from __future__ import annotations
+
+import _socket  # as in wire.py
+import ipaddress
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from obskit.base.redaction import Redactor
+from obskit.base.values import encodable, is_error
+from obskit.tracing.span import Span as RecordedSpan
+from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
+
+
+def value_text(value: Any) -> str:
+    """Return what a tag says for ``value``: text as it is, bytes in Base64, nothing for None, JSON for the rest.
+
+    That is what OpenTelemetry's specification says for where there is text only (common/README.md, AnyValue).
+    """
+    if isinstance(value, str):
+        return str.__str__(value)  # of a subclass, which no encoder takes, the plain text
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return "" if value is None else json_text(value)
+
+
+def number_text(value: float) -> str:
+    """Return a number's digits."""
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python prints (sys.set_int_max_str_digits)
+        return hex(int(value))
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as JSON; what JSON cannot hold, such as a lone surrogate or a giant number, as its like."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (ValueError, OverflowError, TypeError):
+        return msgspec.json.encode(_plain(value)).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {encodable(value_text(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return encodable(value_text(value))
+
+
+_DOCUMENTATION_NET = ("192.0.2.1", 9)
+
+
+def local_endpoint(service: str) -> Endpoint:
+    """Return the endpoint of ``service`` on this host, without a look-up or a packet.
+
+    A connected datagram socket knows which address it would send from; TEST-NET-1 (RFC 5737) is never reached.
+    """
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        probe.connect(_DOCUMENTATION_NET)
+        return Endpoint(service.lower(), ipv4=probe.getsockname()[0])
+    except OSError:
+        return Endpoint(service.lower())
+    finally:
+        probe.close()
+
+
+# By value: the hash of an enumeration's member is a call of Python code.
+_KINDS: dict[int, Kind] = {
+    SpanKind.CLIENT.value: "CLIENT",
+    SpanKind.SERVER.value: "SERVER",
+    SpanKind.PRODUCER.value: "PRODUCER",
+    SpanKind.CONSUMER.value: "CONSUMER",
+}
+
+Convert = Callable[[Any], Span]
+"""Makes a Zipkin span of what a pipeline carries."""
+
+
+def converter(service: str, process_tags: Mapping[str, str] = MappingProxyType({})) -> Convert:
+    """Return what makes Zipkin spans of those that ``service`` recorded on this host.
+
+    ``process_tags`` are what each span says of the process, where it says nothing else under their names.
+    """
+    local = local_endpoint(service)
+    if not process_tags:
+        return lambda span: to_zipkin(span, local)
+
+    def convert(span: RecordedSpan) -> Span:
+        made = to_zipkin(span, local)
+        made.tags = {**process_tags, **made.tags}
+        return made
+
+    return convert
+
+
+def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
+    """Return ``span`` in Zipkin's terms: microseconds, names in lower case, every tag as text, secrets masked."""
+    redactor = span.tracer.provider.redactor
+    start = span.start_ns // 1000
+    duration = ((span.end_ns or span.start_ns) - span.start_ns) // 1000
+    made = Span(
+        trace_id=span.trace_id,
+        parent_id=span.parent_id,
+        id=span.span_id,
+        kind=_KINDS.get(span.kind._value_),
+        name=span.name.lower() or None,
+        timestamp=start,
+        duration=duration if duration > 0 else 1,
+        local_endpoint=local,
+        tags=span.tags,  # type: ignore[arg-type]
+        debug=span.debug,
+    )
+    if span.__dict__ or not redactor.ordinary.issuperset(span.tags):
+        _complete(made, span, redactor)
+    return made
+
+
+def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
+    """Add what few spans have; to ask each span for each of these would take a third of the time of all this."""
+    if span.remote_endpoint is not None:
+        made.remote_endpoint = _remote(span.remote_endpoint)
+    if span.events:
+        made.annotations = _annotations(span, redactor)
+    tags: Any = redactor.tags(span.tags, span.mixed)
+    if span.mixed:
+        tags = {key: value if type(value) is str else value_text(value) for key, value in tags.items()}
+    if span.status_set:
+        tags = _with_status(tags, span.status, redactor)
+    if not is_error(tags.get("error")):
+        tags = {key: value for key, value in tags.items() if key != "error"}
+    made.tags = tags
+
+
+def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> dict[str, str]:
+    """Return ``tags`` and the status. Its description wins over an attribute that is called ``error``."""
+    tags = {**tags, "otel.status_code": status.status_code.name}
+    if status.status_code is not StatusCode.ERROR:
+        return tags
+    error = tags.get("error") if is_error(tags.get("error")) else ""
+    return {**tags, "error": redactor.error_text(status.description or "") or error or ""}
+
+
+def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
+    """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
+    found = [
+        Annotation(each.timestamp // 1000, _event_text(redactor, each.name, each.attributes)) for each in span.events
+    ]
+    if len(found) == 1:
+        return found
+    return sorted(set(found), key=lambda annotation: (annotation.timestamp, annotation.value))
+
+
+def _event_text(redactor: Redactor, name: str, attributes: Any) -> str:
+    name = redactor.error_text(name)
+    return name if not attributes else json_text({name: redactor.attributes(attributes)})
+
+
+def _remote(remote: tuple[str, int | None]) -> Endpoint | None:
+    host, port = remote
+    addresses = _addresses(host)
+    return None if addresses is None else Endpoint(None, *addresses, port)
+
+
+@lru_cache(maxsize=1024)
+def _addresses(host: str) -> tuple[str | None, str | None] | None:
+    """Return an IPv4 and an IPv6 address, one of which is None; None for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (str(address), None) if address.version == 4 else (None, str(address))

@@ -1,0 +1,144 @@
+"""What is taken for a secret in spans, and what is not. (Of log records: tests/logs/test_formatter.py.)"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from obskit.base.redaction import MASK, Redactor
+from obskit.base.sql_literals import mask_literals
+
+SECRET = "hunter2"
+
+WITH_A_SECRET = [
+    f"401 for https://user:{SECRET}@db.example/x",
+    f"404 for https://db.example/x?page={SECRET}",
+    f"404 for https://db.example/x?{SECRET}",
+    f"404 for https://db.example/x#id_token={SECRET}&state=1",
+    f"Max retries exceeded with url: /refused?page={SECRET} (Caused by NewConnectionError)",
+    f"Client error '404 Not Found' for url 'http://h/x?page={SECRET}'",
+    f"login failed: password={SECRET}",
+    f"{{'api_key': 'the {SECRET}'}}",
+    f'{{"client-secret": "the {SECRET}"}}',
+    f"Authorization: Bearer {SECRET}",
+    f"authorization: Basic {SECRET}; and more {SECRET}",
+    f"Cookie: session={SECRET}; theme=dark",
+    f"postgresql://app:{SECRET}@db/orders",
+    f"INSERT INTO users (name, secret) VALUES ('bob', '{SECRET}')",
+    f"insert or replace into users values (1, '{SECRET}')",
+    f"can't execute DELETE FROM users WHERE name = '{SECRET}'",
+    f"UPDATE users SET a = 'it''s', b = '{SECRET}' WHERE id = 7",
+    f"SELECT * FROM users WHERE name = N'{SECRET}'",
+    f'SELECT * FROM users WHERE name LIKE "{SECRET}"',
+    f'REPLACE INTO users VALUES (1, "{SECRET}")',
+    f"select crypt('{SECRET}')",
+    f"ALTER USER bob WITH LOGIN ENCRYPTED '{SECRET}'",
+    f"near LINE 1: ... WHERE name = '{SECRET}",
+    rf"insert into t values ('C:\', '{SECRET}')",
+    rf"insert into t values ('it\'s {SECRET}')",
+    f"insert into t values ($q$it's {SECRET}$q$)",
+    f"duplicate key value\nDETAIL:  Key (lower(email))=({SECRET}) already exists.",
+    f"null value in column\nDETAIL:  Failing row contains (1, {SECRET}, null).",
+    f'invalid input syntax for type integer: "{SECRET}"',
+    f"(1062, \"Duplicate entry '{SECRET}' for key 'users.email'\")",
+    f"(1064, \"You have an error in your SQL syntax; use near 'SELEC 'a' = '{SECRET}'' at line 1\")",
+    f'(IntegrityError) failed\n[SQL: INSERT INTO t (a) VALUES (?)]\n[parameters: ("it\'s {SECRET}", 5)]\n(Background)',
+]
+
+
+@pytest.mark.parametrize("text", WITH_A_SECRET)
+def test_an_error_loses_its_secrets(text):
+    masked = Redactor().error_text(text)
+    assert SECRET not in masked
+    assert masked, "all is gone"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "503",
+        "cache miss",
+        "KeyError: 'order'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/x.txt'",
+        "ValueError: could not update 'a' of set 5: is it there? no, see https://docs.example/errors/7",
+        "TypeError: f() takes 2 positional arguments but 3 were given (where they are from: 'x')",
+        "error: unknown extension ?<n at position 1: (?P<n>x)",
+        "IssueError: see #12 and C#",
+    ],
+)
+def test_an_ordinary_error_stays_as_it_is(text):
+    assert Redactor().error_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("statement", "masked"),
+    [
+        ("INSERT INTO t2 VALUES ('x', 5, -3.5, NULL)", "INSERT INTO t2 VALUES (?, ?, ?, NULL)"),
+        ("UPDATE t SET a = 'x', b = b + 1", "UPDATE t SET a = ?, b = b + ?"),
+        ('SELECT "a"."id" FROM "a" WHERE "a"."n" = "b"."c"', 'SELECT "a"."id" FROM "a" WHERE "a"."n" = "b"."c"'),
+        ("SELECT a FROM t WHERE b = %s AND c = :c AND d = $1", "SELECT a FROM t WHERE b = %s AND c = :c AND d = $1"),
+        ("SELECT * FROM u WHERE e = 'bob' LIMIT 10\n  ^", "SELECT * FROM u WHERE e = ? LIMIT ?\n  ^"),
+        ("no column 'b'", "no column 'b'"),
+    ],
+)
+def test_a_statement_keeps_its_form(statement, masked):
+    assert mask_literals(statement) == masked
+
+
+def test_a_masked_statement_is_still_sql():
+    database = sqlite3.connect(":memory:")
+    database.execute("create table t (a, b)")
+    statement = mask_literals("insert into t (a, b) values ('x', 5)")
+    database.execute(statement, (1, 2))
+    assert database.execute("select a, b from t").fetchall() == [(1, 2)]
+    database.close()
+
+
+def test_tags_under_secret_keys_are_masked_and_the_others_are_left_alone():
+    tags = {"db.password": "x", "http.request.header.authorization": ("x", "y"), "tokens": 5, "http.path": "/a?b=1"}
+    redactor = Redactor()
+    for _ in range(2):  # the second time by what is known
+        found = redactor.tags(tags)
+        assert found == {**tags, "db.password": MASK, "http.request.header.authorization": MASK}
+        assert list(found) == list(tags)
+    assert tags["db.password"] == "x"
+    harmless = {"http.path": "/a"}
+    assert redactor.tags(harmless) is harmless
+
+
+def test_tags_that_hold_urls_and_statements_are_searched():
+    tags = {"http.url": "http://u:p@h/x?q=1", "url.full": "http://h/x", "http.target": "/x?q=1", "error": True}
+    assert Redactor().tags({**tags, "db.statement": "select a from t where b = 'x'"}) == {
+        "http.url": f"http://{MASK}@h/x?{MASK}",
+        "url.full": "http://h/x",
+        "http.target": f"/x?{MASK}",
+        "error": True,
+        "db.statement": "select a from t where b = ?",
+    }
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "select " * 30_000,
+        "select from " * 20_000,
+        "where " * 30_000 + "=",
+        "update a " * 20_000,
+        "insert " * 30_000 + ":",
+        "values (" + "'" * 200_000,
+        'values ("' * 20_000,
+        "$a$" * 60_000 + "values (",
+        "Key (" * 30_000,
+        '="' * 70_000 + " values (",
+        "1" * 200_000 + " values (" + "1" * 200_000,
+        "#a" * 100_000 + "?",
+        "x?" * 100_000,
+        "invalid input syntax for a " * 8_000 + ":",
+        "[parameters: near '" * 10_000,
+    ],
+    ids=lambda evil: evil[:12],
+)
+def test_searching_an_error_takes_linear_time(evil):
+    """Quadratic time would be minutes, and the run would be ended."""
+    assert Redactor().error_text(evil)
