@@ -156,7 +156,7 @@ def _read_endpoint(message: _Message) -> Endpoint | None:
         if key == 0x0A:
             fields["service_name"] = message.text().lower() or None
         elif key in {0x12, 0x1A}:
-            fields.update(_addresses(message.blob()))
+            fields.update(addresses(message.blob()))
         elif key == 0x20:
             fields["port"] = _port(message.signed32())
         else:
@@ -165,7 +165,7 @@ def _read_endpoint(message: _Message) -> Endpoint | None:
     return endpoint if endpoint != Endpoint() else None
 
 
-def _addresses(data: bytes) -> Iterator[tuple[str, str]]:
+def addresses(data: bytes) -> Iterator[tuple[str, str]]:
     """The address by its family, whichever field it stood in; none where the length is of neither."""
     compatible = not any(data[:12]) and data[12:] != b"\0\0\0\1"
     if len(data) == 4 or (len(data) == 16 and compatible):

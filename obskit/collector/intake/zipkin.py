@@ -15,7 +15,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore, TooMany
-from obskit.zipkin import json_v1, json_v2_fast, proto3_decode, thrift_decode
+from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span
 
@@ -177,6 +177,6 @@ JSON_V1 = Format(
 PROTO3 = Format(  # a list begins with the key of its first span
     "PROTO3",
     lambda body: body[:1] == b"\n" and body[1:2] != b"\0",
-    lambda body: (proto3_decode.decode_list(body), None),
+    lambda body: (proto3_fast.read_list(body), None),
 )
 THRIFT = Format("THRIFT", lambda body: body[:1] == b"\x0c", lambda body: (thrift_decode.decode_list(body), None))
