@@ -26,6 +26,7 @@ _FAILED = 1
 _BAD_USAGE = 2
 _SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
 _TIMES = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_TOKEN = "OBSKIT_COLLECTOR_TOKEN"
 _LARGEST_PORT = 65535
 _FORWARD_TIMEOUT = 5.0  # seconds that the spans which wait at the end have
 _CHECK_INTERVAL = 1.0  # seconds between two looks at the server thread
@@ -47,6 +48,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
     parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, which may be in use, and end")
+    parser.add_argument("--token", default=os.environ.get(_TOKEN, ""), help=f"what requests must know; or {_TOKEN}")
+    parser.add_argument("--open", action="store_true", help="let everybody in who reaches a --host beyond loopback")
     _add_zipkin_options(parser)
     parser.set_defaults(run=run)
 
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.backup:
         return _backup(args)
     try:
+        _check_reach(args)
         forwarder = _forwarder(args)
         server = _start(args, forwarder)
     except _UsageError as error:
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:  # the store and the server say what failed
         return _fail(_FAILED, str(error))
     try:
-        return _serve_until_signal(server, forwarder)
+        return _serve_until_signal(server, forwarder, has_token=bool(args.token))
     finally:
         server.stop()
         for line in forwarder.report():
@@ -149,6 +153,7 @@ def _options(args: argparse.Namespace) -> Options:
         strict_trace_id=not args.lenient_trace_ids,
         search_enabled=not args.no_search,
         autocomplete_keys=tuple(filter(None, (key.strip() for key in args.autocomplete_keys.split(",")))),
+        token=args.token or None,
     )
 
 
@@ -192,7 +197,15 @@ def _backup(args: argparse.Namespace) -> int:
     return 0
 
 
-def _serve_until_signal(server: CollectorServer, forwarder: Forwarder) -> int:
+def _check_reach(args: argparse.Namespace) -> None:
+    """Traces hold what no stranger should read: who opens them to a network must say so."""
+    where = _reach(args.host)
+    if where and not args.token and not args.open:
+        remedy = f"give --token (or {_TOKEN}), or --open where only friends can reach it"
+        raise _UsageError(f"--host: {args.host} would let everybody in from {where}; {remedy}")
+
+
+def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, *, has_token: bool) -> int:
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -202,7 +215,8 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder) -> int:
         signal.signal(number, on_signal)
     print(f"obskit collector listens on {server.url}", flush=True)
     if where := _reach(server.host):
-        print(f"obskit collector is open to {where}: whoever reaches it can read and write all traces", flush=True)
+        who = "who knows the token" if has_token else "whoever reaches it"
+        print(f"obskit collector is open to {where}: {who} can read and write all traces", flush=True)
     for destination in forwarder.destinations:
         print(f"obskit collector forwards to {destination}", flush=True)
     while not stop.wait(_CHECK_INTERVAL):

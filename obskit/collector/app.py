@@ -190,7 +190,7 @@ def create_app(store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS)
         },
     )
     app.router.redirect_slashes = False
-    return Guard(_OneSlash(app), hosts)
+    return Guard(_OneSlash(app), hosts, options.token)
 
 
 class _OneSlash:

@@ -8,6 +8,8 @@ adds an Origin to each POST; one without it takes any Host.
 
 from __future__ import annotations
 
+from base64 import b64decode
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +20,7 @@ from obskit.collector.hosts import HostPolicy
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_OPEN_PATHS = ("/health", "/actuator/health")  # an orchestrator's checks have no token, and learn nothing
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -29,24 +32,25 @@ _SECURITY_HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign hosts and what other origins send, and adds the security headers."""
+    """ASGI middleware: refuses foreign hosts, other origins and who does not know the token; adds security headers."""
 
-    def __init__(self, app: ASGIApp, hosts: HostPolicy) -> None:
+    def __init__(self, app: ASGIApp, hosts: HostPolicy, token: str | None = None) -> None:
         self._app = app
         self._hosts = hosts
+        self._token = token.encode() if token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 400 or 403, or hands the request on."""
+        """Answers 400, 401 or 403, or hands the request on."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_SECURITY_HEADERS)
             await send(message)
 
-        app = self._refusal(scope["method"], Headers(scope=scope)) or self._app
+        app = self._refusal(scope["method"], scope["path"], Headers(scope=scope)) or self._app
         await app(scope, receive, send_with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
         if "content-length" in headers and "transfer-encoding" in headers:
             # What a proxy in front took for the end of this message may not be ours: the next one may be smuggled in.
             reason = "Content-Length and Transfer-Encoding in one request\n"
@@ -56,7 +60,23 @@ class Guard:
             return PlainTextResponse(reason, 403)
         if _is_cross_origin(method, headers):
             return PlainTextResponse("cross-origin requests are not allowed\n", 403)
+        if path not in _OPEN_PATHS and not self._knows_token(headers.get("authorization", "")):
+            reason = "send the token as Authorization: Bearer TOKEN, or as the password of http://user:TOKEN@HOST\n"
+            return PlainTextResponse(reason, 401, {"www-authenticate": 'Basic realm="obskit collector"'})
         return None
+
+    def _knows_token(self, authorization: str) -> bool:
+        """True when no token is asked for, or when it is here: as a bearer's, or as the password of any name."""
+        if self._token is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return compare_digest(given.strip().encode(), self._token)
+        try:
+            password = b64decode(given.strip(), validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
+        except ValueError:
+            return False
+        return compare_digest(password, self._token)
 
     @staticmethod
     def _is_ingest(method: str, headers: Headers) -> bool:

@@ -45,9 +45,23 @@ def test_it_prints_its_address_serves_and_ends_well_on_a_signal(number, tmp_path
     assert (process.returncode, out, err) == (0, "", "")
 
 
-@pytest.mark.parametrize(("host", "reach"), [("0.0.0.0", "every network interface"), ("127.0.0.1", None)])
-def test_it_says_who_can_reach_it(host, reach):
-    with start("--host", host, "--port", "0") as process:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_it_is_open_to_a_network_only_when_told_so(host):
+    status, out, err = finish("--host", host, "--port", "0")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "every network interface; give --token" in err
+
+
+@pytest.mark.parametrize(
+    ("host", "flags", "reach"),
+    [
+        ("0.0.0.0", ["--open"], "every network interface: whoever"),
+        ("0.0.0.0", ["--token", "t"], "every network interface: who knows the token"),
+        ("127.0.0.1", [], None),
+    ],
+)
+def test_it_says_who_can_reach_it(host, flags, reach):
+    with start("--host", host, "--port", "0", *flags) as process:
         try:
             process.stdout.readline()
             process.terminate()

@@ -1,10 +1,14 @@
 """Browsers and names that must not reach the collector."""
 
 import socket
+import subprocess
+import sys
+from base64 import b64encode
 
 import pytest
 
 from obskit.collector.hosts import HostPolicy
+from obskit.collector.options import Options
 from obskit.collector.server import CollectorServer
 
 from .conftest import client_of
@@ -113,6 +117,52 @@ def _received(connection):
         return connection.recv(65536)
     except ConnectionError:
         return b""
+
+
+TOKEN = "s3cret:with colon"
+KNOWN = ["Bearer " + TOKEN, "bearer  " + TOKEN, "Basic " + b64encode(f"anybody:{TOKEN}".encode()).decode()]
+UNKNOWN = ["", "Bearer", "Bearer x", "Bearer " + TOKEN + "x", TOKEN, "Basic *", "Basic " + b64encode(b"a:b").decode()]
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    with CollectorServer(options=Options(token=TOKEN)) as server:
+        yield client_of(server)
+
+
+@pytest.mark.parametrize("authorization", KNOWN)
+def test_who_knows_the_token_is_let_in(guarded, authorization):
+    for path in ("/zipkin/", "/api/v2/services", "/metrics"):
+        assert guarded.get(path, authorization=authorization).status == 200
+    assert guarded.post(b"[]", authorization=authorization).status == 202
+
+
+@pytest.mark.parametrize("authorization", UNKNOWN)
+def test_who_does_not_is_not(guarded, authorization):
+    headers = {"authorization": authorization} if authorization else {}
+    for path in PATHS:
+        answer = guarded.get(path, **headers)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    for path in ("/api/v2/spans", "/api/v1/spans", "/v1/traces"):
+        assert guarded.post(b"[]", path, **headers).status == 401
+
+
+def test_health_needs_no_token(guarded):
+    assert guarded.get("/health").status == guarded.get("/actuator/health").status == 200
+
+
+def test_our_exporter_sends_the_token_that_its_url_has(guarded):
+    program = """
+import obskit, sys
+obskit.init(service="a", exporter=sys.argv[1])
+with obskit.span("work"):
+    pass
+assert obskit.flush(10), obskit.stats()
+"""
+    url = "http://me:s3cret%3Awith%20colon@{}:{}".format(*guarded.address)
+    subprocess.run([sys.executable, "-c", program, url], check=True, timeout=60)
+    assert guarded.get("/api/v2/services", authorization=KNOWN[0]).json == ["a"]
 
 
 def test_an_allowed_name_can_be_added():
