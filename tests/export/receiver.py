@@ -18,6 +18,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 GOOGLE_ENDS_3_10 = "ignore:You are using a non-supported Python version:FutureWarning"  # google.api_core's
+FORK = (
+    "ignore:This process (pid:DeprecationWarning"  # from 3.15 on a fork beside a thread raises it where it is an error
+)
 
 Answer = Callable[[socket.socket], bool]
 """Answers one request; returns whether the connection stays open."""
@@ -168,7 +171,7 @@ def free_port() -> int:
 
 def run(code: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a program with this Python, without settings from outside; warnings are errors there too."""
-    command = [sys.executable, "-W", "error", "-W", GOOGLE_ENDS_3_10, "-c", code, *arguments]
+    command = [sys.executable, "-W", "error", "-W", GOOGLE_ENDS_3_10, "-W", FORK, "-c", code, *arguments]
     return subprocess.run(command, env=clean_environ(**environ), capture_output=True, text=True, timeout=60)
 
 

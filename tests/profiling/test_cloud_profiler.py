@@ -19,7 +19,7 @@ from obskit.profiling.cloud_profiler import CloudProfilerOutput
 from obskit.profiling.cloud_profiler_endpoint import find_endpoint, service_name
 from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.profiler import Profiler
-from tests.export.receiver import clean_environ, eventually, free_port, receiver, run
+from tests.export.receiver import FORK, clean_environ, eventually, free_port, receiver, run
 from tests.logs.cloud import google_fakes
 from tests.profiling import profiler_server
 from tests.profiling.profiler_server import CloudProfiler, answer, close, drip, error, serve, turn
@@ -324,7 +324,7 @@ sys.stdin.readline()
 
 def start_hanging(cloud: CloudProfiler, more: str) -> subprocess.Popen[str]:
     environ = clean_environ(OBSKIT_CLOUDPROFILER_ENDPOINT=cloud.address, NO_GCE_CHECK="true")
-    command = [sys.executable, "-W", "error", "-c", HANGING + more]
+    command = [sys.executable, "-W", "error", "-W", FORK, "-c", HANGING + more]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

@@ -12,7 +12,7 @@ import pytest
 
 from obskit.export.spool.segment import Record
 from obskit.export.spool.spool import Spool
-from tests.export.receiver import ROOT, clean_environ
+from tests.export.receiver import FORK, ROOT, clean_environ
 
 START = """
 import os, sys, time, logging
@@ -65,7 +65,7 @@ def taken(folder: Path) -> int:
 
 def python(code: str, *arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program after START, with ``before`` run by a shell in front of it, in mount namespaces of its own."""
-    command = [sys.executable, "-W", "error", "-c", START + code, *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-W", FORK, "-c", START + code, *map(str, arguments)]
     if before:
         command = ["unshare", "-rnm", "sh", "-c", f'set -e; {before}; exec "$@"', "sh", *command]
     environ = clean_environ(PYTHONPATH=os.pathsep.join(sys.path))
