@@ -19,8 +19,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 GOOGLE_ENDS_3_10 = "ignore:You are using a non-supported Python version:FutureWarning"  # google.api_core's
 FORK = "ignore:This process (pid:DeprecationWarning"  # from 3.15 on a fork beside a thread raises it, if told to
-    "ignore:This process (pid:DeprecationWarning"  # from 3.15 on a fork beside a thread raises it where it is an error
-)
 
 Answer = Callable[[socket.socket], bool]
 """Answers one request; returns whether the connection stays open."""

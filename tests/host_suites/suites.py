@@ -136,20 +136,31 @@ SUITES = {
 }
 
 _HEADERS = "asserts every header of a call, and obskit's are among them"
-_TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
 _FIELDS = "compares all fields of a record made by hand, and of one by logging: only the latter has obskit's trace_id"
+_TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
+_CLIENT = "tests.client.test_headers"
+_SOCKETS = "test.with_dummyserver.test_socketlevel"
+_MANAGER = "test.with_dummyserver.test_poolmanager.TestPoolManager"
 EXPLAINED = {
-    "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e[None-None]": _FIELDS,
+    "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e": _FIELDS,
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
     "tests.client.test_client::test_raw_client_header": _HEADERS,
-    "tests.client.test_headers::test_client_header": _HEADERS,
-    "tests.client.test_headers::test_header_merge": _HEADERS,
-    "tests.client.test_headers::test_header_merge_conflicting_headers": _HEADERS,
-    "tests.client.test_headers::test_header_update": _HEADERS,
-    "tests.client.test_headers::test_host_with_auth_and_port_in_url": _HEADERS,
-    "tests.client.test_headers::test_host_with_non_default_port_in_url": _HEADERS,
-    "tests.client.test_headers::test_remove_default_header": _HEADERS,
-    "tests.test_asgi::test_asgi_headers[asyncio]": _HEADERS,
-    "tests.test_asgi::test_asgi_headers[trio]": _HEADERS,
+    f"{_CLIENT}::test_client_header": _HEADERS,
+    f"{_CLIENT}::test_header_merge": _HEADERS,
+    f"{_CLIENT}::test_header_merge_conflicting_headers": _HEADERS,
+    f"{_CLIENT}::test_header_update": _HEADERS,
+    f"{_CLIENT}::test_host_with_auth_and_port_in_url": _HEADERS,
+    f"{_CLIENT}::test_host_with_non_default_port_in_url": _HEADERS,
+    f"{_CLIENT}::test_remove_default_header": _HEADERS,
+    "tests.test_asgi::test_asgi_headers": _HEADERS,
+    f"{_MANAGER}::test_headers_http_header_dict": _HEADERS,
+    f"{_MANAGER}::test_headers_http_multi_header_multipart": _HEADERS,
+    f"{_MANAGER}::test_merge_headers_with_pool_manager_headers": _HEADERS,
+    f"{_SOCKETS}.TestContentFraming::test_chunked_not_specified": _HEADERS,
+    f"{_SOCKETS}.TestContentFraming::test_chunked_specified": _HEADERS,
+    f"{_SOCKETS}.TestContentFraming::test_framing_set_via_headers": _HEADERS,
+    f"{_SOCKETS}.TestHeaders::test_headers_are_sent_with_the_original_case": _HEADERS,
+    f"{_SOCKETS}.TestHeaders::test_ua_header_can_be_overridden": _HEADERS,
+    f"{_SOCKETS}.TestProxyManager::test_simple": _HEADERS,
 }
-"""Tests that differ, and rightly: docs/reliability.md has the list as well."""
+"""Tests, whatever their parameters, that differ and rightly so: docs/reliability.md has the list as well."""
