@@ -103,6 +103,22 @@ def test_files_and_other_handlers_are_left_alone(tmp_path):
     assert path.read_text() == "plain x\n"
 
 
+def test_basic_config_that_was_imported_by_name_before_init_writes_its_file(tmp_path):
+    path = tmp_path / "app.log"
+    (entry,) = entries(
+        f"""
+        import logging
+        from logging import basicConfig
+        import obskit
+        obskit.init(logs="json")
+        basicConfig(filename={str(path)!r}, level=logging.INFO, format="plain %(message)s")
+        logging.info("x")
+        """
+    )
+    assert entry["message"] == "x"
+    assert path.read_text() == "plain x\n"
+
+
 def test_dict_config_after_init_keeps_working():
     found = entries(
         """
