@@ -77,13 +77,74 @@ def init(
     """Start observing this process.
 
     Each option left out comes from its ``OBSKIT_*`` variable, then from the ecosystem's (``OTEL_SERVICE_NAME`` and
-    the like), then from its default; docs/settings.md lists them all. Called again with the same options it does
-    nothing, with others it reconfigures; options left out then stay as they were given before (but ``enabled``), until
-    ``shutdown()``. Starts no thread and touches no network.
+    the like), then from its default. Called again with the same options it does nothing, with others it reconfigures;
+    options left out then stay as they were given before (but ``enabled``), until ``shutdown()``. Starts no thread and
+    touches no network.
+
+    - ``enabled``: False switches everything off. Default: ``true``.
+    - ``service``: The service's name. Default: the program's name.
+    - ``version``: The service's version. Default: none.
+    - ``environment``: Where it runs, such as ``prod``: a tag of each span. Default: none.
+    - ``exporter``: Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them. Default:
+      ``http://127.0.0.1:9411/api/v2/spans``.
+    - ``zipkin_encoding``: How spans go to Zipkin over HTTP and Kafka: ``json``, or the smaller ``proto3``. Default:
+      ``json``.
+    - ``sample_rate``: The share of new traces that is recorded, 0 to 1. Default: ``1.0``.
+    - ``sample_rules``: Other shares for some traces, by path, method and more: a list of mappings, or JSON. The first
+      match decides. Default: none.
+    - ``sample_limit``: How many new traces a second a process records at most. Default: none.
+    - ``inbound_limit``: How many traces a second a process records at most because their callers ask for it. Default:
+      none.
+    - ``keep_errors``: Whether requests that fail are kept although their traces are not sampled. Default: ``false``.
+    - ``keep_slow``: Requests that take at least this many seconds are kept although their traces are not sampled.
+      Default: none.
+    - ``backpressure``: Whether fewer new traces are recorded while the queue of spans fills up. Default: ``true``.
+    - ``propagation``: The formats that outbound calls carry, in order: ``b3multi``, ``b3``, ``w3c``. Default:
+      ``b3multi``.
+    - ``propagate_to``: The hosts to which requests carry the trace's headers, such as
+      ``orders,*.internal,10.0.0.7:8080``. Default: every host.
+    - ``logs``: The form of log lines: ``json``, ``console``, ``cloud`` (Cloud Logging's API), ``inherit`` (yours,
+      with trace fields) or ``off``. Default: ``console`` on a terminal, else ``json``.
+    - ``mask_keys``: Log fields and tags whose names contain one of these are masked. Default: ``password``, ``token``
+      and the like.
+    - ``request_log``: Whether each request served is logged; ``auto`` means where the platform does not: on plain
+      Kubernetes. Default: ``auto``.
+    - ``integrations``: The libraries to instrument. Default: every known one that the program imports.
+    - ``disable``: Libraries to leave alone. Default: none.
+    - ``project``: The Google Cloud project's id. Default: none.
+    - ``queue_size``: How many spans may wait for delivery, for each exporter; later ones are dropped and counted.
+      Default: ``10000``.
+    - ``queue_bytes``: About how many bytes of spans may wait for delivery, for each exporter. Default: ``67108864``.
+    - ``batch_size``: How many spans go out together at most. Default: ``1000``.
+    - ``flush_interval``: Seconds a span waits for others to go out with. Default: ``0.5``.
+    - ``export_timeout``: Seconds one attempt to deliver may take. Default: ``10.0``.
+    - ``exit_timeout``: Seconds the program's end may wait for delivery. Default: ``2.0``, and ``5.0`` for ``cloud``
+      logs, whose client alone takes up to two to import.
+    - ``response_flush``: Seconds a response may wait, before it ends, for the delivery of its spans, where the CPU
+      may stop after it. Default: ``0.3`` on Cloud Run and Cloud Functions, else ``0``.
+    - ``spool``: The folder for spans that cannot be delivered now; without one they wait in memory only. Default:
+      none.
+    - ``spool_bytes``: How many bytes the spool of a destination may take; beyond, the oldest spans are dropped and
+      counted. Default: ``100000000``.
+    - ``spool_age``: Seconds after which spooled spans are dropped. Default: ``86400.0``.
+    - ``spool_write_through``: Whether spans go to the spool before they are sent, so that they survive ``kill -9``.
+      Default: ``false``.
+    - ``profiler``: Which profiler runs: ``builtin``, ``google`` (its agent), ``off``, or ``auto``: ``builtin`` in
+      Google Cloud and where ``profiler_output`` is given. Default: ``auto``.
+    - ``profiler_output``: The folder for profiles; without one they go to Cloud Profiler. Default: none.
+    - ``profiler_hz``: How many samples a second the profiler takes. Default: ``100.0``.
+    - ``profiler_duration``: Seconds the profiler samples in each ``profiler_interval``. Default: ``10.0``.
+    - ``profiler_interval``: Seconds from one profile to the next; not less than ``profiler_duration``, and where
+      equal, it always samples. Default: ``60.0``.
+    - ``profiler_heap``: Whether there are heap profiles, too; they slow the program down all the time. Default:
+      ``false``.
 
     Raises ConfigurationError (a ValueError) naming option, value and remedy.
     """
-    runtime.init(locals())
+    runtime.init({name: value for name, value in locals().items() if name in _OPTIONS})
+
+
+_OPTIONS = frozenset(init.__kwdefaults__ or ())
 
 
 def span(name: str, **tags: Any) -> SpanScope:

@@ -45,6 +45,13 @@ def test_init_takes_every_option_by_keyword_and_none_else():
     assert {parameter.default for parameter in parameters} == {None}
 
 
+def test_the_text_of_init_explains_every_option_as_the_table_does():
+    text = " ".join((inspect.getdoc(obskit.init) or "").replace("``", "`").split())
+    explained = [f"- `{one.name}`: {one.meaning} Default: {one.shown_default}." for one in OPTIONS]
+    assert [one for one in explained if one not in text] == []
+    assert re.findall(r"- `(\w+)`: ", text) == [option.name for option in OPTIONS]
+
+
 def test_timeouts_have_the_promised_defaults():
     assert inspect.signature(obskit.flush).parameters["timeout"].default == 2.0
     shutdown = inspect.signature(obskit.shutdown).parameters

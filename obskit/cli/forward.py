@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
-from obskit.export.destinations import parse
+from obskit.export.destinations import Making, parse
 from obskit.export.net.url import masked
 from obskit.tracing.current import attach, suppressed
 
@@ -222,11 +222,14 @@ def _route(url: str) -> _Route | None:
         raise ValueError(f"{url!r} takes spans of OpenTelemetry's kind only; name a server that takes Zipkin's")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("PROJECT_ID") or ""
     try:
-        parsed = parse(url, lambda: _as_it_is, cast("Any", None), project=project)
+        plan = parse(url).plan
     except ValueError as error:
         raise ValueError(f"got {masked(url)!r}; give {_FORMS} ({error})") from None
     prepare = _separate if url.startswith(_CLOUD_TRACE) else _as_they_are
-    return _Route(*parsed, prepare) if parsed else None
+    if plan is None:
+        return None
+    destination, build = plan(Making(lambda: _as_it_is, cast("Any", None), project))
+    return _Route(destination, build, prepare)
 
 
 def _as_it_is(span: Span) -> Span:

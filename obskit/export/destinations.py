@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from obskit.export.delivery.exporter import Exporter
@@ -13,6 +14,7 @@ from obskit.export.net.url import port_of
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
+    from obskit.export.cloud_trace.exporter import Target
     from obskit.export.zipkin.translation import Convert
 
 FORMS = (
@@ -26,39 +28,74 @@ _PACKAGED = ("otlp", "otlp_proto_grpc", "otlp_proto_http", "zipkin", "zipkin_jso
 Build = Callable[[], Exporter]
 
 
-def parse(
-    target: Any,
-    convert: Callable[[], Convert],
-    resource: Callable[[], Resource],
-    project: str = "",
-    zipkin_encoding: str = "json",
-) -> tuple[str, Build] | None:
-    """Return a destination's display name and what builds its exporter; None for ``none``.
+class Making(NamedTuple):
+    """What of the program and its settings an exporter is made with.
 
-    Raises ValueError, saying what is wrong, where ``target`` is none of FORMS. ``convert`` and ``resource`` are
-    asked when the exporter is built. ``project`` is Google Cloud's where ``target`` names none; ``zipkin_encoding``,
-    ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
+    ``convert`` and ``resource`` are asked when it is built. ``project`` is Google Cloud's where a URL names none;
+    ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
     """
+
+    convert: Callable[[], Convert]
+    resource: Callable[[], Resource]
+    project: str = ""
+    zipkin_encoding: str = "json"
+
+
+Plan = Callable[[Making], "tuple[str, Build]"]
+
+
+class Destination:
+    """One place to which spans go, as the program named it: a checked ``target``. Those with equal targets are equal.
+
+    ``plan``, which ``none`` lacks, returns the name that people are shown, and what builds the exporter.
+    """
+
+    def __init__(self, target: Any, plan: Plan | None) -> None:
+        self.target = target
+        self.plan = plan
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the targets are the same."""
+        return isinstance(other, Destination) and (self.target is other.target or bool(self.target == other.target))
+
+    def __hash__(self) -> int:
+        """Return the same for all: a target that is the application's exporter need not have a hash."""
+        return hash(Destination)
+
+    def __repr__(self) -> str:
+        """Return the target's own."""
+        return repr(self.target)
+
+
+def parse(target: Any) -> Destination:
+    """Return the destination that a URL, a word or an exporter stands for.
+
+    Raises ValueError, saying what is wrong, where ``target`` is none of FORMS, or needs a package that is missing.
+    """
+    return Destination(target, _plan(target))
+
+
+def _plan(target: Any) -> Plan | None:
     if not isinstance(target, str):
-        return _instance(target, resource)
+        return _instance(target)
     if target == "none":
         return None
     if target == "console":
-        return "console", lambda: _console(convert())
+        return lambda making: ("console", lambda: _console(making.convert()))
     if target.startswith("otel:"):
         make = _named(target.removeprefix("otel:"))
-        return target, lambda: _bridge(target, make, resource)
-    return _server(target, convert, project, zipkin_encoding)
+        return lambda making: (target, lambda: _bridge(target, make, making.resource))
+    return _server(target)
 
 
-def _server(url: str, convert: Callable[[], Convert], project: str, zipkin_encoding: str) -> tuple[str, Build]:
+def _server(url: str) -> Plan:
     if url.startswith("cloudtrace://"):
-        return _cloud_trace(url, project, convert)
+        return _cloud_trace(url)
     if url.startswith(("grpc://", "grpcs://")):
-        return _zipkin_grpc(url, convert)
+        return _zipkin_grpc(url)
     if url.startswith("kafka://"):
-        return _zipkin_kafka(url, convert, zipkin_encoding)
-    return _zipkin(url, convert, zipkin_encoding)
+        return _zipkin_kafka(url)
+    return _zipkin(url)
 
 
 def _require(module: str, distribution: str, extra: str) -> None:
@@ -75,14 +112,14 @@ def _require(module: str, distribution: str, extra: str) -> None:
         raise ValueError(f"{distribution} is missing: pip install 'obskit[{extra}]'")
 
 
-def _instance(target: Any, resource: Callable[[], Resource]) -> tuple[str, Build]:
+def _instance(target: Any) -> Plan:
     if not callable(getattr(target, "export", None)) or not callable(getattr(target, "shutdown", None)):
         raise ValueError(f"it is neither text nor an OpenTelemetry SpanExporter but {type(target).__name__}")
     name = f"otel:{type(target).__name__}"
-    return name, lambda: _bridge(name, lambda: target, resource)
+    return lambda making: (name, lambda: _bridge(name, lambda: target, making.resource))
 
 
-def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[str, Build]:
+def _zipkin(url: str) -> Plan:
     parts = _split(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"its scheme {parts.scheme!r} is unknown" if parts.scheme else "it has no scheme")
@@ -93,8 +130,8 @@ def _zipkin(url: str, convert: Callable[[], Convert], encoding: str) -> tuple[st
         raise ValueError("its path has characters that a URL cannot; percent-encode them")
     if parts.path in ("", "/"):
         parts = parts._replace(path=_ZIPKIN_PATH)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-    return shown.geturl(), lambda: _zipkin_http(parts.geturl(), convert(), encoding)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return lambda making: (shown, lambda: _zipkin_http(parts.geturl(), making))
 
 
 def _split(url: str) -> SplitResult:
@@ -104,13 +141,13 @@ def _split(url: str) -> SplitResult:
         raise ValueError("its host is malformed") from None
 
 
-def _zipkin_http(url: str, convert: Convert, name: str) -> Exporter:
+def _zipkin_http(url: str, making: Making) -> Exporter:
     from obskit.export.zipkin.exporters import ZipkinHttpExporter, encoding
 
-    return ZipkinHttpExporter(url, convert, encoding(name))
+    return ZipkinHttpExporter(url, making.convert(), encoding(making.zipkin_encoding))
 
 
-def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
+def _zipkin_grpc(url: str) -> Plan:
     parts = _split(url)
     if not parts.hostname or port_of(parts) is None:
         raise ValueError("it needs a host and a port, as in grpc://zipkin:9411")
@@ -118,44 +155,48 @@ def _zipkin_grpc(url: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
         raise ValueError("a gRPC address is a host and a port, nothing else")
     if not url.isprintable() or " " in url:
         raise ValueError("its host has characters that a name cannot have")
-
     _require("grpc", "grpcio", "grpc")
 
-    def build() -> Exporter:
+    def build(making: Making) -> Exporter:
         from obskit.export.zipkin.exporters import ZipkinGrpcExporter
 
-        return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", convert())
+        return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", making.convert())
 
-    return f"{parts.scheme}://{parts.netloc}", build
+    return lambda making: (f"{parts.scheme}://{parts.netloc}", partial(build, making))
 
 
-def _zipkin_kafka(url: str, convert: Callable[[], Convert], name: str) -> tuple[str, Build]:
+def _zipkin_kafka(url: str) -> Plan:
     from obskit.export.zipkin.kafka_url import parse_url
 
     target = parse_url(url)
     _require("confluent_kafka", "confluent-kafka", "kafka")
 
-    def build() -> Exporter:
+    def build(making: Making) -> Exporter:
         from obskit.export.zipkin.exporters import encoding
         from obskit.export.zipkin.kafka import ZipkinKafkaExporter
 
-        return ZipkinKafkaExporter(target, convert(), encoding(name))
+        return ZipkinKafkaExporter(target, making.convert(), encoding(making.zipkin_encoding))
 
-    return target.shown, build
+    return lambda making: (target.shown, partial(build, making))
 
 
-def _cloud_trace(url: str, project: str, convert: Callable[[], Convert]) -> tuple[str, Build]:
+def _cloud_trace(url: str) -> Plan:
     from obskit.export.cloud_trace.exporter import parse_url
 
-    found = parse_url(url, project, os.environ)
+    found = parse_url(url, os.environ)
     _require("google.auth", "google-auth", "gcp")
 
-    def build() -> Exporter:
-        from obskit.export.cloud_trace.exporter import CloudTraceExporter
+    def plan(making: Making) -> tuple[str, Build]:
+        target = found._replace(project=found.project or making.project)
+        return f"cloudtrace://{target.project}", lambda: _cloud_trace_exporter(target, making.convert())
 
-        return CloudTraceExporter(found, convert())
+    return plan
 
-    return f"cloudtrace://{found.project}", build
+
+def _cloud_trace_exporter(target: Target, convert: Convert) -> Exporter:
+    from obskit.export.cloud_trace.exporter import CloudTraceExporter
+
+    return CloudTraceExporter(target, convert)
 
 
 def _console(convert: Convert) -> Exporter:

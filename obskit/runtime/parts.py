@@ -14,7 +14,7 @@ from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.export.delivery.pipeline import Limits, Pipeline
-from obskit.export.destinations import parse
+from obskit.export.destinations import Making, Plan
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
 from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
@@ -75,14 +75,14 @@ class Export(NamedTuple):
 def sampling_options(settings: Settings) -> SamplingOptions:
     """Return what sampling needs of the settings."""
     return SamplingOptions(
-        settings.sample_rate,
-        settings.sample_rules,
-        settings.sample_limit,
-        settings.inbound_limit,
-        settings.keep_errors,
-        settings.keep_slow,
-        settings.backpressure,
-        settings.service,
+        rate=settings.sample_rate,
+        rules=settings.sample_rules,
+        limit=settings.sample_limit,
+        inbound_limit=settings.inbound_limit,
+        keep_errors=settings.keep_errors,
+        keep_slow=settings.keep_slow,
+        backpressure=settings.backpressure,
+        service=settings.service,
     )
 
 
@@ -94,50 +94,51 @@ def profiler_options(settings: Settings) -> ProfilerOptions | None:
     from obskit.profiling.setup import ProfilerOptions
 
     return ProfilerOptions(
-        "builtin" if settings.profiler == "auto" else settings.profiler,
-        settings.profiler_output,
-        upload,
-        settings.profiler_hz,
-        settings.profiler_duration,
-        settings.profiler_interval,
-        settings.profiler_heap,
-        settings.service,
-        settings.version,
-        settings.project,
+        mode="builtin" if settings.profiler == "auto" else settings.profiler,
+        output=settings.profiler_output,
+        upload=upload,
+        hz=settings.profiler_hz,
+        duration=settings.profiler_duration,
+        interval=settings.profiler_interval,
+        heap=settings.profiler_heap,
+        service=settings.service,
+        version=settings.version,
+        project=settings.project,
     )
 
 
 def log_options(settings: Settings) -> LogOptions:
     """Return what the logs need of the settings."""
     return LogOptions(
-        settings.logs,
-        settings.service,
-        settings.version,
-        settings.project,
-        settings.mask_keys,
-        settings.request_log,
-        _LOGS_EXIT_TIMEOUT if settings.exit_timeout == DEFAULT_EXIT_TIMEOUT else settings.exit_timeout,
-        settings.environment,
+        mode=settings.logs,
+        service=settings.service,
+        version=settings.version,
+        environment=settings.environment,
+        project=settings.project,
+        mask_keys=settings.mask_keys,
+        request_log=settings.request_log,
+        exit_timeout=_LOGS_EXIT_TIMEOUT if settings.exit_timeout == DEFAULT_EXIT_TIMEOUT else settings.exit_timeout,
     )
 
 
 def exports(settings: Settings) -> list[Export]:
     """Return the exporters of the settings; ``none`` is no exporter."""
-    found: list[Export] = []
-    for target in settings.exporter:
-        convert, options = partial(_converter, settings), (settings.project or "", settings.zipkin_encoding)
-        parsed = parse(target, convert, lambda: provider.resource, *options)
-        if parsed is not None:
-            key = (
-                target,
-                (settings.service, settings.version, settings.environment, *options)
-                if isinstance(target, str)
-                else None,
-            )
-            spool = _spool_options(settings) if isinstance(target, str) and "://" in target else None
-            build = partial(Pipeline, *parsed, limits(settings), open_backlog=_backlog(parsed[0], spool))
-            found.append(Export((*key, spool), build))
-    return found
+    return [_export(settings, one.target, one.plan) for one in settings.exporter if one.plan is not None]
+
+
+def _export(settings: Settings, target: Any, plan: Plan) -> Export:
+    making = Making(
+        convert=partial(_converter, settings),
+        resource=lambda: provider.resource,
+        project=settings.project or "",
+        zipkin_encoding=settings.zipkin_encoding,
+    )
+    shown, build = plan(making)
+    is_text = isinstance(target, str)
+    spool = _spool_options(settings) if is_text and "://" in target else None
+    says = (settings.service, settings.version, settings.environment, making.project, making.zipkin_encoding)
+    pipeline = partial(Pipeline, shown, build, limits(settings), open_backlog=_backlog(shown, spool))
+    return Export((target, says if is_text else None, spool), pipeline)
 
 
 def _converter(settings: Settings) -> Convert:
@@ -149,11 +150,11 @@ def _converter(settings: Settings) -> Convert:
 def limits(settings: Settings) -> Limits:
     """Return how much a pipeline holds and how long it takes."""
     return Limits(
-        settings.queue_size,
-        settings.batch_size,
-        settings.flush_interval,
-        settings.export_timeout,
-        settings.queue_bytes,
+        capacity=settings.queue_size,
+        size=settings.queue_bytes,
+        batch_size=settings.batch_size,
+        interval=settings.flush_interval,
+        timeout=settings.export_timeout,
     )
 
 
@@ -168,9 +169,12 @@ class _SpoolOptions(NamedTuple):
 def _spool_options(settings: Settings) -> _SpoolOptions | None:
     if settings.spool is None:
         return None
-    encoding = settings.zipkin_encoding
     return _SpoolOptions(
-        settings.spool, settings.spool_bytes, settings.spool_age, settings.spool_write_through, encoding
+        folder=settings.spool,
+        size=settings.spool_bytes,
+        age=settings.spool_age,
+        write_through=settings.spool_write_through,
+        encoding=settings.zipkin_encoding,
     )
 
 

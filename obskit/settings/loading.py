@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.settings.environment import default_request_log
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
@@ -12,6 +12,9 @@ from obskit.settings.options import OPTIONS, Option
 from obskit.settings.span_limits import span_limits
 from obskit.tracing.limits import Counts
 from obskit.tracing.sampling.rules import Rule
+
+if TYPE_CHECKING:
+    from obskit.export.destinations import Destination
 
 _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
 
@@ -23,7 +26,7 @@ class Settings(NamedTuple):
     service: str
     version: str | None
     environment: str | None
-    exporter: tuple[Any, ...]
+    exporter: tuple[Destination, ...]
     zipkin_encoding: str
     sample_rate: float
     sample_rules: tuple[Rule, ...]

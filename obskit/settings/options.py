@@ -48,7 +48,7 @@ class Option(NamedTuple):
     """One row of the table.
 
     ``ecosystem`` names other tools' variables in the order they are asked, each with what turns its text into an
-    argument. ``default`` is called with the environment.
+    argument. ``default`` is called with the environment; ``default_said`` tells it where the value alone would not.
     """
 
     name: str
@@ -56,11 +56,22 @@ class Option(NamedTuple):
     default: Callable[[Mapping[str, str]], Any]
     meaning: str
     ecosystem: Sequence[tuple[str, Read]] = ()
+    default_said: str = ""
 
     @property
     def variable(self) -> str:
         """The option's own environment variable."""
         return f"OBSKIT_{self.name.upper()}"
+
+    @property
+    def shown_default(self) -> str:
+        """The default as the documentation has it."""
+        value = self.default({}) if not self.default_said else None
+        if self.default_said or value is None or value == ():
+            return self.default_said or "none"
+        if isinstance(value, tuple):
+            return f"`{','.join(str(getattr(one, 'target', one)) for one in value)}`"
+        return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 OPTIONS = (
@@ -75,13 +86,14 @@ OPTIONS = (
         "service",
         read_service,
         default_service,
-        "The service's name. Default: the program's.",
+        "The service's name.",
         [
             ("OTEL_SERVICE_NAME", str),
             (_RESOURCE, resource_attribute("service.name")),
             ("K_SERVICE", str),
             ("GAE_SERVICE", str),
         ],
+        "the program's name",
     ),
     Option(
         "version",
@@ -104,7 +116,7 @@ OPTIONS = (
     Option(
         "exporter",
         read_exporters,
-        lambda _: (ZIPKIN,),
+        lambda _: read_exporters(ZIPKIN),
         "Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them.",
         [("OTEL_TRACES_EXPORTER", otel_exporters), ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", str)],
     ),
@@ -136,7 +148,7 @@ OPTIONS = (
         "inbound_limit",
         number_from(0, HIGHEST_LIMIT, int),
         lambda _: None,
-        "How many traces a second it records at most because their callers ask for it.",
+        "How many traces a second a process records at most because their callers ask for it.",
     ),
     Option(
         "keep_errors",
@@ -148,7 +160,7 @@ OPTIONS = (
         "keep_slow",
         number_from(0, float("inf")),
         lambda _: None,
-        "Requests that take so many seconds are kept although their traces are not sampled.",
+        "Requests that take at least this many seconds are kept although their traces are not sampled.",
     ),
     Option(
         "backpressure",
@@ -167,32 +179,37 @@ OPTIONS = (
         "propagate_to",
         read_hosts,
         lambda _: None,
-        "The hosts whose requests carry them, such as `orders,*.internal,10.0.0.7:8080`. Default: every host.",
+        "The hosts to which requests carry the trace's headers, such as `orders,*.internal,10.0.0.7:8080`.",
+        default_said="every host",
     ),
     Option(
         "logs",
         read_log_mode,
         default_log_mode,
         "The form of log lines: `json`, `console`, `cloud` (Cloud Logging's API), `inherit` (yours, with trace fields) "
-        "or `off`. Default: `console` on a terminal, else `json`.",
+        "or `off`.",
+        default_said="`console` on a terminal, else `json`",
     ),
     Option(
         "mask_keys",
         read_names,
         lambda _: DEFAULT_KEYS,
-        "Log fields and tags whose names contain one of these are masked. Default: `password`, `token` and the like.",
+        "Log fields and tags whose names contain one of these are masked.",
+        default_said="`password`, `token` and the like",
     ),
     Option(
         "request_log",
         read_request_log,
         default_request_log,
-        "Whether each request served is logged. Default: `auto`, where the platform does not: plain Kubernetes.",
+        "Whether each request served is logged; `auto` means where the platform does not: on plain Kubernetes.",
+        default_said="`auto`",
     ),
     Option(
         "integrations",
         read_integrations,
         lambda _: None,
-        "The libraries to instrument. Default: every known one that the program imports.",
+        "The libraries to instrument.",
+        default_said="every known one that the program imports",
     ),
     Option("disable", read_disable, lambda _: (), "Libraries to leave alone."),
     Option(
@@ -240,15 +257,15 @@ OPTIONS = (
         "exit_timeout",
         number_from(0, 3600),
         lambda _: DEFAULT_EXIT_TIMEOUT,
-        "Seconds the program's end may wait for delivery. Default: 2, and 5 for `cloud` logs, whose client alone takes "
-        "up to two to import.",
+        "Seconds the program's end may wait for delivery.",
+        default_said="`2.0`, and `5.0` for `cloud` logs, whose client alone takes up to two to import",
     ),
     Option(
         "response_flush",
         number_from(0, 60),
         default_response_flush,
-        "Seconds a response may wait, before it ends, for the delivery of its spans. Default: 0.3 on Cloud Run and "
-        "Cloud Functions, which may stop the CPU between requests, else 0.",
+        "Seconds a response may wait, before it ends, for the delivery of its spans, where the CPU may stop after it.",
+        default_said="`0.3` on Cloud Run and Cloud Functions, else `0`",
     ),
     Option(
         "spool",

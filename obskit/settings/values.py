@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from obskit.instrumentation.client import TARGET
 from obskit.propagation.propagator import FORMATS
 from obskit.settings.errors import Read
+
+if TYPE_CHECKING:
+    from obskit.export.destinations import Destination
 
 _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
@@ -142,16 +145,14 @@ def read_disable(value: Any) -> tuple[str, ...]:
     return read_integrations(value) or ()
 
 
-def read_exporters(value: Any) -> tuple[Any, ...]:
+def read_exporters(value: Any) -> tuple[Destination, ...]:
     """Read one or several destinations of spans, each a URL or an exporter of OpenTelemetry's."""
     from obskit.export.destinations import FORMS, parse
 
     if isinstance(value, str):
         value = [item.strip(", ") for item in _BETWEEN.split(value)]
-    targets = tuple(value) if isinstance(value, list | tuple) else (value,)
+    targets = value if isinstance(value, list | tuple) else [value]
     try:
-        for target in targets:
-            parse(target, lambda: None, lambda: None)  # type: ignore[arg-type, return-value]
+        return tuple(map(parse, targets))
     except ValueError as error:
         raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
-    return targets

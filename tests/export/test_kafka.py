@@ -18,7 +18,7 @@ import pytest
 
 import obskit
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE
-from obskit.export.destinations import parse
+from obskit.export.destinations import Making, parse
 from obskit.export.zipkin.exporters import encoding
 from obskit.export.zipkin.kafka import ZipkinKafkaExporter
 from obskit.export.zipkin.kafka_url import Target, parse_url
@@ -41,6 +41,7 @@ SPAN = Span(
     annotations=[Annotation(1_700_000_000_000_100, "sent")],
     tags={"http.method": "GET", "error": "Grüße"},
 )
+MAKING = Making(convert=lambda: lambda span: span, resource=lambda: None)
 
 
 def exporter(address: str, topic: str = "zipkin", name: str = "json", **settings: str) -> ZipkinKafkaExporter:
@@ -102,12 +103,17 @@ def test_a_bad_url_is_an_error_that_says_what_is_wrong_and_no_secret(url, compla
 
 def test_commas_between_brokers_do_not_end_an_exporter():
     text = "kafka://b1:9092,b2:9092/zipkin, http://z:9411 ,kafka://b3,b4,console"
-    found = load({"exporter": text}, {}).exporter
-    assert found == ("kafka://b1:9092,b2:9092/zipkin", "http://z:9411", "kafka://b3,b4", "console")
+    found = [one.target for one in load({"exporter": text}, {}).exporter]
+    assert found == [
+        "kafka://b1:9092,b2:9092/zipkin",
+        "http://z:9411",
+        "kafka://b3,b4",
+        "console",
+    ]
 
 
 def test_the_destination_is_shown_without_its_settings():
-    shown, _ = parse("kafka://b1:9092,b2/zipkin?sasl.password=geheim", lambda: None, lambda: None)
+    shown, _ = parse("kafka://b1:9092,b2/zipkin?sasl.password=geheim").plan(MAKING)
     assert shown == "kafka://b1:9092,b2/zipkin"
 
 
@@ -251,14 +257,14 @@ def secure(broker: kafka_server.Broker, password: str) -> str:
 
 
 def test_tls_and_a_password_come_from_the_url(broker):
-    _, build = parse(secure(broker, kafka_server.PASSWORD), lambda: lambda span: span, lambda: None)
+    _, build = parse(secure(broker, kafka_server.PASSWORD)).plan(MAKING)
     one = build()
     assert send(one, SPAN) is DELIVERED
     one.close()
 
 
 def test_a_wrong_password_is_said_once_and_not_shown(broker):
-    _, build = parse(secure(broker, "geheim"), lambda: lambda span: span, lambda: None)
+    _, build = parse(secure(broker, "geheim")).plan(MAKING)
     outcome = send(build(), SPAN)
     assert (outcome.reason, outcome.retry) == ("unauthenticated", False)
     assert "geheim" not in outcome.detail
@@ -398,8 +404,8 @@ def test_a_forked_child_never_ends_the_parents_producer_whose_threads_it_would_w
     code = """
 import _thread, gc, os, sys, time
 from confluent_kafka import Producer
-from obskit.export.destinations import parse
-one = parse(sys.argv[1], lambda: lambda span: span, lambda: None)[1]()
+from obskit.export.destinations import Making, parse
+one = parse(sys.argv[1]).plan(Making(lambda: lambda span: span, lambda: None))[1]()
 for _ in range(2):
     assert not one.send([b"{}"], time.monotonic() + 20).reason
 if os.fork() == 0:

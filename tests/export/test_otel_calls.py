@@ -472,7 +472,7 @@ def test_every_other_destination_encodes_such_spans_too():
         span = tracer.start_span(value, attributes={"key": value}, links=[value], start_time=value)
         getattr(span, call)(*[value] * CALLS[call])
         span.end(value)
-    cloud = CloudTraceExporter(parse_url("cloudtrace://project", "", {}), converter("s"))
+    cloud = CloudTraceExporter(parse_url("cloudtrace://project", {}), converter("s"))
     for span in ended:
         made = converter("s")(span)
         assert json_v2.encode_span(made)

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pytest
 
 from obskit.export.delivery.exporter import DELIVERED
-from obskit.export.destinations import parse
+from obskit.export.destinations import Making, parse
 from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.model import Annotation, Endpoint, Span
 from tests import kafka_server, zipkin_server
@@ -54,8 +54,8 @@ class Zipkin(NamedTuple):
         encoding = "proto3" if way.endswith("proto3") else "json"
         schemes = {"grpc": f"grpc://{self.address}", "kafka": f"kafka://{self.brokers}"}
         url = schemes.get(way.partition(" ")[0], f"http://{self.address}")
-        parsed = parse(url, lambda: lambda span: span, lambda: None, zipkin_encoding=encoding)
-        return parsed[1]()
+        _, build = parse(url).plan(Making(lambda: lambda span: span, lambda: None, zipkin_encoding=encoding))
+        return build()
 
 
 @pytest.fixture(scope="module")

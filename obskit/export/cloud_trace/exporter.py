@@ -39,12 +39,12 @@ class Target(NamedTuple):
     project: str
 
 
-def parse_url(url: str, project: str, environ: Mapping[str, str]) -> Target:
-    """Return what ``url`` means; ``project`` is the one of a URL that names none. Raises ValueError."""
+def parse_url(url: str, environ: Mapping[str, str]) -> Target:
+    """Return what ``url`` means. Raises ValueError."""
     named = url.removeprefix(_SCHEME).rstrip("/")
     if named and not _is_project(named):
         raise ValueError(f"what follows {_SCHEME} is not the id of a Google Cloud project; write {_SCHEME}PROJECT")
-    return Target(find_endpoint(_ENDPOINT, _GOOGLE, environ), named or project)
+    return Target(find_endpoint(_ENDPOINT, _GOOGLE, environ), named)
 
 
 _SCOPES = ("https://www.googleapis.com/auth/trace.append",)

@@ -9,7 +9,7 @@ import pytest
 
 from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.destinations import parse
+from obskit.export.destinations import Making, parse
 from obskit.zipkin.model import Span
 from tests.export.receiver import free_port
 from tests.logs.cloud import google_fakes
@@ -26,8 +26,8 @@ def make():
     made = []
 
     def build(url: str = "cloudtrace://the-project", project: str = "") -> CloudTraceExporter:
-        parsed = parse(url, lambda: lambda given: given, lambda: None, project=project)
-        made.append(parsed[1]())
+        _, build_it = parse(url).plan(Making(lambda: lambda given: given, lambda: None, project))
+        made.append(build_it())
         return made[-1]
 
     yield build
@@ -176,17 +176,17 @@ def test_a_project_with_odd_characters_stays_one_segment_of_the_path(make, cloud
 @pytest.mark.parametrize("url", ["cloudtrace://A_B", "cloudtrace://a/b", "cloudtrace://user@p", "cloudtrace://p?x=1"])
 def test_a_url_whose_project_is_none_is_refused(url):
     with pytest.raises(ValueError, match="write cloudtrace://PROJECT"):
-        parse_url(url, "", {})
+        parse_url(url, {})
 
 
 def test_a_domains_project_is_one():
-    assert parse_url("cloudtrace://example.com:shop/", "", {}).project == "example.com:shop"
+    assert parse_url("cloudtrace://example.com:shop/", {}).project == "example.com:shop"
 
 
 @pytest.mark.parametrize("text", ["localhost:80", "ftp://x", "http://", "http://x:0", "http://x?y"])
 def test_an_endpoint_that_is_none_is_refused_by_its_variables_name(text):
     with pytest.raises(ValueError, match="OBSKIT_CLOUDTRACE_ENDPOINT"):
-        parse_url("cloudtrace://p", "", {"OBSKIT_CLOUDTRACE_ENDPOINT": text})
+        parse_url("cloudtrace://p", {"OBSKIT_CLOUDTRACE_ENDPOINT": text})
 
 
 def test_credentials_go_to_google_or_by_tls_to_who_was_named():
@@ -198,6 +198,6 @@ def test_credentials_go_to_google_or_by_tls_to_who_was_named():
         (True, {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://localhost:1"}),
         (False, {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://localhost:1", **key}),
     ):
-        assert parse_url("cloudtrace://p", "", environ).endpoint.anonymous is anonymous
+        assert parse_url("cloudtrace://p", environ).endpoint.anonymous is anonymous
     with pytest.raises(ValueError, match="no user or password"):
-        parse_url("cloudtrace://p", "", {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://a:b@x"})
+        parse_url("cloudtrace://p", {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://a:b@x"})
