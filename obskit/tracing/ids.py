@@ -8,7 +8,6 @@ OpenTelemetry's SpanContext, built only when somebody asks for one (it costs as 
 
 from __future__ import annotations
 
-import os
 import random
 from time import time
 
@@ -36,11 +35,7 @@ _random_bits = _generator.getrandbits
 _ZERO = "0" * 16
 
 
-def _reseed() -> None:
-    _generator.seed(os.urandom(32))
-
-
-on_fork(_reseed)
+on_fork(_generator.seed)  # from the system's randomness: to seed with bytes would import a module in each child
 
 
 def new_trace_id() -> str:

@@ -135,6 +135,27 @@ span('after')
         assert len({span["id"] for span in server.spans}) == 3
 
 
+def test_a_child_imports_nothing_that_its_parent_has_not():
+    """An import takes a child longer than all that obskit renews in it."""
+    code = (
+        START
+        + """
+span('before')
+obskit.flush()
+before = set(sys.modules)
+if os.fork() == 0:
+    span('child')
+    obskit.flush()
+    print(set(sys.modules) - before, flush=True); os._exit(0)
+os.wait()
+"""
+    )
+    with receiver() as server:
+        done = run(code, server.url, "3600")
+        assert (done.stdout, done.stderr) == ("set()\n", "")
+        assert names(server) == {"before": 1, "child": 1}
+
+
 def test_counters_of_a_child_begin_at_zero():
     code = (
         START

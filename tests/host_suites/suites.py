@@ -58,6 +58,8 @@ SUITES = {
     "test_threading": _cpython("test_threading"),
     "test_concurrent_futures": _cpython("test_concurrent_futures"),
     "test_multiprocessing_fork": _cpython("test_multiprocessing_fork"),
+    "test_multiprocessing_forkserver": _cpython("test_multiprocessing_forkserver"),
+    "test_multiprocessing_spawn": _cpython("test_multiprocessing_spawn"),
     "test_asyncio": _cpython("test_asyncio"),
     "requests": Suite(
         "requests", ("pytest-httpbin==2.1.0", "httpbin~=0.10.0", "pytest-mock", "trustme", "PySocks"), _pytest("tests")
