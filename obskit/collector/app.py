@@ -6,6 +6,7 @@ Source: the Zipkin v2 API (openzipkin/zipkin-api) as zipkin-server 3.6.1 answers
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -24,7 +25,7 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
-from obskit.collector.metrics import Metrics
+from obskit.collector.metrics import Metrics, service_totals
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages import Pages
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
@@ -38,6 +39,7 @@ from obskit.zipkin.json_v2 import encode_list
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from obskit.collector.store.cells import Numbers
     from obskit.zipkin.model import Span
 
 _T = TypeVar("_T")
@@ -136,6 +138,13 @@ class Api:
         values = self._store.tag_values(key) if self._options.search_enabled else []
         return _names(values, cached=len(values) > _FEW_NAMES)
 
+    def cells(self, request: Request, _deadline: Deadline) -> Response:
+        """Health numbers: calls, errors and durations of each service and span name in a time."""
+        params = _params(request)
+        window = parse_window({"endTs": str(int(time.time() * 1000)), **params})
+        found = self._store.cells.between(*window.window_by_millisecond, params.get("serviceName", "").lower() or None)
+        return _json(msgspec.json.encode([_numbers(*item) for item in sorted(found.items())]))
+
     def health(self, _request: Request) -> Response:
         """200 and UP, or 503 and DOWN with the reason."""
         status, details = "UP", {}
@@ -157,7 +166,8 @@ class Api:
 
     def prometheus(self, _request: Request) -> Response:
         """The same for Prometheus."""
-        return Response(self._metrics.prometheus(), media_type="text/plain; version=0.0.4")
+        text = self._metrics.prometheus() + service_totals(self._store.cells.totals())
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     def ui_config(self, _request: Request) -> Response:
         """What Zipkin's own web interface asks for before anything else."""
@@ -227,6 +237,7 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
             for path, read in reads.items()
         ],
         Route("/zipkin/config.json", api.ui_config),
+        Route("/api/obskit/v1/cells", workers.reading(api.cells)),
         *[Route(f"/{path}", answer) for path, answer in about.items()],
         *[Route(f"/actuator/{path}", answer) for path, answer in actuator.items()],
     ]
@@ -259,6 +270,12 @@ def _normal(text: str) -> str:
 
 def _json(data: bytes, status: int = 200) -> Response:
     return Response(data, status, media_type="application/json")
+
+
+def _numbers(key: tuple[str, str], numbers: Numbers) -> dict[str, object]:
+    service, name = key
+    percentiles = {f"p{part}": numbers.percentile(part / 100) for part in (50, 90, 99)}
+    return {"service": service, "name": name, "calls": numbers.calls, "errors": numbers.errors, **percentiles}
 
 
 def _names(names: list[str], *, cached: bool) -> Response:

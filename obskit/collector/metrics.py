@@ -6,6 +6,7 @@ Source: ``/metrics`` and ``/prometheus`` of zipkin-server 3.6.1.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import msgspec
 
@@ -75,3 +76,18 @@ def _type(name: str) -> str:
 def _exposed(name: str, value: int) -> str:
     full = f"zipkin_collector_{name}" + ("" if name in _GAUGES else "_total")
     return f'# HELP {full} {_HELP[name]}\n# TYPE {full} {_type(name)}\n{full}{{transport="http"}} {value}\n'
+
+
+def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:
+    """Calls and failed calls of each service, for Prometheus."""
+    lines = {"calls": "", "errors": ""}
+    for service, calls, errors in totals:
+        label = service.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in (("calls", calls), ("errors", errors)):
+            lines[name] += f'obskit_service_{name}_total{{service="{label}"}} {value}\n'
+    helps = {"calls": "requests and messages that a service took, from spans", "errors": "those of them that failed"}
+    return "".join(
+        f"# HELP obskit_service_{name}_total {helps[name]}\n# TYPE obskit_service_{name}_total counter\n{text}"
+        for name, text in lines.items()
+        if text
+    )

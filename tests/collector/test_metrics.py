@@ -66,9 +66,9 @@ def test_messages_bytes_and_spans_are_counted(client):
     client.post(gzip.compress(TWO), content_encoding="gzip")
     client.post(SPAN)
     client.post(b'[{"traceId":"1"}]')
-    client.post(b"[]", "/api/v1/spans")
+    client.post(b"[]", content_type="application/protobuf")
     counted = values(client)
-    assert [counted[name] for name in NAMES] == [3, 2, len(TWO) + len(SPAN) + 17, 3, 0, 17, 1]
+    assert [counted[name] for name in NAMES] == [4, 2, len(TWO) + len(SPAN) + 17, 3, 0, 17, 1]
 
 
 def test_what_a_client_left_unfinished_is_counted_as_dropped(client):

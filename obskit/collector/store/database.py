@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS arrivals (  -- how many spans were stored before thos
 );
 INSERT INTO arrivals SELECT number, sum(spans) OVER (ORDER BY number) - spans FROM blocks
 WHERE NOT EXISTS (SELECT 1 FROM arrivals);
+CREATE TABLE IF NOT EXISTS cells (  -- health numbers, see cells
+    minute INTEGER NOT NULL, digest BLOB NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, buckets BLOB NOT NULL, PRIMARY KEY (minute, digest)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS positions (  -- what each destination has been sent, see outbox
     destination TEXT PRIMARY KEY, number INTEGER NOT NULL, ordinal INTEGER NOT NULL
 );

@@ -6,6 +6,7 @@ goes on where the last run ended, and what must make room before it was sent is 
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, field
 
 from obskit.collector.store.database import Database, StoreError
@@ -54,8 +55,12 @@ class Outbox:
     def done(self, waiting: Waiting) -> None:
         """Moves on: these spans were sent, or will never be."""
         with self._database.transaction() as connection:
-            values = (waiting.number, waiting.ordinal, self._destination)
-            connection.execute("UPDATE positions SET number = ?, ordinal = ? WHERE destination = ?", values)
+            self.move(connection, waiting)
+
+    def move(self, connection: sqlite3.Connection, waiting: Waiting) -> None:
+        """The same, within a transaction that writes what these spans led to."""
+        values = (waiting.number, waiting.ordinal, self._destination)
+        connection.execute("UPDATE positions SET number = ?, ordinal = ? WHERE destination = ?", values)
 
     def count(self) -> int:
         """How many spans wait."""

@@ -29,6 +29,7 @@ from obskit.collector.store.blocks import (
     slices,
     trace_numbers,
 )
+from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.names import Names
@@ -43,6 +44,7 @@ MAX_SPANS = 500_000
 MAX_BYTES = 1024 * 1024 * 1024
 _TINY = 16  # spans: blocks of fewer are merged early
 _MOST_TINY = 32
+_COUNT_EVERY = 32  # messages
 _LONGEST_TAIL = _MOST_TINY + MOST_SPANS // _TINY
 _MOST_COMPARED = 4_000  # spans of the last blocks of a trace: one that is sent again soon is found there
 _MIGRATED_AT_ONCE = 1_000
@@ -79,6 +81,15 @@ class _Small:
     size: int
 
 
+@dataclass
+class _Uncounted:
+    """What came since health numbers were counted."""
+
+    messages: int = 0
+    spans: int = 0
+    size: int = 0
+
+
 class SpanStore:
     """Spans in memory (``path`` None) or in a file; beyond its limits the oldest make room. Raises StoreError."""
 
@@ -103,9 +114,11 @@ class SpanStore:
         self._reader = Reader(self._database)
         self._recent = RecentSpans()
         self._totals, self._tail, self._ordinal = _Totals(0, 0, 0), list[_Small](), 0
+        self._uncounted = _Uncounted()
         self._database.prepare(self._migrate)
         try:
             self._links = LinkCells(self._database, self._reader)
+            self.cells = Cells(self._database, self._reader)
             self._reload()
         except StoreError:
             self._database.close()
@@ -131,15 +144,28 @@ class SpanStore:
 
         ``lines`` is the JSON of each, where the caller has it.
         """
+        lines = lines or [encode_span(span) for span in spans]
         with self._writing:
             try:
-                new = self._add(spans, lines or [encode_span(span) for span in spans])
+                self._count_before(len(spans), sum(map(len, lines)))
+                new = self._add(spans, lines)
             except BaseException as error:
                 self._fail(error)
                 raise
             self._failure = None
         if new and self.on_stored is not None:
             self.on_stored(new)
+
+    def _count_before(self, spans: int, size: int) -> None:
+        """Counts health numbers now and then, and before the spans could have to make room."""
+        uncounted = self._uncounted
+        uncounted.messages += 1
+        uncounted.spans += spans
+        uncounted.size += size
+        crowded = uncounted.spans * 4 > self._max_spans or uncounted.size * 4 > self._max_bytes
+        if crowded or uncounted.messages > _COUNT_EVERY:
+            self.cells.update()
+            self._uncounted = _Uncounted(1, spans, size)
 
     def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> list[Span]:
         traces = [low_id(span.trace_id) for span in spans]

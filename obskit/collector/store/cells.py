@@ -1,0 +1,129 @@
+"""Health numbers: how often each service was called under which name, how often that failed and how long it took.
+
+Counted by the minute from entry spans: those of servers and consumers, and the roots of traces. They are counted from
+the storage, at a place in the order of arrival that moves in the transaction which writes the numbers: no span counts
+twice, and none is missed by a crash. They stay when the traces go.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import msgspec
+
+from obskit.collector.store.database import Database
+from obskit.collector.store.outbox import Outbox
+from obskit.collector.store.reading import Reader
+from obskit.zipkin.model import Span
+
+_MINUTE = 60_000_000  # microseconds
+_PER_OCTAVE = 8  # buckets: a duration is known to 9 percent
+_MOST_CELLS = 500_000
+_PRUNE_EVERY = 64  # blocks
+_PLACE = "health numbers"  # in the table of what destinations have been sent
+_ENTRIES = ("SERVER", "CONSUMER")
+_Key = tuple[int, str, str]  # minute, service, name
+_decode_buckets = msgspec.json.Decoder(dict[int, int]).decode
+
+
+@dataclass
+class Numbers:
+    """Calls, failed ones, and how many took how long: bucket n holds durations from 2**(n/8) microseconds on."""
+
+    calls: int = 0
+    errors: int = 0
+    buckets: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: Numbers) -> None:
+        """Adds what was counted elsewhere."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.buckets.update(other.buckets)
+
+    def percentile(self, part: float) -> int | None:
+        """The duration, in microseconds, within which this part of the timed calls ended; None where none was timed."""
+        wanted, seen = part * self.buckets.total(), 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= wanted:
+                return round(2 ** ((bucket + 0.5) / _PER_OCTAVE))
+        return None
+
+
+class Cells:
+    """The health numbers of a database."""
+
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._outbox = Outbox(database, reader, _PLACE)
+        self._updating = threading.Lock()
+
+    def update(self) -> None:
+        """Counts the spans that were stored since the last time."""
+        with self._updating:
+            while waiting := self._outbox.next():
+                cells = _counted(waiting.spans)
+                with self._database.transaction() as connection:
+                    for key, numbers in cells.items():
+                        _write(connection, key, numbers)
+                    self._outbox.move(connection, waiting)
+                    if waiting.number % _PRUNE_EVERY == 0:
+                        _prune(connection)
+
+    def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:
+        """The numbers of each service and name in the minutes of two moments (microseconds)."""
+        self.update()
+        statement = "SELECT service, name, calls, errors, buckets FROM cells WHERE minute BETWEEN ? AND ?"
+        minutes = (first // _MINUTE, last // _MINUTE)
+        found: dict[tuple[str, str], Numbers] = {}
+        for its_service, name, calls, errors, buckets in self._database.rows(statement, *minutes):
+            if service in {None, its_service}:
+                numbers = Numbers(calls, errors, Counter(_decode_buckets(buckets)))
+                found.setdefault((its_service, name), Numbers()).add(numbers)
+        return found
+
+    def totals(self) -> list[tuple[str, int, int]]:
+        """Each service with its calls and failed calls, in all minutes that are kept."""
+        self.update()
+        statement = "SELECT service, sum(calls), sum(errors) FROM cells GROUP BY service ORDER BY service"
+        return [(str(service), int(calls), int(errors)) for service, calls, errors in self._database.rows(statement)]
+
+
+def _counted(spans: Iterable[Span]) -> dict[_Key, Numbers]:
+    cells: dict[_Key, Numbers] = {}
+    for span in spans:
+        service = span.local_endpoint.service_name if span.local_endpoint else None
+        if service is None or not span.timestamp or not (span.kind in _ENTRIES or span.parent_id is None):
+            continue
+        numbers = cells.setdefault((span.timestamp // _MINUTE, service, span.name or ""), Numbers())
+        numbers.calls += 1
+        numbers.errors += "error" in span.tags
+        if span.duration:
+            numbers.buckets[int(math.log2(span.duration) * _PER_OCTAVE)] += 1
+    return cells
+
+
+def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:
+    """Adds to a cell; long names are told apart by their digest."""
+    minute, service, name = key
+    digest = blake2b(f"{service}\0{name}".encode(), digest_size=16).digest()
+    where = "FROM cells WHERE minute = ? AND digest = ?"
+    row = connection.execute(f"SELECT calls, errors, buckets {where}", (minute, digest)).fetchone()
+    if row:
+        numbers.add(Numbers(row[0], row[1], Counter(_decode_buckets(row[2]))))
+    values = (minute, digest, service, name, numbers.calls, numbers.errors, msgspec.json.encode(numbers.buckets))
+    connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+
+def _prune(connection: sqlite3.Connection) -> None:
+    """Deletes the oldest cells where there are too many."""
+    (count,) = connection.execute("SELECT count(*) FROM cells").fetchone()
+    if count > _MOST_CELLS:
+        oldest = "SELECT minute FROM cells ORDER BY minute LIMIT 1 OFFSET ?"
+        connection.execute(f"DELETE FROM cells WHERE minute <= ({oldest})", (count - _MOST_CELLS,))
