@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from obskit.base.failures import raised
+from obskit.logs.frames import like_loggings
 
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "msg": 20, "notice": 25, "success": 25, "warn": 30, "warning": 30}
 _LEVELS |= {"error": 40, "err": 40, "exception": 40, "failure": 40, "critical": 50, "fatal": 50, "alert": 60}
@@ -45,7 +46,7 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in ("_logger", "_name")}
 
 
-def processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
+def _processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
     """Return a record as the processors of the program's own ProcessorFormatter leave it, without the last's rendering.
 
     They may add fields (bound ones, a request's), rename or mask some.
@@ -130,3 +131,6 @@ def _structured_text(exception: Any) -> str | None:
         return "".join(texts[:-1]) or None
     except Exception:  # something else, of a processor of the program's own
         return None
+
+
+processed = like_loggings(_processed)

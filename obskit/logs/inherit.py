@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from obskit.logs.context import current_trace
+from obskit.logs.frames import like_loggings
 
 _NAMES = ("trace_id", "span_id", "trace_sampled")
 _OUTSIDE = ("", "", False)
@@ -20,7 +21,7 @@ def adding_factory(original: Callable[..., logging.LogRecord]) -> Callable[..., 
         _add(record)
         return record
 
-    return factory
+    return like_loggings(factory)
 
 
 def adding_maker(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
@@ -49,7 +50,7 @@ def adding_maker(original: Callable[..., logging.LogRecord]) -> Callable[..., lo
         vars(record).update(own)
         return record
 
-    return make_record
+    return like_loggings(make_record)
 
 
 def _add(record: logging.LogRecord) -> None:

@@ -23,6 +23,7 @@ from obskit.logs.console import ConsoleFormatter
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.events import unwrapped
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
+from obskit.logs.frames import like_loggings
 from obskit.logs.handler import ConsoleHandler, share_formatter
 from obskit.logs.inherit import adding_factory, adding_maker
 from obskit.logs.moment import filter_noting, waiting_handlers
@@ -190,13 +191,13 @@ class LogSetup:
 
     def _note_moments(self, module: ModuleType) -> None:
         for owner in waiting_handlers(module):
-            self._set(owner, "filter", filter_noting)
+            self._set(owner, "filter", like_loggings(filter_noting))
         original = module.QueueHandler.prepare
 
         def prepare(handler: Any, record: logging.LogRecord) -> Any:
             return original(handler, unwrapped(record))
 
-        self._set(module.QueueHandler, "prepare", prepare)
+        self._set(module.QueueHandler, "prepare", like_loggings(prepare))
 
     def _send_to_cloud(self, options: LogOptions) -> None:
         from obskit.logs.cloud.handler import CloudLoggingHandler

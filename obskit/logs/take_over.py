@@ -10,6 +10,7 @@ from typing import Any
 from obskit.base.failures import failed
 from obskit.logs.consoles import takes_over
 from obskit.logs.events import processed
+from obskit.logs.frames import like_loggings
 from obskit.logs.handler import handlers_of, note_written
 
 _Format = Callable[[Any, logging.LogRecord], str]
@@ -31,7 +32,7 @@ class TakeOver:
             _leave_traces(handler, record)
             return line
 
-        self._form = form
+        self._form = like_loggings(form)
 
     def __get__(self, handler: logging.Handler | None, _owner: object = None) -> Any:
         if handler is None:

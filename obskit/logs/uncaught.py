@@ -7,11 +7,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from types import FunctionType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from obskit.base.failures import failed
 from obskit.logs.consoles import shows
+from obskit.logs.frames import like_loggings
 from obskit.logs.handler import ConsoleHandler, handlers_of
 from obskit.logs.writer import written
 
@@ -93,28 +94,23 @@ def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool
 
 
 def _warning_logger() -> Callable[..., None]:
-    """Return a ``warnings.showwarning`` that logs a warning with its own place, where logging's names that of its call.
-
-    Its frame looks like one of logging's: formatters look for their caller behind all of these.
-    """
+    """Return a ``warnings.showwarning`` that logs the place of a warning, where logging's names that of its call."""
     py_warnings = logging.getLogger("py.warnings")
     captured, of_logging = _captured, logging._showwarning  # type: ignore[attr-defined]
-    format_warning, null_handler, level = warnings, logging.NullHandler, logging.WARNING
 
     def show(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:
         py_warnings.disabled = False  # by dictConfig: the warning would be seen nowhere
         if file is not None or captured is not of_logging:
             captured(message, category, filename, lineno, file, line)
             return
-        text = format_warning.formatwarning(message, category, filename, lineno, line)
+        text = warnings.formatwarning(message, category, filename, lineno, line)
         if not py_warnings.handlers:
-            py_warnings.addHandler(null_handler())
-        if py_warnings.isEnabledFor(level):
-            record = py_warnings.makeRecord("py.warnings", level, filename, lineno, "%s", (text,), None)
+            py_warnings.addHandler(logging.NullHandler())
+        if py_warnings.isEnabledFor(logging.WARNING):
+            record = py_warnings.makeRecord("py.warnings", logging.WARNING, filename, lineno, "%s", (text,), None)
             py_warnings.handle(record)
 
-    code = show.__code__.replace(co_filename=str(logging._srcfile))
-    return FunctionType(code, vars(logging), "_showwarning", show.__defaults__, show.__closure__)
+    return like_loggings(show)
 
 
 def _raised_at(traceback: TracebackType | None) -> tuple[str, int, str | None]:

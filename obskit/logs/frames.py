@@ -1,0 +1,23 @@
+"""Functions of ours between a log call and code of the application's: its filters, formatters and record factories."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def like_loggings(function: _F) -> _F:
+    """Return ``function`` with frames that look like logging's own.
+
+    Whoever looks for the caller of a log call passes over those, by their file (``stacklevel=``) or by the name of
+    their module (structlog). Global names are looked up in the function's module as it is now.
+    """
+    code = function.__code__.replace(co_filename=str(logging._srcfile))
+    names = {**function.__globals__, "__name__": logging.__name__}
+    twin = FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
+    twin.__kwdefaults__, twin.__doc__ = function.__kwdefaults__, function.__doc__
+    return cast("_F", twin)
