@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from obskit.export.delivery import backlog as backlog_module
 from obskit.export.delivery.backlog import Backlog
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.delivery.pipeline import Limits, Pipeline
-from obskit.export.delivery.sending import backlog as backlog_module
 from obskit.export.spool.spool import Spool
+from tests.export.delivery.test_pipeline import Inbox, soon, weigh
 from tests.export.receiver import clean_environ, eventually, free_port, receiver, reply, run
-from tests.export.test_pipeline import Inbox, soon, weigh
 
 LIMITS = Limits(capacity=100_000, batch_size=100, interval=0.01, timeout=10.0)
 AWAY = Outcome(UNREACHABLE, "nobody there", retry=True)
