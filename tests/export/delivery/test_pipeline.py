@@ -771,7 +771,7 @@ def test_where_no_thread_can_be_started_flush_keeps_its_deadline(make, monkeypat
 def test_threads_exhausted_by_the_system_are_survived():
     code = """
 import resource, threading, time
-from tests.export.test_pipeline import Inbox, LIMITS, Pipeline, soon
+from tests.export.delivery.test_pipeline import Inbox, LIMITS, Pipeline, soon
 inbox = Inbox()
 pipeline = Pipeline("here", lambda: inbox, LIMITS, weigh=lambda item: 10)
 resource.setrlimit(resource.RLIMIT_AS, (0, resource.getrlimit(resource.RLIMIT_AS)[1]))  # no stack for a thread
