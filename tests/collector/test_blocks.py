@@ -16,6 +16,7 @@ from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
 from obskit.collector.store.database import StoreError, backup
 from obskit.collector.store.filters import build, may_hold, token, tokens_of
+from obskit.collector.store.search import by_moment
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.json_v2 import encode_list, encode_span
@@ -79,9 +80,9 @@ def test_a_search_finds_what_looking_at_every_trace_finds(seed, largest, monkeyp
         query = random_query(source)
         expected = []
         for group in kept.values():
-            if query.matches(list(group.values())):
+            if query.matches(by_moment(list(group.values()))):
                 by_id = {}
-                for span in group.values():
+                for span in by_moment(list(group.values())):
                     by_id.setdefault(trace_key(span.trace_id), []).append(span)
                 expected += filter(query.matches, by_id.values())
         found = list(store.search(query, Deadline(60)))
@@ -130,7 +131,7 @@ def test_links_from_cells_are_those_of_the_traces(seed, monkeypatch):
         query = parse_window(window)
         stored = {trace for (trace,) in store._database.rows("SELECT trace FROM parts")}
         groups = store._reader.traces(list(stored)).values()
-        inside = [spans for spans in groups if is_in(spans, *query.window_by_millisecond)]
+        inside = [by_moment(spans) for spans in groups if is_in(spans, *query.window_by_millisecond)]
         assert by_name(store.links(query, Deadline(60))) == by_name(links(inside)), (step, window)
     ((cells,),) = store._database.rows("SELECT count(*) FROM links")
     assert cells > 3
@@ -156,6 +157,19 @@ def test_links_of_many_traces_are_read_from_cells(monkeypatch):
     monkeypatch.setattr(store._reader, "block", lambda key: read.append(key) or block(key))
     assert by_name(store.links(query, Deadline(60))) == expected
     assert len(read) < 40
+    store.close()
+
+
+def test_of_several_roots_that_counts_which_counts_in_zipkin():
+    """Zipkin keeps spans of one moment together, so the root that came second is the first of the trace."""
+    store = SpanStore()
+    moments = ((NOW - 5_000, "1" * 16), (NOW, None), (NOW - 5_000, None))
+    store.add(
+        [Span(trace_id="1" * 16, id=f"{n + 2:016x}", timestamp=at, parent_id=up) for n, (at, up) in enumerate(moments)]
+    )
+    for end, found in ((0, 0), (-5, 1)):
+        query = parse_query({"endTs": str(NOW // 1000 + end), "lookback": "1"})
+        assert len(list(store.search(query, Deadline(60)))) == found
     store.close()
 
 

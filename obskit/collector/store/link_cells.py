@@ -19,6 +19,7 @@ from obskit.collector.links import Link, Links
 from obskit.collector.store.database import Database
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
+from obskit.collector.store.search import by_moment
 from obskit.zipkin.model import Span
 
 _CELL = 4_000  # spans of the blocks of a cell, at least
@@ -126,7 +127,8 @@ class LinkCells:
         for key in keys:
             traces = list(self._reader.block(key))
             first = {trace: numbers[0] for trace, numbers in self._reader.numbers(traces).items()}
-            yield from self._reader.traces([trace for trace in traces if first.get(trace, 0) >= key[0]]).values()
+            begun = [trace for trace in traces if first.get(trace, 0) >= key[0]]
+            yield from map(by_moment, self._reader.traces(begun).values())
 
 
 def _is_in(spans: list[Span], first: int, last: int) -> bool:

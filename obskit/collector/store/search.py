@@ -39,7 +39,8 @@ def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: boo
     """
     for group in islice(_groups(reader, query, deadline), query.limit):
         for spans in reader.traces([group]).values():
-            yield from filter(query.matches, _by_id(spans) if strict else [spans])
+            ordered = by_moment(spans)
+            yield from filter(query.matches, _by_id(ordered) if strict else [ordered])
 
 
 def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[int]:
@@ -57,7 +58,7 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
             found = [trace for trace, spans in block.items() if trace not in seen and any(map(condition.holds, spans))]
             seen.update(found)
             for trace, spans in reader.traces(found).items():
-                if query.matches(spans):
+                if query.matches(by_moment(spans)):
                     heapq.heappush(waiting, (-(_newest(spans, *query.window) or 0), trace))
     while waiting:
         yield heapq.heappop(waiting)[1]
@@ -114,6 +115,14 @@ def _longer(shortest: int, query: TraceQuery) -> _Condition:
 def _newest(spans: list[Span], first: int, last: int) -> int | None:
     """The latest timestamp within two moments; a span without one began at 0."""
     return max((moment for span in spans if first <= (moment := span.timestamp or 0) <= last), default=None)
+
+
+def by_moment(spans: list[Span]) -> list[Span]:
+    """The spans as Zipkin keeps them, those of one moment together: of several roots it decides which one counts."""
+    moments: dict[int, list[Span]] = {}
+    for span in spans:
+        moments.setdefault(span.timestamp or 0, []).append(span)
+    return list(chain.from_iterable(moments.values()))
 
 
 def _by_id(spans: list[Span]) -> Iterable[list[Span]]:
