@@ -5,6 +5,7 @@ from __future__ import annotations
 from obskit.base.plain import Renderer, holds_others, whole_words
 
 _ERROR_LENGTH = 1024
+_LONGEST_DETAIL = 300
 
 
 def text(value: object) -> str:
@@ -38,6 +39,15 @@ def error_text(error: object) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _ERROR_LENGTH else whole_words(text, _ERROR_LENGTH)
+
+
+def one_line(said: object) -> str:
+    """Return what a server or a library said as one line without control characters, and not all of it.
+
+    Where an exception says nothing that is the name of its class.
+    """
+    shown = "".join(char if char.isprintable() else " " for char in str(said)[:_LONGEST_DETAIL])
+    return " ".join(shown.split()) or (type(said).__name__ if isinstance(said, BaseException) else "")
 
 
 def encodable(text: str) -> str:

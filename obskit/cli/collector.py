@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obskit.cli.forward import Forwarder, forward_urls
-from obskit.export.net.url import masked
+from obskit.export.net.url import is_loopback, masked
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from obskit.collector.options import Options
     from obskit.collector.server import CollectorServer
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAILED = 1
 _BAD_USAGE = 2
 _SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -102,7 +101,7 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
         raise _UsageError(f"--forward: {error}") from None
     for url in urls:
         parts = urlsplit(url)
-        if parts.hostname in {*_LOOPBACK, args.host} and str(parts.port) == args.port:
+        if parts.hostname in {"localhost", "127.0.0.1", "::1", args.host} and str(parts.port) == args.port:
             remedy = "name another server, or another --port"
             raise _UsageError(f"--forward: {masked(url)} is this collector itself; {remedy}")
     return forwarder
@@ -227,7 +226,7 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, *, has_to
 
 def _reach(host: str) -> str:
     """Who can come in, where it is not this machine alone."""
-    if host in _LOOPBACK or host.startswith("127."):
+    if is_loopback(host):
         return ""
     return "every network interface" if host in {"", "0.0.0.0", "::"} else f"the network of {host}"
 

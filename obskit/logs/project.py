@@ -17,11 +17,11 @@ from obskit.base.failures import failed
 from obskit.base.fork_lock import no_fork
 from obskit.base.native_threads import start_thread
 from obskit.base.process import on_fork
+from obskit.export.gcp.surroundings import may_have_metadata
 
 if TYPE_CHECKING:
     from obskit.logs.entry import EntryBuilder
 
-_HINTS = ("GCE_METADATA_HOST", "KUBERNETES_SERVICE_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE")
 _PAUSES = (0.0, 1.0, 5.0, 30.0)
 _DEADLINE = 2.0
 _asking: list[EntryBuilder] = []
@@ -33,7 +33,7 @@ def find_project(builder: EntryBuilder, environ: Mapping[str, str]) -> None:
     project = _of_key_file(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     if project:
         builder.set_project(project)
-    elif any(environ.get(name) for name in _HINTS):
+    elif may_have_metadata(environ):
         _asking.append(builder)
         _start()
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 import base64
 import logging
 import os
-import random
 import re
 from collections import Counter
 from time import monotonic
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from obskit.base.failures import failed, tell
-from obskit.export.gcp.account import Account, Failed, find_account, one_line
+from obskit.base.resource_attributes import resource_attributes
+from obskit.base.values import one_line
+from obskit.export.delivery.attempts import Backoff
+from obskit.export.gcp.account import Account, Failed, find_account
 from obskit.export.gcp.metadata import Metadata
 from obskit.export.net.http_message import NotHttp
 from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
-from obskit.profiling.cloud_profiler_endpoint import find_endpoint, quietly, service_name
+from obskit.profiling.cloud_profiler_endpoint import find_api, quietly, service_name
 from obskit.profiling.folder import Assignment, Stop
 
 _SCOPES = ("https://www.googleapis.com/auth/monitoring.write",)
@@ -40,7 +42,7 @@ _TURNED_AWAY = 409  # ABORTED: nothing was wanted within about a minute
 _MAY_PASS = frozenset([408, 429, 500, 502, 503, 504])
 _LONGEST_LABEL = 400  # bytes; the API takes 512, and 1024 for all labels
 _PROFILE_NAME = re.compile(r"projects/[!-.0->@-~]+/profiles/[!-.0->@-~]+")  # printable ASCII but for / and ?
-_ZONE = re.compile(r"(?:^|,)\s*cloud\.availability_zone\s*=([^,]+)")
+_ZONE = "cloud.availability_zone"
 _ASKING, _UPLOADING = "Asking Cloud Profiler for a turn", "Uploading a profile to Cloud Profiler"
 
 
@@ -54,7 +56,7 @@ class CloudProfilerOutput:
     def __init__(
         self, types: tuple[str, ...], service: str, version: str | None = None, project: str | None = None
     ) -> None:
-        self._endpoint = find_endpoint(os.environ)
+        self._endpoint = find_api(os.environ)
         self._types = types
         self._service = service_name(service)
         self._version = version
@@ -64,7 +66,7 @@ class CloudProfilerOutput:
         self._deployment: dict[str, Any] | None = None
         self._turn: _Turn | None = None
         self._stop = Stop()
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._troubled: set[str] = set()
         self._counts: Counter[str] = Counter()
 
@@ -127,8 +129,7 @@ class CloudProfilerOutput:
         project = self._project or account.project or metadata.get("project/project-id")
         if not project:
             raise Refusal(0, "no Google Cloud project is known: give project=, or GOOGLE_CLOUD_PROJECT", 0.0)
-        given = _ZONE.search(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
-        zone = unquote(given[1].strip()) if given else metadata.last("instance/zone")
+        zone = resource_attributes(os.environ).get(_ZONE) or metadata.last("instance/zone")
         labels = {"language": "python", "version": _label(self._version), "zone": _label(zone)}
         known = {name: value for name, value in labels.items() if value}
         deployment = {"projectId": project, "target": self._service, "labels": known}
@@ -139,13 +140,12 @@ class CloudProfilerOutput:
         """Upload, again after failures that may pass."""
         body = {**turn.profile, "profileBytes": base64.b64encode(profile).decode()}
         deadline = monotonic() + _UPLOAD
-        pause = _UPLOAD_PAUSE
+        backoff = Backoff(_UPLOAD_PAUSE, _UPLOAD)
         with quietly():
             while error := self._try_upload(turn, body, min(deadline, monotonic() + _UPLOAD_ATTEMPT)):
-                wait = _delay(error) or pause * random.uniform(0.5, 1.0)
+                wait = _delay(error) or backoff.pause()
                 if not _may_pass(error) or monotonic() + wait > deadline or self._stop.wait(wait):
                     return False
-                pause *= 2
         return True
 
     def _try_upload(self, turn: _Turn, body: dict[str, Any], deadline: float) -> Exception | None:
@@ -164,10 +164,7 @@ class CloudProfilerOutput:
             self._recover(_ASKING)
         else:
             self._note(_ASKING, error)
-        if delay := _delay(error):
-            return delay
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        return pause * random.uniform(0.5, 1.0)
+        return _delay(error) or self._backoff.pause()
 
     def _note(self, what: str, error: Exception) -> None:
         """Count a failure, and tell of it unless the last attempt failed as well."""
@@ -182,7 +179,7 @@ class CloudProfilerOutput:
             tell(logging.WARNING, "%s failed (%s)", what, error if explained else one_line(error))
 
     def _recover(self, what: str) -> None:
-        self._pause = _FIRST_PAUSE
+        self._backoff.reset()
         if what in self._troubled:
             self._troubled.remove(what)
             tell(logging.INFO, "%s works again", what)

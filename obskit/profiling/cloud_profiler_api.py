@@ -13,11 +13,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from obskit.export.gcp.account import Account, one_line
+from obskit.base.values import one_line
+from obskit.export.gcp.account import Account
+from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.export.net.http_client import PORTS, netloc, tls_context
 from obskit.export.net.http_message import read_body, read_head, send_request
-from obskit.export.net.protobuf import Wire
-from obskit.profiling.cloud_profiler_endpoint import Endpoint
+from obskit.export.net.wire import Wire
 from obskit.profiling.folder import Stop
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Stopped(Exception):
 class Api:
     """The API as one process uses it: each request has a connection of its own."""
 
-    def __init__(self, endpoint: Endpoint, account: Account) -> None:
+    def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:
         self.account = account
-        self._parts = urlsplit(endpoint.url)
+        self._parts = urlsplit(endpoint.address)
         self._host = self._parts.hostname or ""
         self._tls = tls_context() if self._parts.scheme == "https" else None
 

@@ -9,40 +9,20 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from obskit.base.failures import tell
 from obskit.export.gcp.account import delivering
+from obskit.export.gcp.endpoint import ApiEndpoint, find_endpoint
 from obskit.tracing.current import attach, detach, suppressed
 
 ENDPOINT_VARIABLE = "OBSKIT_CLOUDPROFILER_ENDPOINT"
-LOCAL = frozenset(["localhost", "127.0.0.1", "::1"])
-PORTS = {"http": 80, "https": 443}
 _GOOGLE = "https://cloudprofiler.googleapis.com"
 _LONGEST_NAME = 255
 
 
-class Endpoint(NamedTuple):
-    """Where the API is (a URL), and whether it is used without credentials."""
-
-    url: str
-    anonymous: bool
-
-
-def find_endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """Return what OBSKIT_CLOUDPROFILER_ENDPOINT names, else Google's. Raises ValueError, naming the remedy.
-
-    Credentials never travel in the clear; a server on this machine gets them only if a key file was named.
-    """
-    text = environ.get(ENDPOINT_VARIABLE) or _GOOGLE
-    parts = urlsplit(text)
-    if parts.scheme not in PORTS or not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
-        raise ValueError(f"{ENDPOINT_VARIABLE}={text!r} must be an http(s):// URL without a query")
-    if "@" in parts.netloc:
-        raise ValueError(f"{ENDPOINT_VARIABLE} must hold no user or password: it takes Google's credentials")
-    named = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    return Endpoint(text.rstrip("/"), parts.scheme == "http" or (parts.hostname in LOCAL and not named))
+def find_api(environ: Mapping[str, str]) -> ApiEndpoint:
+    """Return the endpoint that OBSKIT_CLOUDPROFILER_ENDPOINT names, else Google's. Raises ValueError."""
+    return find_endpoint(ENDPOINT_VARIABLE, _GOOGLE, environ)
 
 
 def service_name(text: str) -> str:

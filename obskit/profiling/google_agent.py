@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import signal
 import sys
 import threading
@@ -26,9 +25,11 @@ from urllib.parse import urlsplit
 from obskit.base.failures import failed, tell
 from obskit.base.fork_lock import no_fork
 from obskit.base.process import on_fork
-from obskit.export.gcp.account import one_line
+from obskit.base.values import one_line
+from obskit.export.delivery.attempts import Backoff
 from obskit.export.gcp.metadata import Metadata
-from obskit.profiling.cloud_profiler_endpoint import ENDPOINT_VARIABLE, LOCAL, find_endpoint, quietly, service_name
+from obskit.export.net.url import is_loopback
+from obskit.profiling.cloud_profiler_endpoint import ENDPOINT_VARIABLE, find_api, quietly, service_name
 
 _FORCE_CPU = "OBSKIT_GOOGLE_PROFILER_CPU"
 _PERIOD = 10  # milliseconds
@@ -127,10 +128,10 @@ class GoogleAgent:
 
     def _run(self, stop: threading.Event, after: float) -> None:
         """Launch the agent, trying again where what failed may pass."""
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         with quietly():
             while not stop.wait(after) and not self._launched(stop):
-                after, pause = pause * random.uniform(0.5, 1.0), min(2 * pause, _LONGEST_PAUSE)
+                after = backoff.pause()
 
     def _launched(self, stop: threading.Event) -> bool:
         """Try to launch the agent, and return whether there is nothing more to try."""
@@ -256,9 +257,9 @@ def _discovery_url() -> str | None:
     """Return where the agent learns of an endpoint that is not Google's. Raises ValueError, naming the remedy."""
     if not os.environ.get(ENDPOINT_VARIABLE):
         return None
-    url = find_endpoint(os.environ).url
+    url = find_api(os.environ).address
     parts = urlsplit(url)
-    if parts.scheme == "http" and parts.hostname not in LOCAL:
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{ENDPOINT_VARIABLE}={url!r} must be https:// for Google's agent, which sends credentials")
     return f"{url}/$discovery/rest?version=v2"
 

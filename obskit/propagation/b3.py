@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from obskit.propagation.headers import Get, HeaderNames, Set
+from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Get, HeaderNames, Set
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan
 
@@ -96,14 +96,14 @@ def _shorten(trace_id: str) -> str:
 def inject_multi(span: AnySpan, set_header: Set) -> None:
     """Write the ``X-B3-*`` headers: ids where there are any, and the decision, debug as Flags alone."""
     if span.trace_id is not None and span.span_id is not None:
-        set_header("X-B3-TraceId", span.trace_id)
-        set_header("X-B3-SpanId", span.span_id)
+        set_header(TRACE_ID, span.trace_id)
+        set_header(SPAN_ID, span.span_id)
         if span.parent_id is not None:
-            set_header("X-B3-ParentSpanId", span.parent_id)
+            set_header(PARENT_ID, span.parent_id)
     if span.debug:
-        set_header("X-B3-Flags", "1")
+        set_header(FLAGS, "1")
     elif span.sampled is not None:
-        set_header("X-B3-Sampled", "1" if span.sampled else "0")
+        set_header(SAMPLED, "1" if span.sampled else "0")
 
 
 def inject_single(span: AnySpan, set_header: Set) -> None:
@@ -112,4 +112,4 @@ def inject_single(span: AnySpan, set_header: Set) -> None:
     fields = (span.trace_id, span.span_id, decision, span.trace_id and span.parent_id)
     value = "-".join(field for field in fields if field)
     if value:
-        set_header("b3", value)
+        set_header(B3, value)

@@ -10,6 +10,11 @@ Get = Callable[[str], str | None]
 Set = Callable[[str, str], object]
 """Writes one header: takes its name in HTTP's spelling and its value."""
 
+B3 = "b3"
+TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId"
+SAMPLED, FLAGS = "X-B3-Sampled", "X-B3-Flags"
+B3_MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
+
 MESH = (
     "x-request-id",
     "x-ot-span-context",
@@ -40,23 +45,24 @@ class HeaderNames:
     """The names of all headers we read, as one kind of carrier spells them."""
 
     def __init__(self, spell: Callable[[str], str]) -> None:
-        self.b3 = spell("b3")
-        self.trace_id = spell("x-b3-traceid")
-        self.span_id = spell("x-b3-spanid")
-        self.parent_id = spell("x-b3-parentspanid")
-        self.sampled = spell("x-b3-sampled")
-        self.flags = spell("x-b3-flags")
+        self.b3 = spell(B3)
+        self.trace_id = spell(TRACE_ID.lower())
+        self.span_id = spell(SPAN_ID.lower())
+        self.parent_id = spell(PARENT_ID.lower())
+        self.sampled = spell(SAMPLED.lower())
+        self.flags = spell(FLAGS.lower())
         self.span_name = spell("x-span-name")
         self.traceparent = spell("traceparent")
         self.tracestate = spell("tracestate")
         self.cloud_trace_context = spell("x-cloud-trace-context")
-        # What only a request log reads is not among the names that requests are searched for.
-        single = [value for value in vars(self).values() if isinstance(value, str)]
-        self.mesh = {spell(name): name for name in MESH}
-        self.user_agent = spell("user-agent")
         self.baggage = spell("baggage")
+        self.user_agent = spell("user-agent")
+        self.mesh = {spell(name): name for name in MESH}
         self.mesh_names = frozenset([*self.mesh, self.baggage])
-        self.all = self.mesh_names.union(single)
+        b3 = (self.b3, self.trace_id, self.span_id, self.parent_id, self.sampled, self.flags)
+        others = (self.span_name, self.traceparent, self.tracestate, self.cloud_trace_context)
+        # Every request is searched for these; user-agent, which only request logs read, is not among them.
+        self.all = self.mesh_names.union(b3, others)
 
 
 def _wsgi(name: str) -> str:

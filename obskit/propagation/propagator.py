@@ -18,7 +18,7 @@ from opentelemetry.propagators.textmap import (
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
 from obskit.propagation.baggage import BAGGAGE
 from obskit.propagation.carriers import Carrier, Headers, get_text, spellings, take_out, writer
-from obskit.propagation.headers import LOWER, MESH, Get, HeaderNames, Set
+from obskit.propagation.headers import B3, B3_MULTI, LOWER, MESH, Get, HeaderNames, Set
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
@@ -29,13 +29,13 @@ FORMATS: dict[str, Inject] = {"b3multi": b3.inject_multi, "b3": b3.inject_single
 """The formats that can be injected, by the names of the ``propagation`` option."""
 
 _FIELDS = {
-    "b3multi": {"X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId", "X-B3-Sampled", "X-B3-Flags"},
-    "b3": {"b3"},
+    "b3multi": {*B3_MULTI},
+    "b3": {B3},
     "w3c": {"traceparent", "tracestate"},
 }
 _WRITTEN = {field.lower(): field for fields in _FIELDS.values() for field in fields}
-B3 = frozenset(field.lower() for name in ("b3", "b3multi") for field in _FIELDS[name])
-B3_AND_W3C = B3 | _FIELDS["w3c"]
+_BOTH_B3 = frozenset(name.lower() for name in (B3, *B3_MULTI))
+B3_AND_W3C = _BOTH_B3 | _FIELDS["w3c"]
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -77,7 +77,7 @@ class Propagator(TextMapPropagator):
 
         An older context must go wholly: mixed with ours it would be a third one, and a lone ``b3`` would win.
         """
-        replaced = B3_AND_W3C if "w3c" in self.formats else B3
+        replaced = B3_AND_W3C if "w3c" in self.formats else _BOTH_B3
         present = take_out(headers, replaced)
         set_header = writer(headers)
         for name, value in meshed.items():

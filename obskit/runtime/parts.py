@@ -8,13 +8,14 @@ Who this process is, in OpenTelemetry's resource terms.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.destinations import Making, Plan
+from obskit.export.gcp.surroundings import in_google_cloud
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
 from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
@@ -43,23 +44,6 @@ def process_tags(settings: Settings) -> dict[str, str]:
     """Return what each span in Zipkin's form says of the process beside the service's name."""
     found = {"service.version": settings.version, "deployment.environment.name": settings.environment}
     return {key: value for key, value in found.items() if value}
-
-
-_GOOGLE_VARIABLES = ("GCE_METADATA_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE", "FUNCTION_TARGET")
-_PRODUCT = "/sys/class/dmi/id/product_name"
-
-
-def in_google_cloud(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this is Google Cloud, as far as the environment and the machine's name say; nobody is asked."""
-    if environ.get("NO_GCE_CHECK", "").lower() == "true":
-        return False
-    if any(environ.get(name) for name in _GOOGLE_VARIABLES):
-        return True
-    try:
-        with open(_PRODUCT, encoding="utf-8", errors="replace") as file:
-            return file.read(100).startswith("Google")
-    except OSError:
-        return False
 
 
 _LOGS_EXIT_TIMEOUT = 5.0  # Google's client alone takes up to two seconds to import

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
+from obskit.base.resource_attributes import read_attributes
 from obskit.settings.errors import PartlyUsed, Read, read_value
 from obskit.settings.values import number_from, read_names
 
@@ -27,8 +27,7 @@ def resource_attribute(*keys: str) -> Read:
     """Return what reads the first of ``keys`` that a list such as ``service.name=orders,service.version=2`` has."""
 
     def read(value: str) -> str | None:
-        pairs = (pair.split("=", 1) for pair in value.split(",") if "=" in pair)
-        attributes = {key.strip(): unquote(text.strip()) for key, text in pairs}
+        attributes = read_attributes(value)
         return next((attributes[key] for key in keys if attributes.get(key)), None)
 
     return read

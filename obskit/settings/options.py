@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from obskit.base.redaction import DEFAULT_KEYS
+from obskit.base.resource_attributes import RESOURCE_ATTRIBUTES
 from obskit.settings.environment import (
     LONGEST_TIMEOUT,
     ZIPKIN,
@@ -41,7 +42,6 @@ from obskit.settings.values import (
 from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
 
 DEFAULT_EXIT_TIMEOUT = 2.0
-_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 
 
 class Option(NamedTuple):
@@ -89,7 +89,7 @@ OPTIONS = (
         "The service's name.",
         [
             ("OTEL_SERVICE_NAME", str),
-            (_RESOURCE, resource_attribute("service.name")),
+            (RESOURCE_ATTRIBUTES, resource_attribute("service.name")),
             ("K_SERVICE", str),
             ("GAE_SERVICE", str),
         ],
@@ -101,7 +101,7 @@ OPTIONS = (
         lambda _: None,
         "The service's version.",
         [
-            (_RESOURCE, resource_attribute("service.version")),
+            (RESOURCE_ATTRIBUTES, resource_attribute("service.version")),
             ("K_REVISION", str),
             ("GAE_VERSION", str),
         ],
@@ -111,7 +111,7 @@ OPTIONS = (
         read_text,
         lambda _: None,
         "Where it runs, such as `prod`: a tag of each span.",
-        [(_RESOURCE, resource_attribute("deployment.environment.name", "deployment.environment"))],
+        [(RESOURCE_ATTRIBUTES, resource_attribute("deployment.environment.name", "deployment.environment"))],
     ),
     Option(
         "exporter",

@@ -16,7 +16,7 @@ import pytest
 from obskit.export.gcp.account import is_delivering
 from obskit.profiling import cloud_profiler
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
-from obskit.profiling.cloud_profiler_endpoint import find_endpoint, service_name
+from obskit.profiling.cloud_profiler_endpoint import service_name
 from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.profiler import Profiler
 from tests.export.receiver import FORK, clean_environ, eventually, free_port, receiver, run
@@ -479,32 +479,6 @@ def test_missing_credentials_are_told_once_with_the_remedy(monkeypatch, tmp_path
     assert len(ours) == 1
     assert "credentials" in ours[0]
     assert output.stats()["failures"] == 3
-
-
-@pytest.mark.parametrize(
-    "text", ["cloudprofiler", "ftp://x", "http://", "https://user@x", "https://x?y", "https://x:0", "grpc://x:1"]
-)
-def test_an_unusable_endpoint_is_an_error_that_names_it(monkeypatch, text):
-    monkeypatch.setenv("OBSKIT_CLOUDPROFILER_ENDPOINT", text)
-    with pytest.raises(ValueError, match="OBSKIT_CLOUDPROFILER_ENDPOINT"):
-        make_output()
-
-
-@pytest.mark.parametrize(
-    ("environ", "url", "anonymous"),
-    [
-        ({}, "https://cloudprofiler.googleapis.com", False),
-        ({"OBSKIT_CLOUDPROFILER_ENDPOINT": "http://x:1/p/"}, "http://x:1/p", True),
-        ({"OBSKIT_CLOUDPROFILER_ENDPOINT": "https://localhost:1"}, "https://localhost:1", True),
-        (
-            {"OBSKIT_CLOUDPROFILER_ENDPOINT": "https://localhost:1", "GOOGLE_APPLICATION_CREDENTIALS": "k"},
-            "https://localhost:1",
-            False,
-        ),
-    ],
-)
-def test_where_the_api_is_and_whether_it_gets_credentials(environ, url, anonymous):
-    assert find_endpoint(environ) == (url, anonymous)
 
 
 # Not seen by obskit itself

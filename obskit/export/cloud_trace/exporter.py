@@ -17,10 +17,12 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from obskit.base.failures import tell
+from obskit.base.values import one_line
 from obskit.export.cloud_trace.translation import Unacceptable, add, check, fit, translate
+from obskit.export.delivery.attempts import send_in_halves
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.gcp.account import Account, Failed, find_account, one_line
-from obskit.export.gcp.endpoint import Endpoint, find_endpoint
+from obskit.export.gcp.account import Account, Failed, find_account
+from obskit.export.gcp.endpoint import ApiEndpoint, find_endpoint
 from obskit.export.gcp.metadata import Metadata
 from obskit.export.net.http_client import Answer, HttpClient, Unreachable
 from obskit.export.net.http_sender import outcome
@@ -35,7 +37,7 @@ _is_project = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]+").fullmatch  # before the
 class Target(NamedTuple):
     """Where spans go; without a project, to the one that the metadata server or the credentials name."""
 
-    endpoint: Endpoint
+    endpoint: ApiEndpoint
     project: str
 
 
@@ -111,22 +113,23 @@ class CloudTraceExporter:
     def _write(self, spans: list[bytes], deadline: float) -> int:
         """Write the spans, and return how many of them the API refused. Raises Failed.
 
-        It takes all of a request or nothing. Where it refuses, halves are tried: one bad span then costs its
-        neighbours nothing. What was written before a failure is written again, which changes nothing there.
+        It takes all of a request or nothing, so where it refuses, halves are tried. What was written before a failure
+        is written again, which changes nothing there.
         """
-        parts, refused, attempts = [spans], 0, 0
-        while parts:
-            part = parts.pop()
-            attempts += 1
+        refused = 0
+
+        def is_refused(part: list[bytes], last: bool) -> bool:
+            nonlocal refused
             answer = self._post(part, deadline)
             if answer.status not in _TOO_BAD:
                 self._raise_for(answer)
-            elif len(part) == 1 or attempts > _MOST_PARTS:
+                return False
+            if last:
                 refused += len(part)
                 self._tell(_message(answer))
-            else:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
+            return True
+
+        send_in_halves(spans, is_refused, _MOST_PARTS)
         return refused
 
     def _post(self, spans: list[bytes], deadline: float) -> Answer:

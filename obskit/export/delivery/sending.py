@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from obskit.base.failures import failed, tell
 from obskit.base.fork_lock import no_fork
+from obskit.export.delivery.attempts import Backoff, send_in_halves
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Exporter, Outcome
 from obskit.export.delivery.ledger import Ledger
 
@@ -126,13 +126,14 @@ class Delivery:
 
     def _send_parts(self, exporter: Exporter, batch: list[Any]) -> None:
         """Send a batch, in halves where the receiver takes it for too large: only what is so by itself is lost."""
-        parts = [batch]
-        while parts:
-            part = parts.pop()
-            if self._send(exporter, part).too_large and len(part) > 1:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
+
+        def is_too_large(part: list[Any], last: bool) -> bool:
+            too_large = self._send(exporter, part).too_large
+            if too_large and not last:
                 self._largest = max(_SMALLEST, sum(map(exporter.size, part)) // 2)
+            return too_large
+
+        send_in_halves(batch, is_too_large)
 
     def _send(self, exporter: Exporter, batch: list[Any]) -> Outcome:
         """Send until delivered, refused for good, or too late; count it, unless smaller parts are to be tried."""
@@ -154,17 +155,16 @@ class Delivery:
     def _persist(self, exporter: Exporter, batch: list[Any]) -> Outcome:
         """Send again and again, as long as that makes sense; return how the last attempt ended."""
         give_up = monotonic() + (_KEEP_TRYING if self._backlog is None else _KEEP_TRYING_WITH_BACKLOG)
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while (outcome := self._attempt(exporter, batch)).reason:
             if outcome.too_large and len(batch) > 1:
                 return outcome
-            wait = max(outcome.retry_after, pause * random.uniform(0.5, 1.0))
+            wait = max(outcome.retry_after, backoff.pause())
             again = self._may_retry(outcome, wait, give_up)
             self._note_trouble(outcome, len(batch), again or (outcome.retry and self._backlog is not None))
             if not again:
                 return outcome
             self._patience.pause(wait, firm=outcome.retry_after > 0)
-            pause = min(2 * pause, _LONGEST_PAUSE)
         self._note_recovery()
         return outcome
 

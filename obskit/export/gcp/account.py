@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from opentelemetry.context import Context, create_key
 
 from obskit.base.fork_lock import no_fork
+from obskit.base.values import one_line
 from obskit.export.delivery.exporter import UNREACHABLE, Outcome
 from obskit.export.net.http_client import HttpClient, Unreachable
 from obskit.export.net.http_message import Headers
@@ -57,7 +58,6 @@ def _is_the_applications(_record: logging.LogRecord) -> bool:
 
 
 _LATER = frozenset([408, 429, 500, 502, 503, 504])
-_LONGEST_DETAIL = 300
 _MOST_READ = 1024 * 1024
 _REMEDY = "name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, or run on Google Cloud"
 
@@ -128,12 +128,6 @@ def find_account(
     hush_google_auth()
     with delivering():
         return _load(scopes, key_file, _Once(timeout))
-
-
-def one_line(error: object) -> str:
-    """Return what a server or a library said without control characters, and not all of it."""
-    text = "".join(char if char.isprintable() else " " for char in str(error)[:_LONGEST_DETAIL])
-    return " ".join(text.split()) or type(error).__name__
 
 
 class _Once:

@@ -1,21 +1,18 @@
 """Google's metadata server, asked within one deadline.
 
-Source: Compute Engine's documentation of the metadata server; ``GCE_METADATA_HOST`` and ``NO_GCE_CHECK`` are what
-google-auth calls them.
+Source: Compute Engine's documentation of the metadata server; ``GCE_METADATA_HOST`` is google-auth's name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from time import monotonic
 
+from obskit.export.gcp.surroundings import may_have_metadata
 from obskit.export.net.http_message import NotHttp, read_body, read_head, send_request
-from obskit.export.net.protobuf import Wire
+from obskit.export.net.wire import Wire
 
 _ADDRESS = "169.254.169.254"  # no name: looking one up has no deadline
-_PRODUCT = Path("/sys/class/dmi/id/product_name")
-_HINTS = ("GCE_METADATA_HOST", "KUBERNETES_SERVICE_HOST", "K_SERVICE", "CLOUD_RUN_JOB")
 _FLAVOR = {"Metadata-Flavor": "Google"}
 _MOST_READ = 64 * 1024
 
@@ -27,7 +24,7 @@ class Metadata:
         self._host, _, port = (environ.get("GCE_METADATA_HOST") or _ADDRESS).partition(":")
         self._port = int(port) if port.isdecimal() else 80
         self._deadline = deadline
-        self._expected = _is_expected(environ)
+        self._expected = may_have_metadata(environ)
         self.failed = False
 
     def get(self, path: str) -> str:
@@ -54,18 +51,3 @@ class Metadata:
             return text if head.status == 200 and head.headers.get("Metadata-Flavor") == "Google" else ""
         finally:
             wire.close()
-
-
-def _is_expected(environ: Mapping[str, str]) -> bool:
-    """Return whether there is any sign of Google Cloud: elsewhere the address may swallow packets for seconds."""
-    if environ.get("NO_GCE_CHECK", "").lower() == "true":
-        return False
-    return any(environ.get(name) for name in _HINTS) or read_text(_PRODUCT).startswith("Google")
-
-
-def read_text(path: Path) -> str:
-    """Return a small file's text without white space around it; empty where it cannot be read."""
-    try:
-        return path.read_text("utf-8", "replace").strip()
-    except OSError:
-        return ""

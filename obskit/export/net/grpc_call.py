@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 
 # One call is one attempt, straight to the address that was given.
@@ -27,7 +28,6 @@ _THREADS = ("event_engine", "grpc_", "lifeguard")
 # How gRPC says that no server answered; other texts of the same status are a server's.
 _nobody_there = re.compile("failed to connect|resol|name lookup|lookup failed", re.IGNORECASE).search
 _RETRY = frozenset(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN"])
-_LONGEST_DETAIL = 300
 
 
 class Caller:
@@ -110,16 +110,11 @@ def _roots() -> bytes | None:
 
 def _outcome(error: grpc.RpcError) -> Outcome:
     """Return what a status that is not OK means for a batch."""
-    code, detail = error.code().name, _one_line(error.details())
+    code, detail = error.code().name, one_line(error.details())
     if code == "DEADLINE_EXCEEDED" or (code == "UNAVAILABLE" and _nobody_there(detail)):
         return Outcome(UNREACHABLE, detail, retry=True)
     too_large = code == "RESOURCE_EXHAUSTED" and "larger" in detail
     return Outcome(f"grpc_{code.lower()}", f"{code} {detail}", code in _RETRY and not too_large, too_large=too_large)
-
-
-def _one_line(text: object) -> str:
-    """Return what a server or a library said without control characters, and not all of it."""
-    return " ".join("".join(char if char.isprintable() else " " for char in str(text)[:_LONGEST_DETAIL]).split())
 
 
 def _before_fork() -> None:

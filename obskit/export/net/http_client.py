@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from obskit.base.values import one_line
 from obskit.export.net.http_message import Head, Headers, NotHttp, read_body, read_head, send_request
-from obskit.export.net.protobuf import Wire
 from obskit.export.net.proxy import find_proxy
 from obskit.export.net.url import authority
+from obskit.export.net.wire import Wire
 
 if TYPE_CHECKING:
     import io
@@ -73,7 +74,7 @@ class HttpClient:
         except (OSError, NotHttp) as error:
             self.close()
             if not (reused and isinstance(error, _STALE)):
-                raise Unreachable((printable(str(error)) or type(error).__name__) + self.via) from error
+                raise Unreachable(one_line(error) + self.via) from error
         return self.exchange(*request, deadline, most_read)
 
     def close(self) -> None:
@@ -120,11 +121,6 @@ class HttpClient:
 def netloc(host: str, port: int, scheme: str) -> str:
     """Return a server as the Host header names it: without the port that its scheme implies."""
     return authority(host, port).removesuffix(f":{PORTS[scheme]}")
-
-
-def printable(text: str) -> str:
-    """Return what a server or a library said as one line without control characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def tls_context() -> ssl.SSLContext:

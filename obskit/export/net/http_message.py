@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from obskit.export.net.protobuf import Wire
+from obskit.export.net.wire import Wire
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) +(\d{3})(?: (.*))?", re.DOTALL)
 _TARGET = re.compile(r"[\x21-\x7e]+")

@@ -6,8 +6,9 @@ from email.utils import parsedate_to_datetime
 from time import time
 from urllib.parse import urlsplit
 
+from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.net.http_client import Answer, HttpClient, Unreachable, printable
+from obskit.export.net.http_client import Answer, HttpClient, Unreachable
 from obskit.export.net.url import basic_credentials
 
 _RETRY = frozenset([408, 425, 429, 500, 502, 503, 504])
@@ -50,7 +51,7 @@ def outcome(answer: Answer) -> Outcome:
         return DELIVERED
     if status in _REDIRECT:
         return Outcome("redirected", f"{status}: redirects are not followed; use the final URL")
-    detail = f"{status} {printable(answer.body[:200].decode('utf-8', 'replace'))}".strip()
+    detail = f"{status} {one_line(answer.body[:200].decode('utf-8', 'replace'))}".strip()
     if status in _RETRY:
         return Outcome(f"http_{status}", detail, True, _retry_after(answer.headers.get("Retry-After")))
     return Outcome(f"http_{status}", detail, too_large=status == 413)

@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from obskit.base.failures import tell
 from obskit.export.net.http_message import read_head, send_request
-from obskit.export.net.protobuf import Wire
 from obskit.export.net.url import authority, basic_credentials, is_loopback
+from obskit.export.net.wire import Wire
 
 
 class Proxy(NamedTuple):

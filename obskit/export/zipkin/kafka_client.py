@@ -16,8 +16,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from obskit.base.native_threads import start_thread
+from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.net.http_client import printable
 from obskit.export.zipkin.kafka_url import Target
 
 _DEFAULTS: dict[str, Any] = {
@@ -122,7 +122,7 @@ class Client:
         for name, value in self._target.settings.items():
             if value and _names_secret(name):
                 text = text.replace(value, "***")
-        return printable(_quoted_value.sub("***", text))[:300]
+        return one_line(_quoted_value.sub("***", text))
 
 
 class Misconfigured(Exception):

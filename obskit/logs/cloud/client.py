@@ -19,10 +19,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.logging_v2 import Client
 from google.protobuf.json_format import ParseError
 
+from obskit.base.values import one_line
 from obskit.export.delivery.exporter import UNREACHABLE, Outcome
-from obskit.export.gcp.account import Account, Failed, one_line
+from obskit.export.gcp.account import Account, Failed
+from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.export.net.http_client import HttpClient, Unreachable
-from obskit.logs.cloud.endpoint import Endpoint
 
 _REASONS = {
     401: "unauthenticated",
@@ -52,7 +53,7 @@ class Refused(Exception):
 class Writer:
     """Writes to the API with one account. Not thread-safe."""
 
-    def __init__(self, endpoint: Endpoint, account: Account) -> None:
+    def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:
         self._account = account
         self._transport: _Transport = _Grpc(endpoint) if endpoint.grpc else _Rest(endpoint)
 
@@ -84,7 +85,7 @@ class _Transport(Protocol):
 class _Rest:
     """JSON over HTTP/1.1: no threads of its own, nothing that a fork breaks."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: ApiEndpoint) -> None:
         self._connection = _Connection(endpoint.address)
         anonymous: Any = AnonymousCredentials
         client: Any = Client
@@ -134,7 +135,7 @@ class _Connection:
 class _Grpc:
     """gRPC over TLS."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: ApiEndpoint) -> None:
         import grpc
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client, transports
 

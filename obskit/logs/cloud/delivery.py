@@ -8,9 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.base.failures import tell
+from obskit.export.delivery.attempts import send_in_halves
 from obskit.export.delivery.exporter import DELIVERED, Outcome
 from obskit.export.gcp.account import Failed, delivering, find_account
-from obskit.logs.cloud.endpoint import Endpoint
+from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.logs.cloud.entry import to_entry
 from obskit.logs.cloud.resource import Resource, detect
 
@@ -28,7 +29,7 @@ _NO_PROJECT = Outcome("no_project", "no Google Cloud project is known: give proj
 class Target(NamedTuple):
     """Where entries go; None stands for what the environment, the metadata server and the credentials say."""
 
-    endpoint: Endpoint
+    endpoint: ApiEndpoint
     log: str
     project: str | None
     key_file: str | None
@@ -105,24 +106,25 @@ class CloudExporter:
     def _write(self, writer: Writer, entries: list[dict[str, Any]], deadline: float) -> int:
         """Write the entries, and return how many of them the API refused. Raises Failed.
 
-        The API says which it refuses, and takes the others. Where it does not say, halves are tried: one bad entry
-        then costs its neighbours nothing. What was written before a failure is written again, under the same ids.
+        The API says which it refuses, and takes the others. Where it does not say, halves are tried. What was written
+        before a failure is written again, under the same ids.
         """
         from obskit.logs.cloud.client import Refused
 
-        parts, refused, attempts = [entries], 0, 0
-        while parts:
-            part = parts.pop()
-            attempts += 1
+        refused = 0
+
+        def is_refused(part: list[dict[str, Any]], last: bool) -> bool:
+            nonlocal refused
             try:
                 writer.write(self._request(part, deadline), max(0.001, deadline - monotonic()))
             except Refused as refusal:
-                if refusal.entries or len(part) == 1 or attempts > _MOST_PARTS:
-                    refused += len(refusal.entries) or len(part)
-                    self._tell(refusal)
-                else:
-                    half = len(part) // 2
-                    parts += [part[half:], part[:half]]
+                if not (refusal.entries or last):
+                    return True
+                refused += len(refusal.entries) or len(part)
+                self._tell(refusal)
+            return False
+
+        send_in_halves(entries, is_refused, _MOST_PARTS)
         return refused
 
     def _request(self, entries: list[dict[str, Any]], deadline: float) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from obskit.base.failures import logger as our_logger
 from obskit.base.process import check_fork, on_fork
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.gcp.account import is_delivering
+from obskit.export.gcp.endpoint import read_endpoint
 from obskit.logs.cloud.delivery import CloudExporter, Target
-from obskit.logs.cloud.endpoint import parse
 from obskit.logs.cloud.entry import log_id
 from obskit.logs.cloud.resource import Resource
 from obskit.logs.entry import EntryBuilder
@@ -23,6 +23,8 @@ from obskit.logs.formatter import CloudLoggingFormatter
 
 LIMITS = Limits(capacity=10_000, batch_size=500, interval=1.0, timeout=10.0, size=16 * 1024 * 1024)
 EXIT_TIMEOUT = 5.0
+_ENDPOINT = "OBSKIT_CLOUDLOGGING_ENDPOINT"
+_GOOGLE = "https://logging.googleapis.com"
 
 
 class CloudLoggingHandler(logging.Handler):
@@ -51,7 +53,8 @@ class CloudLoggingHandler(logging.Handler):
         exit_timeout: float = EXIT_TIMEOUT,
     ) -> None:
         super().__init__()
-        where = parse(endpoint or os.environ.get("OBSKIT_CLOUDLOGGING_ENDPOINT"), os.environ, key_file)
+        text = endpoint or os.environ.get(_ENDPOINT) or _GOOGLE
+        where = read_endpoint("endpoint" if endpoint else _ENDPOINT, text, os.environ, key_file, may_be_grpc=True)
         given = Resource(*resource, project or "", {}, partial=False) if resource else None
         self._target = Target(where, log_id(log_name or service), project, key_file, given)
         if builder is None and (service or version):  # else it is obskit.init()'s

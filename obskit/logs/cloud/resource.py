@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
-from obskit.export.gcp.metadata import Metadata, read_text
+from obskit.base.resource_attributes import resource_attributes
+from obskit.export.gcp.metadata import Metadata
+from obskit.export.gcp.surroundings import read_text
 
-_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 class Resource(NamedTuple):
@@ -50,7 +50,7 @@ _Found = tuple[str, dict[str, str]] | None
 
 def _kubernetes(environ: Mapping[str, str], metadata: Metadata) -> _Found:
     """Return the container; None where no cluster is known, without which the API has no such resource."""
-    given = _otel_attributes(environ)
+    given = resource_attributes(environ)
     cluster = given.get("k8s.cluster.name") or environ.get("CLUSTER_NAME")
     cluster = cluster or metadata.get("instance/attributes/cluster-name")
     if not cluster:
@@ -88,7 +88,7 @@ def _machine(metadata: Metadata) -> _Found:
 
 
 def _region(environ: Mapping[str, str], metadata: Metadata) -> str:
-    return _otel_attributes(environ).get("cloud.region") or metadata.last("instance/region")
+    return resource_attributes(environ).get("cloud.region") or metadata.last("instance/region")
 
 
 def _entry_labels(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -97,12 +97,6 @@ def _entry_labels(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     names = {"execution_name": "CLOUD_RUN_EXECUTION", "task_index": "CLOUD_RUN_TASK_INDEX"}
     return {f"run.googleapis.com/{key}": environ[name] for key, name in names.items() if environ.get(name)}
-
-
-def _otel_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return OTEL_RESOURCE_ATTRIBUTES: ``k8s.pod.name=$(POD_NAME),...`` is how pods are told who they are."""
-    pairs = (pair.split("=", 1) for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
-    return {key.strip(): unquote(value.strip()) for key, value in pairs}
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -181,23 +181,3 @@ def test_a_url_whose_project_is_none_is_refused(url):
 
 def test_a_domains_project_is_one():
     assert parse_url("cloudtrace://example.com:shop/", {}).project == "example.com:shop"
-
-
-@pytest.mark.parametrize("text", ["localhost:80", "ftp://x", "http://", "http://x:0", "http://x?y"])
-def test_an_endpoint_that_is_none_is_refused_by_its_variables_name(text):
-    with pytest.raises(ValueError, match="OBSKIT_CLOUDTRACE_ENDPOINT"):
-        parse_url("cloudtrace://p", {"OBSKIT_CLOUDTRACE_ENDPOINT": text})
-
-
-def test_credentials_go_to_google_or_by_tls_to_who_was_named():
-    key = {"GOOGLE_APPLICATION_CREDENTIALS": "file"}
-    for anonymous, environ in (
-        (False, {}),
-        (True, {"OBSKIT_CLOUDTRACE_ENDPOINT": "http://trace.internal", **key}),
-        (False, {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://trace.internal"}),
-        (True, {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://localhost:1"}),
-        (False, {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://localhost:1", **key}),
-    ):
-        assert parse_url("cloudtrace://p", environ).endpoint.anonymous is anonymous
-    with pytest.raises(ValueError, match="no user or password"):
-        parse_url("cloudtrace://p", {"OBSKIT_CLOUDTRACE_ENDPOINT": "https://a:b@x"})

@@ -64,7 +64,7 @@ def test_init_imports_nothing_of_googles_for_it(cloud):
 def test_an_endpoint_that_is_none_is_a_bad_option():
     done = receiver.run("import obskit; obskit.init(exporter='cloudtrace://p')", OBSKIT_CLOUDTRACE_ENDPOINT="nowhere")
     assert done.returncode == 1
-    assert "OBSKIT_CLOUDTRACE_ENDPOINT is 'nowhere'" in done.stderr
+    assert "OBSKIT_CLOUDTRACE_ENDPOINT='nowhere' must be" in done.stderr
 
 
 def test_a_forked_child_sends_its_own_spans_over_a_connection_of_its_own(guarded):

@@ -9,7 +9,6 @@ import pytest
 from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.json_format import ParseDict
 
-from obskit.logs.cloud import endpoint
 from obskit.logs.cloud.entry import log_id, to_entry
 
 PREFIX = "logging.googleapis.com/"
@@ -87,28 +86,3 @@ def test_each_entry_is_one_that_the_api_s_schema_takes():
 )
 def test_a_log_s_name_is_made_safe(name: str, safe: str):
     assert log_id(name) == safe
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "grpc", "anonymous"),
-    [
-        (None, "https://logging.googleapis.com", False, False),
-        ("https://logging-x.p.googleapis.com/", "https://logging-x.p.googleapis.com", False, False),
-        ("http://proxy:8080", "http://proxy:8080", False, True),
-        ("logging.googleapis.com", "logging.googleapis.com:443", True, False),
-        ("localhost:8085", "localhost:8085", True, True),
-    ],
-)
-def test_an_endpoint_is_a_url_or_a_host_for_grpc(text: str | None, address: str, grpc: bool, anonymous: bool):
-    assert endpoint.parse(text, {}) == (address, grpc, anonymous)
-
-
-def test_a_server_on_this_machine_gets_credentials_that_were_named():
-    assert not endpoint.parse("localhost:8085", {"GOOGLE_APPLICATION_CREDENTIALS": "key.json"}).anonymous
-
-
-@pytest.mark.parametrize("text", ["ftp://here", "https://", ":443", "host:port", "https://me:secret@host"])
-def test_another_endpoint_is_an_error(text: str):
-    with pytest.raises(ValueError, match=r"ort|endpoint") as caught:
-        endpoint.parse(text, {})
-    assert "secret" not in str(caught.value)

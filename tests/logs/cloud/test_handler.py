@@ -14,7 +14,7 @@ import pytest
 import obskit
 from obskit.export.delivery.pipeline import Limits
 from obskit.export.gcp.account import delivering
-from obskit.logs.cloud import endpoint
+from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.logs.cloud.handler import CloudLoggingHandler
 from obskit.tracing.tracer import Tracer
 from tests.export.receiver import eventually, free_port
@@ -346,8 +346,8 @@ def test_credentials_of_a_service_account_go_with_each_request_and_name_the_proj
     make, cloud, key_folder, monkeypatch
 ):
     key_file = google_fakes.make_key_file(key_folder, cloud.address)
-    trusting = endpoint.parse(cloud.address, {})._replace(anonymous=False)  # else they stay at home over plain HTTP
-    monkeypatch.setattr("obskit.logs.cloud.handler.parse", lambda *_: trusting)
+    trusting = ApiEndpoint(cloud.address, anonymous=False)  # else they stay at home over plain HTTP
+    monkeypatch.setattr("obskit.logs.cloud.handler.read_endpoint", lambda *_, **__: trusting)
     logger, handler = make(cloud.address, project=None, key_file=str(key_file))
     logger.info("hello")
     assert delivered(handler)

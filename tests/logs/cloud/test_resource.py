@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from obskit.export.gcp import metadata as metadata_module
+from obskit.export.gcp import surroundings
 from obskit.logs.cloud import resource as resource_module
 from obskit.logs.cloud.resource import Resource, detect
 from tests.export.receiver import free_port
@@ -108,7 +109,7 @@ def test_the_project_that_was_given_wins_over_the_environment_and_that_over_the_
 def test_without_a_sign_of_google_nobody_is_asked(monkeypatch, tmp_path):
     product = tmp_path / "product"
     product.write_text("Standard PC\n")
-    monkeypatch.setattr(metadata_module, "_PRODUCT", product)
+    monkeypatch.setattr(surroundings, "_PRODUCT", product)
     monkeypatch.setattr(metadata_module, "Wire", None)  # would fail
     assert detect(None, {}, soon()) == Resource("global", {}, "", {}, partial=False)
 
@@ -139,4 +140,4 @@ def test_a_server_that_is_not_google_s_is_not_believed(answer):
 
 
 def test_a_file_that_cannot_be_read_is_empty(tmp_path: Path):
-    assert metadata_module.read_text(tmp_path / "none") == ""
+    assert surroundings.read_text(str(tmp_path / "none")) == ""
