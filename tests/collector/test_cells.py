@@ -66,6 +66,19 @@ def test_each_is_counted_once_whatever_is_merged_or_deleted_or_opened_anew(seed,
     store.close()
 
 
+def test_there_are_only_so_many_and_the_oldest_go(monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.cells._MOST_CELLS", 100)
+    monkeypatch.setattr("obskit.collector.store.cells._PRUNE_EVERY", 10)
+    store = SpanStore()
+    for minute in range(300):
+        store.add([entry(minute + 1, timestamp=NOW + minute * MINUTE)])
+        store.cells.update()
+    ((count, oldest),) = store._database.rows("SELECT count(*), min(minute) FROM cells")
+    assert 80 <= count <= 110
+    assert oldest == NOW // MINUTE + 300 - count
+    store.close()
+
+
 @pytest.mark.parametrize("part", [0.5, 0.9, 0.99])
 def test_percentiles_are_right_to_nine_percent(part):
     source = random.Random(1)

@@ -18,14 +18,15 @@ from hashlib import blake2b
 import msgspec
 
 from obskit.collector.store.database import Database
-from obskit.collector.store.outbox import Outbox
+from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
 from obskit.zipkin.model import Span
 
 _MINUTE = 60_000_000  # microseconds
 _PER_OCTAVE = 8  # buckets: a duration is known to 9 percent
 _MOST_CELLS = 500_000
-_PRUNE_EVERY = 64  # blocks
+_PRUNE_EVERY = 10_000  # cells that were written
+_AT_ONCE = 32  # blocks that are counted in one transaction
 _PLACE = "health numbers"  # in the table of what destinations have been sent
 _ENTRIES = ("SERVER", "CONSUMER")
 _Key = tuple[int, str, str]  # minute, service, name
@@ -63,18 +64,35 @@ class Cells:
         self._database = database
         self._outbox = Outbox(database, reader, _PLACE)
         self._updating = threading.Lock()
+        self._written = _PRUNE_EVERY  # since the last look at how many there are
 
     def update(self) -> None:
         """Counts the spans that were stored since the last time."""
         with self._updating:
-            while waiting := self._outbox.next():
-                cells = _counted(waiting.spans)
-                with self._database.transaction() as connection:
-                    for key, numbers in cells.items():
-                        _write(connection, key, numbers)
-                    self._outbox.move(connection, waiting)
-                    if waiting.number % _PRUNE_EVERY == 0:
-                        _prune(connection)
+            while self._update_some():
+                pass
+
+    def _update_some(self) -> bool:
+        """Counts some blocks together: each cell that is written costs more than the spans in it."""
+        cells: dict[_Key, Numbers] = {}
+        last: Waiting | None = None
+        for _ in range(_AT_ONCE):
+            waiting = self._outbox.next(last)
+            if waiting is None:
+                break
+            _count(cells, waiting.spans)
+            last = waiting
+        if last is None:
+            return False
+        with self._database.transaction() as connection:
+            for key, numbers in cells.items():
+                _write(connection, key, numbers)
+            self._outbox.move(connection, last)
+            self._written += len(cells)
+            if self._written >= _PRUNE_EVERY:
+                self._written = 0
+                _prune(connection)
+        return True
 
     def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:
         """The numbers of each service and name in the minutes of two moments (microseconds)."""
@@ -95,8 +113,7 @@ class Cells:
         return [(str(service), int(calls), int(errors)) for service, calls, errors in self._database.rows(statement)]
 
 
-def _counted(spans: Iterable[Span]) -> dict[_Key, Numbers]:
-    cells: dict[_Key, Numbers] = {}
+def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
     for span in spans:
         service = span.local_endpoint.service_name if span.local_endpoint else None
         if service is None or not span.timestamp or not (span.kind in _ENTRIES or span.parent_id is None):
@@ -106,7 +123,6 @@ def _counted(spans: Iterable[Span]) -> dict[_Key, Numbers]:
         numbers.errors += "error" in span.tags
         if span.duration:
             numbers.buckets[int(math.log2(span.duration) * _PER_OCTAVE)] += 1
-    return cells
 
 
 def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:

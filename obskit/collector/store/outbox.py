@@ -36,9 +36,9 @@ class Outbox:
             row = (destination, number, ordinal)
             connection.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, ?)", row)
 
-    def next(self) -> Waiting | None:
-        """What is to be sent next, a block at a time; None when all was sent."""
-        number, ordinal = self._place()
+    def next(self, after: Waiting | None = None) -> Waiting | None:
+        """What is to be sent next, or after something else that waits, a block at a time; None when that is all."""
+        number, ordinal = (after.number, after.ordinal) if after else self._place()
         for key in self._reader.keys_after(number):
             begin = self._reader.ordinal(key[0])
             skip = max(ordinal - begin, 0) if key[0] <= number else 0
