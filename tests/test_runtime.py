@@ -244,6 +244,24 @@ print({THREADS}, obskit.stats()['exporters'])
     assert "PYTHON_GIL=1" in done.stderr
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="no module makes isolated ones")
+def test_in_an_isolated_subinterpreter_init_does_nothing_but_say_so():
+    """msgspec, by which lines are encoded, cannot be loaded there: each line would be lost."""
+    lines = f"""
+import sys
+sys.path[:] = {sys.path!r}
+import obskit, logging, threading
+obskit.init(exporter='console', logs='json', integrations=[])
+logging.getLogger('app').warning('as without obskit')
+with obskit.span('a'): assert obskit.inject({{}}) == {{}}
+assert obskit.flush() and obskit.stats()['exporters'] == [] and threading.active_count() == 1
+"""
+    done = run(f"import _interpreters\nassert _interpreters.exec(_interpreters.create(), {lines!r}) is None")
+    said, line = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, line) == (0, "", "as without obskit")
+    assert said.startswith("obskit is off in this subinterpreter: it is isolated")
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_children_deliver_however_multiprocessing_starts_them(method, tmp_path):
     """From Python 3.14 on, a process that serves forks makes them by default: it imports the program as spawn does."""

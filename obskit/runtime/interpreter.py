@@ -2,6 +2,7 @@
 
 On the way of a span and of a line there are few locks: that a deque, a dict or a counter takes one operation at a time
 is the work of the interpreter's lock. A build without that lock (``python3.14t``) has not been tested with obskit.
+An isolated subinterpreter has a lock of its own, and takes only extension modules that are made for that.
 """
 
 from __future__ import annotations
@@ -10,17 +11,35 @@ import logging
 import sys
 
 from obskit.base.failures import tell
+from obskit.base.native_threads import in_subinterpreter
 
-_REFUSED = (
+_NO_LOCK = (
     "obskit is off: this Python runs without its global interpreter lock, on which obskit relies and without which it "
     "has not been tested. Start Python with PYTHON_GIL=1 (or -X gil=1) to use obskit"
+)
+_ISOLATED = (
+    "obskit is off in this subinterpreter: it is isolated, and msgspec, which encodes spans and lines, cannot be "
+    "loaded there. Use obskit in the main interpreter or in processes, or subinterpreters that share the lock"
 )
 
 
 def is_supported() -> bool:
     """Return whether obskit may run here; say so where it may not."""
     enabled = getattr(sys, "_is_gil_enabled", None)  # 3.13 and later
-    if enabled is None or enabled():
-        return True
-    tell(logging.WARNING, _REFUSED)
-    return False
+    if enabled is not None and not enabled():
+        tell(logging.WARNING, _NO_LOCK)
+        return False
+    if in_subinterpreter() and _is_isolated():
+        tell(logging.WARNING, _ISOLATED)
+        return False
+    return True
+
+
+def _is_isolated() -> bool:
+    """Return whether this subinterpreter refuses msgspec. To try would end in an abort when the process exits."""
+    try:
+        interpreters = __import__("_interpreters")  # 3.13 and later; without it isolated ones are hardly made
+        config = interpreters.get_config(interpreters.get_current()[0])
+        return bool(config.check_multi_interp_extensions)
+    except (ImportError, AttributeError):
+        return False
