@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from importlib.metadata import version
 
 import pytest
 
@@ -11,6 +12,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Assertions inside the shipped contracts explain themselves like those of test files.
 pytest.register_assert_rewrite("obskit.testing")
+
+
+def pytest_configure(config):
+    """Ignore what old Starlette leaves to the garbage collector: https://github.com/encode/starlette/pull/2813."""
+    if tuple(map(int, version("starlette").split(".")[:3])) < (0, 45, 1):
+        config.addinivalue_line("filterwarnings", "ignore:Unclosed <MemoryObjectReceiveStream:ResourceWarning")
 
 
 def pytest_collection_modifyitems(items):

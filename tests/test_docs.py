@@ -138,4 +138,4 @@ def test_the_blocks_links_and_names_are_found() -> None:
     assert blocks("console")
     assert any(links(page) for page in PAGES)
     everything = "".join(page.read_text() for page in PAGES)
-    assert all(pattern.search(everything) for pattern in (NAMED_PATH,))
+    assert all(pattern.search(everything) for pattern in (NAMED_PATH, NAMED_FUNCTION))

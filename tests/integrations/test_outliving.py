@@ -19,7 +19,7 @@ import hypercorn.config
 import pytest
 import requests
 import urllib3
-from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 import obskit
 from obskit.instrumentation.client import begin
@@ -43,6 +43,16 @@ REQUESTS = [
     (b"x", {"X-B3-Flags": "1"}),
     (b"", {"b3": f"{LAST}-{'d' * 16}-1"}),
 ]
+
+
+@contextmanager
+def suppress_instrumentation():
+    """Do what `opentelemetry.instrumentation.utils` does, which the oldest versions are tested without."""
+    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 @pytest.fixture(autouse=True)
