@@ -28,7 +28,7 @@ PUBLIC = RUNTIME | {"api"}
 MAY_IMPORT: dict[str, set[str]] = {
     "base": set(),
     "tracing": BASE,
-    "zipkin": set(),
+    "zipkin": BASE,
     "propagation": TRACING,
     "instrumentation": PROPAGATION,
     "integrations": INSTRUMENTATION,
@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": RUNTIME,
     "api": RUNTIME,
     "": PUBLIC,
-    "collector": {"zipkin"},
+    "collector": BASE | {"zipkin"},
     "testing": PUBLIC | {""},
     "cli": PUBLIC | {"", "collector"},
     "__main__": {"cli"},

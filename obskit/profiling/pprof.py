@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from obskit.base.protobuf import BYTES, FIXED32, FIXED64, VARINT, read_varint, varint
 from obskit.profiling.stacks import Location
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _REST_EVERY = 200  # samples
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -92,8 +92,8 @@ class _Tables:
 
     def sample(self, sample: Sample) -> bytes:
         out = bytearray()
-        _bytes(out, 1, b"".join(map(_varint, map(self._location, sample.stack))))
-        _bytes(out, 2, b"".join(map(_varint, sample.values)))
+        _bytes(out, 1, b"".join(map(varint, map(self._location, sample.stack))))
+        _bytes(out, 2, b"".join(map(varint, sample.values)))
         for key, value in sample.labels:
             label = bytearray()
             _number(label, 1, self.text(key))
@@ -130,27 +130,13 @@ class _Tables:
         return bytes(out)
 
 
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return _SHORT[value]
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-_SHORT = [bytes([value]) for value in range(128)]
-
-
 def _number(out: bytearray, field: int, value: int) -> None:
     if value:
-        out += _varint(field << 3 | _VARINT) + _varint(value)
+        out += varint(field << 3 | VARINT) + varint(value)
 
 
 def _bytes(out: bytearray, field: int, value: bytes | bytearray) -> None:
-    out += _varint(field << 3 | _BYTES) + _varint(len(value))
+    out += varint(field << 3 | BYTES) + varint(len(value))
     out += value
 
 
@@ -233,34 +219,22 @@ def _repeated(fields: Iterable[Field], wanted: int) -> Iterator[int]:
 def _varints(content: bytes) -> Iterator[int]:
     at = 0
     while at < len(content):
-        value, at = _read_varint(content, at)
+        value, at = read_varint(content, at)
         yield value
 
 
 def _fields(message: bytes) -> Iterator[Field]:
     at = 0
     while at < len(message):
-        key, at = _read_varint(message, at)
-        value, size = 0, {_FIXED64: 8, _FIXED32: 4}.get(key & 7, 0)
-        if key & 7 == _VARINT:
-            value, at = _read_varint(message, at)
-        elif key & 7 == _BYTES:
-            size, at = _read_varint(message, at)
+        key, at = read_varint(message, at)
+        value, size = 0, {FIXED64: 8, FIXED32: 4}.get(key & 7, 0)
+        if key & 7 == VARINT:
+            value, at = read_varint(message, at)
+        elif key & 7 == BYTES:
+            size, at = read_varint(message, at)
         elif not size:
             raise ValueError(f"wire type {key & 7}")
         if at + size > len(message):
             raise ValueError("cut off")
         yield key >> 3, value, message[at : at + size]
         at += size
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ValueError("a number of more than 64 bits")

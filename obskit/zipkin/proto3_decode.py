@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from obskit.base.protobuf import BYTES, FIXED32, FIXED64, VARINT
 from obskit.zipkin.addresses import write_ipv6
 from obskit.zipkin.decoding import DecodeError, finish_span
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id
@@ -18,7 +19,6 @@ from obskit.zipkin.model import Endpoint, Span
 
 _KINDS = ("CLIENT", "SERVER", "PRODUCER", "CONSUMER")
 _MAX_PORT = 65535
-_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 # A surrogate in UTF-8 is one malformed character to Java, three to Python.
 _with_surrogates_replaced = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?").sub
 
@@ -97,11 +97,11 @@ class _Message:
     def skip(self, key: int) -> None:
         """Pass over a field that is not known."""
         kind = key & 7
-        if kind == _VARINT:
+        if kind == VARINT:
             while self.position < len(self._data) and self.take(1)[0] > 127:
                 pass
-        elif kind in {_FIXED64, _FIXED32, _LENGTH_DELIMITED}:
-            length = {_FIXED64: 8, _FIXED32: 4}.get(kind) or self.varint32()
+        elif kind in {FIXED64, FIXED32, BYTES}:
+            length = {FIXED64: 8, FIXED32: 4}.get(kind) or self.varint32()
             self.position = min(self.position + length, len(self._data))
         else:
             raise ValueError(f"wire type {kind} at {self.position} is unknown")

@@ -9,11 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from socket import AF_INET6, inet_pton
 
+from obskit.base.protobuf import varint
 from obskit.zipkin.addresses import parse_ip
 from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 
-_LAST = tuple(bytes([number]) for number in range(128))  # of the groups of seven bits of a number
-_MORE = tuple(bytes([number | 128]) for number in range(128))  # another follows
 _CHARACTER = tuple(map(chr, range(128)))
 _KINDS = {None: b"", "CLIENT": b" \x01", "SERVER": b" \x02", "PRODUCER": b" \x03", "CONSUMER": b" \x04"}
 _MAX_LONG = 2**63 - 1
@@ -31,7 +30,7 @@ def encode_span(span: Span) -> bytes:
     if 0 < timestamp <= _MAX_LONG:
         data += b"1" + timestamp.to_bytes(8, "little")
     if 0 < duration <= _MAX_LONG:
-        data += b"8" + _varint(duration)
+        data += b"8" + varint(duration)
     if span.local_endpoint is not None:
         data += _known_endpoint(b"B", span.local_endpoint)
     if span.remote_endpoint is not None:
@@ -65,7 +64,7 @@ def _kind_and_name(kind: Kind | None, name: str | None) -> bytes:
 def _endpoint(key: bytes, endpoint: Endpoint) -> bytes:
     """An endpoint but for its port, which is another with each caller, is one of few: it is remembered."""
     host, port = _host(endpoint.service_name, endpoint.ipv4, endpoint.ipv6), endpoint.port
-    data = host + b" " + _varint(port) if port else host
+    data = host + b" " + varint(port) if port else host
     return _field(key, data) if data else b""
 
 
@@ -110,9 +109,4 @@ def _text(key: bytes, text: str) -> bytes:
 
 
 def _field(key: bytes, data: bytes) -> bytes:
-    return key + _varint(len(data)) + data
-
-
-def _varint(number: int) -> bytes:
-    """A number in groups of seven bits, lowest first."""
-    return _LAST[number] if number < 128 else _MORE[number & 127] + _varint(number >> 7)
+    return key + varint(len(data)) + data

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from obskit.base.protobuf import read_varint
 from obskit.zipkin import proto3_decode
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
@@ -124,7 +125,7 @@ def _timestamp(data: bytes, position: int) -> tuple[int | None, int]:
 
 
 def _duration(data: bytes, position: int) -> tuple[int | None, int]:
-    number, position = _varint(data, position)
+    number, position = _number(data, position)
     return number or None, position
 
 
@@ -163,16 +164,11 @@ def _annotation(data: bytes, position: int, end: int) -> tuple[int, str]:
     return moment, data[start:position].decode()
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while shift < 63:
-        byte = data[position]
-        position += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, position
-        shift += 7
-    raise _OddError
+def _number(data: bytes, position: int) -> tuple[int, int]:
+    number, position = read_varint(data, position)
+    if number >> 63:
+        raise _OddError
+    return number, position
 
 
 def _endpoint(data: bytes) -> Endpoint | None:
@@ -193,7 +189,7 @@ def _read_endpoint(data: bytes) -> Endpoint | None:
     while position < len(data):
         key, start = data[position], position + 1
         if key == 0x20:
-            port, position = _varint(data, start)
+            port, position = _number(data, start)
             if port > _MAX_PORT:
                 raise _OddError
             fields["port"] = port or None

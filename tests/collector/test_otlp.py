@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from obskit.collector.intake import protobuf
+from obskit.base.protobuf import varint
 
 TRACE, SPAN_ID = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 JSON = {"content_type": "application/json"}
@@ -152,7 +152,7 @@ def test_protobuf_that_is_torn_or_makes_no_sense_is_refused(shared, body):
 
 def test_messages_within_messages_without_end_are_refused(shared):
     def field(key, content):
-        return key + protobuf.varint(len(content)) + content
+        return key + varint(len(content)) + content
 
     value = b""
     for _ in range(200):

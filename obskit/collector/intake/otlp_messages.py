@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from obskit.base.protobuf import varint
 from obskit.collector.deadline import Deadline
 from obskit.collector.intake import protobuf
 from obskit.collector.intake.otlp import Read, translate
@@ -44,8 +45,8 @@ def _answer(refused: list[str], *, in_json: bool) -> bytes:
         partial = {"rejectedSpans": str(len(refused)), "errorMessage": refused[0]}
         return json.dumps({"partialSuccess": partial}).encode()
     reason = refused[0].encode()[:_LONGEST_REASON]
-    inner = b"\x08" + protobuf.varint(len(refused)) + b"\x12" + protobuf.varint(len(reason)) + reason
-    return b"\x0a" + protobuf.varint(len(inner)) + inner
+    inner = b"\x08" + varint(len(refused)) + b"\x12" + varint(len(reason)) + reason
+    return b"\x0a" + varint(len(inner)) + inner
 
 
 def read_json(body: bytes) -> Read:
