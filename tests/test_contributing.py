@@ -13,8 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-EXAMPLE = re.compile(r"The example, (?P<path>[\w/]+\.py):\n\n<!--[^\n]*-->\n```python\n(?P<text>.*?)^```$", re.M | re.S)
-ROW = re.compile(r"^```text\n(?P<row>\".*)\n```$", re.M)
+EXAMPLE = re.compile(
+    r"The example, (?P<path>[\w/]+\.py):\n\n<!--[^\n]*-->\n```python\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+ROW = re.compile(r"^```text\n(?P<row>\".*)\n```$", re.MULTILINE)
 TABLE = "TARGETS: dict[str, tuple[str, ...]] = {\n"
 
 
@@ -41,5 +43,5 @@ def test_an_integration_is_added_by_the_steps_of_this_page(checkout: Path) -> No
 
 
 def test_each_make_target_is_in_the_table_of_commands() -> None:
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert [target for target in targets if f"make {target}" not in PAGE] == []
