@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.export.receiver import receiver, run
+
 ROOT = Path(__file__).parent.parent
 INTEGRATION_LINES = 150
 
@@ -57,6 +59,27 @@ HEAVY = (
     "starlette",
     "uvicorn",
 )
+
+
+# A served request, a call, a line, a span by OpenTelemetry's API and a delivery; then the modules of its SDK.
+EVERYTHING = """
+import logging, sys
+import obskit
+obskit.init(exporter=[sys.argv[1], "console"], logs="json", request_log=True, keep_errors=True)
+import flask, requests
+from opentelemetry import trace
+from obskit.testing.servers import wsgi_server
+app = flask.Flask("shop")
+@app.get("/orders/<int:number>")
+def order(number):
+    logging.getLogger("shop").warning("order %d", number)
+    return "done"
+with wsgi_server(app) as url, trace.get_tracer("lib", "1").start_as_current_span("work") as span:
+    span.add_event("asking")
+    assert requests.get(url + "/orders/7").text == "done"
+assert obskit.flush(20)
+print(len(obskit.stats()["exporters"]), sorted(name for name in sys.modules if name.startswith("opentelemetry.sdk")))
+"""
 
 
 def find_modules() -> dict[str, Path]:
@@ -170,3 +193,14 @@ def modules_after_init() -> list[str]:
 @pytest.mark.parametrize("heavy", HEAVY)
 def test_init_with_default_settings_does_not_import(heavy: str, modules_after_init: list[str]) -> None:
     assert [name for name in modules_after_init if f"{name}.".startswith(f"{heavy}.")] == []
+
+
+def test_only_the_bridge_to_opentelemetrys_exporters_imports_its_sdk() -> None:
+    importing = {name for name in MODULES for one in import_time_imports(name) if one.startswith("opentelemetry.sdk")}
+    assert importing == {"obskit.export.otel"}
+
+
+def test_no_request_span_line_or_delivery_imports_opentelemetrys_sdk() -> None:
+    with receiver() as server:
+        done = run(EVERYTHING, server.url)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["2 []"]), done.stderr
