@@ -106,6 +106,18 @@ def test_each_link_to_a_heading_leads_to_one(page: Path) -> None:
     assert [anchor for path, anchor in links(page) if anchor and anchor not in anchors(path)] == []
 
 
+def test_readme_has_no_link_that_a_package_index_cannot_follow() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [link["path"] for link in LINK.finditer(text) if link["path"]] == []
+
+
+def test_readme_lists_every_command() -> None:
+    text = (ROOT / "README.md").read_text()
+    modules = re.search(r"for command in \((.*)\):", (ROOT / "obskit/cli/__init__.py").read_text())
+    assert modules
+    assert [name for name in modules[1].split(", ") if f"| `obskit {name}" not in text] == []
+
+
 @every_page
 def test_each_path_that_a_page_names_exists(page: Path) -> None:
     assert [path for path in NAMED_PATH.findall(page.read_text()) if not (ROOT / path).exists()] == []
