@@ -23,7 +23,7 @@ from obskit.base.values import one_line
 from obskit.export.delivery.attempts import Backoff
 from obskit.export.gcp.account import Account, Failed, find_account
 from obskit.export.gcp.metadata import Metadata
-from obskit.export.net.http_message import NotHttp
+from obskit.export.net.http_client import Unreachable
 from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
 from obskit.profiling.cloud_profiler_endpoint import find_api, quietly, service_name
 from obskit.profiling.folder import Assignment, Stop
@@ -171,7 +171,7 @@ class CloudProfilerOutput:
         if isinstance(error, Stopped):
             return  # as told
         self._counts["failures"] += 1
-        if not isinstance(error, (Refusal, Failed, OSError, NotHttp)):
+        if not isinstance(error, (Refusal, Failed, Unreachable)):
             failed(what)
         elif what not in self._troubled:
             self._troubled.add(what)
@@ -218,4 +218,4 @@ def _may_pass(error: Exception) -> bool:
         return error.status in _MAY_PASS
     if isinstance(error, Failed):
         return error.outcome.retry
-    return isinstance(error, (OSError, NotHttp))
+    return isinstance(error, Unreachable)

@@ -6,7 +6,6 @@ Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.
 from __future__ import annotations
 
 import _socket
-import encodings.idna  # noqa: F401 - else imported by the first connection; see fork_lock.py
 import json
 import re
 from time import monotonic
@@ -16,8 +15,7 @@ from urllib.parse import urlsplit
 from obskit.base.values import one_line
 from obskit.export.gcp.account import Account
 from obskit.export.gcp.endpoint import ApiEndpoint
-from obskit.export.net.http_client import PORTS, netloc, tls_context
-from obskit.export.net.http_message import read_body, read_head, send_request
+from obskit.export.net.http_client import HttpClient
 from obskit.export.net.wire import Wire
 from obskit.profiling.folder import Stop
 
@@ -61,51 +59,46 @@ class Api:
 
     def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:
         self.account = account
-        self._parts = urlsplit(endpoint.address)
-        self._host = self._parts.hostname or ""
-        self._tls = tls_context() if self._parts.scheme == "https" else None
+        self._base = urlsplit(endpoint.address).path
+        self._stop = Stop()
+        self._client = HttpClient(endpoint.address, lambda *where: _Wire(self._stop, *where))
 
     def call(self, method: str, path: str, body: Any, deadline: float, stop: Stop) -> dict[str, Any]:
         """Return the answer to a request, renewing credentials that are refused.
 
-        Raises Refusal, Failed, Stopped, OSError or NotHttp.
+        Raises Refusal, Failed, Stopped or Unreachable.
         """
+        self._stop = stop
         content = json.dumps(body).encode()
         try:
-            return self._call(method, path, content, deadline, stop)
+            return self._call(method, path, content, deadline)
         except Refusal as refusal:
             if refusal.status != 401:
                 raise
         self.account.expire()
-        return self._call(method, path, content, deadline, stop)
+        return self._call(method, path, content, deadline)
 
-    def _call(self, method: str, path: str, content: bytes, deadline: float, stop: Stop) -> dict[str, Any]:
-        if stop.asked:
+    def _call(self, method: str, path: str, content: bytes, deadline: float) -> dict[str, Any]:
+        if self._stop.asked:
             raise Stopped("the profiler stops")
         headers = {**_HEADERS, **self.account.headers(min(CREDENTIALS, deadline - monotonic()))}
-        scheme, port = self._parts.scheme, self._parts.port or PORTS[self._parts.scheme]
-        wire = _Wire(self._host, port, self._tls, stop)
-        wire.deadline = deadline
         try:
-            target = f"{self._parts.path}/v2/{path}"
-            send_request(wire, method, target, netloc(self._host, port, scheme), content, headers)
-            reader = wire.reader()
-            head = read_head(reader)
-            text, _ = read_body(reader, method, head, _MOST_READ)
+            target = f"{self._base}/v2/{path}"
+            answer = self._client.exchange(method, target, content, headers, deadline, _MOST_READ)
         finally:
-            wire.hang_up()
-        answer = _decode(text)
-        if head.status not in _OK:
-            raise _refusal(head.status, answer, head.headers.get("Retry-After"))
-        return answer
+            self._client.close()
+        said = _decode(answer.body)
+        if answer.status not in _OK:
+            raise _refusal(answer.status, said, answer.headers.get("Retry-After"))
+        return said
 
 
 class _Wire(Wire):
     """A connection on which waiting for an answer ends soon after ``stop`` is asked. Raises Stopped then."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, stop: Stop) -> None:
+    def __init__(self, stop: Stop, host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> None:
         self._stop = stop
-        super().__init__(host, port, tls, monotonic() + _CONNECTING)
+        super().__init__(host, port, tls, min(deadline, monotonic() + _CONNECTING))
 
     def receive_raw(self) -> bytes:
         """Receive bytes as they are."""
@@ -118,13 +111,13 @@ class _Wire(Wire):
                 continue
         raise Stopped("the profiler stops")
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Close the connection for the children as well that were forked off meanwhile."""
         try:
             self._socket.shutdown(_socket.SHUT_RDWR)
         except OSError:
             pass
-        self.close()
+        super().close()
 
 
 def _refusal(status: int, answer: dict[str, Any], retry_after: str | None) -> Refusal:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 SERVICE_NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,253}[a-z0-9])?")
 LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -131,7 +132,7 @@ class CloudProfiler:
             return answer(200, {"access_token": f"token-{self.tokens}", "expires_in": 3600, "token_type": "Bearer"})
         if request.path.startswith("/$discovery/"):
             return answer(200, {**(discovery() or {}), "rootUrl": f"{self.address}/", "baseUrl": f"{self.address}/"})
-        path = request.path.partition("?")[0]
+        path = urlsplit(request.path).path  # a proxy may pass on the whole URL
         if request.method == "POST" and CREATE.fullmatch(path):
             self.problems += problems("CreateProfileRequest", request.body)
             self.creates.append(request)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +20,7 @@ from obskit.profiling.cloud_profiler import CloudProfilerOutput
 from obskit.profiling.cloud_profiler_endpoint import service_name
 from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.profiler import Profiler
+from tests.export.proxy_server import proxy_server
 from tests.export.receiver import FORK, clean_environ, eventually, free_port, receiver, run
 from tests.logs.cloud import google_fakes
 from tests.profiling import profiler_server
@@ -120,6 +122,31 @@ def test_the_profiler_takes_what_the_server_wants_and_what_arrives_can_be_read(c
     kinds = [profiler_server.decode(cloud.pprof(index)).sample_types[1] for index in (0, 1)]
     assert kinds == [("cpu", "nanoseconds"), ("wall", "nanoseconds")]
     assert profiler.stats()["profiles"] == 2
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
+def test_profiles_go_through_the_proxy_that_the_environment_names(cloud, monkeypatch, variable):
+    with proxy_server(urlsplit(cloud.address).port) as proxy:
+        monkeypatch.setenv("OBSKIT_CLOUDPROFILER_ENDPOINT", "http://profiler.example")
+        monkeypatch.setenv(variable, f"http://me:secret@127.0.0.1:{proxy.port}")
+        cloud.turns.append(turn("WALL", "10s"))
+        output = make_output()
+        assert output.deliver(take_turn(output), PROFILE)
+        lines = [head.splitlines()[0] for head in proxy.heads]
+        assert lines == [
+            "POST http://profiler.example/v2/projects/p/profiles HTTP/1.1",
+            "PATCH http://profiler.example/v2/projects/p/profiles/profile-1 HTTP/1.1",
+        ]
+        assert all("Proxy-Authorization: Basic bWU6c2VjcmV0" in head for head in proxy.heads)
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(cloud, monkeypatch, caplog):
+    with proxy_server(1, b"HTTP/1.1 407 Who are you\r\n\r\n") as proxy:
+        monkeypatch.setenv("OBSKIT_CLOUDPROFILER_ENDPOINT", "http://profiler.example")
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{proxy.port}")
+        assert make_output().wait_turn(Clock(1)) is None
+        assert f"407 Who are you (through the proxy 127.0.0.1:{proxy.port})" in caplog.text
+        assert "secret" not in caplog.text
 
 
 # Staying away

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - else imported by the first connection; see fork_lock.py
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +24,10 @@ _STALE = (ConnectionResetError, BrokenPipeError)
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
+Connect = Callable[[str, int, "ssl.SSLContext | None", float], Wire]
+"""Connects to a host and a port, with TLS or without, by a deadline."""
+
+
 class Answer(NamedTuple):
     """A response: its status, its headers (named in any case), and the start of its body."""
 
@@ -40,10 +44,10 @@ class HttpClient:
     """Talks to the server of one ``http(s)://`` URL, whose path counts for nothing. Not thread-safe.
 
     Redirects are answers like others: nothing goes to a server that nobody named. Where the environment names a proxy
-    for the server, all goes through it: ``via`` says so to people.
+    for the server, all goes through it: ``via`` says so to people. ``connect`` makes the connections.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connect: Connect = Wire) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or PORTS[parts.scheme]
@@ -51,6 +55,7 @@ class HttpClient:
         self._tls = tls_context() if parts.scheme == "https" else None
         self._proxy = find_proxy(parts)
         self.via = f" (through the proxy {self._proxy})" if self._proxy is not None else ""
+        self._connect = connect
         self._wire: Wire | None = None
 
     def exchange(
@@ -98,8 +103,8 @@ class HttpClient:
 
     def _open(self, deadline: float) -> Wire:
         if self._proxy is None:
-            return Wire(self._host, self._port, self._tls, deadline)
-        wire = self._proxy.connect(deadline)
+            return self._connect(self._host, self._port, self._tls, deadline)
+        wire = self._connect(self._proxy.host, self._proxy.port, None, deadline)
         if self._tls is not None:
             self._proxy.tunnel(wire, self._host, self._port)
             wire.start_tls(self._tls, self._host)

@@ -23,10 +23,6 @@ class Proxy(NamedTuple):
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
-    def connect(self, deadline: float) -> Wire:
-        """Return a connection to the proxy. Raises OSError."""
-        return Wire(self.host, self.port, None, deadline)
-
     def tunnel(self, wire: Wire, host: str, port: int) -> None:
         """Have the proxy pass on what comes over ``wire`` to a server (RFC 9110, 9.3.6).
 
