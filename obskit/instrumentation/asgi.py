@@ -74,7 +74,7 @@ def wrapper(route: str) -> Wrapper:
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            scope, receive, send = _arguments(*args, **kwargs)
+            scope, receive, send = _arguments(*args, **kwargs) if kwargs or len(args) != 3 else args
         except TypeError:
             return wrapped(*args, **kwargs)
         return serve(wrapped, scope, receive, send, route)

@@ -26,12 +26,9 @@ class Patch:
         self.owner = owner
         self.name = name
         self.active = True
+        self.wrapper = wrapper
         self.original = vars(owner).get(name, _MISSING)
-
-        def switch(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return wrapper(wrapped, instance, args, kwargs) if self.active else wrapped(*args, **kwargs)
-
-        self.replacement = _stand_in(_find(owner, name), isinstance(owner, type), switch)
+        self.replacement = _stand_in(_find(owner, name), isinstance(owner, type), self)
         setattr(owner, name, self.replacement)
 
     def holds(self) -> bool:
@@ -66,30 +63,32 @@ def _find(owner: Any, name: str) -> Any:
     raise AttributeError(f"{owner!r} has no {name!r} to patch: is this version of the library supported?")
 
 
-def _stand_in(found: Any, in_class: bool, call: Wrapper) -> Any:
+def _stand_in(found: Any, in_class: bool, patch: Patch) -> Any:
     """Return what stands in for ``found``: of its kind, so that it is bound, copied, pickled and inspected alike."""
     if isinstance(found, classmethod | staticmethod):
         inside = _method if isinstance(found, classmethod) else _function
-        return type(found)(stand_in(found.__func__, inside(found.__func__, call)))
+        return type(found)(stand_in(found.__func__, inside(found.__func__, patch)))
     bound = in_class and hasattr(type(found), "__get__")
-    made = stand_in(found, (_method if bound else _function)(found, call))
+    made = stand_in(found, (_method if bound else _function)(found, patch))
     return staticmethod(made) if in_class and not bound else made
 
 
-def _function(wrapped: Any, call: Wrapper) -> Callable[..., Any]:
+def _function(wrapped: Any, patch: Patch) -> Callable[..., Any]:
+    wrapper = patch.wrapper
+
     def function(*args: Any, **kwargs: Any) -> Any:
-        return call(wrapped, None, args, kwargs)
+        return wrapper(wrapped, None, args, kwargs) if patch.active else wrapped(*args, **kwargs)
 
     return function
 
 
-def _method(wrapped: Any, call: Wrapper) -> Callable[..., Any]:
-    bind = wrapped.__get__
+def _method(wrapped: Any, patch: Patch) -> Callable[..., Any]:
+    wrapper, bind = patch.wrapper, wrapped.__get__
 
     def method(*args: Any, **kwargs: Any) -> Any:
-        if not args or args[0] is None:  # without an instance, which it will say itself
+        if not patch.active or not args or args[0] is None:  # without an instance, which it will say itself
             return wrapped(*args, **kwargs)
-        return call(bind(args[0]), args[0], args[1:], kwargs)
+        return wrapper(bind(args[0]), args[0], args[1:], kwargs)
 
     return method
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from itertools import count
 from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
@@ -34,17 +33,6 @@ By plain text, because applications copy, pickle and dump what a request brought
 
 _serving: dict[str, ServerExchange] = {}
 """The exchanges that are under way, by what ``EXCHANGE`` says."""
-
-_numbers = count()
-_process = new_span_id()  # a copy may be read in another process
-
-
-def _renamed() -> None:
-    global _process  # noqa: PLW0603 - one name for each process
-    _process = new_span_id()
-
-
-on_fork(_renamed)
 
 FORGOTTEN = "the response was forgotten before its end"
 
@@ -113,7 +101,8 @@ class ServerExchange:
 
     def named_in(self, request: MutableMapping[str, Any]) -> None:
         """Have ``exchange_in`` find this exchange by an environ or a scope, or by a copy of it."""
-        self.mark = request[EXCHANGE] = mark = f"{_process}-{next(_numbers)}"
+        span = self.span  # a copy may be read in another process: no span of there has this id
+        self.mark = request[EXCHANGE] = mark = span.span_id if type(span) is Span else new_span_id()
         _serving[mark] = self
 
     @contextmanager
@@ -245,10 +234,11 @@ def begin(
         return None
     remote_parent, meshed = read(headers, names)
     parent: object = remote_parent
-    if _is_of_same_request(context, remote_parent):
-        parent = context[SPAN_KEY]
-    else:
-        context = _outside(context)
+    if context:  # most requests begin in an empty one
+        if _is_of_same_request(context, remote_parent):
+            parent = context[SPAN_KEY]
+        else:
+            context = _outside(context)
     name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
     tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
     span = tracer.start(name, SpanKind.SERVER, parent, tags)

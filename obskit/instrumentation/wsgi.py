@@ -95,7 +95,7 @@ def wrapper(route: Route, finish: Finish | None = None) -> Wrapper:
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            environ, start_response = _arguments(*args, **kwargs)
+            environ, start_response = _arguments(*args, **kwargs) if kwargs or len(args) != 2 else args
         except TypeError:
             return wrapped(*args, **kwargs)
         return serve(wrapped, environ, start_response, route, finish)

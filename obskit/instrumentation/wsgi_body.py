@@ -22,7 +22,7 @@ def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Enviro
     try:
         kind: Any = type(body)
         if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
-            if not exchange.status and upgraded(exchange, environ):
+            if upgraded(exchange, environ):
                 exchange.status = SWITCHING_PROTOCOLS
             exchange.finish()
             exchange.leave()
@@ -51,11 +51,6 @@ def _is_file(kind: type, file_wrapper: object) -> bool:
     if isinstance(file_wrapper, type):
         return issubclass(kind, file_wrapper)
     return file_wrapper is not None and (hasattr(kind, "read") or hasattr(kind, "filelike"))
-
-
-def _upgraded(exchange: ServerExchange, environ: Environ) -> bool:
-    """Whether an application that is done took over the connection, as WSGI servers have no other way for it."""
-    return not exchange.status and str(environ.get("HTTP_UPGRADE")).lower() == "websocket"
 
 
 def upgraded(exchange: ServerExchange, environ: Environ) -> bool:

