@@ -22,17 +22,15 @@ _logger = logging.getLogger("uncaught")
 def install() -> None:
     """Log uncaught exceptions and warnings.
 
-    Hooks that the application set are called as before; Python's own, where no record of it reaches the console.
+    Hooks for exceptions that the application set are called as before; Python's own, where no record of it reaches
+    the console. Warnings that the application shows in a way of its own are left to it.
     """
-    global _previous, _previous_thread, _captured, _show_warning  # noqa: PLW0603 - a process has these hooks once
+    global _previous, _previous_thread
     if sys.excepthook is not _hook:
         _previous, sys.excepthook = sys.excepthook, _hook
     if threading.excepthook is not _thread_hook:
         _previous_thread, threading.excepthook = threading.excepthook, _thread_hook
-    logging.captureWarnings(True)
-    if warnings.showwarning is not _show_warning:
-        _captured = warnings.showwarning
-        _show_warning = warnings.showwarning = _warning_logger()
+    _capture_warnings()
 
 
 def remove() -> None:
@@ -42,13 +40,23 @@ def remove() -> None:
     if threading.excepthook is _thread_hook:
         threading.excepthook = _previous_thread
     if warnings.showwarning is _show_warning:
-        warnings.showwarning = _captured
-    logging.captureWarnings(False)
+        warnings.showwarning = _of_logging
+        if _capturing:
+            logging.captureWarnings(False)
+
+
+def _capture_warnings() -> None:
+    global _capturing, _show_warning  # noqa: PLW0603 - a process has this hook once
+    if getattr(warnings.showwarning, "__module__", None) in _PYTHONS_OWN:
+        logging.captureWarnings(True)  # so that the application's doing so later does not take our place
+        _capturing = True
+    if warnings.showwarning is _of_logging:
+        _show_warning = warnings.showwarning = _warning_logger()
 
 
 def _hook(kind: Any, error: Any, traceback: Any) -> None:
     """Take whatever Python's own hook takes: no exception at all, one without a traceback, what is no exception."""
-    logged = _is_exception(kind, error) and not issubclass(kind, KeyboardInterrupt)
+    logged = _is_exception(kind, error, traceback) and not issubclass(kind, KeyboardInterrupt)
     shown = logged and _log(logging.CRITICAL, "uncaught exception", (), (kind, error, traceback))
     if not shown or _previous is not sys.__excepthook__:
         _previous(kind, error, traceback)
@@ -62,7 +70,7 @@ def _thread_hook(args: Any) -> None:
 def _shows_of_thread(args: Any) -> bool:
     try:
         kind, error, traceback, thread = args.exc_type, args.exc_value, args.exc_traceback, args.thread
-        if not _is_exception(kind, error) or issubclass(kind, SystemExit):
+        if not _is_exception(kind, error, traceback) or issubclass(kind, SystemExit):
             return False
         name = thread.name if thread is not None else "?"
     except Exception:  # of an object that Python's own hook does not take either
@@ -70,9 +78,10 @@ def _shows_of_thread(args: Any) -> bool:
     return _log(logging.ERROR, "uncaught exception in thread %s", (name,), (kind, error, traceback))
 
 
-def _is_exception(kind: Any, error: Any) -> bool:
+def _is_exception(kind: Any, error: Any, traceback: Any) -> bool:
     try:
-        return isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(error, BaseException)
+        exception = isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(error, BaseException)
+        return exception and isinstance(traceback, TracebackType | None)
     except Exception:
         return False
 
@@ -96,12 +105,11 @@ def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool
 def _warning_logger() -> Callable[..., None]:
     """Return a ``warnings.showwarning`` that logs the place of a warning, where logging's names that of its call."""
     py_warnings = logging.getLogger("py.warnings")
-    captured, of_logging = _captured, logging._showwarning  # type: ignore[attr-defined]
 
     def show(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:
         py_warnings.disabled = False  # by dictConfig: the warning would be seen nowhere
-        if file is not None or captured is not of_logging:
-            captured(message, category, filename, lineno, file, line)
+        if file is not None:
+            _of_logging(message, category, filename, lineno, file, line)
             return
         text = warnings.formatwarning(message, category, filename, lineno, line)
         if not py_warnings.handlers:
@@ -139,5 +147,7 @@ def _shows(handler: logging.Handler, record: logging.LogRecord, before: int) -> 
 
 _previous: Any = sys.__excepthook__
 _previous_thread: Any = threading.__excepthook__
-_captured: Any = warnings.showwarning
+_PYTHONS_OWN = ("warnings", "_py_warnings")
+_of_logging: Any = logging._showwarning  # type: ignore[attr-defined]
+_capturing = False
 _show_warning: Any = None

@@ -45,11 +45,8 @@ def shown(handler, *, on, init_first):
     """Return what a program shows of one record that ``handler`` gets, on either stream."""
     add = f"logging.getLogger({on!r}).addHandler({handler})\n"
     both = INIT + add if init_first else add + INIT
-    wait = (
-        "\nimport time\nend = time.time() + 5\nwhile time.time() < end and not obskit_tests_done(): time.sleep(0.01)\n"
-    )
-    del wait
-    done = run(BEGIN + both + "logging.getLogger('app').warning('once %s', 'more')\nimport time; time.sleep(0.2)")
+    end = "\nfor listener in globals().get('listeners', ()): listener.stop()"
+    done = run(BEGIN + both + "logging.getLogger('app').warning('once %s', 'more')" + end)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
