@@ -26,7 +26,7 @@ logging.basicConfig(level=logging.INFO)
 
 
 async def ingredients(request: Request) -> JSONResponse:
-    """List what a dish is made of. Raises LookupError, which is a 500, for a dish that nobody planned."""
+    """List what a dish is made of. Raises LookupError, which is a 500, for a dish without a recipe."""
     dish = request.path_params["dish"]
     log.info("looking for what %s is made of", dish)
     if dish not in SHELVES:

@@ -38,7 +38,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
 
 
 def install(names: Iterable[str], hooks: ImportHooks, patches: Patches) -> None:
-    """Have each integration of ``names`` (keys of TARGETS) patch its library as soon as that is imported."""
+    """Let each integration of ``names`` (keys of TARGETS) patch its library as soon as that is imported."""
     for name in names:
         for module_name in TARGETS[name]:
             hooks.when_imported(module_name, partial(_install, name, patches))

@@ -107,7 +107,7 @@ def _tell_route(request: Any) -> None:
 
 
 def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> Any:
-    """Have the end of ``response`` end the span; a file keeps its type, for which servers use sendfile."""
+    """Let the end of ``response`` end the span; a file keeps its type, for which servers use sendfile."""
     guarded("reading a route", _tell_route, request)
     if exchange is None:
         return response

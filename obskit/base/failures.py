@@ -56,8 +56,8 @@ def _tell_once(what: str) -> None:
 
 
 def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
-    """Log; a handler of the application's that raises is counted, and not asked again."""
-    logger.disabled = False  # logging.config.dictConfig disables what it does not name: no choice of anybody's
+    """Log; if the application's handler raises, that is counted and not tried again."""
+    logger.disabled = False  # logging.config.dictConfig disables what it does not name, which is not meant
     try:
         logger.log(level, message, *args, exc_info=traceback)
     except Exception:

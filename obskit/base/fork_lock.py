@@ -16,7 +16,7 @@ from obskit.base.failures import failed
 from obskit.base.native_threads import allocate_lock, original
 from obskit.base.process import around_fork, on_fork
 
-_STANDSTILL = 1.0  # seconds in which an import that waits for nobody has made a step
+_STANDSTILL = 1.0  # seconds in which an import that does not wait has made a step
 _LOOKS = 0.002  # seconds between two looks at it
 _QUICK = 0.0005
 _LONGEST_WAIT = 60.0  # seconds: it may wait for the forking thread by looking again and again
@@ -27,7 +27,7 @@ _forking = threading.local()
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Have forks of other threads wait until the block is over."""
+    """Make forks of other threads wait until the block is over."""
     gate, here = _gate, (threading.get_ident(), threading.get_native_id())
     passed = gate.acquire(timeout=_STANDSTILL)  # not longer: the forking thread may wait for what this one holds
     _importing.append(here)
@@ -110,7 +110,7 @@ def _after_in_child() -> None:
 
 
 def _forget_imports(threads: list[int]) -> None:
-    """Have what these threads, which are not here, were importing imported anew by whoever needs it."""
+    """Drop what these threads, which are not in this process, were importing: its next user imports it anew."""
     try:
         locks = sys.modules["_frozen_importlib"]._module_locks
         for name, reference in list(locks.items()):

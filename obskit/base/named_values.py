@@ -53,7 +53,7 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
     """Return ``text`` with MASK for the values of secret names.
 
     ``is_word`` tells whether a name ends with a word for a secret. A number is masked only under such a name: a
-    ``token_count`` is none. Names of two words (``API key: x``) are secret only if the two end with such a word.
+    ``token_count`` is not. Names of two words (``API key: x``) are secret only if the two end with such a word.
     """
     parts: list[str] = []
     done = 0

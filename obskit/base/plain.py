@@ -1,6 +1,6 @@
 """Any values of an application's in JSON's own types, with secrets masked: never an exception, never unbounded work.
 
-Whatever is asked of a value may run code of the application's: a proxy loads what it stands for when it is asked for
+Asking a value for anything may run the application's code: a proxy loads what it stands for when it is asked for
 its class. So decisions are made by ``type(value)``, which runs none, and the rest is done inside a guard that costs one
 value when it raises. What an object is made of is walked over here rather than printed by the object itself, which has
 no bounds. The nodes and characters of all values of a record are bounded together.

@@ -24,7 +24,7 @@ def on_fork(renew: Callable[[], None]) -> None:
 def around_fork(
     before: Callable[[], None], after_in_parent: Callable[[], None], after_in_child: Callable[[], None] = lambda: None
 ) -> None:
-    """Have these called around a fork that Python makes: the last to register is the closest to it.
+    """Call these around a fork that Python makes: the last to register is the closest to it.
 
     ``after_in_child`` comes when everything is renewed.
     """

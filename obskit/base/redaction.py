@@ -118,7 +118,7 @@ class Redactor:
         return text
 
     def _is_named(self, name: str, before: str) -> bool:
-        """Return whether ``name`` is a secret's where it stands in text; a ``tokenizer`` is none."""
+        """Return whether ``name`` names a secret where it stands in text; ``tokenizer`` does not."""
         if self.is_secret(name) and self._in_name.search(name) is not None:
             return True
         return name.lower() in _SHORT_PARAMETERS and before != "" and before in "?&;"
@@ -132,7 +132,7 @@ class Redactor:
     def error_text(self, text: str) -> str:
         """Return what an exception says as ``text`` does, and without the queries of URLs and the literals of SQL.
 
-        Nobody chose what stands in there: a library put the whole request or statement into its message.
+        The application did not choose that text: a library put the whole request or statement into its message.
         """
         if text in self._harmless:
             return text

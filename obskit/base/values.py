@@ -1,4 +1,4 @@
-"""Text of the application's values: whatever they are and do when they are asked, none of it reaches the caller."""
+"""Text of the application's values, whatever they are: an exception of theirs never reaches the caller."""
 
 from __future__ import annotations
 

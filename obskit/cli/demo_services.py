@@ -65,7 +65,7 @@ def running(collector: str) -> Iterator[dict[str, Service]]:
     Raises DemoError, with a service's own output, when one does not come up.
     """
     with ExitStack() as stack:
-        # All ports are known before the first service starts, and nobody can take them in between.
+        # All ports are known before the first service starts, and no other program can take them in between.
         listeners = {name: stack.enter_context(_listener()) for name in SERVICES}
         environment = _environment(collector, {name: one.getsockname()[1] for name, one in listeners.items()})
         services = {}

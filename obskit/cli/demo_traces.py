@@ -40,10 +40,10 @@ def _end(row: Row) -> str:
 
 
 ORDERS = {"pasta": 200, "curry": 200, "fugu": 502, "soup": 200}
-"""The dishes that are ordered, each with the status that service a answers: nobody planned the fugu."""
+"""The dishes that are ordered, each with the status that service a answers: there is no recipe for the fugu."""
 
 _SERVED = Counter(a=3, b=2, c=1, d=1)  # spans: a is called and calls twice, b is called and calls, c and d are called
-_FAILED = Counter(a=2, b=2, c=1)  # without its dish nobody gets a drink
+_FAILED = Counter(a=2, b=2, c=1)  # an order without a dish gets no drink
 _TIMEOUT = 20.0  # seconds
 _LOOK = 0.1
 _open = build_opener(ProxyHandler({})).open

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ATTEMPT = 10.0  # seconds for one attempt to send
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two attempts
-_IDLE = 1.0  # seconds until a thread looks again, should nobody wake it
+_IDLE = 1.0  # seconds until a thread looks again, if nothing wakes it
 _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
@@ -39,7 +39,7 @@ Prepare = Callable[[list["Span"]], list["Span"]]
 class Forwarder:
     """Passes spans on to several destinations, each with a thread of its own.
 
-    Raises ValueError for a URL that is none, saying what is wrong with it and what to give.
+    Raises ValueError for a bad URL, saying what is wrong with it and what to give.
     """
 
     def __init__(self, urls: list[str]) -> None:
@@ -58,7 +58,7 @@ class Forwarder:
             route.start(store.outbox(route.destination))
 
     def wake(self, _spans: list[Span]) -> None:
-        """Have the threads look for what was stored."""
+        """Wake the threads: something was stored."""
         for route in self._routes:
             route.wake.set()
 
@@ -115,7 +115,7 @@ class _Route:
             yield f"{self._waiting} spans wait for {self.destination}; the next start sends them"
 
     def _run(self, outbox: Outbox) -> None:
-        attach(suppressed())  # what is sent is no work of anybody's
+        attach(suppressed())  # forwarding is not traced
         while self._turn(outbox):
             pass
         try:

@@ -85,7 +85,7 @@ class Api:
             raise
         except ClientDisconnect:
             self._metrics.dropped()
-            return None  # nobody reads the answer
+            return None  # the client has left
 
     def traces(self, request: Request, deadline: Deadline) -> Response:
         """The traces which match a query."""

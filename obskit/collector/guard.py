@@ -1,9 +1,9 @@
 """Who may talk to the collector, and what browsers may do with its answers.
 
 A page of another origin can make a browser send requests here, also by a name that it has pointed to
-127.0.0.1 (DNS rebinding). So the Host header must be a name of ours, and a POST must not come from elsewhere. Programs
-that send spans are no browsers, and may know the collector by any name: Envoy sends the name of its cluster. A browser
-adds an Origin to each POST; one without it takes any Host.
+127.0.0.1 (DNS rebinding). So the Host header must be one of the collector's names, and a POST must not come from
+elsewhere. Programs that send spans are no browsers, and may know the collector by any name: Envoy sends the name of
+its cluster. A browser adds an Origin to each POST; one without it takes any Host.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _portable(value: Any) -> Any:
 
 
 class OtelExporter:
-    """Any OpenTelemetry SpanExporter as one of ours.
+    """Any OpenTelemetry SpanExporter as an exporter of obskit.
 
     ``make`` makes it when the first batch is sent, and again with the next where it raises; ``name`` is that of the
     destination. ``resource`` describes the process.
@@ -191,7 +191,7 @@ class OtelExporter:
         """Export the batch; the exporter retries by itself, if it does."""
         try:
             result = self._ready().export(items)
-        except BaseException as error:  # SystemExit too: on this thread nobody else could mean it
+        except BaseException as error:  # SystemExit too: on this thread no other code could mean it
             self._tell_raised("export")
             return Outcome("exporter_error", f"the exporter raised {error_text(error)}")
         if result is SpanExportResult.SUCCESS:
@@ -213,7 +213,7 @@ class OtelExporter:
         return self._exporter
 
     def _tell_raised(self, method: str) -> None:
-        """Log the exception being handled, once: it is the exporter's own, so it is no failure of ours."""
+        """Log the exception being handled, once: it is the exporter's own failure, not obskit's."""
         if self._told:
             return
         self._told = True

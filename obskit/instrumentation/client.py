@@ -54,7 +54,7 @@ _targets: Targets | None = None
 
 
 def propagate_to(targets: Targets | None) -> None:
-    """Have only requests to ``targets`` carry headers of ours; None: all."""
+    """Send trace headers only to ``targets``; None: to all hosts."""
     global _targets  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
     _targets = targets
 
@@ -68,7 +68,7 @@ class Call(Life):
 class ClientExchange:
     """One outbound request, from its first byte until its response's body is over.
 
-    Integrations set ``status`` when they learn it. An exchange that nobody finishes ends when it is forgotten.
+    Integrations set ``status`` when they learn it. One that is never finished ends when its last reference goes.
     """
 
     __slots__ = ("_call", "_sent", "_suspicion", "over", "span", "status")

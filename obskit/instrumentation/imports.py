@@ -44,7 +44,7 @@ class ImportHooks:
             self._run_finished()
 
     def remove(self) -> None:
-        """Forget all hooks."""
+        """Remove all hooks."""
         self._hooks.clear()
         self._unfinished.clear()
         # A new list: another thread's import would skip a finder if one vanished from the list it is going through.
@@ -93,7 +93,7 @@ class ImportHooks:
 
 
 class _Loader:
-    """Stands in for a module's loader until its code runs; to everybody who asks it is that loader."""
+    """Stands in for a module's loader until its code runs, and answers every question as that loader."""
 
     def __init__(self, spec: ModuleSpec, hooks: dict[str, list[Hook]]) -> None:
         self._spec = spec

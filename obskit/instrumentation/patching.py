@@ -34,7 +34,7 @@ class Patch:
     def holds(self) -> bool:
         """Whether calls still come here: False where the attribute was replaced, as by reloading its module.
 
-        Who wraps ``owner.name`` over us may hold the method that it was looked up as.
+        A later wrapper of ``owner.name`` may hold the bound method that the look-up gave it.
         """
         ours = getattr(self.replacement, "__func__", self.replacement)
         found = vars(self.owner).get(self.name)
@@ -45,7 +45,7 @@ class Patch:
         return False
 
     def remove(self) -> None:
-        """Put the original back; where somebody wrapped ours since, only stop acting."""
+        """Put the original back; if another wrapper was put around ours since, only stop acting."""
         self.active = False
         if vars(self.owner).get(self.name) is not self.replacement:
             return
@@ -123,7 +123,7 @@ class Patches:
         self.wrap(owner, name, _around_async(before, after))
 
     def on_remove(self, undo: Callable[[], object]) -> None:
-        """Have ``undo`` called by ``remove()``: for signals and the like."""
+        """Let ``remove()`` call ``undo``: for signals and the like."""
         self._undo.append(undo)
 
     def targets(self) -> list[tuple[Any, str]]:

@@ -51,7 +51,7 @@ class _ResponseFlush:
             failed("delivering before a response ends")
 
     async def deliver_async(self) -> None:
-        """Deliver on one thread of our own: whoever waits finds there what those before him have left to do."""
+        """Deliver on one thread of obskit's, so that a flush finds done what the one before it did."""
         import asyncio
 
         if self.paused:

@@ -17,7 +17,7 @@ def _stand_in(*args: Any, obskit_call: Any = None, **kwargs: Any) -> Any:
 
 
 def run_within(function: Any, around: Callable[[], AbstractContextManager[object]]) -> Callable[[], None]:
-    """Have each call of ``function`` run within ``around()``; return what undoes it."""
+    """Make each call of ``function`` run within ``around()``; return what undoes it."""
     code, defaults = function.__code__, function.__kwdefaults__
     original = FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
     original.__kwdefaults__ = defaults

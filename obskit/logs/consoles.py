@@ -48,7 +48,7 @@ def is_same_file(stream: Any, number: int) -> bool:
     try:
         own = stream.fileno()
         return own == number or os.path.samestat(os.stat(own), os.fstat(number))
-    except Exception:  # streams of the application's have no file, or a method of that name that does anything
+    except Exception:  # a stream may have no file, or a method of that name that does anything
         return False
 
 
@@ -99,7 +99,7 @@ def shows(handler: logging.Handler, depth: int = 0) -> bool:
         if depth > _MOST_NESTED or is_console(_stream(handler)) or _prints(type(handler)):
             return depth <= _MOST_NESTED
         return any(shows(one, depth + 1) for one in _behind(handler))
-    except Exception:  # an attribute of the application's handler
+    except Exception:  # from an attribute of the application's handler
         return False
 
 

@@ -1,4 +1,4 @@
-"""Functions of ours between a log call and code of the application's: its filters, formatters and record factories."""
+"""obskit's functions between a log call and the application's filters, formatters and record factories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def like_loggings(function: _F) -> _F:
     """Return ``function`` with frames that look like logging's own.
 
-    Whoever looks for the caller of a log call passes over those, by their file (``stacklevel=``) or by the name of
+    Code that looks for the caller of a log call passes over those, by their file (``stacklevel=``) or by the name of
     their module (structlog). Global names are looked up in the function's module as it is now.
     """
     code = function.__code__.replace(co_filename=str(logging._srcfile))

@@ -1,6 +1,6 @@
 """What a record that waits in a queue or a buffer belongs to: the trace and the fields of where it was logged.
 
-It is formatted on another thread, or when somebody else's record empties the buffer.
+It is formatted on another thread, or when a later record empties the buffer.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class LogSetup:
             self._retired.append(handler)
 
     def _add_root_handler(self, handler: logging.Handler) -> None:
-        """Add a handler to the root logger, and let INFO through for as long as nobody else configures logging."""
+        """Add a handler to the root logger, and let INFO through until the application configures logging."""
         root = logging.getLogger()
         self._root_handler = handler
         root.addHandler(handler)

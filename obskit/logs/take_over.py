@@ -1,4 +1,4 @@
-"""Taking over handlers of the application's that write to the console: the form of their lines becomes ours."""
+"""Taking over the application's handlers that write to the console: obskit gives their lines the form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Format = Callable[[Any, logging.LogRecord], str]
 class TakeOver:
     """Stands in for ``logging.Handler.format``, and chooses who formats when it is looked up, not when it is called.
 
-    So no frame of ours stands between logging and a formatter of the application's, which may look for its caller; and
+    So no frame of obskit stands between logging and the application's formatter, which may look for its caller; and
     ``logging.Handler.format`` itself is what it was.
     """
 
@@ -39,7 +39,7 @@ class TakeOver:
             return self._original
         try:
             ours = takes_over(handler)
-        except Exception:  # an attribute of the application's handler
+        except Exception:  # from an attribute of the application's handler
             ours = False
         return MethodType(self._form if ours else self._original, handler)
 

@@ -1,4 +1,4 @@
-"""Exceptions nobody caught, and warnings, as log records."""
+"""Uncaught exceptions, and warnings, as log records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Put the hooks back, where nobody has set others since."""
+    """Put the hooks back, unless the application has set others since."""
     if sys.excepthook is _hook:
         sys.excepthook = _previous
     if threading.excepthook is _thread_hook:
@@ -97,7 +97,7 @@ def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool
         record = _logger.makeRecord(_logger.name, level, file, line, message, args, error, function)
         _logger.handle(record)
         return any(_shows(handler, record, before) for handler in _handlers())
-    except Exception:  # of a handler or a filter of the application's
+    except Exception:  # from the application's handler or filter
         failed("logging an uncaught exception")
         return False
 

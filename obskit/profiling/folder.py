@@ -1,4 +1,4 @@
-"""Profiles as files in a folder: sampled for some seconds of each interval, and at once when somebody asks for it.
+"""Profiles as files in a folder: sampled for some seconds of each interval, and at once on request.
 
 ``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only this user can read
 them: they show functions, paths and routes of the program.
@@ -47,7 +47,7 @@ class Stop:
     def wait(self, seconds: float) -> bool:
         """Sleep for ``seconds``, less when the end is asked for; return whether it is."""
         if not self.asked and seconds > 0 and self._lock.acquire(timeout=min(seconds, 3600.0)):
-            self._lock.release()  # nobody else waits, but this thread may again
+            self._lock.release()  # only this thread waits for it, and may again
         return self.asked
 
 
@@ -118,7 +118,7 @@ class FolderOutput:
         return min(max(seconds, 0.1), _LONGEST_REQUEST) if seconds == seconds else 0.0  # noqa: PLR0124 - not a number
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
-        """Write a profile: whoever lists the folder sees all of a file or nothing. Raises OSError."""
+        """Write a profile: a reader of the folder sees all of a file or nothing. Raises OSError."""
         make_private(self._folder)
         prefix = f"{self._service}-{assignment.profile_type.lower()}-"
         name = f"{prefix}{_now()}.{os.getpid()}{SUFFIX}"

@@ -3,7 +3,7 @@
 google-cloud-profiler 4.1.0 asks the metadata server without a timeout, wants to be started by the main thread, adds a
 handler to the root logger, and crashes Python from 3.11 on when it takes CPU profiles. Here the parts that its
 ``start()`` puts together are put together on a thread of their own. What only the main thread may do is to handle
-SIGALRM: that is done at once, by a handler of ours which the agent's joins later.
+SIGALRM: that is done at once, by obskit's handler, which the agent's joins later.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class GoogleAgent:
         self._alarm_lost = False
 
     def start(self) -> None:
-        """Begin to start the agent. Wall-time profiles take the main thread, and a SIGALRM that nobody uses."""
+        """Begin to start the agent. Wall-time profiles take the main thread, and a SIGALRM that is not in use."""
         global _current  # noqa: PLW0603 - a process has one SIGALRM, and one agent
         if self._stop is not None:
             return
@@ -141,7 +141,7 @@ class GoogleAgent:
             self._failures += 1
             self._state = "off"
             tell(logging.WARNING, "Google's profiling agent cannot start (%s); %s", one_line(error), _BUILTIN)
-        except BaseException as error:  # nobody else is on this thread to be told of SystemExit
+        except BaseException as error:  # SystemExit too: no other code runs on this thread
             self._failures += 1
             if self._failures == 1:
                 tell(logging.WARNING, "Google's profiling agent cannot start (%s); it is tried again", one_line(error))
@@ -160,13 +160,13 @@ class GoogleAgent:
                 self._state = "running"
 
     def _join(self, profiler: Any) -> None:
-        """Have the agent's sampler of wall time use our handler of SIGALRM."""
+        """Make the agent's sampler of wall time use obskit's handler of SIGALRM."""
         profiler.register_handler = lambda: None
         profiler.profile = partial(self._take_wall, profiler.profile)
         self.sample = profiler._handler
 
     def _take_wall(self, take: Callable[[int], bytes], duration_ns: int) -> bytes:
-        """Take a profile, unless its alarms would go to a handler of the application's."""
+        """Take a profile, unless its alarms would go to the application's handler."""
         if signal.getsignal(signal.SIGALRM) is _on_alarm:
             return take(duration_ns)
         if not self._alarm_lost:
@@ -211,7 +211,7 @@ def _take_alarm() -> bool:
 
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:
-    """Have the agent take a sample; what it raises must not reach the code that was interrupted."""
+    """Let the agent take a sample; what it raises must not reach the code that was interrupted."""
     agent = _current
     if agent is not None and agent.sample is not None:
         try:

@@ -25,7 +25,7 @@ class Profiler:
 
     def __init__(self, destination: str, build: Callable[[], Output], hz: float, heap: bool) -> None:
         self.destination = destination
-        self._build_output = build  # on the thread, so that nobody waits for what it imports
+        self._build_output = build  # on the thread, so that the program does not wait for its imports
         self._output: Output | None = None
         self._hz = hz
         self._heap = HeapTracing() if heap else None

@@ -5,7 +5,7 @@ What a thread did that no sample saw.
 A thread's CPU clock tells how much it ran since the last sample, not where. A thread that computes for some
 milliseconds between two samples which both find it waiting for its next request would show that time at the wait.
 So the CPU time found at waits is shared out among the stacks in which the same thread was found computing, in
-proportion; where there are none, it stays where it was found. And as nobody computes for less wall time than CPU
+proportion; where there are none, it stays where it was found. And as no thread computes for less wall time than CPU
 time, wall time moves from the waits to the computing stacks where it would seem so.
 
 A place is a wait if the thread mostly did nothing in the moment after it was found there. Where that was looked at

@@ -1,6 +1,6 @@
 """What the operating system knows of a thread: its CPU clock, and its name.
 
-On Linux a thread's CPU clock can be read by anybody in the process: ``(~tid << 3) | 6`` is the kernel's own id of it
+On Linux a thread's CPU clock can be read by any thread of the process: ``(~tid << 3) | 6`` is the kernel's own id of it
 (CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED in include/linux/posix-timers_types.h). A clock of a thread that has ended
 answers EINVAL, where ``time.pthread_getcpuclockid`` would crash. Elsewhere there is wall time only.
 

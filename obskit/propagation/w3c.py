@@ -12,7 +12,7 @@ _VERSION_0 = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _LATER = re.compile(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST_VERSION_0 = 55
 _LONGEST = 512
-_RANDOM = 2  # level 2: it says how the trace id was made, so whoever continues the trace says it too
+_RANDOM = 2  # level 2: it says how the trace id was made, so each service that continues the trace says it too
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:

@@ -149,7 +149,7 @@ class _Refusing(dict[str, str]):
 class HttpClientContract(Contract):
     """Subclass with ``integration``, ``get`` and ``stream``; each test then runs through your library.
 
-    ``connection_error`` is what the library raises when nobody listens, ``body_error`` what it raises when a body
+    ``connection_error`` is what the library raises when nothing listens, ``body_error`` what it raises when a body
     breaks off; ``below`` names integrations it rests on.
     """
 
@@ -497,7 +497,7 @@ def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @contextmanager
 def installed(names: tuple[str, ...]) -> Iterator[None]:
-    """Have further integrations installed for the length of the block."""
+    """Install further integrations for the length of the block."""
     patches, hooks = Patches(), ImportHooks()
     install(names, hooks, patches)
     try:

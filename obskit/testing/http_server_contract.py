@@ -235,7 +235,7 @@ class HttpServerContract(Contract):
                 assert span.tags["http.status_code"] == str(status)
 
     def test_unmatched_path_is_not_found(self) -> None:
-        """Paths nobody serves share one name."""
+        """Paths that are not served share one name."""
         with self.site():
             assert self.get("/nowhere/17")[0] == 404
             span = self.recorder.take(SERVER, error="404")

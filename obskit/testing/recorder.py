@@ -39,7 +39,7 @@ class Recorder:
         return span
 
     def assert_empty(self) -> None:
-        """Raise AssertionError if a span ended that nobody took."""
+        """Raise AssertionError if a span ended that the test did not take."""
         assert self._spans.empty(), f"unexpected {self._spans.get()}"
 
 

@@ -49,7 +49,7 @@ class _Message:
         self.position = 0
 
     def keys(self, end: int) -> Iterator[int]:
-        """The key of each field up to ``end``; whoever takes one must read or skip the field."""
+        """The key of each field up to ``end``; the caller must read or skip each field."""
         while self.position < end:
             yield self.varint32()
 

@@ -66,7 +66,7 @@ class _Data:
         return size
 
     def fields(self) -> Iterator[tuple[int, int]]:
-        """Number and type of each field of a struct; whoever takes one must read or skip it."""
+        """Number and type of each field of a struct; the caller must read or skip each."""
         while kind := self.number(_BYTE):
             yield self.number(_I16), kind
 

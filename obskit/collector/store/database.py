@@ -197,7 +197,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from somebody else
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from a stranger
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # survives a crash of this process
     connection.execute("PRAGMA cache_size = -16384")  # KiB

@@ -60,7 +60,7 @@ class LinkCells:
         return found.as_list()
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-        """Forgets the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
+        """Forget the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
         outdated = [(number, number) for number in numbers if number <= self._covered]
         connection.executemany("DELETE FROM links WHERE first <= ? AND last >= ?", outdated)
 

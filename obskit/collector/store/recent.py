@@ -48,7 +48,7 @@ class RecentSpans:
             self._count -= len(self._traces.popitem(last=False)[1].hashes)
 
     def drop(self, traces: Iterable[int]) -> None:
-        """Forgets traces: some of their spans are not stored any more."""
+        """Forget traces: some of their spans are not stored any more."""
         for trace in traces:
             self.take(trace)
 

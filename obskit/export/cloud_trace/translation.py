@@ -184,7 +184,7 @@ def fit(made: dict[str, Any]) -> None:
 
 
 def _limited_attributes(given: dict[str, Any]) -> dict[str, Any]:
-    """Return those that there is room for. A key that is too long is no key of anybody's: its attribute is left out."""
+    """Return those that there is room for. An attribute whose key is too long is left out."""
     kept = [key for key in given if key and len(key if key.isascii() else _bytes(key)) <= _KEY]
     if len(kept) > _ATTRIBUTES:
         kept = sorted(kept, key=lambda key: not key.startswith(_KEPT_FIRST))[:_ATTRIBUTES]

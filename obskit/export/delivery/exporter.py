@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 DELIVERED = Outcome()
 UNREACHABLE = "unreachable"
-"""The reason of an Outcome where nobody listens, or no answer came."""
+"""The reason of an Outcome when no connection could be made, or no answer came."""
 
 
 class Exporter(Protocol):

@@ -20,7 +20,7 @@ class Bequest:
         self._identity = os.fstat(self._pipe)[1:3]
 
     def claim(self) -> bool:
-        """Return whether this process is the first to ask. Nobody is where the application closed the pipe."""
+        """Return whether this process is the first to ask; False for all if the application closed the pipe."""
         try:
             ours = os.fstat(self._pipe)[1:3] == self._identity
             return ours and os.read(self._pipe, 1) == _TOKEN

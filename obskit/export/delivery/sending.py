@@ -40,7 +40,7 @@ class Patience(Protocol):
 
 
 class Delivery:
-    """Uses one exporter, built when the first span leaves. Not thread-safe: whoever sends holds the pipeline's lock."""
+    """Uses one exporter, built when the first span leaves. Not thread-safe: its caller holds the pipeline's lock."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Delivery:
     def deliver(self, spans: list[Any]) -> None:
         """Send ``spans`` until each is delivered or lost, and counted. Never raises.
 
-        What an exporter raises stays here, SystemExit too: on this thread nobody else could mean it.
+        What an exporter raises stays here, SystemExit too: on this thread no other code could mean it.
         """
         try:
             self._deliver(spans)
@@ -208,14 +208,14 @@ class Delivery:
     def _attempt(self, exporter: Exporter, batch: list[Any]) -> Outcome:
         try:
             return exporter.send(batch, self._patience.attempt_ends())
-        except BaseException as error:  # an exporter of somebody else's may raise anything
+        except BaseException as error:  # a foreign exporter may raise anything
             failed(f"exporting to {self._destination}")
             return Outcome(_FAILED, type(error).__name__)
 
     def _may_retry(self, outcome: Outcome, wait: float, give_up: float) -> bool:
         last_moment = self._patience.last_moment()
         closing = last_moment < float("inf")
-        # Where nobody listens, the end of the program does not wait for that to change.
+        # If nothing listens there, the end of the program does not wait for that to change.
         if not outcome.retry or (closing and outcome.reason == UNREACHABLE):
             return False
         return monotonic() + wait <= min(give_up, last_moment)

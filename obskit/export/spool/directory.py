@@ -1,4 +1,4 @@
-"""The directory of one process, which lives as long as somebody holds the lock on it, and the folder of them all."""
+"""The directory of one process, which lives as long as a process holds the lock on it, and the folder of them all."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Counts(NamedTuple):
     """Counters of one moment: items, where not said otherwise.
 
     ``taken`` were appended, or adopted; ``settled`` were acknowledged. ``evicted`` went to make room, in this process
-    or another, or somebody removed their file. ``corrupt_bytes`` could not be read; the items in them are part of
+    or another, or their file was removed. ``corrupt_bytes`` could not be read; the items in them are part of
     ``corrupt`` as far as their number is known: always where this process wrote them. ``bytes`` are held on disk.
     """
 

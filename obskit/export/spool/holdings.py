@@ -25,7 +25,7 @@ class Holdings:
         self._adopted: list[Directory] = []
 
     def directory(self) -> Directory:
-        """Return this process's own, made where there is none. Raises OSError."""
+        """Return this process's own directory, made if there is none. Raises OSError."""
         if self._directory is None:
             self._place.create()
             with self._place.opened() as place:
@@ -110,14 +110,14 @@ class Holdings:
     # Taking over, letting go
 
     def adopt(self, place: int) -> None:
-        """Take over some of the directories that nobody holds. Raises OSError."""
+        """Take over some of the directories that no process holds. Raises OSError."""
         for name in set(directory_names(place)) - self.names():
             if len(self._adopted) >= _ADOPTED_AT_ONCE:
                 break
             self._take(place, name)
 
     def _take(self, place: int, name: str) -> bool:
-        """Adopt a directory, unless somebody holds it; remove it again where nothing waits in it."""
+        """Adopt a directory, unless a process holds it; remove it again if nothing waits in it."""
         try:
             directory = lock_directory(place, name, self.others)
         except OSError:  # another user's, or open to others, or no directory

@@ -36,7 +36,7 @@ def alone(place: int) -> Iterator[None]:
         if time.monotonic() > end:
             raise OSError(errno.EBUSY, "another process is making room")
         time.sleep(_POLL)
-    yield  # whoever opened the place closes it, and so drops the lock
+    yield  # who opened the place closes it, and so drops the lock
 
 
 def files_in(place: int, held: Container[str], growth: int) -> list[File]:

@@ -7,7 +7,7 @@ The form of a record on disk: a batch of encoded items, and what it takes to fin
 Numbers are big-endian, ``written`` is in milliseconds of the epoch, the payload is a MessagePack array of binaries, and
 the second checksum covers the four fields before it.
 The header has a checksum of its own, so that a damaged payload costs its record only and its items are still counted.
-That checksum starts from the name of the directory, which nobody can guess: no item can hold bytes that would be taken
+That checksum starts from the name of the directory, which cannot be guessed: no item can hold bytes that would be taken
 for a record. Neither covers the state, the one byte that is overwritten when the record is done.
 """
 
@@ -78,7 +78,7 @@ def unpack(payload: bytes, header: Header) -> list[bytes] | None:
 
 
 def headers(file: int, start: int, end: int, seed: int) -> Iterator[tuple[int, Header]]:
-    """Yield offset and header of each complete record of a file between two offsets, passing over what is none."""
+    """Yield offset and header of each complete record of a file between two offsets, passing over everything else."""
     while start < end:
         header = parse(os.pread(file, HEADER, start), seed)
         if header is None:
@@ -206,7 +206,7 @@ class Segment:
         return True
 
     def mark(self, record: Record) -> None:
-        """Note on disk that a record is done, for whoever adopts the file. Raises OSError."""
+        """Note on disk that a record is done, for a process that adopts the file. Raises OSError."""
         os.pwrite(self._opened(), DONE, record.offset + STATE)
 
     # Ending
@@ -219,7 +219,7 @@ class Segment:
 
     def release(self) -> None:
         """Close the file until it is used again."""
-        file, self._file = self._file, -1  # first forgotten: a child forked off meanwhile must not close it again
+        file, self._file = self._file, -1  # cleared first: a child forked off meanwhile must not close it again
         if file >= 0:
             os.close(file)
 

@@ -112,7 +112,7 @@ class Spool:
             with self._place.opened() as place:
                 self._held.review(self._oldest())
                 self._held.adopt(place)
-        except FileNotFoundError:  # nobody has appended yet
+        except FileNotFoundError:  # nothing has been appended yet
             pass
         except OSError as error:
             self._note_trouble(error)
@@ -168,12 +168,12 @@ class Spool:
         self._try_again = time.monotonic() + _TRY_AGAIN
         self._note_trouble(error)
         self._held.finish()
-        if isinstance(error, FileNotFoundError):  # somebody removed the directory
+        if isinstance(error, FileNotFoundError):  # the directory was removed
             self._review()
             self._held.forsake()
 
     def _finish(self, segment: Segment, record: Record) -> None:
-        """Have done with an adopted segment, when what cannot be read at its end is counted."""
+        """Finish an adopted segment: count what is unreadable at its end, then remove it."""
         self._mark(segment, record)
         try:
             self._held.read(segment, 0)

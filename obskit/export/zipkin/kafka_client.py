@@ -91,7 +91,7 @@ class Client:
         return self._silence()
 
     def close(self) -> None:
-        """Forget what is unacknowledged, and end, without waiting for it; in a forked child, do nothing."""
+        """Drop what is unacknowledged, and end, without waiting for it; in a forked child, do nothing."""
         if os.getpid() != self._pid:
             return
         last = [self._producer]  # a reference of this function's would make it wait after all
@@ -150,13 +150,13 @@ class _Heard:
 
     @property
     def enough(self) -> bool:
-        """Whether no broker could be reached for a while, and still cannot: nobody says when one is reached."""
+        """Whether no broker could be reached for a while, and still cannot: no event says when one is reached."""
         now = monotonic()
         return self._all_down and now - self._began > _GRACE and now - self._last < _RECENT
 
 
 def _immortal(producer: Producer) -> None:
-    """Have the interpreter never end ``producer`` by itself: not in a forked child, not at its own end."""
+    """Keep the interpreter from ending ``producer`` by itself: not in a forked child, not at its own end."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
 
 

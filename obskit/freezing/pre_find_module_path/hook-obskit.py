@@ -7,5 +7,5 @@ from typing import Any
 
 
 def pre_find_module_path(hook_api: Any) -> None:
-    """Have PyInstaller search the folder that holds the obskit which brought this hook."""
+    """Make PyInstaller search the folder that holds the obskit which brought this hook."""
     hook_api.search_dirs = [str(Path(__file__).parents[3])]

@@ -131,7 +131,7 @@ def _shaped(payload: Entry, key: str, rest_key: str, shape: _Shape) -> Entry | N
 
 
 def _take(shape: _Shape, name: str, value: Any) -> Any:
-    """Return a field in the form its message has, None where it has no such field or the value is none for it."""
+    """Return a field in the form its message has, None where it has no such field or the value does not fit."""
     try:
         return shape[name](value)
     except (KeyError, TypeError, ValueError):
