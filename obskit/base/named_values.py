@@ -42,6 +42,14 @@ _PAIR_BEGINS, _PAIR_ENDS = re.compile(r"[(\[]\s{0,4}[bBuU]?\\*[\"'`]\Z"), re.com
 _IN_PAIR = re.compile(r"[bBrRuU]{0,2}(?P<quote>\\*[\"'`])|[\w.+-]{1,64}")
 _CONSTANT = re.compile(r"None|null|nil|[Tt]rue|[Ff]alse")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_BLOCK = re.compile(  # YAML's: lines that are indented as the first one is, or one word on a line of its own
+    r"""[|>][+-]?\d?[ \t]*\r?\n(?P<indent>[ \t]{1,64})[^\n]*(?:\n(?P=indent)[^\n]*)*
+      | \r?\n[ \t]{1,64}[^\s:]+[ \t]*(?=\r?\n|\Z)""",
+    re.VERBOSE,
+)
+_NAME_BEFORE = re.compile(
+    r"""\b(?:[nN]ame|[kK]ey)\\*["']?\s?[:=]\s?\\*["']?(?P<name>[\w.-]{1,64})\\*["']?,?\s{1,40}\\*["']?\Z"""
+)
 _HEADER = re.compile(r"(?:authorization|cookies?2?)\Z", re.IGNORECASE)
 _LONGEST_ELEMENT = 10_000
 
@@ -65,7 +73,11 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
         start = found.start() + len(name) - len(last)
         if text.startswith(MASK, at):
             at += len(MASK)
-        elif is_secret(last, text[start - 1 : start]) or (last != name and (is_word(name) or _is_cookie(name))):
+        elif (
+            is_secret(last, text[start - 1 : start])
+            or (last != name and (is_word(name) or _is_cookie(name)))
+            or (last in ("value", "Value") and _names_secret(text, start, is_secret))
+        ):
             end = _end_of_value(text, found, start, last)
             value = text[at:end]
             if value and not _is_harmless(value, name, is_word):
@@ -77,6 +89,12 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
 
 def _is_cookie(name: str) -> bool:
     return name[:7].lower() == "cookie "  # as http.cookiejar shows one: <Cookie session=x for host/>
+
+
+def _names_secret(text: str, start: int, is_secret: IsSecret) -> bool:
+    """Return whether what stands before ``value`` says of what, as in ``{"name": "password", "value": "x"}``."""
+    before = _NAME_BEFORE.search(text, max(0, start - 200), start)
+    return before is not None and is_secret(before["name"], "")
 
 
 def _is_harmless(value: str, name: str, is_word: Callable[[str], bool]) -> bool:
@@ -104,6 +122,9 @@ def _end_of_value(text: str, found: re.Match[str], start: int, name: str) -> int
         return _end_in_pair(text, at, start)
     if not found["quote"] and _HEADER.search(name) and not _OPENING.match(text, at):
         return _end_of_header(text, at, start)
+    block = _BLOCK.match(text, at) if sign == ":" else None
+    if block is not None:
+        return block.end()
     end = _walk(text, at)
     while sign == ":" and (default := _AND_DEFAULT.match(text, end)):  # password: str = "x"
         end = _walk(text, default.end())

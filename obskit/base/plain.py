@@ -160,14 +160,15 @@ class Renderer:
         if more:
             shown["..."] = TRUNCATED
         if "value" in shown:
-            self._hide_named(shown)
+            self._hide_named(shown, "value", shown.get("name", shown.get("key")))
+        elif "Value" in shown:
+            self._hide_named(shown, "Value", shown.get("Name", shown.get("Key")))
         return shown
 
-    def _hide_named(self, shown: dict[str, Any]) -> None:
+    def _hide_named(self, shown: dict[str, Any], field: str, name: Any) -> None:
         """Mask the value of ``{"name": "Authorization", "value": "x"}``."""
-        name = shown.get("name", shown.get("key"))
         if type(name) is str:
-            shown["value"] = self._hidden(name, shown["value"])
+            shown[field] = self._hidden(name, shown[field])
 
     def _hidden(self, name: str, value: Any) -> Any:
         return MASK if self._redactor is not None and self._redactor.hides(name, value) else value
@@ -184,7 +185,16 @@ class Renderer:
         shown = [self.plain(item, depth + 1) for item in taken]
         if len(shown) == 2 and type(taken[0]) in (str, bytes):  # a header
             shown[1] = self._hidden(shown[0], shown[1])
+        elif self._redactor is not None:
+            self._hide_options(shown)
         return [*shown, TRUNCATED] if more else shown
+
+    def _hide_options(self, shown: list[Any]) -> None:
+        """Mask what follows ``--password`` in a command."""
+        for at in range(1, len(shown)):
+            before = shown[at - 1]
+            if type(before) is str and before[:2] == "--" and "=" not in before:
+                shown[at] = self._hidden(before, shown[at])
 
     def _take(self, values: Iterable[Any]) -> tuple[list[Any], bool]:
         """Return as many as may still be shown, and whether there are more."""

@@ -23,12 +23,15 @@ DEFAULT_KEYS = (
     "api_key",
     "access_key",
     "private_key",
+    "client_key",
+    "account_key",
     "credential",
     "authorization",
     "cookie",
     "session_id",
     "csrf",
     "signature",
+    "jwt",
 )
 """A field or a tag is masked if its key contains one of these words."""
 
@@ -48,6 +51,10 @@ _SCHEME = re.compile(
     (?!\[masked\])[^\s"',;<>)\]}\\]{6,}""",
     re.VERBOSE,
 )
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z\d ]{0,32}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
+_WEB_TOKEN = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_SQL_PASSWORD = re.compile(r"\b((?i:password|identified\s{1,8}by)\s{1,8})'[^'\s]*'")
+_SQL_PARAMETERS = re.compile(r"(?<=\n\[parameters: )(?!\[masked\]).*")  # SQLAlchemy's errors
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
@@ -102,18 +109,23 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""
-        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text:
+        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text or " '" in text:
             text = self._without_named(text)
             if ":/" in text or ":\\/" in text:
                 text = _USERINFO.sub(rf"\g<1>{MASK}", text)
         if "earer" in text or "asic" in text or "EARER" in text:
             text = _SCHEME.sub(rf"\g<1> {MASK}", text)
+        if "eyJ" in text:
+            text = _WEB_TOKEN.sub(MASK, text)
+        if "PRIVATE KEY-" in text:
+            text = _PRIVATE_KEY.sub(rf"\g<1>{MASK}", text)
         return text
 
     def _without_named(self, text: str) -> str:
         lower = text.lower()
         for hint in self._hints:
             if hint in lower:
+                text = _SQL_PASSWORD.sub(rf"\g<1>'{MASK}'", _SQL_PARAMETERS.sub(f"{MASK}]", text))
                 return mask_values(text, self._is_named, self._is_word)
         return text
 

@@ -66,6 +66,13 @@ def test_what_python_itself_prints_is_known(number, shown):
 
 
 TEXTS = {
+    "db:\n  password: |\n    hunter2\n    hunter2\n  user: bob": "db:\n  password: [masked]\n  user: bob",
+    "token: >-\r\n  hunter2": "token: [masked]",
+    "password:\n  hunter2\nuser: bob": "password:[masked]\nuser: bob",
+    "{'Name': 'DB_PASSWORD', 'Value': 'hunter2'}": "{'Name': 'DB_PASSWORD', 'Value': '[masked]'}",
+    '[{"name":"Cookie", "value":"a=hunter2"}, {"name":"a", "value":1}]': (
+        '[{"name":"Cookie", "value":"[masked]"}, {"name":"a", "value":1}]'
+    ),
     "password=b'hunter2'": "password='[masked]'",
     "{'password': SecretStr('hunter2')}": "{'password': '[masked]'}",
     "{'password': ['hunter2'], 'a': 1}": "{'password': '[masked]', 'a': 1}",
@@ -133,6 +140,9 @@ def test_the_whole_value_is_masked_and_nothing_around_it(text):
 
 
 INNOCENT = [
+    "password:\n  min_length: 8",
+    'invalid token:\n  File "a.py", line 1',
+    "{'name': 'size', 'value': 'password is too short'}",
     "passwords are hard",
     "token_count=5, max_tokens=100, tokens: 17",
     "tokenizer=gpt2, secretary: Bob, cookiecutter: x",
@@ -190,8 +200,40 @@ EVIL = [
     *("password:str = ", "://", "://a:", "://a@", "://a:b/", "Bearer ", "Bearer \n", "password=a,", "password=a&"),
     *("token_count=None ", '["token", "', r"\"token\":\"", "password=''", "tokens=1 ", "<password>", "token]=:> "),
 ]
+EVIL += [
+    *("password:\n  ", "password: |\n x\n", "eyJ", "eyJaaaaaaaa.", "-eyJaaaaaaaa", "-----BEGIN PRIVATE KEY-----"),
+    *("name=password, value=", "{'name': 'password', ", "password 'a", "password '", "\n[parameters: token"),
+]
 ONCE = ["a", "password=(", "password=)", "password=\\", 'password=\\"', "password=''", "password='\"", "password=,a"]
 ONCE += ["--a", "bearer ", "tokens=1", "\\", "(password=", "://a"]
+
+
+PEM = "-----BEGIN {0}PRIVATE KEY-----{1}hunter2{1}hunter2-{1}-----END {0}PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (PEM.format("RSA ", "\n"), "-----BEGIN RSA PRIVATE KEY-----[masked]-----END RSA PRIVATE KEY-----"),
+        (PEM.format("", r"\n"), "-----BEGIN PRIVATE KEY-----[masked]-----END PRIVATE KEY-----"),
+        ("-----BEGIN EC PRIVATE KEY-----\nhunter2", "-----BEGIN EC PRIVATE KEY-----[masked]"),
+        ("got eyJhbGciOiJ9.eyJodW50ZXIy.hunter2-_x, expired", "got [masked], expired"),
+        ("eyJhbGciOiJ9.eyJodW50ZXIy.", "[masked]"),
+        ("ALTER USER bob WITH PASSWORD 'hunter2'", "ALTER USER bob WITH PASSWORD '[masked]'"),
+        (
+            "set password; create user bob identified  by 'hunter2'",
+            "set password; create user bob identified  by '[masked]'",
+        ),
+        (
+            "(Error) no\n[SQL: insert into t (password) values (?)]\n[parameters: ('hunter2',)]\n(Background)",
+            "(Error) no\n[SQL: insert into t (password) values (?)]\n[parameters: [masked]]\n(Background)",
+        ),
+        *[(text, text) for text in ("eyJust.a.word", "PRIVATE KEY-----", "password 'is wrong'", "its a password 'x")],
+        ("(Error) no\n[SQL: insert into t values (?)]\n[parameters: (1,)]", None),
+    ],
+)
+def test_what_is_secret_by_its_shape_or_by_the_statement_it_stands_in(text, masked):
+    assert Redactor().text(text) == (masked or text)
 
 
 @pytest.mark.parametrize("begin", ["", "password=", '("token", \'', "://", '"Cookie: '])
