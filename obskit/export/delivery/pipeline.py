@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from obskit.base.failures import failed
-from obskit.base.native_threads import allocate_lock, forks_later, is_mere_master, start_thread
+from obskit.base.native_threads import allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
 from obskit.export.delivery.exporter import Exporter
 from obskit.export.delivery.inheritance import Bequest
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
@@ -233,9 +233,10 @@ class Pipeline:
                 self._bequest = Bequest()
             return
         try:
-            self._running = True
             Pipeline.starting()
-            start_thread(self._run)
+            with no_sigterm():  # whose handler would wait for a worker that has yet to begin
+                self._running = True
+                start_thread(self._run)
         except Exception as error:
             self._running = False
             self._wake_at = 0

@@ -69,3 +69,16 @@ def _late(lab: Lab, exporter: str) -> str:
         run = lab.compare("after_the_pools", server.url if exporter == "http://" else exporter, **options)
         assert "Traceback" not in run.log, run.log
         return lab.settled(run, server, 21)
+
+
+@case(
+    63,
+    "exit-callbacks",
+    "exit callbacks that were registered before init(), and run after obskit's",
+    "what they produce is delivered",
+)
+def early_exit_callbacks(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("early_exit_callbacks", server.url, OBSKIT_FLUSH_INTERVAL="3600")
+        assert server.names == ["early", "late", "late", "late"], f"delivered {server.names}"
+        return f"delivered 4/4, exit {run.code}"

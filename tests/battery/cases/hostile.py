@@ -115,3 +115,15 @@ def _genuine(line: dict[str, Any]) -> None:
     assert line["logger"] == "forged", f"logger forged: {line['logger']}"  # that is its name
     assert line["time"].startswith("20"), f"time forged: {line['time']}"
     assert "forged" not in line["logging.googleapis.com/trace"] + line["logging.googleapis.com/spanId"]
+
+
+@case(
+    64,
+    "mocked-network",
+    "the application mocks http.client, sockets and TLS while spans are delivered",
+    "delivered; the mocks see the application's calls only",
+)
+def mocked_network(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("mocked_network", server.url)
+        return lab.settled(run, server, 5)

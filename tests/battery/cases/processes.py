@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from tests.battery.backend import backend
@@ -64,3 +65,47 @@ def thread_exhaustion(lab: Lab) -> str:
         assert counts == {**once, "between": 10}, counts
         assert run.notes["more_after"] == 0, run.notes
         return "no more threads after 1000 times init(); delivered 1/1 without a thread, 1/1 after"
+
+
+@case(61, "fork-import", "forks while the delivering thread imports from a slow disk", "no hang; all delivered")
+def fork_amid_imports(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("fork_amid_imports", server.url)
+        counts = Counter(server.names)
+        assert counts == {"parent": 1, "child": 10}, f"delivered {dict(counts)}"
+        return f"delivered 1/1 of the parent, 10/10 of the children, exit {run.code}"
+
+
+@case(
+    62,
+    "sigterm-child",
+    "SIGTERM to forked children 0 to 20 ms after their start, whatever they wait in",
+    "each ends by it at once, and what it had ended is delivered",
+)
+def terminated_children(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("terminated_children", server.url)
+        arrived, ended = server.names.count("child"), run.notes["ended"]
+        assert ended <= arrived <= 40, f"delivered {arrived} of {ended} to 40 spans"
+        longest = run.notes["longest"]
+        assert longest < 10, f"ended {longest:.1f} s after the signal, as if nobody delivered"
+        return f"40/40 ended by SIGTERM, in {longest:.2f} s; delivered {arrived}, {ended} of them had surely ended"
+
+
+@case(65, "fork-first-line", "a fork while another thread logs the process's first line", "no hang; every line there")
+def first_line_amid_fork(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.run("first_line_amid_fork", server.url, OBSKIT_LOGS="json")
+        assert (run.code, run.err) == (0, ""), f"exit {run.code}: {run.err}"
+        lines = Counter(json.loads(line)["message"] for line in run.out.splitlines())
+        assert lines == {"first": 20, "second": 20, "grandchild": 20}, f"written {dict(lines)}"
+        return "60/60 lines of 40 processes"
+
+
+@case(66, "pool-worker-dies", "a pool's worker is killed amid its task", "what the others do is delivered")
+def dying_pool_workers(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("dying_pool_workers", server.url)
+        counts = Counter(server.names)
+        assert counts == {"work": 40}, f"delivered {dict(counts)}"
+        return f"delivered 40/40 of the workers that lived, exit {run.code}"
