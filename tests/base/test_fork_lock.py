@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.export.receiver import run
+from tests.export.receiver import AT_REST, run
 
 pytestmark = pytest.mark.skipif(not hasattr(sys, "getswitchinterval") or sys.platform == "win32", reason="forks")
 START = """
@@ -77,9 +77,12 @@ import ctypes
 def work():
     begun.set()
     if os.getpid() == parent: free.wait()
-fork(ctypes.PyDLL(None).fork)
+def unseen():
+    at_rest()
+    return ctypes.PyDLL(None).fork()
+fork(unseen)
 """
-    done = run(START + code)
+    done = run(START + AT_REST + code)
     assert (done.stdout, done.stderr) == ("False 5 package.other\n5 True\n", "")
 
 

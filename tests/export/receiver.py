@@ -20,6 +20,19 @@ ROOT = Path(__file__).parents[2]
 GOOGLE_ENDS_3_10 = "ignore:You are using a non-supported Python version:FutureWarning"  # google.api_core's
 FORK = "ignore:This process (pid:DeprecationWarning"  # from 3.15 on a fork beside a thread raises it, if told to
 
+AT_REST = """
+def at_rest():
+    import pathlib, time
+    def states():
+        others = [task for task in pathlib.Path('/proc/self/task').iterdir() if task.name != str(os.getpid())]
+        return {(task / 'stat').read_text().rpartition(')')[2].split()[0] for task in others}
+    while states() - {'S'}: time.sleep(0.01)
+"""
+"""Code that waits until a program's other threads sleep.
+
+A child that Python does not know of waits for ever for a thread that asked for the interpreter at the fork.
+"""
+
 Answer = Callable[[socket.socket], bool]
 """Answers one request; returns whether the connection stays open."""
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.export.receiver import free_port, receiver, run
+from tests.export.receiver import AT_REST, free_port, receiver, run
 
 START = """
 import os, sys
@@ -384,14 +384,14 @@ def test_a_sigterm_to_a_child_whose_fork_python_did_not_see_is_not_its_parents()
     code = """
 import ctypes, signal, time
 with span('a'): pass
+at_rest()
 child = ctypes.PyDLL(None).fork()
 if child == 0: time.sleep(60)
-time.sleep(0.2)
 os.kill(child, signal.SIGTERM)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 time.sleep(0.5)
 print('alive')
 """
     with receiver() as server:
-        done = run(START + code, server.url, OBSKIT_EXIT_TIMEOUT="20")
+        done = run(START + AT_REST + code, server.url, OBSKIT_EXIT_TIMEOUT="20")
         assert (done.stdout, done.returncode, server.names) == ("-15\nalive\n", 0, ["a"]), done.stderr

@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 
-from tests.export.receiver import clean_environ, eventually, free_port, receiver, reply, run
+from tests.export.receiver import AT_REST, clean_environ, eventually, free_port, receiver, reply, run
 
 START = """
 import os, sys, obskit
@@ -114,10 +114,12 @@ print(count[0])
 def test_a_fork_that_python_does_not_see_is_noticed_by_the_next_trace():
     code = (
         START
+        + AT_REST
         + """
 import ctypes
 libc_fork = ctypes.PyDLL(None).fork  # keeps the interpreter lock, and runs none of Python's hooks
 span('before')
+at_rest()
 child = libc_fork()
 if child == 0:
     span('child')

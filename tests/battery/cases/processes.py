@@ -102,7 +102,12 @@ def first_line_amid_fork(lab: Lab) -> str:
         return "60/60 lines of 40 processes"
 
 
-@case(66, "pool-worker-dies", "a pool's worker is killed amid its task", "what the others do is delivered")
+@case(
+    66,
+    "pool-worker-dies",
+    "50 pools closed as soon as made; workers killed amid a task",
+    "no hang; what the others do is delivered",
+)
 def dying_pool_workers(lab: Lab) -> str:
     with backend() as server:
         run = lab.compare("dying_pool_workers", server.url)

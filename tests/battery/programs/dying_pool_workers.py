@@ -1,4 +1,4 @@
-"""Pools a worker of which is killed amid its task: the application sees the same, and the others deliver."""
+"""Pools whose workers end before they begin, or are killed amid a task: the same as ever, and the others deliver."""
 
 import multiprocessing
 import os
@@ -21,7 +21,10 @@ def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-with context.Pool(2) as pool:  # its workers end by SIGTERM
+for _ in range(50):  # the workers of a pool end by SIGTERM, here before they have begun
+    with context.Pool(2):
+        pass
+with context.Pool(2) as pool:
     pool.apply_async(die)
     print(sum(pool.map(work, range(20))))
 try:

@@ -16,7 +16,7 @@ class SlowDisk:
 
     def find_spec(self, *_):
         if _thread.get_ident() != main:
-            time.sleep(0.05)
+            time.sleep(1.5)
 
 
 def child(number):
