@@ -70,7 +70,7 @@ def thread_exhaustion(lab: Lab) -> str:
 @case(61, "fork-import", "forks while the delivering thread imports from a slow disk", "no hang; all delivered")
 def fork_amid_imports(lab: Lab) -> str:
     with backend() as server:
-        run = lab.compare("fork_amid_imports", server.url)
+        run = lab.compare("fork_amid_imports", server.url, OBSKIT_FLUSH_INTERVAL="0")
         counts = Counter(server.names)
         assert counts == {"parent": 1, "child": 10}, f"delivered {dict(counts)}"
         return f"delivered 1/1 of the parent, 10/10 of the children, exit {run.code}"
