@@ -29,7 +29,7 @@ UNREACHABLE = "unreachable"
 class Exporter(Protocol):
     """Brings spans to one destination. All methods run on the pipeline's thread, with tracing suppressed there.
 
-    A batch has at most ``batch_items`` items, and ``batch_bytes`` as ``size`` counts them, but for a lone larger one.
+    A batch has at most ``batch_items`` items, and ``batch_bytes`` as ``size`` counts them; a larger item is sent alone.
     """
 
     batch_items: int

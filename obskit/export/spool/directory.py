@@ -31,7 +31,7 @@ class Place:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Give a descriptor, for the time being: who keeps none has none that is stale, or a fork's. Raises OSError."""
+        """Give a descriptor for the block only, so that it is never stale nor shared with a fork. Raises OSError."""
         with self._folder_opened() as folder:
             place = open_private(self._name, folder)
         try:

@@ -60,7 +60,7 @@ def _longest_stall(lab: Lab, when: str) -> float:
 @case(
     38,
     "asyncgen",
-    "asynchronous generators: break, cancel, aclose from another task, forgotten",
+    "asynchronous generators: break, cancel, aclose from another task, dropped",
     "each span ends, once; nothing is logged",
 )
 def async_generators(lab: Lab) -> str:
@@ -75,7 +75,7 @@ def async_generators(lab: Lab) -> str:
         return lab.settled(run, server, 6)
 
 
-@case(39, "stream", "a client goes away amid a stream; a body that nobody closes", "the span ends exactly once")
+@case(39, "stream", "a client goes away amid a stream; a body that is never closed", "the span ends exactly once")
 def streams(lab: Lab) -> str:
     with backend() as server:
         run = lab.run("abandoned_streams", server.url)
