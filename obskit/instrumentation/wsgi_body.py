@@ -28,7 +28,8 @@ def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Enviro
             exchange.leave()
             deliver(exchange)
             return body
-        if _is_file(kind, environ.get("wsgi.file_wrapper")):
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        if file_wrapper is not None and _is_file(kind, file_wrapper):
             finish_with_close(body, exchange)
             deliver(exchange)
             return body
@@ -50,7 +51,7 @@ def _is_file(kind: type, file_wrapper: object) -> bool:
     """
     if isinstance(file_wrapper, type):
         return issubclass(kind, file_wrapper)
-    return file_wrapper is not None and (hasattr(kind, "read") or hasattr(kind, "filelike"))
+    return hasattr(kind, "read") or hasattr(kind, "filelike")
 
 
 def upgraded(exchange: ServerExchange, environ: Environ) -> bool:
@@ -178,13 +179,16 @@ class Body:
             self._leave()
 
     def _leave(self) -> None:
-        self._exchange.finish()
+        if not self._exchange.over:
+            self._exchange.finish()
         self._exchange.leave()
 
     def __del__(self) -> None:
-        if not self._exchange.over:
-            self._exchange.abandon(FORGOTTEN)
-        self._leave()
+        exchange = self._exchange
+        if not exchange.ended:  # as it has where this was closed
+            if not exchange.over:
+                exchange.abandon(FORGOTTEN)
+            self._leave()
 
 
 class SizedBody(Body):

@@ -16,7 +16,7 @@ from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
 from obskit.logs.jsonline import dumps
 from obskit.logs.moment import TRACE
 from obskit.logs.severity import severity
-from obskit.tracing.current import SPAN_KEY, get_context
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, living, stored_context
 
 _MOST_PLACES = 10_000
 _place_of = itemgetter("pathname", "lineno", "funcName", "name", "threadName", "levelno")
@@ -43,7 +43,9 @@ class CloudLoggingFormatter(logging.Formatter):
         try:
             builder = self._builder or _shared
             known = record.__dict__
-            context = get_context()
+            context = stored_context()
+            if LIFE_KEY in context:  # ``get_context`` written out
+                context = living(context)
             fields = builder.quick(record, known, context) or _fields(builder.read(record))
             place = self._places.get(_place_of(known)) or self._new_place(record, known)
             span, trace, prefix = self._last_span
