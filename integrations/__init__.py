@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 if __name__ != "obskit.integrations":
     raise ImportError(f"import obskit.integrations, not {__name__!r}: under two names every library is patched twice")
 
-TARGETS: dict[str, tuple[str, ...]] = {
+MODULES: dict[str, tuple[str, ...]] = {
     "bottle": ("bottle",),
     "django": ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi"),
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),
@@ -38,9 +38,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
 
 
 def install(names: Iterable[str], hooks: ImportHooks, patches: Patches) -> None:
-    """Let each integration of ``names`` (keys of TARGETS) patch its library as soon as that is imported."""
+    """Let each integration of ``names`` (keys of MODULES) patch its library as soon as that is imported."""
     for name in names:
-        for module_name in TARGETS[name]:
+        for module_name in MODULES[name]:
             hooks.when_imported(module_name, partial(_install, name, patches))
 
 

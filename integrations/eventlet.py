@@ -14,7 +14,7 @@ from obskit.tracing.current import get_context
 
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Carry the context into green threads, or into eventlet's threads, by the name of ``module`` (one of TARGETS)."""
+    """Carry the context into green threads, or into eventlet's threads, by the name of ``module`` (one of MODULES)."""
     if module.__name__ == "eventlet.tpool":
         patches.wrap(module, "execute", _execute)
     else:

@@ -15,7 +15,7 @@ from obskit.tracing.current import get_context
 
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Carry the context into greenlets, or into gevent's threads, by the name of ``module`` (one of TARGETS)."""
+    """Carry the context into greenlets, or into gevent's threads, by the name of ``module`` (one of MODULES)."""
     if module.__name__ == "gevent.threadpool":
         patches.wrap(module.ThreadPool, "spawn", _submit)
     else:

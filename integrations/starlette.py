@@ -20,7 +20,7 @@ _PREFIX = "obskit.route_prefix"
 
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Trace every Starlette application, or FastAPI's part of it, by the name of ``module`` (one of TARGETS)."""
+    """Trace every Starlette application, or FastAPI's part of it, by the name of ``module`` (one of MODULES)."""
     _INSTALL[module.__name__](module, patches)
 
 

@@ -21,7 +21,7 @@ from obskit.tracing.current import attach, get_context, inherited, stored_contex
 
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Carry the context into what ``module`` (one of TARGETS) starts."""
+    """Carry the context into what ``module`` (one of MODULES) starts."""
     _INSTALL[module.__name__](module, patches)
 
 

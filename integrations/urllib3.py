@@ -10,7 +10,7 @@ from typing import Any
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.http import full_url
+from obskit.instrumentation.http_tags import full_url
 from obskit.instrumentation.patching import Patches
 
 

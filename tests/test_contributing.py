@@ -17,7 +17,7 @@ EXAMPLE = re.compile(
     r"The example, (?P<path>[\w/]+\.py):\n\n<!--[^\n]*-->\n```python\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 ROW = re.compile(r"^```text\n(?P<row>\".*)\n```$", re.MULTILINE)
-TABLE = "TARGETS: dict[str, tuple[str, ...]] = {\n"
+TABLE = "MODULES: dict[str, tuple[str, ...]] = {\n"
 
 
 @pytest.fixture

@@ -145,6 +145,12 @@ def test_every_part_of_obskit_has_a_place_in_the_layers() -> None:
     assert {layer(module) for module in MODULES} <= set(MAY_IMPORT)
 
 
+def test_no_module_is_named_like_one_of_the_standard_librarys() -> None:
+    """But for integrations and commands, which are named after what they are for."""
+    ours = {name for name in MODULES if layer(name) not in {"integrations", "cli"}}
+    assert {name for name in ours if name.rpartition(".")[2] in sys.stdlib_module_names} == set()
+
+
 def test_the_layers_themselves_have_no_cycle() -> None:
     list(graphlib.TopologicalSorter({name: below - {name} for name, below in MAY_IMPORT.items()}).static_order())
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from obskit.collector.deadline import Deadline
-from obskit.collector.html import Html, render
+from obskit.collector.markup import Html, render
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query
 from obskit.collector.recent_page import recent_page
 from obskit.collector.store.spans import SpanStore

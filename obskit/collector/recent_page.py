@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from obskit.collector.html import Html, join, render
+from obskit.collector.markup import Html, join, render
 from obskit.collector.show import badge, duration, error_mark, failed, moment
 from obskit.collector.tree import arrange, extent, service_of
 from obskit.zipkin.model import Span

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from zlib import crc32
 
-from obskit.collector.html import Html, render
+from obskit.collector.markup import Html, render
 from obskit.collector.style import HUES
 from obskit.zipkin.model import Span
 

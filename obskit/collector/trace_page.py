@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from obskit.collector.html import Html, join, render
+from obskit.collector.markup import Html, join, render
 from obskit.collector.show import badge, colour, duration, error_mark, failed, moment
 from obskit.collector.style import DEEPEST
 from obskit.collector.tree import Extent, Row, arrange, extent, service_of

@@ -14,7 +14,7 @@ from obskit.export.net.url import port_of
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from obskit.export.cloud_trace.exporter import Target
+    from obskit.export.cloud_trace.exporter import CloudTraceTarget
     from obskit.export.zipkin.translation import Convert
 
 FORMS = (
@@ -193,7 +193,7 @@ def _cloud_trace(url: str) -> Plan:
     return plan
 
 
-def _cloud_trace_exporter(target: Target, convert: Convert) -> Exporter:
+def _cloud_trace_exporter(target: CloudTraceTarget, convert: Convert) -> Exporter:
     from obskit.export.cloud_trace.exporter import CloudTraceExporter
 
     return CloudTraceExporter(target, convert)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
 from obskit.base.values import error_text
-from obskit.instrumentation.http import safe_url, span_name, tag_response
+from obskit.instrumentation.http_tags import safe_url, span_name, tag_response
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
@@ -25,15 +25,15 @@ from obskit.tracing.span import Span
 
 _PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r":\d+$")
-TARGET = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
+HOST = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
 """A host: a name, an address or a pattern with ``*`` such as ``*.internal``; a port may follow."""
 
 
-class Targets:
-    """Hosts, as TARGET has them. One without a port stands for all of its ports."""
+class Hosts:
+    """Hosts, as HOST has them. One without a port stands for all of its ports."""
 
-    def __init__(self, targets: Iterable[str]) -> None:
-        self._match = re.compile("|".join(map(_pattern, targets)) or "(?!)", re.IGNORECASE).fullmatch
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._match = re.compile("|".join(map(_pattern, hosts)) or "(?!)", re.IGNORECASE).fullmatch
 
     def include(self, url: str) -> bool:
         """Return whether ``url`` leads to one of them; a malformed one does not."""
@@ -50,13 +50,13 @@ def _pattern(target: str) -> str:
     return re.escape(host.rstrip(".")).replace(r"\*", ".*") + (port[0] if port else r":\d*")
 
 
-_targets: Targets | None = None
+_hosts: Hosts | None = None
 
 
-def propagate_to(targets: Targets | None) -> None:
-    """Send trace headers only to ``targets``; None: to all hosts."""
-    global _targets  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    _targets = targets
+def propagate_to(hosts: Hosts | None) -> None:
+    """Send trace headers only to ``hosts``; None: to all."""
+    global _hosts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    _hosts = hosts
 
 
 class Call(Life):
@@ -182,7 +182,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if type(span) is Span:
         span.tags["http.method"] = str(method)  # http.HTTPMethod is a str of another type
         _tag_url(span, url)
-    exchange = ClientExchange(span) if _targets is None or _told(_targets, url) else UntoldExchange(span)
+    exchange = ClientExchange(span) if _hosts is None or _told(_hosts, url) else UntoldExchange(span)
     if headers is not None:
         exchange.inject(headers)
     return exchange
@@ -193,9 +193,9 @@ def _is_within_a_call(context: Context, parent: object) -> bool:
     return type(life) is Call and life.span is parent and not life.ended
 
 
-def _told(targets: Targets, url: object) -> bool:
+def _told(hosts: Hosts, url: object) -> bool:
     try:
-        return targets.include(str(url))
+        return hosts.include(str(url))
     except Exception:
         failed("reading a URL")
         return False

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
-from obskit.instrumentation.http import path_tag, route_name, span_name, tag_response
+from obskit.instrumentation.http_tags import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY

@@ -122,7 +122,7 @@ class LogSetup:
         handler, self._cloud = self._cloud, None
         self._retired = [one for one in self._retired if one.pipeline.busy]
         if handler is not None:
-            handler.retire()
+            handler.begin_close()
             self._retired.append(handler)
 
     def _add_root_handler(self, handler: logging.Handler) -> None:

@@ -49,10 +49,10 @@ class Writer:
         self._rest = b""
         self._is_usual = self._is_patient = True
         self._waiting: deque[str] = deque()
-        self.renew()
+        self.after_fork()
         self._use(stream)
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start anew in a forked child: what waits is its parent's."""
         self._lock = threading.RLock()
         self._writing = self._emptying = False
@@ -309,6 +309,6 @@ def _let_go() -> None:
         standard_output.let_go()
 
 
-on_fork(standard_output.renew)
+on_fork(standard_output.after_fork)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold, after_in_parent=_let_go)

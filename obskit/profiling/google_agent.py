@@ -107,7 +107,7 @@ class GoogleAgent:
             self._client = None
             self._state = "off"
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start again in a forked child, which has none of its parent's threads."""
         self._lock = threading.Lock()
         self._client = None
@@ -284,9 +284,9 @@ def _park(client: Any) -> None:
     client._create_profile = threading.Event().wait
 
 
-def _renew_current() -> None:
+def _after_fork() -> None:
     if _current is not None:
-        _current.renew()
+        _current.after_fork()
 
 
-on_fork(_renew_current)
+on_fork(_after_fork)

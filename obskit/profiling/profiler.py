@@ -51,19 +51,19 @@ class Profiler:
             self._ended.release()
             failed("starting the profiler's thread")
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start again in a forked child, which has none of its parent's threads."""
         self._profiles = self._lost = self._samples = 0
         switching(quick=False)
         self.start()
 
-    def retire(self) -> None:
+    def begin_stop(self) -> None:
         """Begin to end the thread."""
         self._stop.ask()
 
     def stop(self, deadline: float) -> bool:
         """End the thread, with a profile of what it has sampled so far; return whether that was before ``deadline``."""
-        self.retire()
+        self.begin_stop()
         ended: bool = self._ended.acquire(timeout=max(0.0, deadline - monotonic()))
         if ended:
             self._ended.release()

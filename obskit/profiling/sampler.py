@@ -28,7 +28,7 @@ from obskit.profiling.threads import ENDED, Identities, clocks_are_fine, is_runn
 _UNREAD = -2  # no clock says that
 
 
-class Lineup:
+class ThreadClocks:
     """The threads in a row, those without a clock at the end, and beside it a row of what their clocks said last.
 
     Where clocks are not ``fine``, one that stands still tells nothing.
@@ -74,7 +74,7 @@ class Sampler:
         self._threads: dict[int, SampledThread] = {}
         self._idents: list[int] = []
         self._fine = clocks_are_fine()
-        self._lineup: Lineup | None = None
+        self._thread_clocks: ThreadClocks | None = None
         self._moved: list[SampledThread] = []
         self._lasting: dict[SampledThread, _Moment] = {}  # at work for a request that they may outlive; when they moved
         self._ended: list[SampledThread] = []
@@ -115,12 +115,12 @@ class Sampler:
         now = perf_counter_ns()
         frames = sys._current_frames()
         frames.pop(self._own, None)
-        lineup = self._lineup
-        if lineup is None or list(frames) != self._idents:
-            lineup = self._lineup = self._line_up(frames, now)
+        clocks = self._thread_clocks
+        if clocks is None or list(frames) != self._idents:
+            clocks = self._thread_clocks = self._clocks_of(frames, now)
         self._moved.clear()
         self._used = 0
-        for ident, seen, cpu in lineup.moved():
+        for ident, seen, cpu in clocks.moved():
             frame = frames[ident]
             thread = self._meet_again(ident, now) if cpu == ENDED else seen
             if cpu != thread.cpu or thread.frame != id(frame) or thread.offset != frame.f_lasti:
@@ -132,20 +132,22 @@ class Sampler:
         self._count = count
         self._last = now
 
-    def _line_up(self, frames: dict[int, FrameType], now: int) -> Lineup:
+    def _clocks_of(self, frames: dict[int, FrameType], now: int) -> ThreadClocks:
         """Meet the threads that are new, and part with those that have ended."""
         for ident in self._threads.keys() - frames.keys():
             self._end(ident)
         for ident in frames.keys() - self._threads.keys():
             self._meet(ident, now)
         self._idents = list(frames)
-        return Lineup(self._threads, self._fine)
+        return ThreadClocks(self._threads, self._fine)
 
     def _note(self, thread: SampledThread, frame: FrameType, cpu: int) -> None:
         """Enter what a thread does that has run since the last sample."""
         stack = self._stacks.read(frame)
         if stack.torn:
-            self._lineup = None  # so that the next sample looks at it again, and finds what it has used meanwhile
+            self._thread_clocks = (
+                None  # so that the next sample looks at it again, and finds what it has used meanwhile
+            )
             return
         exchange = read_exchange(frame, stack.readers) if stack.readers else None
         entry = thread.entry
@@ -221,7 +223,7 @@ class Sampler:
 
     def _meet_again(self, ident: int, now: int) -> SampledThread:
         """Begin with a thread that has the id of one that ended."""
-        self._lineup = None
+        self._thread_clocks = None
         self._end(ident)
         return self._meet(ident, now)
 

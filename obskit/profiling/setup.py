@@ -37,10 +37,10 @@ class ProfilerOptions(NamedTuple):
 class Running(Protocol):
     """A profiler that runs."""
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start again in a forked child."""
 
-    def retire(self) -> None:
+    def begin_stop(self) -> None:
         """Begin to stop."""
 
     def stop(self, deadline: float) -> bool:
@@ -98,14 +98,14 @@ class _Google:
         self._agent = GoogleAgent(AgentOptions(options.service, options.version, options.project))
         self._agent.start()
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         return
 
-    def retire(self) -> None:
+    def begin_stop(self) -> None:
         self._agent.stop()
 
     def stop(self, _deadline: float) -> bool:
-        self.retire()
+        self.begin_stop()
         return True
 
     def stats(self) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from obskit.base.native_threads import in_subinterpreter, join_threads
 from obskit.base.process import around_fork, check_fork, on_fork
 from obskit.base.redaction import Redactor
 from obskit.export.delivery.pipeline import Pipeline
-from obskit.instrumentation.client import Targets, propagate_to
+from obskit.instrumentation.client import Hosts, propagate_to
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
 from obskit.instrumentation.server import abandon_streams
 from obskit.instrumentation.tracer import propagator, provider
-from obskit.integrations import TARGETS, install
+from obskit.integrations import MODULES, install
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
@@ -105,8 +105,8 @@ class Runtime:
         provider.redactor = Redactor(settings.mask_keys)
         propagator.use(settings.propagation)
         baggage.use(settings.baggage)
-        propagate_to(None if settings.propagate_to is None else Targets(settings.propagate_to))
-        self._spans.use(settings)
+        propagate_to(None if settings.propagate_to is None else Hosts(settings.propagate_to))
+        self._spans.apply(settings)
         flush_responses(self.flush, settings.response_flush)
         self._logs.apply(log_options(settings))
         self._instrument(settings)
@@ -119,15 +119,15 @@ class Runtime:
         provider.sample(SamplingOptions(rate=0), self._spans.fill)
         propagator.use(())
         baggage.use(False)
-        self._spans.use(settings._replace(exporter=()))
+        self._spans.apply(settings._replace(exporter=()))
         flush_responses(None)
         self._logs.remove()
         self._unpatch()
         self._profile(None)
 
     def _instrument(self, settings: Settings) -> None:
-        wanted = TARGETS if settings.integrations is None else settings.integrations
-        names = [name for name in wanted if name not in settings.disable]
+        named = MODULES if settings.integrations is None else settings.integrations
+        names = [name for name in named if name not in settings.disable]
         if names != self._installed:
             self._unpatch()
             install(names, self._hooks, self._patches)
@@ -176,11 +176,11 @@ class Runtime:
         """Run in a forked child: the parent delivers what it queued, the child starts afresh."""
         self._lock = threading.RLock()
         provider.renew_sampling()
-        self._spans.renew()
+        self._spans.after_fork()
         if self.settings is not None:
             provider.resource_attributes = resource_attributes(self.settings)
         if self._profiler is not None:
-            self._profiler.renew()
+            self._profiler.after_fork()
 
     def _child_begins(self) -> None:
         self._termination.after_fork_in_child()
@@ -211,10 +211,10 @@ class Runtime:
     def _stop(self, deadline: float, logs_deadline: float) -> bool:
         """Close all pipelines at once, then wait for each."""
         if self._profiler is not None:
-            self._profiler.retire()
+            self._profiler.begin_stop()
         ends = dict.fromkeys(self._spans, deadline) | dict.fromkeys(self._logs.pipelines, logs_deadline)
         for pipeline, end in ends.items():
-            pipeline.retire(end)
+            pipeline.begin_close(end)
         done = [pipeline.close(end) for pipeline, end in ends.items()]
         done.append(self._stop_profiler(deadline))
         if provider.processors:

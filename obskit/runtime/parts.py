@@ -193,26 +193,26 @@ class Pipelines:
             fill = max(fill, pipeline.fill)
         return fill
 
-    def use(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Make the pipelines those of ``settings``. One that stays is kept, with what it holds and its connection."""
         before = self._current
         self._current = [_take(before, key) or (key, build()) for key, build in exports(settings)]
         for _, pipeline in self._current:
-            pipeline.use(limits(settings))
+            pipeline.set_limits(limits(settings))
             if settings.spool is not None and os.path.isdir(settings.spool) and os.listdir(settings.spool):
                 pipeline.resume()
         provider.report_to(*(pipeline.offer for _, pipeline in self._current))
         replaced = [pipeline for _, pipeline in before if not pipeline.closed]
         for pipeline in replaced:
-            pipeline.retire(monotonic() + settings.exit_timeout)
+            pipeline.begin_close(monotonic() + settings.exit_timeout)
         closed = [*self._retired, *(pipeline for _, pipeline in before if pipeline not in replaced)]
         self._retired = [*(pipeline for pipeline in closed if pipeline.busy), *replaced]
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh, as a forked child must: the parent delivers what it queued."""
         self._retired.clear()
         for _, pipeline in self._current:
-            pipeline.renew()
+            pipeline.after_fork()
         provider.report_to(*(_born_here(pipeline.offer) for _, pipeline in self._current))
 
     def stats(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from obskit.instrumentation.client import TARGET
+from obskit.instrumentation.client import HOST
 from obskit.propagation.propagator import FORMATS
 from obskit.settings.errors import Read
 
@@ -79,7 +79,7 @@ def read_formats(value: Any) -> tuple[str, ...]:
 def read_hosts(value: Any) -> tuple[str, ...]:
     """Read hosts and ports, as ``propagate_to`` has them."""
     names = read_names(value)
-    if not all(map(TARGET.fullmatch, names)):
+    if not all(map(HOST.fullmatch, names)):
         raise ValueError("must be a list of hosts such as orders, *.internal, 10.0.0.7:8080, [::1]: no scheme, no path")
     return names
 
@@ -129,14 +129,14 @@ def _installed(distribution: str) -> bool:
 
 def read_integrations(value: Any) -> tuple[str, ...] | None:
     """Read names of integrations."""
-    from obskit.integrations import TARGETS
+    from obskit.integrations import MODULES
 
     if value is None:
         return None
     names = read_names(value)
-    unknown = sorted(set(names) - TARGETS.keys())
+    unknown = sorted(set(names) - MODULES.keys())
     if unknown:
-        raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(TARGETS))}")
+        raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(MODULES))}")
     return names
 
 

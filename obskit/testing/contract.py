@@ -25,10 +25,10 @@ _IMPORT_ORDER = """
 import importlib, sys
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.integrations import TARGETS, install
+from obskit.integrations import MODULES, install
 name, library_first = sys.argv[1], sys.argv[2] == "library first"
 patches, hooks = Patches(), ImportHooks()
-steps = [lambda: install([name], hooks, patches), lambda: [importlib.import_module(m) for m in TARGETS[name]]]
+steps = [lambda: install([name], hooks, patches), lambda: [importlib.import_module(m) for m in MODULES[name]]]
 for step in reversed(steps) if library_first else steps:
     step()
 print(sorted(patches.names()))

@@ -35,8 +35,8 @@ def measure(threads: int, depth: int, moving: bool) -> tuple[float, float]:
     sampler._first_look()
     times = []
     for number in range(ROUNDS):
-        if moving and sampler._lineup is not None:  # as if each had run
-            sampler._lineup._readings = [-2] * len(sampler._threads)
+        if moving and sampler._thread_clocks is not None:  # as if each had run
+            sampler._thread_clocks._readings = [-2] * len(sampler._threads)
             for seen in sampler._threads.values():
                 seen.cpu -= 1
         began = perf_counter()

@@ -21,7 +21,7 @@ from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE
 from obskit.export.destinations import Making, parse
 from obskit.export.zipkin.exporters import encoding
 from obskit.export.zipkin.kafka import ZipkinKafkaExporter
-from obskit.export.zipkin.kafka_url import Target, parse_url
+from obskit.export.zipkin.kafka_url import KafkaTarget, parse_url
 from obskit.settings import ConfigurationError, load
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Annotation, Endpoint, Span
@@ -45,7 +45,7 @@ MAKING = Making(convert=lambda: lambda span: span, resource=lambda: None)
 
 
 def exporter(address: str, topic: str = "zipkin", name: str = "json", **settings: str) -> ZipkinKafkaExporter:
-    return ZipkinKafkaExporter(Target(address, topic, settings), lambda span: span, encoding(name))
+    return ZipkinKafkaExporter(KafkaTarget(address, topic, settings), lambda span: span, encoding(name))
 
 
 def send(one: ZipkinKafkaExporter, *spans: Span, seconds: float = 20.0):
@@ -58,12 +58,12 @@ def send(one: ZipkinKafkaExporter, *spans: Span, seconds: float = 20.0):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("kafka://b", Target("b", "zipkin", {})),
-        ("kafka://b1:9092,b2:9093/", Target("b1:9092,b2:9093", "zipkin", {})),
-        ("kafka://[::1]:9092,10.0.0.1/my.topic-1_x", Target("[::1]:9092,10.0.0.1", "my.topic-1_x", {})),
+        ("kafka://b", KafkaTarget("b", "zipkin", {})),
+        ("kafka://b1:9092,b2:9093/", KafkaTarget("b1:9092,b2:9093", "zipkin", {})),
+        ("kafka://[::1]:9092,10.0.0.1/my.topic-1_x", KafkaTarget("[::1]:9092,10.0.0.1", "my.topic-1_x", {})),
         (
             "kafka://b/t?sasl.username=a%26b&sasl.password=p+/?@=%25#",
-            Target("b", "t", {"sasl.username": "a&b", "sasl.password": "p+/?@=%#"}),
+            KafkaTarget("b", "t", {"sasl.username": "a&b", "sasl.password": "p+/?@=%#"}),
         ),
     ],
 )

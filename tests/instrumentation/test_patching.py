@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failures
 from obskit.instrumentation.client import ClientExchange, begin
 from obskit.instrumentation.patching import Patches
-from obskit.integrations import TARGETS
+from obskit.integrations import MODULES
 from obskit.testing import Recorder, recording
 from obskit.tracing.current import current_span
 
@@ -441,7 +441,7 @@ def test_call_without_an_instance_raises_what_the_function_raises(base: type[Bas
 def test_everything_that_is_patched_stays_a_function_of_its_kind(patches: Patches) -> None:
     """An application may keep any of it: ``self.send = adapter.send``."""
     originals: dict[tuple[Any, str], Any] = {}
-    for library, modules in TARGETS.items():
+    for library, modules in MODULES.items():
         for module in () if library in ("threading", "gevent", "eventlet") else modules:  # they patch more than ours
             earlier = set(patches.targets())
             importlib.import_module(f"obskit.integrations.{library}").install(importlib.import_module(module), patches)

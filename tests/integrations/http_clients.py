@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from obskit.instrumentation.client import Targets, propagate_to
+from obskit.instrumentation.client import Hosts, propagate_to
 from obskit.propagation.mesh import MESH_KEY
 from obskit.testing import HttpClientContract
 from obskit.testing.http_client_contract import Upstream, upstream_handler
@@ -121,7 +121,7 @@ TOLD = {"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-request-id"}
 @contextmanager
 def only_to(*hosts: str) -> Iterator[None]:
     """Have only ``hosts`` told of traces."""
-    propagate_to(Targets(hosts))
+    propagate_to(Hosts(hosts))
     try:
         yield
     finally:

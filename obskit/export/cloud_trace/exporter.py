@@ -34,19 +34,19 @@ _GOOGLE = "https://cloudtrace.googleapis.com"
 _is_project = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]+").fullmatch  # before the colon: a domain, in some old ids
 
 
-class Target(NamedTuple):
+class CloudTraceTarget(NamedTuple):
     """Where spans go; without a project, to the one that the metadata server or the credentials name."""
 
     endpoint: ApiEndpoint
     project: str
 
 
-def parse_url(url: str, environ: Mapping[str, str]) -> Target:
+def parse_url(url: str, environ: Mapping[str, str]) -> CloudTraceTarget:
     """Return what ``url`` means. Raises ValueError."""
     named = url.removeprefix(_SCHEME).rstrip("/")
     if named and not _is_project(named):
         raise ValueError(f"what follows {_SCHEME} is not the id of a Google Cloud project; write {_SCHEME}PROJECT")
-    return Target(find_endpoint(_ENDPOINT, _GOOGLE, environ), named)
+    return CloudTraceTarget(find_endpoint(_ENDPOINT, _GOOGLE, environ), named)
 
 
 _SCOPES = ("https://www.googleapis.com/auth/trace.append",)
@@ -70,7 +70,7 @@ class CloudTraceExporter:
     batch_items = 2000
     batch_bytes = 1_000_000
 
-    def __init__(self, target: Target, convert: Convert) -> None:
+    def __init__(self, target: CloudTraceTarget, convert: Convert) -> None:
         self._endpoint = target.endpoint
         self._project = target.project
         self._convert = convert

@@ -10,7 +10,7 @@ import os
 _TOKEN = b"1"
 
 
-class Bequest:
+class Inheritance:
     """Falls to the first of the children that claims it: a byte in a pipe, which only one of them can read."""
 
     def __init__(self) -> None:

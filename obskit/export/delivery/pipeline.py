@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from obskit.base.failures import failed
 from obskit.base.native_threads import allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
 from obskit.export.delivery.exporter import Exporter
-from obskit.export.delivery.inheritance import Bequest
+from obskit.export.delivery.inheritance import Inheritance
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.delivery.sending import Delivery
-from obskit.export.delivery.wakeup import Signal
+from obskit.export.delivery.wakeup import Wakeup
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.limits import SMALL
 from obskit.tracing.span import span_weight
@@ -73,26 +73,26 @@ class Pipeline:
         self._ends = float("inf")
         self._queue: deque[Any] = deque()
         self._put = self._got = 0  # bytes, by what they weigh
-        self._bequest: Bequest | None = None
-        self.use(limits)
-        self.renew()
+        self._inheritance: Inheritance | None = None
+        self.set_limits(limits)
+        self.after_fork()
 
-    def use(self, limits: Limits) -> None:
+    def set_limits(self, limits: Limits) -> None:
         """Keep to ``limits`` from now on."""
         self._capacity = limits.capacity
         self._size = limits.size
         self._limits = limits
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start empty, as a forked child must: what waits in the queue is the parent's to deliver, or one child's."""
-        if self._bequest is None or not self._bequest.claim():
+        if self._inheritance is None or not self._inheritance.claim():
             self._queue = deque()
             self._put = self._got = 0
-        self._bequest = None
+        self._inheritance = None
         self._brim = self._got + self._size  # what may have been put by now
         self.ledger = Ledger(self._queue)
         self._delivery = Delivery(self.destination, self._build, self.ledger, self, self._items, self._open_backlog)
-        self._signal = Signal()
+        self._wakeup = Wakeup()
         self._starting = allocate_lock()
         self._sending = allocate_lock()
         self._running = False
@@ -145,7 +145,7 @@ class Pipeline:
             done = ledger.changed.wait_for(lambda: ledger.settled >= target, max(0.0, deadline - monotonic()))
             return done and ledger.lost == lost and not ledger.spooled
 
-    def retire(self, deadline: float) -> None:
+    def begin_close(self, deadline: float) -> None:
         """Accept nothing more and deliver what is queued, without waiting for it; what is left is counted.
 
         Again, only an earlier deadline counts.
@@ -160,7 +160,7 @@ class Pipeline:
 
     def close(self, deadline: float) -> bool:
         """Deliver what is queued, then stop for good; return whether nothing was lost. Spans left are counted."""
-        self.retire(deadline)
+        self.begin_close(deadline)
         done = self.flush(deadline)
         with self.ledger.changed:
             ended = self.ledger.changed.wait_for(lambda: not self._running, max(0.0, deadline - monotonic()))
@@ -173,7 +173,7 @@ class Pipeline:
         self.closed = False
         self._ends = float("inf")
         self._late_until = 0.0
-        self.use(self._limits)
+        self.set_limits(self._limits)
 
     def accept_late(self, deadline: float) -> None:
         """Send what still comes, from now until ``deadline``, at once and on the thread that it comes from.
@@ -216,7 +216,7 @@ class Pipeline:
                 self._start()
             finally:
                 self._starting.release()
-        self._signal.set()
+        self._wakeup.set()
         return self._running
 
     def _start(self) -> None:
@@ -229,8 +229,8 @@ class Pipeline:
             return
         if forks_later():
             self._wake_at = 0
-            if self._bequest is None and is_mere_master():
-                self._bequest = Bequest()
+            if self._inheritance is None and is_mere_master():
+                self._inheritance = Inheritance()
             return
         try:
             Pipeline.starting()
@@ -295,14 +295,14 @@ class Pipeline:
         none comes unseen.
         """
         self._wake_at = 0
-        if not self._queue and not self.closed and not self._signal.wait(self._delivery.idle()):
+        if not self._queue and not self.closed and not self._wakeup.wait(self._delivery.idle()):
             return  # it is time for what was kept
         end = monotonic() + self._limits.interval
         while (left := end - monotonic()) > 0:
             self._wake_at = self._limits.batch_size - 1
             if self._hurry or self.closed or len(self._queue) >= self._limits.batch_size:
                 break
-            self._signal.wait(left)
+            self._wakeup.wait(left)
         self._wake_at = _NEVER
         self._hurry = False
 
@@ -357,7 +357,7 @@ class Pipeline:
             if self._hurry and not firm:
                 self._hurry = False
                 return
-            self._signal.wait(left)
+            self._wakeup.wait(left)
 
 
 def _longest_wait(ends: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from obskit.base.native_threads import allocate_lock
 
 
-class Signal:
+class Wakeup:
     """Like an Event that ``wait`` clears; ``set`` is one C call, so it cannot be interrupted while it holds a lock.
 
     ``threading.Event`` can: a finaliser that runs inside its ``set`` and ends a span would wait for itself.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
-from obskit.export.spool.files import Account, open_folder, open_private, try_lock
+from obskit.export.spool.files import Counters, open_folder, open_private, try_lock
 from obskit.export.spool.segment import Segment
 
 _DIRECTORY = re.compile(r"\d+-[0-9a-f]{16}", re.ASCII)
@@ -74,12 +74,12 @@ class Directory:
     exclude each other, as POSIX locks do not. A forked child has it too until it closes the descriptor.
     """
 
-    def __init__(self, name: str, descriptor: int, account: Account) -> None:
+    def __init__(self, name: str, descriptor: int, counters: Counters) -> None:
         self.name = name
         self.seed = crc32(name.encode())
         self.segments: list[Segment] = []
         self._descriptor = descriptor
-        self._account = account
+        self._counters = counters
         self._last = 0
 
     def add_segment(self) -> Segment:
@@ -136,16 +136,16 @@ class Directory:
             os.close(descriptor)
 
     def _segment(self, name: str) -> Segment:
-        return Segment(self._descriptor, name, self.seed, self._account)
+        return Segment(self._descriptor, name, self.seed, self._counters)
 
 
-def create_directory(place: int, account: Account) -> Directory:
+def create_directory(place: int, counters: Counters) -> Directory:
     """Make a directory of this process's own. Raises OSError."""
     for _ in range(_TRIES):
         name = f"{os.getpid()}-{os.urandom(8).hex()}"
         os.mkdir(name, 0o700, dir_fd=place)
         try:
-            if directory := lock_directory(place, name, account):
+            if directory := lock_directory(place, name, counters):
                 return directory
         except OSError:
             os.rmdir(name, dir_fd=place)
@@ -153,7 +153,7 @@ def create_directory(place: int, account: Account) -> Directory:
     raise OSError(errno.EBUSY, "each new directory was taken by another process")
 
 
-def lock_directory(place: int, name: str, account: Account) -> Directory | None:
+def lock_directory(place: int, name: str, counters: Counters) -> Directory | None:
     """Return a directory, or None where another process holds it, or has just removed it. Raises OSError."""
     try:
         descriptor = open_private(name, place)
@@ -161,7 +161,7 @@ def lock_directory(place: int, name: str, account: Account) -> Directory | None:
         return None
     try:
         if try_lock(descriptor) and _is_called(descriptor, place, name):
-            return Directory(name, os.dup(descriptor), account)
+            return Directory(name, os.dup(descriptor), counters)
         return None
     finally:
         os.close(descriptor)

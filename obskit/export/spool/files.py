@@ -38,7 +38,7 @@ class Counts(NamedTuple):
         return self.taken - self.settled - self.evicted - self.expired - self.corrupt
 
 
-class Account:
+class Counters:
     """Holds ``counts``; one thread changes them, and any may read them: they are replaced as a whole."""
 
     def __init__(self) -> None:

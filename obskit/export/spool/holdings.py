@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from obskit.export.spool.directory import Directory, Place, create_directory, directory_names, lock_directory
-from obskit.export.spool.files import CORRUPT, EVICTED, EXPIRED, Account
+from obskit.export.spool.files import CORRUPT, EVICTED, EXPIRED, Counters
 from obskit.export.spool.room import File, remove_file
 from obskit.export.spool.segment import Record, Segment
 
@@ -17,8 +17,8 @@ class Holdings:
     """All segments that this process reads, and the one it writes. Whatever leaves here is counted."""
 
     def __init__(self, place: Place) -> None:
-        self.own = Account()
-        self.others = Account()
+        self.own = Counters()
+        self.others = Counters()
         self.open: Segment | None = None
         self._place = place
         self._directory: Directory | None = None

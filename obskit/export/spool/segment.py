@@ -23,7 +23,7 @@ from zlib import crc32
 
 import msgspec
 
-from obskit.export.spool.files import CORRUPT, EXPIRED, Account, create_file, open_file
+from obskit.export.spool.files import CORRUPT, EXPIRED, Counters, create_file, open_file
 
 MAGIC = b"\xf0ob1"
 STATE = len(MAGIC)
@@ -121,9 +121,9 @@ class Record:
 
 
 class Segment:
-    """One file in a directory that this process has locked. ``items`` of it wait; what it loses, ``account`` counts."""
+    """One file in a directory that this process has locked. ``items`` of it wait; ``counters`` count what it loses."""
 
-    def __init__(self, folder: int, name: str, seed: int, account: Account) -> None:
+    def __init__(self, folder: int, name: str, seed: int, counters: Counters) -> None:
         self.name = name
         self.size = 0
         self.items = 0
@@ -132,7 +132,7 @@ class Segment:
         self.adopted = False
         self._folder = folder
         self._seed = seed
-        self._account = account
+        self._counters = counters
         self._file = -1
         self._position = 0  # all before it is settled
         self._settled: set[int] = set()  # offsets after it
@@ -189,7 +189,7 @@ class Segment:
                     return Record(items, self, offset)
                 else:
                     self.lose(CORRUPT, header.items)
-                    self._account.add(corrupt_bytes=header.length)
+                    self._counters.add(corrupt_bytes=header.length)
             self._settled.discard(offset)
             self._position = offset + HEADER + header.length
         self._pass_to(self.size)
@@ -202,7 +202,7 @@ class Segment:
             return False
         self._settled.add(record.offset)
         self.items -= len(record.items)
-        self._account.add(settled=len(record.items))
+        self._counters.add(settled=len(record.items))
         return True
 
     def mark(self, record: Record) -> None:
@@ -215,7 +215,7 @@ class Segment:
         """Count items that waited here as lost."""
         if lost := min(count, self.items):
             self.items -= lost
-            self._account.add(**{fate: lost})
+            self._counters.add(**{fate: lost})
 
     def release(self) -> None:
         """Close the file until it is used again."""
@@ -226,7 +226,7 @@ class Segment:
     def remove(self) -> None:
         """Remove the file. Never raises."""
         self.gone = True
-        self._account.add(bytes=-self.size)
+        self._counters.add(bytes=-self.size)
         self.release()
         try:
             os.unlink(self.name, dir_fd=self._folder)
@@ -234,7 +234,7 @@ class Segment:
             pass
 
     def _count(self, size: int, items: int, newest: int) -> None:
-        self._account.add(taken=items, bytes=size - self.size)
+        self._counters.add(taken=items, bytes=size - self.size)
         self.size = size
         self.items += items
         self.newest = max(self.newest, newest)
@@ -242,7 +242,7 @@ class Segment:
     def _pass_to(self, offset: int) -> None:
         """Go on at ``offset``; what lies before it cannot be read."""
         if offset > self._position:
-            self._account.add(corrupt_bytes=offset - self._position)
+            self._counters.add(corrupt_bytes=offset - self._position)
             self._position = offset
 
     def _opened(self) -> int:

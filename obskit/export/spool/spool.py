@@ -209,7 +209,7 @@ class Spool:
             self._troubled = False
             tell(logging.INFO, "the spool in %s can be used again", self._folder)
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start empty, as a forked child must: the files and their locks are the parent's."""
         self._held.let_go()
         self._start()
@@ -219,10 +219,10 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _renew_all() -> None:
+def _after_fork() -> None:
     for spool in list(_spools):
-        spool.renew()
+        spool.after_fork()
 
 
 _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-on_fork(_renew_all)
+on_fork(_after_fork)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from obskit.export.delivery.exporter import Outcome
-from obskit.export.zipkin.kafka_url import Target
+from obskit.export.zipkin.kafka_url import KafkaTarget
 from obskit.export.zipkin.translation import Convert
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class ZipkinKafkaExporter:
     batch_items = 10_000
     batch_bytes = 500_000  # half of what a broker takes by default (message.max.bytes), and what Brave sends at most
 
-    def __init__(self, target: Target, convert: Convert, encoding: Encoding) -> None:
+    def __init__(self, target: KafkaTarget, convert: Convert, encoding: Encoding) -> None:
         self._target = target
         self._convert = convert
         self._encode = encoding.encode_span

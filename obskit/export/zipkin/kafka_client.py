@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from obskit.base.native_threads import start_thread
 from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
-from obskit.export.zipkin.kafka_url import Target
+from obskit.export.zipkin.kafka_url import KafkaTarget
 
 _DEFAULTS: dict[str, Any] = {
     "client.id": "obskit",
@@ -54,7 +54,7 @@ class Client:
     events a second: it is not for keeping.
     """
 
-    def __init__(self, target: Target, listens: bool) -> None:
+    def __init__(self, target: KafkaTarget, listens: bool) -> None:
         """Make the producer; it connects when it has something to send. Raises Misconfigured."""
         self._target = target
         self._pid = os.getpid()

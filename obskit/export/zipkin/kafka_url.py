@@ -18,7 +18,7 @@ _is_broker = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-
 _is_topic = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}").fullmatch  # Kafka's own rule
 
 
-class Target(NamedTuple):
+class KafkaTarget(NamedTuple):
     """Where spans go. ``settings`` are librdkafka's, by name, and may be secrets."""
 
     brokers: str
@@ -31,7 +31,7 @@ class Target(NamedTuple):
         return f"{SCHEME}{self.brokers}/{self.topic}"
 
 
-def parse_url(url: str) -> Target:
+def parse_url(url: str) -> KafkaTarget:
     """Read ``kafka://HOST:PORT,HOST:PORT/TOPIC?NAME=VALUE&NAME=VALUE``; values are percent-decoded.
 
     Raises ValueError, which repeats no value of a setting.
@@ -45,7 +45,7 @@ def parse_url(url: str) -> Target:
         _check(broker)
     if not _is_topic(topic):
         raise ValueError(f"its topic {topic!r} is none: letters, digits, '.', '_' and '-', at most 249")
-    return Target(brokers, topic, _settings(query))
+    return KafkaTarget(brokers, topic, _settings(query))
 
 
 def _check(broker: str) -> None:

@@ -13,7 +13,7 @@ from obskit.export.delivery.exporter import DELIVERED, Outcome
 from obskit.export.gcp.account import Failed, delivering, find_account
 from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.logs.cloud.entry import to_entry
-from obskit.logs.cloud.resource import Resource, detect
+from obskit.logs.cloud.monitored_resource import Resource, detect
 
 if TYPE_CHECKING:
     from obskit.logs.cloud.client import Writer
@@ -26,7 +26,7 @@ _NOT_INSTALLED = Outcome("not_installed", "google-cloud-logging is missing: pip 
 _NO_PROJECT = Outcome("no_project", "no Google Cloud project is known: give project=, or GOOGLE_CLOUD_PROJECT", True)
 
 
-class Target(NamedTuple):
+class LogTarget(NamedTuple):
     """Where entries go; None stands for what the environment, the metadata server and the credentials say."""
 
     endpoint: ApiEndpoint
@@ -42,7 +42,7 @@ class CloudExporter:
     batch_items = 1000
     batch_bytes = 500_000
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: LogTarget) -> None:
         self._target = target
         self._resource = target.resource
         self._ask_at = 0.0

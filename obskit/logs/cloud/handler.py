@@ -15,9 +15,9 @@ from obskit.base.process import check_fork, on_fork
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.gcp.account import is_delivering
 from obskit.export.gcp.endpoint import read_endpoint
-from obskit.logs.cloud.delivery import CloudExporter, Target
+from obskit.logs.cloud.delivery import CloudExporter, LogTarget
 from obskit.logs.cloud.entry import log_id
-from obskit.logs.cloud.resource import Resource
+from obskit.logs.cloud.monitored_resource import Resource
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
 
@@ -56,7 +56,7 @@ class CloudLoggingHandler(logging.Handler):
         text = endpoint or os.environ.get(_ENDPOINT) or _GOOGLE
         where = read_endpoint("endpoint" if endpoint else _ENDPOINT, text, os.environ, key_file, may_be_grpc=True)
         given = Resource(*resource, project or "", {}, partial=False) if resource else None
-        self._target = Target(where, log_id(log_name or service), project, key_file, given)
+        self._target = LogTarget(where, log_id(log_name or service), project, key_file, given)
         if builder is None and (service or version):  # else it is obskit.init()'s
             builder = EntryBuilder(service, version, project)
         self._formatter = CloudLoggingFormatter(builder)
@@ -114,7 +114,7 @@ class CloudLoggingHandler(logging.Handler):
         ending = not threading.main_thread().is_alive()
         if not self.pipeline.closed:
             self._resting = True
-            self.pipeline.retire(deadline if ending else float("inf"))
+            self.pipeline.begin_close(deadline if ending else float("inf"))
             self.pipeline.close(deadline)
         left = self.pipeline.stats()["queued"]
         if left and ending and not self._told:
@@ -122,17 +122,17 @@ class CloudLoggingHandler(logging.Handler):
             tell(logging.WARNING, "%d log entries were not delivered in time to %s", left, self.pipeline.destination)
         super().close()
 
-    def retire(self) -> None:
+    def begin_close(self) -> None:
         """Take nothing more, for good; what is queued is delivered within the exit timeout, without waiting for it."""
         self._resting = False
-        self.pipeline.retire(monotonic() + self._exit_timeout)
+        self.pipeline.begin_close(monotonic() + self._exit_timeout)
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Start empty in a forked child; in the same process it does nothing."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._one_at_a_time = threading.RLock()
-            self.pipeline.renew()
+            self.pipeline.after_fork()
 
     def _build(self) -> CloudExporter:
         return CloudExporter(self._target)
@@ -155,9 +155,9 @@ def _show(record: logging.LogRecord) -> None:
 _handlers: weakref.WeakSet[CloudLoggingHandler] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
+def _after_fork() -> None:
     for handler in list(_handlers):
-        handler.renew()
+        handler.after_fork()
 
 
-on_fork(_renew_all)
+on_fork(_after_fork)

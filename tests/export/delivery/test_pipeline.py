@@ -326,7 +326,7 @@ def test_a_span_that_comes_just_after_the_worker_found_the_queue_empty_wakes_it(
     for number in range(20):
         eventually(lambda: len(inbox.items) == number + 1)  # noqa: B023
         late.append(number)
-        pipeline._signal.set()  # have it look
+        pipeline._wakeup.set()  # have it look
         eventually(lambda: not late)
     eventually(lambda: inbox.items == ["first", *range(20)])
 
@@ -484,7 +484,7 @@ def test_recovery_tells_how_many_were_lost_meanwhile(make, caplog):
         return next(outcomes)
 
     pipeline = make(Inbox(answer))
-    pipeline.use(LIMITS._replace(capacity=3))
+    pipeline.set_limits(LIMITS._replace(capacity=3))
     pipeline.offer(1)
     assert again.wait(10)
     for number in range(5):
@@ -656,7 +656,7 @@ def test_reconfiguring_loses_nothing_that_is_in_flight(make):
     pipeline.offer(1)
     assert entered.wait(10)
     pipeline.offer(2)
-    pipeline.retire(soon())
+    pipeline.begin_close(soon())
     assert pipeline.busy
     gate.set()
     eventually(lambda: not pipeline.busy)

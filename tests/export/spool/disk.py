@@ -34,7 +34,7 @@ def new_spool(folder: Path, max_bytes: int = 1 << 24, max_age: float = 3600.0, *
 
 def crash(spool: Spool) -> None:
     """Have the spool end as the kernel ends it with its process: all files are closed, and nothing else happens."""
-    spool.renew()
+    spool.after_fork()
 
 
 def read(spool: Spool) -> list[list[bytes]]:

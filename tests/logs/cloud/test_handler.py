@@ -234,7 +234,7 @@ def test_when_nobody_listens_logging_goes_on_and_flush_and_close_keep_their_dead
     handler.flush()
     handler.close()
     assert balance(handler)["queued"] == 100
-    handler.retire()
+    handler.begin_close()
     eventually(lambda: balance(handler)["dropped"] == {"unreachable": 100})
 
 
@@ -274,7 +274,7 @@ def test_a_record_after_close_is_delivered_and_one_after_retire_counted(make, cl
     logger.info("late")
     assert delivered(handler)
     assert cloud.messages == ["late"]
-    handler.retire()
+    handler.begin_close()
     logger.info("too late")
     assert balance(handler)["dropped"] == {"shutdown": 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obskit.instrumentation.http import full_url, path_tag, safe_url
+from obskit.instrumentation.http_tags import full_url, path_tag, safe_url
 
 
 @pytest.mark.parametrize(

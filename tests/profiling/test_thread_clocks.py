@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from obskit.profiling.sampler import Lineup
+from obskit.profiling.sampler import ThreadClocks
 from obskit.profiling.stacks import Entry, SampledThread, StackTable
 from obskit.profiling.threads import ENDED, HAS_CPU_CLOCKS, Identities, clocks_are_fine, read_clocks
 
@@ -52,11 +52,11 @@ def sampled(clock: int | None) -> SampledThread:
 def test_of_threads_that_wait_and_one_that_computes_only_the_latter_has_run() -> None:
     with waiting(3) as threads:
         me = threading.current_thread()
-        lineup = Lineup({thread.ident or 0: sampled(clock_of(thread)) for thread in (*threads, me)}, fine=True)
+        clocks = ThreadClocks({thread.ident or 0: sampled(clock_of(thread)) for thread in (*threads, me)}, fine=True)
         sum(range(100_000))
-        assert [ident for ident, _, _ in lineup.moved()] == [me.ident]
+        assert [ident for ident, _, _ in clocks.moved()] == [me.ident]
         sum(range(100_000))
-        [(_, thread, cpu)] = lineup.moved()
+        [(_, thread, cpu)] = clocks.moved()
         assert cpu > thread.cpu
 
 
@@ -64,18 +64,18 @@ def test_a_thread_that_no_sample_has_found_yet_is_looked_at_though_it_waits() ->
     with waiting(1) as [thread]:
         new = sampled(clock_of(thread))
         new.entry = None
-        lineup = Lineup({1: new}, fine=True)
-        assert [ident for ident, _, _ in lineup.moved()] == [1]
-        assert lineup.moved() == []
+        clocks = ThreadClocks({1: new}, fine=True)
+        assert [ident for ident, _, _ in clocks.moved()] == [1]
+        assert clocks.moved() == []
 
 
 def test_threads_without_a_clock_and_those_of_coarse_clocks_are_looked_at_each_time() -> None:
     with waiting(1) as [thread]:
         threads = {1: sampled(None), 2: sampled(clock_of(thread))}
         for fine, looked_at in ((True, [1]), (False, [2, 1])):
-            lineup = Lineup(threads, fine)
+            clocks = ThreadClocks(threads, fine)
             for _ in range(2):
-                assert [(ident, cpu) for ident, _, cpu in lineup.moved()] == [(n, threads[n].cpu) for n in looked_at]
+                assert [(ident, cpu) for ident, _, cpu in clocks.moved()] == [(n, threads[n].cpu) for n in looked_at]
 
 
 def test_a_clock_whose_thread_has_ended_says_so_and_the_others_are_read() -> None:

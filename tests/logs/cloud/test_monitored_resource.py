@@ -9,8 +9,8 @@ import pytest
 
 from obskit.export.gcp import metadata as metadata_module
 from obskit.export.gcp import surroundings
-from obskit.logs.cloud import resource as resource_module
-from obskit.logs.cloud.resource import Resource, detect
+from obskit.logs.cloud import monitored_resource as resource_module
+from obskit.logs.cloud.monitored_resource import Resource, detect
 from tests.export.receiver import free_port
 from tests.logs.cloud import google_fakes
 

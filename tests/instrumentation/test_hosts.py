@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obskit.instrumentation.client import TARGET, Targets
+from obskit.instrumentation.client import HOST, Hosts
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ from obskit.instrumentation.client import TARGET, Targets
     ],
 )
 def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
-    assert TARGET.fullmatch(target)
-    assert Targets(["unused", target]).include(url)
+    assert HOST.fullmatch(target)
+    assert Hosts(["unused", target]).include(url)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
     ],
 )
 def test_another_host_is_not(target: str, url: str) -> None:
-    assert not Targets([target]).include(url)
+    assert not Hosts([target]).include(url)
 
 
 def test_an_empty_list_is_nobody() -> None:
-    assert not Targets([]).include("http://orders/")
+    assert not Hosts([]).include("http://orders/")
 
 
 @pytest.mark.parametrize("text", ["", "http://orders", "orders/", "a b", "::1", "orders:", "orders:http", "me@orders"])
 def test_what_is_no_host_is_no_target(text: str) -> None:
-    assert not TARGET.fullmatch(text)
+    assert not HOST.fullmatch(text)
