@@ -6,6 +6,7 @@ is copied once more.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from obskit.base.fork_lock import no_fork
@@ -20,9 +21,11 @@ _MAX_TEXT = 32_768
 def _encode(value: Any) -> bytes:
     """Stand in for msgspec's encoder until the first line is written: importing it costs more than ``init()``."""
     global _encode  # noqa: PLW0603 - this name is what the first call replaces
-    with no_fork():
-        from msgspec.json import encode
-
+    try:
+        with no_fork():
+            from msgspec.json import encode
+    except ImportError:  # the interpreter is ending: a finaliser logs the program's first line
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     _encode = encode  # type: ignore[assignment]
     return encode(value)
 

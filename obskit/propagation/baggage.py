@@ -28,11 +28,19 @@ def entries(text: str, context: Mapping[str, Any]) -> object:
     """Return the baggage of ``context`` with what a header says; malformed entries are left out. Never raises."""
     before = context.get(BAGGAGE_KEY)
     try:
-        if _on:
+        text = _readable(text) if _on else ""
+        if text:
             return _propagator.extract({BAGGAGE: text}, Context({BAGGAGE_KEY: before or {}})).get(BAGGAGE_KEY)
     except Exception:
         failed("reading baggage")
     return before
+
+
+def _readable(text: str) -> str:
+    """Return the entries that can be ones: OpenTelemetry's API logs a warning with the text of each other one."""
+    if len(text) > W3CBaggagePropagator._MAX_HEADER_LENGTH:
+        return ""
+    return ",".join(entry for entry in text.split(",") if "=" in entry and sendable(entry.strip()))
 
 
 def header(context: Mapping[str, Any]) -> str:

@@ -282,6 +282,23 @@ def test_lines_of_finalisers_at_the_end_of_the_program_are_written():
     assert messages(output) == ["b", "e", "f"]
 
 
+def test_the_first_line_of_a_program_may_be_a_finalisers_at_its_end():
+    """No module can be imported any more, and what encodes lines is imported with the first one."""
+    output, _ = read_slowly(
+        r"""
+        class Late:
+            def __del__(self):
+                log.info("é %s", {"a": [1.5, None]}, extra={"k": "\udc80"})
+                try: [][1]
+                except IndexError: log.exception("failed")
+        late = Late()
+        """
+    )
+    first, second = map(json.loads, output.splitlines())
+    assert (first["message"], first["k"]) == ("é {'a': [1.5, None]}", "?")
+    assert (second["message"], "IndexError: list index" in second["stack_trace"]) == ("failed", True)
+
+
 def test_a_child_that_is_forked_while_a_line_is_being_written_writes_too():
     output, _ = read_slowly(
         """

@@ -47,6 +47,13 @@ def test_baggage_out_of_bounds_stops_nothing_and_keeps_within_the_limits_of_w3c(
     assert len(carrier.get("baggage", "")) <= 8192
 
 
+@pytest.mark.parametrize("text", ["broken\x1b[31m", "é=1", "日本", "a\r\nb=1", "a" * 9000, "\udcff=1", "a=é", " , ,"])
+def test_what_a_client_sends_as_baggage_is_not_logged(text, caplog):
+    context = propagator.extract({"baggage": f"{text},tenant=acme"}, Context())
+    assert (dict(baggage.get_all(context)) == {"tenant": "acme"}) is (len(text) < 9000)
+    assert caplog.records == []
+
+
 def test_switched_off_it_is_neither_read_nor_written():
     ours.use(False)
     assert baggage.get_baggage("a", propagator.extract({"baggage": "a=b"}, Context())) is None
