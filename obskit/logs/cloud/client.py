@@ -112,7 +112,7 @@ class _Rest:
 
 
 class _Connection:
-    """Our own connection, as Google's client uses a session of requests; see export/wire.py."""
+    """Our own connection, as Google's client uses a session of requests; see export/net/wire.py."""
 
     def __init__(self, address: str) -> None:
         self._client = HttpClient(address)
