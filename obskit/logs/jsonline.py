@@ -24,7 +24,7 @@ def _encode(value: Any) -> bytes:
     try:
         with no_fork():
             from msgspec.json import encode
-    except ImportError:  # the interpreter is ending: a finaliser logs the program's first line
+    except Exception:  # the interpreter is ending, or no file can be opened: not for good
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     _encode = encode  # type: ignore[assignment]
     return encode(value)

@@ -299,6 +299,23 @@ def test_the_first_line_of_a_program_may_be_a_finalisers_at_its_end():
     assert (second["message"], "IndexError: list index" in second["stack_trace"]) == ("failed", True)
 
 
+def test_the_first_line_is_written_where_no_file_can_be_opened():
+    """Too many open files is what it may say; no module can be imported then."""
+    output, _ = read_slowly(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+        files = []
+        with contextlib.suppress(OSError):
+            while True: files.append(os.open(os.devnull, os.O_RDONLY))
+        log.info("all taken")
+        for file in files: os.close(file)
+        log.info("better")
+        """
+    )
+    assert messages(output) == ["a", "b"]
+
+
 def test_a_child_that_is_forked_while_a_line_is_being_written_writes_too():
     output, _ = read_slowly(
         """
