@@ -15,6 +15,7 @@ from tests.logs.cloud.google_fakes import Answer, Certificate, CloudLogging
 
 START = """
 import logging, os, sys
+import obskit.logs.cloud.client  # Google's libraries: on a busy machine their import takes longer than an attempt may
 from obskit.logs.cloud.handler import CloudLoggingHandler
 handler = CloudLoggingHandler("orders", project="p", exit_timeout=float(os.environ.get("PATIENCE", "30")))
 logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -209,7 +210,7 @@ with obskit.span("work"), obskit.log_context(order_id=7):
 def test_a_forked_child_of_a_program_with_cloud_logs_delivers_once(cloud: CloudLogging):
     code = """
 import logging, os, obskit
-import obskit.logs.cloud.client  # Google's libraries: on a busy machine this takes what an attempt may
+import obskit.logs.cloud.client  # as above
 obskit.init(service="orders", exporter="none", logs="cloud", project="p", exit_timeout=30)
 logging.info("before")
 pid = os.fork()
