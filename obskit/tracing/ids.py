@@ -32,15 +32,22 @@ def span_context(
 
 
 _ZERO = "0" * 16
-_AT_ONCE = 64
-_ready: list[str] = []  # span ids that no span has yet: to make each alone takes four times as long
-_take = _ready.pop  # one step, so that no two threads get the same
-on_fork(_ready.clear)
+_AT_ONCE = 64  # to make each alone takes four times as long
+_span_ids: list[str] = []  # 16 characters each, which no span has yet
+_middles: list[str] = []  # 8 characters each, for the middle of a trace id
+_take_span_id = _span_ids.pop  # one step, so that no two threads get the same
+_take_middle = _middles.pop
+on_fork(_span_ids.clear)
+on_fork(_middles.clear)
 
 
 def new_trace_id() -> str:
     """Return a 128-bit trace id whose first 32 bits are the epoch seconds, as Brave makes them."""
-    return f"{_hex_seconds(int(time()))}{new_span_id()[8:]}{new_span_id()}"
+    try:
+        return f"{_hex_seconds(int(time()))}{_take_middle()}{_take_span_id()}"
+    except IndexError:
+        _make_more()
+        return new_trace_id()
 
 
 @lru_cache(maxsize=4)
@@ -51,8 +58,14 @@ def _hex_seconds(seconds: int) -> str:
 def new_span_id() -> str:
     """Return a 64-bit span id that is not zero."""
     try:
-        return _take()
+        return _take_span_id()
     except IndexError:
-        made = os.urandom(8 * _AT_ONCE).hex(" ", 8).split()
-        _ready.extend([span_id for span_id in made if span_id != _ZERO])
+        _make_more()
         return new_span_id()
+
+
+def _make_more() -> None:
+    made = os.urandom(8 * _AT_ONCE).hex(" ", 8).split()
+    _span_ids.extend([span_id for span_id in made if span_id != _ZERO])
+    if not _middles:  # they last longer, as only new traces take one
+        _middles.extend(os.urandom(4 * _AT_ONCE).hex(" ", 4).split())

@@ -7,6 +7,7 @@ import random
 import time
 
 from obskit.base import process
+from obskit.tracing import ids
 from obskit.tracing.ids import new_span_id, new_trace_id
 
 HEX = set("0123456789abcdef")
@@ -62,3 +63,9 @@ def test_a_fork_without_pythons_hooks_is_noticed(monkeypatch):
     process.check_fork()
     process.check_fork()
     assert renewed == [1]
+
+
+def test_ids_made_in_advance_stay_few():
+    for _ in range(1000):
+        new_span_id()
+    assert len(ids._middles) + len(ids._span_ids) <= 2 * ids._AT_ONCE
