@@ -203,9 +203,12 @@ def test_decorating_leaves_annotations_unevaluated_until_somebody_asks(kind, rec
     assert annotationlib.get_annotations(function, format=annotationlib.Format.STRING) == {
         "a": "Later", "b": "int", "return": "Later",
     }  # fmt: skip
-    assert str(inspect.signature(function, annotation_format=annotationlib.Format.STRING)) == (
-        "(a: Later, b: int = 1) -> Later"
-    )
+    exec(f"{kind} plain(a: Later, b: int = 1) -> Later: return a", names)
+    shown = [
+        str(inspect.signature(each, annotation_format=annotationlib.Format.STRING))
+        for each in (function, names["plain"])
+    ]
+    assert shown[0] == shown[1]
     with pytest.raises(NameError):
         _ = function.__annotations__
     names["Later"] = str

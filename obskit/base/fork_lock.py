@@ -125,8 +125,13 @@ def _forget_imports(threads: list[int]) -> None:
 def _drop(name: str) -> None:
     """Remove a module, and those within it: they would be missing among the attributes of the new one."""
     for other, module in list(sys.modules.items()):
-        if other == name or (other.startswith(f"{name}.") and hasattr(module, "__cached__")):  # no extension
+        if other == name or (other.startswith(f"{name}.") and _is_of_source(module)):
             del sys.modules[other]
+
+
+def _is_of_source(module: object) -> bool:
+    """Return whether a module can be imported again, as an extension cannot."""
+    return getattr(getattr(module, "__spec__", None), "cached", None) is not None
 
 
 around_fork(_before_fork, _after_in_parent)
