@@ -296,9 +296,16 @@ class Way:
         self._sockets: list[socket.socket] = []
 
     def open(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self._port))
+        listener = eventually(self._listener, 30)
         self._sockets.append(listener)
         threading.Thread(target=self._accept, args=[listener], daemon=True).start()
+
+    def _listener(self) -> socket.socket | None:
+        """Listen, unless another connection of this machine has the port as its own end for the moment."""
+        try:
+            return socket.create_server(("127.0.0.1", self._port))
+        except OSError:
+            return None
 
     def close(self) -> None:
         for one in self._sockets:
