@@ -9,10 +9,9 @@ import sys
 from time import localtime, strftime
 from typing import Any
 
-from obskit.base.failures import failed
 from obskit.base.plain import plain
 from obskit.logs.context import current_trace
-from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
+from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
 from obskit.logs.formatter import shared_builder
 from obskit.logs.moment import TRACE
 
@@ -42,18 +41,7 @@ class ConsoleFormatter(logging.Formatter):
         try:
             return self._line(record)
         except Exception:
-            return self._format_anyhow(record)
-
-    def _format_anyhow(self, record: logging.LogRecord) -> str:
-        """Return the line of a record of which a filter has removed a part, or one that says what it is of."""
-        try:
-            whole = completed(record)
-            if whole is not None:
-                return self.format(whole)
-        except Exception:
-            failed("completing a log record")
-        failed("formatting a log record")
-        return f"[not formatted: {type(getattr(record, 'msg', None)).__name__}]"
+            return formatted_completed(record, self.format) or not_formatted(record)
 
     def _line(self, record: logging.LogRecord) -> str:
         entry = (self._builder or shared_builder()).read(record)

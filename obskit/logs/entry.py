@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
 from logging import LogRecord
 from time import time
@@ -15,6 +15,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.failures import failed
 from obskit.base.named_values import MASK
 from obskit.base.plain import Renderer
 from obskit.base.redaction import Redactor
@@ -244,7 +245,24 @@ def _origin(service: str, version: str | None, environment: str | None) -> str:
     return text + (f',"{_ENVIRONMENT}":{quoted(environment)}' if environment else "")
 
 
-def completed(record: LogRecord) -> LogRecord | None:
+def formatted_completed(record: LogRecord, line: Callable[[LogRecord], str]) -> str | None:
+    """Return the line of a record of which a filter has removed a part; None, said once, for any other."""
+    try:
+        whole = _completed(record)
+        if whole is not None:
+            return line(whole)
+    except Exception:
+        failed("completing a log record")
+    failed("formatting a log record")
+    return None
+
+
+def not_formatted(record: LogRecord) -> str:
+    """Return what stands for the message of a record that has no line."""
+    return f"[not formatted: {type(getattr(record, 'msg', None)).__name__}]"
+
+
+def _completed(record: LogRecord) -> LogRecord | None:
     """Return a copy of ``record`` with the attributes that a filter has removed; None if it has them all."""
     known = vars(record)
     if _BARE.keys() <= known.keys():

@@ -9,10 +9,9 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from obskit.base.failures import failed
 from obskit.logs import insert_ids
 from obskit.logs.context import trace_of
-from obskit.logs.entry import INSERT_ID, EntryBuilder, completed
+from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
 from obskit.logs.jsonline import dumps
 from obskit.logs.moment import TRACE
 from obskit.logs.severity import severity
@@ -62,15 +61,8 @@ class CloudLoggingFormatter(logging.Formatter):
 
     def _format_anyhow(self, record: logging.LogRecord) -> str:
         """Return the line of a record of which a filter has removed a part, or one that says what it is of."""
-        try:
-            whole = completed(record)
-            if whole is not None:
-                return self.format(whole)
-        except Exception:
-            failed("completing a log record")
-        failed("formatting a log record")
-        kind = type(getattr(record, "msg", None)).__name__
-        return dumps({"severity": "DEFAULT", "message": f"[not formatted: {kind}]"}).decode()
+        line = formatted_completed(record, self.format)
+        return line or dumps({"severity": "DEFAULT", "message": not_formatted(record)}).decode()
 
     def _new_second(self, created: float) -> tuple[float, str]:
         """Return an epoch time's part of a second, and the start of its field, but for the digits behind the point."""
