@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ class Broker(NamedTuple):
     def paused(self) -> Iterator[None]:
         """Have the broker answer nothing, although connections to it are established."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads have stopped
         try:
             yield
         finally:
