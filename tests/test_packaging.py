@@ -185,7 +185,11 @@ def test_the_pip_that_came_with_this_python_need_not_try_many_versions(extra: st
         if "from versions: none" in str(failure):
             pytest.skip("no package index within reach")
         raise
-    looked_at = set(re.findall(r"(?:Downloading|Using cached) (\S+\.(?:whl|tar\.gz))", output))
-    chosen = output.rpartition("Would install ")[2].split()
-    assert looked_at, output
-    assert len(looked_at) <= len(chosen) + 10, output
+    versions: dict[str, set[str]] = {}
+    for project, version in re.findall(
+        r"(?:Downloading|Using cached) ([^\s-]+)-([^\s-]+)\S*\.(?:whl|tar\.gz)\b", output
+    ):
+        versions.setdefault(project, set()).add(version)
+    assert versions, output
+    # Three: a family of packages whose newest release is only half published is taken one or two releases back.
+    assert not {project: tried for project, tried in versions.items() if len(tried) > 3}, output

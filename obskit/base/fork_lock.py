@@ -1,7 +1,8 @@
 """Imports that a fork waits for: a child that forks off amid one would keep a half-imported module for ever.
 
-The fork waits as long as the import goes on. Where that for its part waits for the forking thread, or where Python does
-not know of the fork, the child takes back what was half done, and imports it itself.
+The fork waits as long as an import of ours goes on. Where that for its part waits for the forking thread, where Python
+does not know of the fork, or where a thread of the application's imports, the child takes back what was half done, and
+imports it itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from types import BuiltinFunctionType
 
 from obskit.base.failures import failed
 from obskit.base.native_threads import allocate_lock, original
@@ -40,6 +42,7 @@ def no_fork() -> Iterator[None]:
 
 
 def _before_fork() -> None:
+    _forking.seen = True
     _forking.holds = _gate.acquire(timeout=_STANDSTILL)
     if _others():
         with _quick_turns():
@@ -96,6 +99,7 @@ def _others() -> list[tuple[int, int]]:
 
 
 def _after_in_parent() -> None:
+    _forking.seen = False
     if _forking.holds:
         _gate.release()
 
@@ -103,23 +107,35 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _gate  # noqa: PLW0603 - the thread that held the old one may be gone
     _gate = allocate_lock()
-    gone = _others()
-    _importing[:] = [thread for thread in _importing if thread not in gone]
-    if gone:
-        _forget_imports([thread for thread, _ in gone])
-
-
-def _forget_imports(threads: list[int]) -> None:
-    """Drop what these threads, which are not in this process, were importing: its next user imports it anew."""
+    gone = [thread for thread, _ in _others()]
+    _importing[:] = [thread for thread in _importing if thread[0] not in gone]
+    alone = getattr(_forking, "seen", False) and isinstance(threading.get_ident, BuiltinFunctionType)
+    _forking.seen = False
     try:
-        locks = sys.modules["_frozen_importlib"]._module_locks
-        for name, reference in list(locks.items()):
-            lock = reference()
-            if lock is not None and lock.owner in threads:
-                locks.pop(name, None)
-                _drop(name)
+        _forget_imports(None if alone else gone)
     except Exception:
         failed("taking back what was half imported at a fork")
+
+
+def _forget_imports(threads: list[int] | None) -> None:
+    """Drop what these threads, which are not in this process, were importing: its next user imports it anew.
+
+    None stands for all threads but this one, the application's too: in the child of a fork that Python saw there is no
+    other. (Where gevent or eventlet number greenlets as threads, these go on in a child.)
+    """
+    locks = sys.modules["_frozen_importlib"]._module_locks
+    here = threading.get_ident()
+    for name, reference in list(locks.items()):
+        lock = reference()
+        owner = getattr(lock, "owner", None)
+        if owner != here and (threads is None or owner in threads):
+            locks.pop(name, None)  # also one without an owner, which another thread may just have been about to become
+            if _is_half_imported(name):
+                _drop(name)
+
+
+def _is_half_imported(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 def _drop(name: str) -> None:

@@ -111,3 +111,55 @@ os.waitpid(child, 0)
     for _ in range(3):
         done = run(code)
         assert (done.returncode, done.stdout.count("second"), done.stderr) == (0, 2, "")
+
+
+def test_what_a_thread_of_the_application_was_importing_is_imported_anew():
+    code = """
+def work():
+    begun.set()
+    if os.getpid() == parent: free.wait()
+def load():
+    import package
+assert fork() < 20
+"""
+    done = run(START + code)
+    assert (done.stdout, done.stderr) == ("False 5 package.other\n5 True\n", "")
+
+
+def test_a_module_that_another_thread_only_looks_for_stays_what_it_is():
+    """``importlib.import_module`` takes the lock of a whole module, too: held at a fork, it is nobody's any more."""
+    code = """
+import importlib._bootstrap as bootstrap
+def work(): pass
+load()
+before, held = sys.modules['package'], bootstrap._get_module_lock('package')
+def hold():
+    with bootstrap._ModuleLockManager('package'):
+        begun.set()
+        free.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+begun.wait()
+if os.fork() == 0:
+    with bootstrap._ModuleLockManager('package'):
+        print(sys.modules['package'] is before, flush=True)
+    os._exit(0)
+os.wait()
+free.set()
+"""
+    done = run(START + code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_a_fork_amid_an_import_of_its_own_thread_keeps_what_is_imported():
+    code = """
+def work():
+    global child
+    child = os.fork()
+child = None
+load()
+if child:
+    os.waitpid(child, 0)
+print(child == 0, sys.modules['package'].value)
+"""
+    assert run(START + code).stdout == "True 5\nFalse 5\n"

@@ -74,7 +74,9 @@ class Wire:
     def _open(self, host: str, port: int) -> None:
         """Connect to the first address of ``host`` that answers."""
         failure: OSError = ConnectionError(f"{host} has no address")
-        for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
+        # As bytes: of text, even if plain ASCII, Python would first import its codec for international names.
+        name = host.encode("ascii" if host.isascii() else "idna")
+        for family, kind, protocol, _, address in _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM):
             self._socket.close()
             self._socket = _socket.socket(family, kind, protocol)
             try:
