@@ -96,6 +96,8 @@ def _is_standard(emit: Any) -> bool:
 def shows(handler: logging.Handler, depth: int = 0) -> bool:
     """Return whether what ``handler`` gets is shown on the console: by itself, or by those it passes records on to."""
     try:
+        if isinstance(handler, logging.StreamHandler) and _is_standard(type(handler).emit):
+            return is_console(_stream(handler))
         if depth > _MOST_NESTED or is_console(_stream(handler)) or _prints(type(handler)):
             return depth <= _MOST_NESTED
         return any(shows(one, depth + 1) for one in _behind(handler))

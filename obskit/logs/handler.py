@@ -13,7 +13,6 @@ from obskit.logs.writer import lost, standard_output
 
 _last = threading.local()
 _taken_over_write = False
-_all_handlers: list[Any] = logging._handlerList  # type: ignore[attr-defined] # weak references
 
 
 def note_written(record: logging.LogRecord) -> None:
@@ -37,9 +36,6 @@ class ConsoleHandler(logging.Handler):
     yields = False
     """Whether other handlers of this kind come first: the one that ``obskit.init()`` adds writes what no other does."""
 
-    _handlers_seen = 0
-    _others_show = False
-
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         standard_output.follow()
@@ -54,8 +50,7 @@ class ConsoleHandler(logging.Handler):
         try:
             if _taken_over_write and getattr(_last, "created", None) is record.created:
                 return True
-            alone = len(logging.root.handlers) < 2 and len(_all_handlers) == self._handlers_seen
-            if not (alone and not self._others_show) and self._is_shown_elsewhere(record):
+            if self._is_shown_elsewhere(record):
                 return True
             line = (self.formatter or default_formatter()).format(record) + "\n"
         except Exception:
@@ -74,19 +69,23 @@ class ConsoleHandler(logging.Handler):
         standard_output.flush()
 
     def _is_shown_elsewhere(self, record: logging.LogRecord) -> bool:
-        """Return whether a handler shows records on the console that the root logger or the record's own has."""
-        if any(self._comes_first(one) for one in logging.root.handlers):
-            return True
-        if len(_all_handlers) != self._handlers_seen:
-            self._handlers_seen = len(_all_handlers)
-            alive = [reference() for reference in _all_handlers]
-            self._others_show = any(self._shows_unnoted(one) for one in alive if one is not None)
-        return self._others_show and any(
-            self._shows_unnoted(one) and record.levelno >= one.level for one in handlers_of(record.name)
-        )
+        """Return whether a handler shows records on the console that the root logger or the record's own has.
+
+        Nothing is remembered: handlers, their levels and streams, and what a logger passes on change at any time.
+        """
+        for one in logging.root.handlers:
+            if one is not self and self._comes_first(one):
+                return True
+        logger: Any = logging.root.manager.loggerDict.get(record.name)
+        while isinstance(logger, logging.Logger) and logger is not logging.root:
+            for one in logger.handlers:
+                if one is not self and record.levelno >= one.level and self._shows_unnoted(one):
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
 
     def _shows_unnoted(self, handler: logging.Handler) -> bool:
-        return handler is not logging.lastResort and not takes_over(handler) and self._comes_first(handler)
+        return self._comes_first(handler) and not takes_over(handler)
 
     def _comes_first(self, handler: logging.Handler) -> bool:
         if isinstance(handler, ConsoleHandler):

@@ -239,3 +239,39 @@ def test_a_console_handler_without_a_formatter_writes_as_init_has_it():
         (line,) = run(code).stdout.splitlines()
         assert json.loads(line)["message"] == "hello"
     assert run(BEGIN + add + "obskit.init(logs='console')\n" + last).stdout.count("WARNING  root: hello") == 1
+
+
+CHANGES = {
+    "its stream": ("handler.setStream(io.StringIO())", "handler.setStream(sys.stderr)"),
+    "its level": ("handler.setLevel('ERROR')", "handler.setLevel('INFO')"),
+    "the logger's handlers": ("parent.removeHandler(handler)", "parent.addHandler(handler)"),
+    "one handler in another's place": (
+        "parent.handlers[:] = [Own(io.StringIO())]; handler = None",
+        "parent.handlers[:] = [Own(sys.stderr)]",
+    ),
+    "what the logger passes on": ("log.propagate = False; log.addHandler(ours)", "log.propagate = True"),
+}
+
+
+@pytest.mark.parametrize("hidden_first", [True, False])
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_while_the_program_runs_holds_for_the_next_record(name, hidden_first):
+    hide, show = CHANGES[name]
+    steps = [(hide, "hidden"), (show, "shown"), (hide, "hidden"), (show, "shown")][0 if hidden_first else 1 :]
+    done = run(
+        BEGIN
+        + INIT
+        + """
+class Own(logging.StreamHandler):
+    def emit(self, record):
+        self.stream.write("own " + record.getMessage() + chr(10))
+handler, ours = Own(sys.stderr), logging.root.handlers[0]
+parent, log = logging.getLogger("app"), logging.getLogger("app.part")
+parent.addHandler(handler)
+"""
+        + "".join(f"{step}\nlog.warning({kind!r})\n" for step, kind in steps)
+    )
+    assert done.returncode == 0, done.stderr
+    kinds = [kind for _, kind in steps]
+    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == [k for k in kinds if k == "hidden"]
+    assert done.stderr.splitlines() == ["own shown"] * kinds.count("shown")
