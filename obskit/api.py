@@ -102,7 +102,8 @@ def init(
     - ``propagation``: The formats that outbound calls carry, in order: ``b3multi``, ``b3``, ``w3c``. Default:
       ``b3multi``.
     - ``propagate_to``: The hosts to which requests carry the trace's headers, such as
-      ``orders,*.internal,10.0.0.7:8080``. Default: every host.
+      ``orders,*.internal,10.0.0.7:8080``; ``internal`` stands for loopback, private addresses, single-label and
+      cluster-local names. Default: every host.
     - ``logs``: The form of log lines: ``json``, ``console``, ``cloud`` (Cloud Logging's API), ``inherit`` (yours,
       with trace fields) or ``off``. Default: ``console`` on a terminal, else ``json``.
     - ``mask_keys``: Log fields and tags whose names contain one of these are masked. Default: ``password``, ``token``

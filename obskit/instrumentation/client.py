@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.values import error_text
 from obskit.instrumentation.http_tags import safe_url, span_name, tag_response
+from obskit.instrumentation.internal_hosts import INTERNAL, is_internal
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
@@ -30,9 +31,11 @@ HOST = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
 
 
 class Hosts:
-    """Hosts, as HOST has them. One without a port stands for all of its ports."""
+    """Hosts, as HOST has them. One without a port stands for all of its ports, ``internal`` for all that are inside."""
 
     def __init__(self, hosts: Iterable[str]) -> None:
+        hosts = tuple(hosts)
+        self._internal = any(host.lower() == INTERNAL for host in hosts)
         self._match = re.compile("|".join(map(_pattern, hosts)) or "(?!)", re.IGNORECASE).fullmatch
 
     def include(self, url: str) -> bool:
@@ -41,7 +44,8 @@ class Hosts:
         port = _PORT.search(host)
         host = host[: port.start()] if port else host.rstrip(":")
         number = port[0][1:] if port else _PORTS.get(url.partition(":")[0].lower(), "")
-        return self._match(f"{host.rstrip('.')}:{number}") is not None
+        host = host.rstrip(".")
+        return self._match(f"{host}:{number}") is not None or (self._internal and is_internal(host))
 
 
 def _pattern(target: str) -> str:

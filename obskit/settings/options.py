@@ -179,7 +179,8 @@ OPTIONS = (
         "propagate_to",
         read_hosts,
         lambda _: None,
-        "The hosts to which requests carry the trace's headers, such as `orders,*.internal,10.0.0.7:8080`.",
+        "The hosts to which requests carry the trace's headers, such as `orders,*.internal,10.0.0.7:8080`; "
+        "`internal` stands for loopback, private addresses, single-label and cluster-local names.",
         default_said="every host",
     ),
     Option(

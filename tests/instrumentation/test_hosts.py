@@ -60,3 +60,36 @@ def test_an_empty_list_is_nobody() -> None:
 @pytest.mark.parametrize("text", ["", "http://orders", "orders/", "a b", "::1", "orders:", "orders:http", "me@orders"])
 def test_what_is_no_host_is_no_target(text: str) -> None:
     assert not HOST.fullmatch(text)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "api.localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:10.0.0.1]", "[fd00::7]", "10.1.2.3",
+        "172.16.0.1", "172.31.255.255", "192.168.0.1", "orders", "Orders.", "order_db-1", "3scale",
+        "orders.shop.svc", "orders.shop.svc.cluster.local", "vm.c.project.internal",
+    ],
+)  # fmt: skip
+def test_internal_includes_what_is_no_third_party(host: str) -> None:
+    assert Hosts(["internal"]).include(f"http://{host}/a")
+    assert Hosts(["api.example.com", "Internal"]).include(f"https://me:secret@{host}:8443/a")
+    assert not Hosts(["api.example.com"]).include(f"http://{host}/a")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api.example.com", "8.8.8.8", "172.15.0.1", "172.32.0.1", "192.169.0.1", "169.254.169.254", "[2001:db8::1]",
+        "[::ffff:8.8.8.8]", "orders.shop", "svc.example.com", "cluster.local.evil.example", "evilcluster.local",
+        "134744072", "0x08080808", "10.0.0.1.evil.example", "evil\u3002example", "evil%2eexample", "\u212aube",
+        "orders@evil.example", ".svc", "",
+    ],
+)  # fmt: skip
+def test_internal_includes_nobody_else(host: str) -> None:
+    assert not Hosts(["internal"]).include(f"http://{host}/a")
+
+
+def test_internal_stands_beside_other_hosts() -> None:
+    hosts = Hosts(["internal", "api.example.com:443"])
+    assert hosts.include("https://api.example.com/")
+    assert not hosts.include("http://api.example.com/")
