@@ -70,7 +70,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
 
 
 def wrapper(route: str) -> Wrapper:
-    """Return a wrapper for Patches that serves what it wraps; where the call is none of ASGI's, that will say so."""
+    """Return a wrapper for Patches that serves what it wraps; any other call than ASGI's raises its own error."""
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -215,7 +215,7 @@ class AsyncBody:
             detach(token)
 
     def close(self) -> None:
-        """End the span of a body that nobody will read to its end."""
+        """End the span of a body that will not be read to its end."""
         self._exchange.finish()
         self._exchange.leave()
 

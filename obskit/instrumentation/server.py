@@ -59,13 +59,13 @@ _watch_all = False
 
 
 def on_finish(call: OnFinish | None) -> None:
-    """Have ``call`` told of each request whose response is over, recorded or not; None: nobody."""
+    """Call ``call`` after each response, whether its request is recorded or not; None removes it."""
     global _on_finish  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
     _on_finish = call
 
 
 def watch_all(wanted: bool) -> None:
-    """Have the route of each request found out, recorded or not, as the profiler needs it."""
+    """Determine the route of every request, recorded or not, as the profiler needs it."""
     global _watch_all  # noqa: PLW0603 - chosen when configuring, as above
     _watch_all = wanted
 

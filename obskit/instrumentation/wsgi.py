@@ -91,7 +91,7 @@ def _fail(exchange: ServerExchange, environ: Environ, error: BaseException) -> N
 
 
 def wrapper(route: Route, finish: Finish | None = None) -> Wrapper:
-    """Return a wrapper for Patches that serves what it wraps; where the call is none of WSGI's, that will say so."""
+    """Return a wrapper for Patches that serves what it wraps; any other call than WSGI's raises its own error."""
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:

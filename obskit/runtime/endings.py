@@ -1,4 +1,4 @@
-"""Ends of a process that nothing registered with ``atexit`` sees."""
+"""Ways a process ends without calling what is registered with ``atexit``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
-    """Have a child of multiprocessing deliver: it ends by ``os._exit`` after finalizers of its own, without atexit.
+    """Call ``deliver`` when a child of multiprocessing ends: by ``os._exit``, after its own finalizers, without atexit.
 
     A forked child forgets its parent's finalizers; the least priority runs last.
     """
@@ -22,7 +22,7 @@ def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
 
 
 def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:
-    """Have a process of Celery's pool deliver: it ends by ``os._exit``, with neither finalizers nor atexit."""
+    """Call ``deliver`` when a process of Celery's pool ends: by ``os._exit``, without finalizers or atexit."""
 
     def end(**_: object) -> None:
         deliver()

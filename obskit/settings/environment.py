@@ -1,4 +1,4 @@
-"""What the environment says of an option: other tools' variables as arguments of ours, and defaults."""
+"""What the environment says of an option: the variables of other tools as options of obskit, and defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to say of settings that are no errors."""
+"""Notes about settings that are valid: which options changed, and which variables are unknown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def changes(before: Settings, after: Settings) -> dict[str, str]:
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the ``OBSKIT_*`` variables that mean nothing here, each with the name that is like it, or none."""
+    """Return the unknown ``OBSKIT_*`` variables, each with the most similar known name, or an empty string."""
     known = {option.variable for option in OPTIONS} | _OTHER_VARIABLES
     unknown = [name for name in environ if name.startswith(_PREFIX) and name not in known]
     if not unknown:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables of how much a span may hold."""
+"""OpenTelemetry's variables that limit how much a span may hold."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _VARIABLES = {
     "length": ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", _LENGTH),
     "other_length": (_LENGTH,),
 }
-"""Of several the first that is set counts."""
+"""Where a limit has several variables, the first that is set applies."""
 
 _read = number_from(0, UNLIMITED, int)
 
 
 def span_limits(environ: Mapping[str, str], notes: list[str]) -> Counts:
-    """Return the limits; one that is no number goes to ``notes``, and does not count."""
+    """Return the limits; a value that is not a number is ignored, with a message in ``notes``."""
     found: dict[str, int] = {}
     for name, variables in _VARIABLES.items():
         for variable in reversed(variables):

@@ -55,16 +55,16 @@ class PropagatedSpan(NonRecordingSpan):
         return span_context(self.trace_id, self.span_id, self.remote, bool(self.sampled), self.trace_state, self.random)
 
     def tag(self, key: str, value: object) -> None:
-        """Do nothing: nobody records this span."""
+        """Do nothing: this span is not recorded."""
 
     def annotate(self, text: str) -> None:
-        """Do nothing: nobody records this span."""
+        """Do nothing: this span is not recorded."""
 
     def error(self, error: BaseException | str) -> None:
-        """Do nothing: nobody records this span."""
+        """Do nothing: this span is not recorded."""
 
     def fail(self, error: BaseException | None, records_exception: bool, sets_status: bool) -> None:
-        """Do nothing: nobody records this span."""
+        """Do nothing: this span is not recorded."""
 
     def __repr__(self) -> str:
         return f"PropagatedSpan(trace_id={self.trace_id!r}, span_id={self.span_id!r}, sampled={self.sampled})"
