@@ -26,6 +26,7 @@ from obskit.tracing.span import Span
 
 _PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r":\d+$")
+_WITH_BACKSLASH = re.compile(r"(?:[^/?#]*://)?[^/?#]*\\")
 HOST = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
 """A host: a name, an address or a pattern with ``*`` such as ``*.internal``; a port may follow."""
 
@@ -39,7 +40,12 @@ class Hosts:
         self._match = re.compile("|".join(map(_pattern, hosts)) or "(?!)", re.IGNORECASE).fullmatch
 
     def include(self, url: str) -> bool:
-        """Return whether ``url`` leads to one of them; a malformed one does not."""
+        """Return whether ``url`` leads to one of them; a malformed one does not.
+
+        Nor does one with a backslash before its path, where clients do not agree on which part is the host.
+        """
+        if _WITH_BACKSLASH.match(url):
+            return False
         host = safe_url(url)[1]
         port = _PORT.search(host)
         host = host[: port.start()] if port else host.rstrip(":")

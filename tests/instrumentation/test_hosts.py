@@ -23,6 +23,8 @@ from obskit.instrumentation.client import HOST, Hosts
         ("*:9411", "http://zipkin:9411"),
         ("[::1]", "http://[::1]:80/"),
         ("[fd00::*]:80", "http://[fd00::7]/"),
+        ("orders", "http://orders/a\\b"),
+        ("orders", "http://orders?a\\b"),
     ],
 )
 def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
@@ -39,6 +41,9 @@ def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
         ("orders", "http://evil.example/http://orders/"),
         ("orders", "http://evil.example#@orders/"),
         ("orders", "http://evil.example?@orders"),
+        ("orders", "http://evil.example\\@orders/"),
+        ("orders", "http:\\\\evil.example\\@orders/"),
+        ("orders", "http://user\\@orders?a"),
         ("orders:80", "http://orders:8080/"),
         ("orders:80", "https://orders/"),
         ("*.internal", "http://internal/"),
