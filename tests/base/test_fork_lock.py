@@ -60,14 +60,15 @@ assert 1.5 < fork() < 30
     assert (done.stdout, done.stderr) == ("True 5 package.other\n5 True\n", "")
 
 
-def test_a_fork_does_not_wait_for_an_import_that_waits_for_it_and_the_child_imports_anew():
+@pytest.mark.parametrize("load", ["", "def load():\n    import package\n"], ids=["ours", "the application's"])
+def test_a_fork_does_not_wait_for_an_import_that_waits_for_it_and_the_child_imports_anew(load):
     code = """
 def work():
     begun.set()
     if os.getpid() == parent: free.wait()
 assert fork() < 20
 """
-    done = run(START + code)
+    done = run(START + load + code)
     assert (done.stdout, done.stderr) == ("False 5 package.other\n5 True\n", "")
 
 
@@ -111,19 +112,6 @@ os.waitpid(child, 0)
     for _ in range(3):
         done = run(code)
         assert (done.returncode, done.stdout.count("second"), done.stderr) == (0, 2, "")
-
-
-def test_what_a_thread_of_the_application_was_importing_is_imported_anew():
-    code = """
-def work():
-    begun.set()
-    if os.getpid() == parent: free.wait()
-def load():
-    import package
-assert fork() < 20
-"""
-    done = run(START + code)
-    assert (done.stdout, done.stderr) == ("False 5 package.other\n5 True\n", "")
 
 
 def test_a_module_that_another_thread_only_looks_for_stays_what_it_is():
