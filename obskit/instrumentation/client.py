@@ -6,7 +6,7 @@ Which hosts are told of our traces.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import Any
 
@@ -16,7 +16,6 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.values import error_text
 from obskit.instrumentation.http_tags import safe_url, span_name, tag_response
-from obskit.instrumentation.internal_hosts import INTERNAL, is_internal
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
@@ -36,7 +35,12 @@ class Hosts:
 
     def __init__(self, hosts: Iterable[str]) -> None:
         hosts = tuple(hosts)
-        self._internal = any(host.lower() == INTERNAL for host in hosts)
+        self._is_internal: Callable[[str], bool] = lambda _: False
+        if "internal" in map(str.lower, hosts):
+            # Here, since its pattern takes a millisecond to compile, which other programs' start should not take.
+            from obskit.instrumentation.internal_hosts import is_internal
+
+            self._is_internal = is_internal
         self._match = re.compile("|".join(map(_pattern, hosts)) or "(?!)", re.IGNORECASE).fullmatch
 
     def include(self, url: str) -> bool:
@@ -51,7 +55,7 @@ class Hosts:
         host = host[: port.start()] if port else host.rstrip(":")
         number = port[0][1:] if port else _PORTS.get(url.partition(":")[0].lower(), "")
         host = host.rstrip(".")
-        return self._match(f"{host}:{number}") is not None or (self._internal and is_internal(host))
+        return self._match(f"{host}:{number}") is not None or self._is_internal(host)
 
 
 def _pattern(target: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 
-INTERNAL = "internal"
-
 _NETWORKS = tuple(
     map(ipaddress.ip_network, ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"])
 )
