@@ -191,5 +191,7 @@ def test_the_pip_that_came_with_this_python_need_not_try_many_versions(extra: st
     ):
         versions.setdefault(project, set()).add(version)
     assert versions, output
-    # Three: a family of packages whose newest release is only half published is taken one or two releases back.
-    assert not {project: tried for project, tried in versions.items() if len(tried) > 3}, output
+    # Half a family of packages may be published before the rest: pip then goes back a few releases, in an order that
+    # differs from run to run. Bounds that are too loose make it try every release there is, thirty and more.
+    many = {project: sorted(tried) for project, tried in versions.items() if len(tried) > 10}
+    assert not many, many

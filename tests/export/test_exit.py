@@ -387,6 +387,9 @@ with span('a'): pass
 at_rest()
 child = ctypes.PyDLL(None).fork()
 if child == 0: time.sleep(60)
+def state():
+    with open(f'/proc/{child}/stat') as file: return file.read().rpartition(')')[2].split()[0]
+while state() != 'S': time.sleep(0.01)
 os.kill(child, signal.SIGTERM)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 time.sleep(0.5)

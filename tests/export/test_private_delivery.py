@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.export.receiver import receiver
+from tests.installed import need
 from tests.integrations.http_clients import CERTIFICATE
 
 PROGRAM = """
@@ -94,7 +95,7 @@ def test_mocks_of_the_standard_library_neither_see_nor_answer_it(serve):
     ("name", "first"), [*((name, "obskit") for name in WAYS), ("httpretty", ""), ("pytest-socket", ""), ("pook", "")]
 )
 def test_recorders_and_interceptors_neither_see_nor_answer_it(name, first):
-    pytest.importorskip(PACKAGES[name])
+    need(PACKAGES[name])
     setting_up, mocked, calls = WAYS[name]
     before, after = ("", setting_up) if first == "obskit" else (setting_up, "")
     with receiver() as server:
@@ -112,7 +113,7 @@ def address(server, serve):
 )
 def test_patched_sockets_are_not_waited_for(library, first, serve):
     """The loop of greenlets goes on while a span is delivered, whichever comes first."""
-    pytest.importorskip(library)
+    need(library)
     patch = {
         "gevent": "from gevent import monkey, sleep, spawn; monkey.patch_all()",
         "eventlet": "import eventlet; eventlet.monkey_patch(); sleep, spawn = eventlet.sleep, eventlet.spawn",

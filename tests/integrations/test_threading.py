@@ -27,6 +27,7 @@ from obskit.propagation import mesh
 from obskit.testing import recording
 from obskit.tracing.current import current_span, get_context
 from obskit.tracing.propagated import NOOP_SPAN
+from tests.installed import need
 
 PATCHED = [
     (threading.Thread, "start"),
@@ -384,7 +385,7 @@ USE_EVENTLET = "import eventlet, threading; from eventlet import tpool; pool = e
 @pytest.mark.parametrize("first", ["init", "patching"])
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_greenlets_carry_the_context_as_threads_do(library, first):
-    pytest.importorskip(library)
+    need(library)
     trace_id = "a" * 32
     patch, use, body, afterwards, get = {
         "gevent": (PATCH_GEVENT, USE_GEVENT, GEVENT, "gevent.spawn(look).get()", "get"),

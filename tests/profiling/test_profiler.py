@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import need
 from tests.profiling.profiles import BURN, ReadProfile, environment, files, read, run
 
 OFF = {"OBSKIT_PROFILER_OUTPUT": ""}
@@ -350,7 +351,7 @@ noise.join()
 
 
 def test_under_gevent_it_is_a_thread_of_its_own_that_sees_the_greenlets(tmp_path: Path) -> None:
-    pytest.importorskip("gevent")
+    need("gevent")
     code = """
 def greenlet(): [(burn(.01), time.sleep(.001)) for _ in range(20)]
 begin()

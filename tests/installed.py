@@ -1,0 +1,11 @@
+"""What this Python has, asked without importing it: gevent and eventlet change a process as they are imported."""
+
+from importlib.util import find_spec
+
+import pytest
+
+
+def need(module: str) -> None:
+    """Skip the running test where ``module`` is not installed; a program that the test starts will import it."""
+    if find_spec(module) is None:
+        pytest.skip(f"needs {module}")
