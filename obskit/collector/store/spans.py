@@ -362,6 +362,11 @@ class SpanStore:
         connection.execute("DROP TABLE spans")
         self._write_totals(connection)
 
+    @property
+    def database(self) -> Database:
+        """The database, for what is kept beside the spans."""
+        return self._database
+
     def outbox(self, destination: str) -> Outbox:
         """What one destination has not been sent yet."""
         return Outbox(self._database, self._reader, destination)
