@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from obskit.instrumentation import third_party
+
 if TYPE_CHECKING:
     from obskit.instrumentation.imports import ImportHooks
     from obskit.instrumentation.patching import Patches
@@ -38,10 +40,27 @@ MODULES: dict[str, tuple[str, ...]] = {
 
 
 def install(names: Iterable[str], hooks: ImportHooks, patches: Patches) -> None:
-    """Let each integration of ``names`` (keys of MODULES) patch its library as soon as that is imported."""
+    """Let each integration of ``names`` patch its library as soon as that is imported.
+
+    A name is a key of MODULES or that of another package's integration; one that is neither is passed over.
+    """
+    names = list(names)
+    others = third_party.find() if not MODULES.keys() >= set(names) else {}
     for name in names:
-        for module_name in MODULES[name]:
+        for module_name in MODULES.get(name, ()):
             hooks.when_imported(module_name, partial(_install, name, patches))
+        if name not in MODULES and name in others:
+            third_party.install(others[name], hooks, patches)
+
+
+def all_names() -> list[str]:
+    """Return the names of all integrations: ours, which no other package can replace, and theirs."""
+    return [*MODULES, *(name for name in third_party.find() if name not in MODULES)]
+
+
+def modules_of(name: str) -> tuple[str, ...]:
+    """Return the modules that an integration patches."""
+    return MODULES[name] if name in MODULES else third_party.modules_of(third_party.find()[name])
 
 
 def _install(name: str, patches: Patches, module: ModuleType) -> None:

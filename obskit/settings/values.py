@@ -129,14 +129,16 @@ def _installed(distribution: str) -> bool:
 
 def read_integrations(value: Any) -> tuple[str, ...] | None:
     """Read names of integrations."""
-    from obskit.integrations import MODULES
+    from obskit.integrations import MODULES, all_names
 
     if value is None:
         return None
     names = read_names(value)
-    unknown = sorted(set(names) - MODULES.keys())
-    if unknown:
-        raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(MODULES))}")
+    if not MODULES.keys() >= set(names):
+        known = all_names()
+        unknown = sorted(set(names).difference(known))
+        if unknown:
+            raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(known))}")
     return names
 
 

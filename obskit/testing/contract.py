@@ -25,10 +25,10 @@ _IMPORT_ORDER = """
 import importlib, sys
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.integrations import MODULES, install
+from obskit.integrations import install, modules_of
 name, library_first = sys.argv[1], sys.argv[2] == "library first"
 patches, hooks = Patches(), ImportHooks()
-steps = [lambda: install([name], hooks, patches), lambda: [importlib.import_module(m) for m in MODULES[name]]]
+steps = [lambda: install([name], hooks, patches), lambda: [importlib.import_module(m) for m in modules_of(name)]]
 for step in reversed(steps) if library_first else steps:
     step()
 print(sorted(patches.names()))
