@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from obskit.collector.options import Options
-    from obskit.collector.server import CollectorServer
+    from obskit.collector.server import CollectorServer, Intake
 
 _FAILED = 1
 _BAD_USAGE = 2
@@ -40,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("collector", help="run the embedded Zipkin-compatible collector")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--grpc-port", default="", metavar="PORT", help="take spans over gRPC here, too")
     parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
@@ -79,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         return _fail(_FAILED, str(error))
     except OSError as error:
-        remedy = "stop what listens there, or choose another --port (0 takes a free one) or --host"
-        return _fail(_FAILED, f"cannot listen on {args.host}:{args.port}: {error.strerror}; {remedy}")
+        ports = " or ".join(filter(None, (args.port, args.grpc_port)))
+        remedy = "stop what listens there, or choose another --port (0 takes a free one), --grpc-port or --host"
+        return _fail(_FAILED, f"cannot listen on {args.host}:{ports}: {error.strerror}; {remedy}")
     except Exception as error:  # the store and the server say what failed
         return _fail(_FAILED, str(error))
     try:
@@ -135,6 +137,7 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             max_bytes=max_bytes,
             max_age=max_age,
             allowed_hosts=args.allow_host,
+            intakes=_intakes(args),
             on_stored=forwarder.wake,
             on_start=forwarder.start,
             on_stop=lambda: forwarder.close(_FORWARD_TIMEOUT),
@@ -142,6 +145,15 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
         ).start()
     except ValueError as error:
         raise _UsageError(f"--storage: {error}") from None
+
+
+def _intakes(args: argparse.Namespace) -> list[Intake]:
+    if not args.grpc_port:
+        return []
+    from obskit.collector.intake.grpc_service import GrpcIntake
+
+    port = _number("--grpc-port", args.grpc_port, 0, _LARGEST_PORT)
+    return [GrpcIntake(args.host, port, args.token or None)]
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -216,6 +228,8 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, *, has_to
     if where := _reach(server.host):
         who = "who knows the token" if has_token else "whoever reaches it"
         print(f"obskit collector is open to {where}: {who} can read and write all traces", flush=True)
+    for intake in server.intakes:
+        print(f"obskit collector takes spans over {intake}", flush=True)
     for destination in forwarder.destinations:
         print(f"obskit collector forwards to {destination}", flush=True)
     while not stop.wait(_CHECK_INTERVAL):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +25,7 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
-from obskit.collector.metrics import Metrics, service_totals
+from obskit.collector.metrics import Metrics, as_json, as_prometheus, service_totals
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages import Pages
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
@@ -53,11 +53,14 @@ _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
 class Api:
     """The endpoints over a store. Those with a deadline run on the readers' threads (see ``workers``)."""
 
-    def __init__(self, store: SpanStore, workers: Workers, options: Options) -> None:
+    def __init__(
+        self, store: SpanStore, workers: Workers, options: Options, transports: Sequence[Metrics] = ()
+    ) -> None:
         self._store = store
         self._workers = workers
         self._options = options
         self._metrics = Metrics()
+        self._transports = (self._metrics, *transports)
         self._intake = Intake()
 
     async def post_spans(self, request: Request) -> Response:
@@ -162,11 +165,11 @@ class Api:
 
     def metrics(self, _request: Request) -> Response:
         """What was counted, as Zipkin's JSON."""
-        return _json(self._metrics.json())
+        return _json(as_json(self._transports))
 
     def prometheus(self, _request: Request) -> Response:
         """The same for Prometheus."""
-        text = self._metrics.prometheus() + service_totals(self._store.cells.totals())
+        text = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def ui_config(self, _request: Request) -> Response:
@@ -186,10 +189,12 @@ class Api:
         return _names(found, cached=len(self._service_names()) > _FEW_NAMES)
 
 
-def create_app(store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS) -> ASGIApp:
-    """The whole collector as an ASGI application."""
+def create_app(
+    store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS, transports: Sequence[Metrics] = ()
+) -> ASGIApp:
+    """The whole collector as an ASGI application, which shows the metrics of other ``transports`` too."""
     workers = Workers()
-    api, pages = Api(store, workers, options), Pages(store)
+    api, pages = Api(store, workers, options, transports), Pages(store)
     app = Starlette(
         routes=[*_api_routes(api, workers), *_page_routes(pages, workers)],
         exception_handlers={

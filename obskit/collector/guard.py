@@ -8,13 +8,12 @@ its cluster. A browser adds an Origin to each POST; one without it takes any Hos
 
 from __future__ import annotations
 
-from base64 import b64decode
-from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
+from obskit.collector.credentials import Token
 from obskit.collector.hosts import HostPolicy
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Guard:
     def __init__(self, app: ASGIApp, hosts: HostPolicy, token: str | None = None) -> None:
         self._app = app
         self._hosts = hosts
-        self._token = token.encode() if token else None
+        self._token = Token(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 400, 401 or 403, or hands the request on."""
@@ -60,23 +59,10 @@ class Guard:
             return PlainTextResponse(reason, 403)
         if _is_cross_origin(method, headers):
             return PlainTextResponse("cross-origin requests are not allowed\n", 403)
-        if path not in _OPEN_PATHS and not self._knows_token(headers.get("authorization", "")):
+        if path not in _OPEN_PATHS and not self._token.is_in(headers.get("authorization", "")):
             reason = "send the token as Authorization: Bearer TOKEN, or as the password of http://user:TOKEN@HOST\n"
             return PlainTextResponse(reason, 401, {"www-authenticate": 'Basic realm="obskit collector"'})
         return None
-
-    def _knows_token(self, authorization: str) -> bool:
-        """True when no token is asked for, or when it is here: as a bearer's, or as the password of any name."""
-        if self._token is None:
-            return True
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            return compare_digest(given.strip().encode(), self._token)
-        try:
-            password = b64decode(given.strip(), validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
-        except ValueError:
-            return False
-        return compare_digest(password, self._token)
 
     @staticmethod
     def _is_ingest(method: str, headers: Headers) -> bool:

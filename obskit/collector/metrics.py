@@ -1,4 +1,4 @@
-"""What the collector counts about the messages that it receives over HTTP, named as Zipkin names it.
+"""What the collector counts about the messages that it receives, named as Zipkin names it.
 
 Source: ``/metrics`` and ``/prometheus`` of zipkin-server 3.6.1.
 """
@@ -23,9 +23,10 @@ _GAUGES = ("message_spans", "message_bytes")
 
 
 class Metrics:
-    """The counts of one collector since it started. Any thread may add to them."""
+    """The counts of one transport (``http``, ``grpc``, ...) since the start. Any thread may add to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: str = "http") -> None:
+        self.transport = transport
         self._lock = threading.Lock()
         self._values = dict.fromkeys(_HELP, 0)
 
@@ -49,14 +50,10 @@ class Metrics:
         """This many spans could not be stored."""
         self._add("spans_dropped", spans)
 
-    def json(self) -> bytes:
-        """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
-        names = {name: f"{_type(name)}.zipkin_collector.{name}.http" for name in _HELP}
-        return msgspec.json.encode({names[name]: float(value) for name, value in self._snapshot().items()})
-
-    def prometheus(self) -> str:
-        """The text format of Prometheus, version 0.0.4."""
-        return "".join(_exposed(name, value) for name, value in self._snapshot().items())
+    def snapshot(self) -> dict[str, int]:
+        """The values of this moment by name."""
+        with self._lock:
+            return self._values.copy()
 
     def _add(self, counter: str, amount: int, gauge: str | None = None) -> None:
         with self._lock:
@@ -64,18 +61,32 @@ class Metrics:
             if gauge is not None:
                 self._values[gauge] = amount
 
-    def _snapshot(self) -> dict[str, int]:
-        with self._lock:
-            return self._values.copy()
+
+def as_json(transports: Iterable[Metrics]) -> bytes:
+    """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
+    return msgspec.json.encode(
+        {
+            f"{_type(name)}.zipkin_collector.{name}.{metrics.transport}": float(value)
+            for metrics in transports
+            for name, value in metrics.snapshot().items()
+        }
+    )
+
+
+def as_prometheus(transports: Iterable[Metrics]) -> str:
+    """The text format of Prometheus, version 0.0.4."""
+    values = {metrics.transport: metrics.snapshot() for metrics in transports}
+    return "".join(_exposed(name, {transport: its[name] for transport, its in values.items()}) for name in _HELP)
 
 
 def _type(name: str) -> str:
     return "gauge" if name in _GAUGES else "counter"
 
 
-def _exposed(name: str, value: int) -> str:
+def _exposed(name: str, values: dict[str, int]) -> str:
     full = f"zipkin_collector_{name}" + ("" if name in _GAUGES else "_total")
-    return f'# HELP {full} {_HELP[name]}\n# TYPE {full} {_type(name)}\n{full}{{transport="http"}} {value}\n'
+    samples = "".join(f'{full}{{transport="{transport}"}} {value}\n' for transport, value in values.items())
+    return f"# HELP {full} {_HELP[name]}\n# TYPE {full} {_type(name)}\n{samples}"
 
 
 def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:

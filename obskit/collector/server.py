@@ -6,10 +6,12 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from obskit.collector.hosts import HostPolicy
+from obskit.collector.intake.reception import Reception
+from obskit.collector.metrics import Metrics
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
@@ -27,14 +29,26 @@ _STOP_TIMEOUT = 5.0
 _MOST_CONNECTIONS = 1_000
 
 
+class Intake(Protocol):
+    """A way in besides HTTP, such as gRPC."""
+
+    transport: str  # its name in the metrics
+
+    def start(self, reception: Reception) -> None:
+        """Begins to take messages. Raises OSError when it cannot listen."""
+
+    def close(self) -> None:
+        """Ends what is under way and takes no more; also called where it did not start."""
+
+
 class CollectorServer:
     """A Zipkin-compatible collector on a thread of this process; also a context manager.
 
     ``port`` 0 takes a free one. ``storage`` is ``memory`` or ``sqlite:///PATH``, bounded to ``max_spans``,
     ``max_bytes`` and ``max_age`` (seconds). ``allowed_hosts`` are names besides loopback and ``host`` that a Host
-    header may have. ``on_stored`` is called with the spans of each message that are new in the store, once they are
-    there, and should not wait. ``on_start`` is given the store before the first request; ``on_stop`` is called after
-    the last one, before the store is closed.
+    header may have. ``intakes`` are other ways in than HTTP, which are open as long as it is. ``on_stored`` is called
+    with the spans of each message that are new in the store, once they are there, and should not wait. ``on_start``
+    is given the store before the first message; ``on_stop`` is called after the last one, before the store is closed.
     """
 
     def __init__(
@@ -47,6 +61,7 @@ class CollectorServer:
         max_bytes: int = MAX_BYTES,
         max_age: float = float("inf"),
         allowed_hosts: Iterable[str] = (),
+        intakes: Sequence[Intake] = (),
         on_stored: Callable[[list[Span]], None] | None = None,
         on_start: Callable[[SpanStore], None] | None = None,
         on_stop: Callable[[], None] | None = None,
@@ -57,6 +72,7 @@ class CollectorServer:
         self._storage = storage
         self._limits = (max_spans, max_bytes, max_age)
         self._allowed_hosts = tuple(allowed_hosts)
+        self.intakes = intakes
         self._on_stored = on_stored
         self._on_start = on_start
         self._on_stop = on_stop
@@ -92,8 +108,14 @@ class CollectorServer:
         store.on_stored = self._on_stored
         if self._on_start is not None:
             self._on_start(store)
+        try:
+            transports = [self._open(intake, store) for intake in self.intakes]
+        except Exception:
+            listener.close()
+            self._end(store)
+            raise
         self.port = listener.getsockname()[1]
-        server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options)
+        server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options, transports)
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
         self._running = (server, thread, store)
         thread.start()
@@ -107,10 +129,20 @@ class CollectorServer:
         server, thread, store = self._running
         server.should_exit = True
         thread.join(_STOP_TIMEOUT)
+        self._end(store)
+        self._running = None
+
+    def _open(self, intake: Intake, store: SpanStore) -> Metrics:
+        metrics = Metrics(intake.transport)
+        intake.start(Reception(store, metrics, self._options.keeps))
+        return metrics
+
+    def _end(self, store: SpanStore) -> None:
+        for intake in self.intakes:
+            intake.close()
         if self._on_stop is not None:
             self._on_stop()
         store.close()
-        self._running = None
 
     def _await_start(self, server: uvicorn.Server, thread: threading.Thread) -> None:
         deadline = time.monotonic() + _START_TIMEOUT
@@ -129,7 +161,7 @@ class CollectorServer:
         self.stop()
 
 
-def _server_factory() -> Callable[[SpanStore, HostPolicy, Options], uvicorn.Server]:
+def _server_factory() -> Callable[[SpanStore, HostPolicy, Options, list[Metrics]], uvicorn.Server]:
     """Imports the web framework, which is an extra, only when a collector is started."""
     try:
         import uvicorn
@@ -139,9 +171,9 @@ def _server_factory() -> Callable[[SpanStore, HostPolicy, Options], uvicorn.Serv
     except ModuleNotFoundError as error:
         raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
 
-    def build(store: SpanStore, hosts: HostPolicy, options: Options) -> uvicorn.Server:
+    def build(store: SpanStore, hosts: HostPolicy, options: Options, transports: list[Metrics]) -> uvicorn.Server:
         config = uvicorn.Config(
-            create_app(store, hosts, options),
+            create_app(store, hosts, options, transports),
             http=Connection,
             ws="none",
             lifespan="off",

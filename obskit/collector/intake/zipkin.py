@@ -29,6 +29,7 @@ _THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
 _OTHER_FORMATS = ("application/protobuf", *_THRIFT)
 
 Decoded = tuple[list[Span], "list[bytes] | None"]
+Read = Callable[[bytes], Decoded]
 Keep = Callable[[Span], bool]
 
 
@@ -81,13 +82,16 @@ class Message:
 def store_message(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
     """Stores the spans of a message that ``keep`` lets pass, or raises Rejected or StoreError and stores none."""
     form, body = message.format, message.inflated(metrics, deadline)
-    if not body:
-        return
+    if body:
+        store_spans(store, metrics, keep, *read_spans(form.read, body))
+
+
+def read_spans(read: Read, body: bytes) -> Decoded:
+    """The spans of a message, and the JSON of each where it is known. Raises Rejected."""
     try:
-        spans, lines = form.read(body)
+        return read(body)
     except DecodeError as error:
         raise Rejected(400, str(error)) from None
-    store_spans(store, metrics, keep, spans, lines)
 
 
 def store_spans(
@@ -153,7 +157,7 @@ class Format:
 
     name: str
     begins: Callable[[bytes], bool]
-    decode: Callable[[bytes], Decoded]
+    decode: Read
     other: tuple[str, tuple[bytes, ...]] = ("", ())  # a format, and what only a message of that one holds
 
     def read(self, body: bytes) -> Decoded:

@@ -1,0 +1,101 @@
+"""Spans over gRPC: ``zipkin.proto3.SpanService/Report``, with bytes as they are and no generated code.
+
+Source: ``zipkin.proto`` (openzipkin/zipkin-api), and zipkin-server 3.6.1 with ``COLLECTOR_GRPC_ENABLED``. It has a
+port of its own, since HTTP/2 is not spoken on the other one, and no TLS.
+"""
+
+from __future__ import annotations
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NoReturn
+
+from obskit.collector.credentials import Token
+from obskit.collector.intake.zipkin import MAX_BODY, PROTO3, Rejected
+from obskit.collector.store.database import StoreError
+
+if TYPE_CHECKING:
+    import grpc
+
+    from obskit.collector.intake.reception import Reception
+
+_AT_ONCE = 16  # messages that are received at once; the calls of others wait, with their headers alone
+_MOST_CALLS = 1_000
+_CONNECTION_AGE = 30_000  # ms: a client connects anew now and then...
+_LONGEST_CALL = 30_000  # ms: ...and has so long for the call under way, so that one that hardly sends is shown out
+_STOP_TIMEOUT = 2.0  # seconds
+_CODES = {400: "INVALID_ARGUMENT", 413: "RESOURCE_EXHAUSTED"}
+
+
+class GrpcIntake:
+    """A gRPC server at ``host`` and ``port``; 0 takes a free one. Raises ImportError without grpcio."""
+
+    transport = "grpc"
+
+    def __init__(self, host: str, port: int, token: str | None = None) -> None:
+        try:
+            import grpc
+        except ModuleNotFoundError as error:
+            raise ImportError("spans over gRPC need grpcio; run: pip install 'obskit[grpc]'") from error
+        self.host = host
+        self.port = port
+        self._token = Token(token)
+        self._grpc = grpc
+        self._server: grpc.Server | None = None
+
+    def __str__(self) -> str:
+        return f"gRPC on {_address(self.host, self.port)}"
+
+    def start(self, reception: Reception) -> None:
+        """Listens. Raises OSError when the port cannot be bound."""
+        self._reception = reception
+        report: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Report": self._grpc.unary_unary_rpc_method_handler(self._report)
+        }
+        self._server = self._grpc.server(
+            ThreadPoolExecutor(_AT_ONCE, "obskit-grpc"),
+            handlers=[self._grpc.method_handlers_generic_handler("zipkin.proto3.SpanService", report)],
+            options=_options(),
+            maximum_concurrent_rpcs=_MOST_CALLS,
+        )
+        try:
+            self.port = self._server.add_insecure_port(_address(self.host, self.port))
+        except RuntimeError as error:
+            raise OSError(errno.EADDRINUSE, str(error)) from None
+        self._server.start()
+
+    def close(self) -> None:
+        """Finishes the calls under way, for a moment at most."""
+        if self._server is not None:
+            self._server.stop(_STOP_TIMEOUT).wait()
+
+    def _report(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+        """Answers a message once its spans are stored."""
+        metadata = dict(context.invocation_metadata())
+        if not self._token.is_in(str(metadata.get("authorization", ""))):
+            self._refuse(context, "UNAUTHENTICATED", "send the token as metadata, authorization: Bearer TOKEN")
+        try:
+            self._reception.take(PROTO3.decode, body)
+        except Rejected as error:
+            self._refuse(context, _CODES[error.status], error.reason)
+        except StoreError as error:
+            self._refuse(context, "UNAVAILABLE", f"storage failed: {error}")
+        return b""
+
+    def _refuse(self, context: grpc.ServicerContext, code: str, reason: str) -> NoReturn:
+        context.abort(self._grpc.StatusCode[code], reason)
+        raise AssertionError("abort raises")
+
+
+def _options() -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", MAX_BODY),
+        ("grpc.max_connection_age_ms", _CONNECTION_AGE),
+        ("grpc.max_connection_age_grace_ms", _LONGEST_CALL),
+        ("grpc.so_reuseport", 0),  # or a second collector would share the port, and half of the spans
+    ]
+
+
+def _address(host: str, port: int) -> str:
+    host = host or "0.0.0.0"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
