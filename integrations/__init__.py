@@ -18,6 +18,7 @@ if __name__ != "obskit.integrations":
     raise ImportError(f"import obskit.integrations, not {__name__!r}: under two names every library is patched twice")
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "aiohttp_client": ("aiohttp.connector", "aiohttp.client_reqrep"),
     "bottle": ("bottle",),
     "django": ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi"),
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),

@@ -28,7 +28,7 @@ def finish_with_body(exchange: ClientExchange, response: Any) -> None:
         try:
             file.close()
         finally:
-            exchange.finish(error if id(error) != earlier and _is_read_error(error) else None)
+            exchange.finish(error if id(error) != earlier and is_error_of(error, _TRANSPORT) else None)
 
     try:
         file.close = close
@@ -36,12 +36,12 @@ def finish_with_body(exchange: ClientExchange, response: Any) -> None:
         exchange.finish()
 
 
-def _is_read_error(error: BaseException | None) -> bool:
-    """Whether ``error``, in flight while a body is closed, came from reading it: urllib3 and http.client close it then.
+def is_error_of(error: BaseException | None, packages: frozenset[str]) -> bool:
+    """Whether ``error``, in flight while a body is closed, came from reading it, which is the work of ``packages``.
 
     An application that fails in the middle of a body closes it too, but its error comes out of its own code.
     """
     trace = None if error is None else error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in _TRANSPORT
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in packages
