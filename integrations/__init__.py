@@ -24,6 +24,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),
     "flask": ("flask.app",),
     "gevent": ("gevent", "gevent.threadpool"),
+    "grpc_client": ("grpc._channel",),
+    "grpc_server": ("grpc._server",),
     "http_client": ("http.client",),
     "httpx": ("httpx",),
     "requests": ("requests.adapters",),

@@ -196,7 +196,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if type(span) is Span:
         span.tags["http.method"] = str(method)  # http.HTTPMethod is a str of another type
         _tag_url(span, url)
-    exchange = ClientExchange(span) if _hosts is None or _told(_hosts, url) else UntoldExchange(span)
+    exchange = ClientExchange(span) if may_know(url) else UntoldExchange(span)
     if headers is not None:
         exchange.inject(headers)
     return exchange
@@ -207,9 +207,10 @@ def _is_within_a_call(context: Context, parent: object) -> bool:
     return type(life) is Call and life.span is parent and not life.ended
 
 
-def _told(hosts: Hosts, url: object) -> bool:
+def may_know(url: object) -> bool:
+    """Return whether the host that ``url`` leads to is to know of our trace."""
     try:
-        return hosts.include(str(url))
+        return _hosts is None or _hosts.include(str(url))
     except Exception:
         failed("reading a URL")
         return False

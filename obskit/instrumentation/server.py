@@ -238,7 +238,7 @@ def begin(
         if _is_of_same_request(context, remote_parent):
             parent = context[SPAN_KEY]
         else:
-            context = _outside(context)
+            context = outside(context)
     name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
     tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
     span = tracer.start(name, SpanKind.SERVER, parent, tags)
@@ -276,7 +276,7 @@ def _is_of_same_request(context: Context, remote_parent: PropagatedSpan | None) 
     return isinstance(outer, PropagatedSpan) and outer.trace_id == remote_parent.trace_id
 
 
-def _outside(context: Context) -> Context:
+def outside(context: Context) -> Context:
     """Return what of the current context concerns all requests, such as the log fields of a server's main program."""
     life: Any = context.get(LIFE_KEY)
     while life is not None:

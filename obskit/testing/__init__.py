@@ -1,4 +1,4 @@
-"""Test tools: record spans in your own tests, and hold an integration to its contract (which needs pytest)."""
+"""Test tools: record spans in your own tests, and hold an integration to its contract (for which pytest is needed)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from obskit.testing.recorder import Recorder, recording
 if TYPE_CHECKING:
     from obskit.testing.http_client_contract import HttpClientContract
     from obskit.testing.http_server_contract import HttpServerContract
+    from obskit.testing.rpc_client_contract import RpcClientContract
+    from obskit.testing.rpc_server_contract import RpcServerContract
 
-__all__ = ["HttpClientContract", "HttpServerContract", "Recorder", "recording"]
-_CONTRACTS = {"HttpClientContract": "http_client_contract", "HttpServerContract": "http_server_contract"}
+__all__ = [
+    "HttpClientContract", "HttpServerContract", "Recorder", "RpcClientContract", "RpcServerContract", "recording"
+]  # fmt: skip
+_CONTRACTS = {
+    "HttpClientContract": "http_client_contract",
+    "HttpServerContract": "http_server_contract",
+    "RpcClientContract": "rpc_client_contract",
+    "RpcServerContract": "rpc_server_contract",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,8 @@ from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.integrations import install
 from obskit.testing.recorder import Recorder, recording
-from obskit.tracing.current import attach, detach
+from obskit.tracing.current import attach, detach, with_span
+from obskit.tracing.propagated import PropagatedSpan
 
 TRACE_ID = "463ac35c9f6413ad48485a3953bb6124"
 SPAN_ID = "a2fb4a1d1a96d312"
@@ -89,6 +91,16 @@ class Contract:
 def _patched(integration: str, order: str) -> str:
     command = [sys.executable, "-c", _IMPORT_ORDER, integration, order]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextmanager
+def current(span: PropagatedSpan) -> Iterator[None]:
+    """Have ``span`` as the current one for the length of the block."""
+    token = attach(with_span(span))
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 def ids(span: Any) -> tuple[str, str, str | None]:

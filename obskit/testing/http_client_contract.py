@@ -25,9 +25,9 @@ from obskit.integrations import install
 from obskit.propagation import mesh
 from obskit.propagation.headers import LOWER
 from obskit.propagation.mesh import MESH_KEY
-from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
+from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract, current
 from obskit.testing.servers import http_server
-from obskit.tracing.current import attach, current_span, detach, get_context, suppressed, with_span
+from obskit.tracing.current import attach, current_span, detach, get_context, suppressed
 from obskit.tracing.propagated import PropagatedSpan
 
 CLIENT = SpanKind.CLIENT
@@ -505,13 +505,3 @@ def installed(names: tuple[str, ...]) -> Iterator[None]:
     finally:
         hooks.remove()
         patches.remove()
-
-
-@contextmanager
-def current(span: PropagatedSpan) -> Iterator[None]:
-    """Have ``span`` as the current one for the length of the block."""
-    token = attach(with_span(span))
-    try:
-        yield
-    finally:
-        detach(token)

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from obskit.testing.http_client_contract import Upstream, current
+from obskit.testing.contract import current
+from obskit.testing.http_client_contract import Upstream
 from obskit.tracing.propagated import PropagatedSpan
 from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
 

@@ -1,0 +1,101 @@
+"""grpc's server: patches the functions by which it serves a call, around all interceptors.
+
+gRPC gives each call a context of its own, in which interceptors and handler run, whichever thread does that. Servers
+that were made before are traced as well, and no handler is replaced.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, details_text, serve_call
+from obskit.tracing.current import attach
+
+_CALL = "_obskit_call"
+"""Where gRPC's state of a call has ours."""
+
+
+def install(module: ModuleType, patches: Patches) -> None:
+    """Trace every call. ``module`` is ``grpc._server``."""
+    patches.wrap(module, "_find_method_handler", _find_handler)
+    patches.wrap(module, "_reject_rpc", _reject)
+    patches.wrap(module, "_abort", _abort)
+    for name in ("_unary_response_in_pool", "_stream_response_in_pool"):
+        patches.wrap(module, name, _handle)
+
+
+def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Begin to serve a call: interceptors and handler run in the context of its state."""
+    guarded("starting a gRPC server's span", _serve, *args[:3])
+    return find(*args, **kwargs)
+
+
+def _serve(event: Any, state: Any, method: Any) -> None:
+    name = method.name() or event.call_details.method.decode()
+    call = state.context.run(serve_call, name, event.invocation_metadata, event.call.peer)
+    if call is not None:
+        setattr(state, _CALL, call)
+        state.context.run(attach, call.context)
+
+
+def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Refuse a call for which there is no handler, or no room, or whose interceptors failed."""
+    guarded("ending a gRPC server's span", _rejected, *args[1:])
+    return reject(*args, **kwargs)
+
+
+def _rejected(state: Any, status: Any, details: bytes) -> None:
+    call = vars(state).get(_CALL)
+    if call is not None:
+        call.refuse(_name(status), sys.exc_info()[1] or details_text(details))
+
+
+def _abort(abort: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """End a call with an error. gRPC has caught the application's exception and is handling it."""
+    guarded("describing a gRPC call's failure", _aborted, args[0], *args[2:])
+    return abort(*args, **kwargs)
+
+
+def _aborted(state: Any, status: Any, details: bytes) -> None:
+    call = vars(state).get(_CALL)
+    if call is not None:
+        error = None if state.aborted else sys.exc_info()[1]
+        code = _name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
+        call.blame(code, error or details_text(state.details or details))
+
+
+def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a handler to its end, in a thread of the server's pool and in the context of the call's state."""
+    try:
+        return handle(*args, **kwargs)
+    finally:
+        guarded("ending a gRPC server's span", _handled, args[1])
+
+
+def _handled(state: Any) -> None:
+    call = vars(state).get(_CALL)
+    if call is None:
+        return
+    with state.condition:
+        over = state.statused or state.client == "cancelled" or state.callbacks is None
+        if not over:  # the handler answers later, from elsewhere, or gRPC has lost it: the caller's deadline ends it
+            state.callbacks.append(lambda: _over(state, call))
+    if over:
+        _over(state, call)
+
+
+def _over(state: Any, call: ServedCall) -> None:
+    if not state.statused:
+        call.blame(CANCELLED)
+    elif state.code is not None:
+        call.blame(getattr(state.code, "name", UNKNOWN), details_text(state.details))
+    call.leave()
+
+
+def _name(status: Any) -> str:
+    """Return the name of a status of gRPC's core, an enumeration whose names are in lower case."""
+    name: str = status.name.upper()
+    return name

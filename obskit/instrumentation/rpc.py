@@ -1,0 +1,215 @@
+"""Remote procedure calls, made and served: what their spans say, and which metadata carries the trace.
+
+Names, tags and errors are those of Brave's RpcRequestParser and GrpcParser, except that an ``error`` tag says besides
+the code what came with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+
+from obskit.base.failures import failed
+from obskit.base.values import error_text
+from obskit.instrumentation.client import may_know
+from obskit.instrumentation.server import outside
+from obskit.instrumentation.tracer import propagator, tracer
+from obskit.propagation import mesh
+from obskit.propagation.carriers import Pairs
+from obskit.propagation.headers import LOWER
+from obskit.propagation.propagator import read
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, get_context
+from obskit.tracing.span import Span
+
+OK, CANCELLED, UNKNOWN = "OK", "CANCELLED", "UNKNOWN"
+NOT_FOUND = "not_found"
+"""The name of a server's span whose method it does not have: callers choose that name, and there is no end of them."""
+
+_LONGEST = 256
+_SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
+_LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
+
+Metadata = Sequence[tuple[str, str | bytes]]
+Remote = tuple[str, int | None]
+
+
+class _Metadata(Pairs):
+    """gRPC's metadata, whose names are in lower case."""
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._pairs.append((name.lower(), value))
+
+
+def begin_call(method: str, target: str, metadata: Metadata | None) -> tuple[AnySpan, Metadata | None] | None:
+    """Start a call of ``method`` at ``target`` (a gRPC name); return its span and the metadata that it is to send.
+
+    The span is not made current. Returns None where tracing is suppressed. Metadata of a type that gRPC would refuse,
+    as it has no length, raises TypeError.
+    """
+    context = get_context()
+    if context.get(SUPPRESS_KEY):
+        return None
+    pairs = [] if metadata is None or not len(metadata) else [*metadata]
+    name, tags = _described(method)
+    span = tracer.start(name, SpanKind.CLIENT, context.get(SPAN_KEY), {**tags})
+    remote, url = server_at(target)
+    if type(span) is Span:
+        span.remote_endpoint = remote
+    if not may_know(url):
+        return span, metadata
+    try:
+        propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
+    except Exception:
+        failed("writing trace headers")
+        return span, metadata
+    return span, tuple(pairs)
+
+
+def finish(span: AnySpan, code: str = OK, why: str | None = None) -> None:
+    """End the span of a call that had the status ``code``, for the reason ``why``; once. Never raises."""
+    if type(span) is Span and span.end_ns is None:
+        try:
+            if code != OK:
+                span.tags["grpc.status_code"] = code
+                span.error(f"{code}: {why}" if why else code)
+            span.end()
+        except Exception:
+            failed("ending a call's span")
+
+
+def details_text(details: Any) -> str:
+    """Return the details of a gRPC status, which may be bytes or None."""
+    return details.decode(errors="replace") if isinstance(details, bytes) else details or ""
+
+
+def fail(span: AnySpan, error: BaseException) -> None:
+    """End the span of a call that ``error`` kept from having a status."""
+    if type(span) is Span:
+        span.error(error)
+        span.end()
+
+
+class ServedCall(Life):
+    """One call being served. ``context`` is the one to serve it in; ``code`` and ``why`` say how it failed."""
+
+    __slots__ = ("code", "context", "why")
+
+    def __init__(self, span: AnySpan, outside: Context) -> None:
+        super().__init__(span, outside)
+        self.code = OK
+        self.why: str | None = None
+        self.context: Context
+
+    def blame(self, code: str, why: BaseException | str | None = None) -> None:
+        """Note how the call failed: the first to tell is the one that knows.
+
+        An exception is kept as text, since its traceback holds the frames of everything that serves the call.
+        """
+        if self.code == OK and type(self.span) is Span:
+            self.code = code
+            self.why = error_text(why) if isinstance(why, BaseException) else f"{code}: {why}" if why else code
+
+    def refuse(self, code: str, why: BaseException | str | None) -> None:
+        """End the span of a call that has no handler, or got none."""
+        if code == "UNIMPLEMENTED" and type(self.span) is Span:
+            self.span.name = NOT_FOUND
+        self.blame(code, why)
+        self.leave()
+
+    def finish(self) -> None:
+        """End the span. Never raises."""
+        span = self.span
+        if type(span) is Span and span.end_ns is None:
+            try:
+                if self.code != OK:
+                    span.tags["grpc.status_code"] = self.code
+                    span.error(self.why or self.code)
+                span.end()
+            except Exception:
+                failed("ending a server span")
+
+    def leave(self) -> None:
+        """End the span, and take back what the call brought from the threads and tasks that it started."""
+        self.finish()
+        self.ended = True
+        self.context = self.outside  # the other one holds this
+
+    def __del__(self) -> None:
+        self.blame(CANCELLED, "the call was forgotten before its end")
+        self.finish()
+
+
+def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]], peer: Any) -> ServedCall | None:
+    """Start serving a call of ``method``: read its metadata and decide. None where tracing is suppressed.
+
+    ``peer`` gives gRPC's name of the caller, and is called only for a recorded call.
+    """
+    context = get_context()
+    if context.get(SUPPRESS_KEY):
+        return None
+    parent, meshed = read(_text_by_name(metadata), LOWER)
+    context = outside(context)
+    name, tags = _described(method)
+    span = tracer.start(name, SpanKind.SERVER, parent, {**tags})
+    if type(span) is Span:
+        span.remote_endpoint = _address(peer())
+    call = ServedCall(span, context)
+    values = {**context, SPAN_KEY: span, LIFE_KEY: call}
+    if meshed is not None:
+        mesh.enter(values, meshed)
+    call.context = Context(values)
+    return call
+
+
+def _text_by_name(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """Return metadata as headers; what is repeated is joined as HTTP does it, what is binary is left out."""
+    found: dict[str, str] = {}
+    for name, value in metadata:
+        if type(value) is str:
+            found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _described(method: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the tags of a call's span."""
+    name = method.lstrip("/")[:_LONGEST]
+    service, _, short = name.rpartition("/")
+    tags = {"rpc.service": service, "rpc.method": short}
+    return name, {key: value for key, value in tags.items() if value}
+
+
+@lru_cache(maxsize=1024)
+def server_at(target: str) -> tuple[Remote | None, str]:
+    """Return the address that a target names, None where it names several or none, and a URL that leads there.
+
+    Source: grpc/doc/naming.md.
+    """
+    scheme, _, rest = target.partition(":")
+    if scheme in _LOCAL:
+        return None, "http://localhost"
+    if scheme not in _SCHEMES:
+        rest = target
+    elif rest.startswith("//"):
+        rest = rest[2:].partition("/")[2]
+    remote = None if "," in rest else _split(rest)
+    return remote, f"http://{rest}"
+
+
+def _address(peer: str | bytes) -> Remote | None:
+    """Return the address of a caller, such as ``ipv4:127.0.0.1:5000`` or ``ipv6:%5B::1%5D:5000``."""
+    text = peer.decode() if isinstance(peer, bytes) else peer
+    family, _, rest = text.partition(":")
+    return _split(unquote(rest)) if family in {"ipv4", "ipv6"} else None
+
+
+def _split(text: str) -> Remote | None:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        host, port = text, ""
+    return (host.strip("[]"), int(port) if port else None) if host else None
