@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 import msgspec
 
 from obskit.cli.demo_services import DemoError, Service
-from obskit.collector.show import duration
+from obskit.collector.pages.show import duration
 from obskit.collector.tree import Row, arrange, extent, service_of
 from obskit.zipkin.model import Span
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from obskit.collector.deadline import Deadline, Stopped
@@ -27,7 +27,7 @@ from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
 from obskit.collector.metrics import Metrics, as_json, as_prometheus, service_totals
 from obskit.collector.options import DEFAULTS, Options
-from obskit.collector.pages import Pages
+from obskit.collector.pages.routes import page_routes
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
@@ -194,9 +194,9 @@ def create_app(
 ) -> ASGIApp:
     """The whole collector as an ASGI application, which shows the metrics of other ``transports`` too."""
     workers = Workers()
-    api, pages = Api(store, workers, options, transports), Pages(store)
+    api = Api(store, workers, options, transports)
     app = Starlette(
-        routes=[*_api_routes(api, workers), *_page_routes(pages, workers)],
+        routes=[*_api_routes(api, workers), *page_routes(store, workers)],
         exception_handlers={
             Rejected: _rejected,
             QueryError: _bad_query,
@@ -248,16 +248,6 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
     ]
 
 
-def _page_routes(pages: Pages, workers: Workers) -> list[Route]:
-    return [
-        Route("/", _to_pages),
-        Route("/zipkin", _to_pages),
-        Route("/zipkin/", workers.reading(pages.recent)),
-        Route("/zipkin/style.css", pages.style),
-        Route("/zipkin/traces/{trace_id}", workers.reading(pages.trace)),
-    ]
-
-
 def _params(request: Request) -> Mapping[str, str]:
     return first_values(request.query_params.multi_items())
 
@@ -301,10 +291,6 @@ def _lists(traces: Iterable[list[Span]]) -> bytes:
             what = f"the first {len(lists)} traces are over {_LARGEST_ANSWER} bytes"
             raise QueryError(f"{what}; ask for fewer (limit) or for less time (lookback)")
     return b"[" + b",".join(lists) + b"]"
-
-
-def _to_pages(_request: Request) -> Response:
-    return RedirectResponse("/zipkin/", 302)
 
 
 def _rejected(_request: Request, error: Exception) -> Response:

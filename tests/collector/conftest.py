@@ -12,6 +12,7 @@ import pytest
 
 from obskit.collector.server import CollectorServer
 from tests import zipkin_server as reference
+from tests.collector import chromium
 
 
 @dataclass
@@ -84,3 +85,12 @@ def zipkin_server():
         except reference.Unavailable as error:
             pytest.skip(f"no Zipkin server: {error}")
         yield Client("127.0.0.1", port)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    if not chromium.find():
+        pytest.skip("no Chromium on the PATH")
+    with chromium.Browser() as found:
+        yield found

@@ -156,7 +156,7 @@ def test_a_trace_is_found_with_however_many_zeros_it_was_sent_and_is_asked_for(c
     client.post([span(trace_id=sent)])
     assert client.get(f"/api/v2/trace/{asked}").status == 200
     assert client.get(f"/zipkin/traces/{asked}").status == 200
-    link = re.search(r'href="(/zipkin/traces/\w+)"', client.get("/zipkin/").text)[1]
+    link = re.search(r'href="(/traces/\w+)"', client.get("/zipkin/").text)[1]
     assert client.get(link).status == 200
 
 
@@ -217,7 +217,7 @@ def test_every_read_is_also_below_zipkin(client, path):
 @pytest.mark.parametrize("path", ["/", "/zipkin"])
 def test_the_roots_lead_to_the_pages(shared, path):
     answer = shared.get(path)
-    assert (answer.status, answer.headers["location"]) == (302, "/zipkin/")
+    assert (answer.status, answer.headers["location"]) == (302, "/traces")
 
 
 def test_health_and_info_have_zipkins_form(shared):

@@ -13,7 +13,7 @@ from obskit.collector.server import CollectorServer
 
 from .conftest import client_of
 
-PATHS = ["/", "/zipkin/", "/api/v2/services", "/zipkin/style.css", "/nope", "/api/v2/trace/zz"]
+PATHS = ["/", "/zipkin/", "/api/v2/services", "/static/style.css", "/nope", "/api/v2/trace/zz"]
 
 
 @pytest.mark.parametrize(

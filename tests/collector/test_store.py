@@ -77,7 +77,7 @@ def test_a_malicious_row_is_escaped(path, collector):
     for page in ("/zipkin/traces/1", "/zipkin/"):
         answer = collector.get(page)
         assert answer.status == 200
-        assert "<script" not in answer.text
+        assert "<script>" not in answer.text
 
 
 def test_a_missing_table_is_an_error_answer_and_makes_the_collector_unhealthy(path, collector):

@@ -31,6 +31,7 @@ from obskit.collector.store.blocks import (
 )
 from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
+from obskit.collector.store.ids import find_ids
 from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
@@ -395,6 +396,10 @@ class SpanStore:
         What some services cut to the low 64 bits of an id is one trace.
         """
         return self._links.count(*query.window_by_millisecond, deadline)
+
+    def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
+        """The trace, and the span if it is one's, of an id or of the 8 digits that end a trace's."""
+        return find_ids(self._database, self._reader, text, deadline)
 
     def service_names(self) -> list[str]:
         """The local services, sorted."""

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from obskit.collector.markup import Html, join, render
-from obskit.collector.show import badge, colour, duration, error_mark, failed, moment
-from obskit.collector.style import DEEPEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.pages.frame import message, page
+from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.show import duration, error_mark, failed, moment
+from obskit.collector.pages.website import Site
+from obskit.collector.query import java_trim
 from obskit.collector.tree import Extent, Row, arrange, extent, service_of
+from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.model import Endpoint, Span
 
+DEEPEST = 24  # spans below this depth are not indented further
 _MOST_ROWS = 2_000
 _NARROWEST = 0.3  # percent of the width, so that a short span can be seen
 _TICKS = (0, 25, 50, 75, 100)
 _PAGE = """<h1>{service}: <span class="dim">{name}</span> {error}</h1>
 <dl class="facts">
-<div><dt>Start</dt><dd class="mono">{start} UTC</dd></div>
+<div><dt>Start</dt><dd class="mono">{start}</dd></div>
 <div><dt>Duration</dt><dd>{duration}</dd></div>
 <div><dt>Spans</dt><dd>{count}</dd></div>
 <div><dt>Services</dt><dd>{services}</dd></div>
@@ -29,7 +37,7 @@ _PAGE = """<h1>{service}: <span class="dim">{name}</span> {error}</h1>
 {rows}{rest}</div>
 """
 _ROW = """<details><summary class="row">\
-<span class="what d{depth}"><span class="tag {colour}">{service}</span>{name} {error}{orphan}</span>\
+<span class="what d{depth}">{badge}{name} {error}{orphan}</span>\
 <span class="line"><svg aria-hidden="true">{grid}{bar}</svg></span><span class="number">{duration}</span></summary>
 <div class="detail">{tags}{annotations}{identity}</div></details>
 """
@@ -40,8 +48,20 @@ _TABLE = "<table><tbody>{rows}</tbody></table>"
 _CELLS = '<tr><th scope="row">{key}</th><td class="mono">{value}</td></tr>'
 
 
-def trace_page(trace_id: str, spans: list[Span]) -> Html:
-    """The waterfall of a trace that has spans; very large ones are cut."""
+def show(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return one trace, or what is wrong with its id."""
+    try:
+        trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
+    except ValueError as error:
+        return message("Not a trace id", error, 400, here="/traces")
+    spans = site.store.trace(trace_id)
+    if not spans:
+        return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
+    return page(f"Trace {trace_id}", _waterfall(site, trace_id, spans), here="/traces")
+
+
+def _waterfall(site: Site, trace_id: str, spans: list[Span]) -> Html:
+    """Very large traces are cut."""
     rows = arrange(spans)
     covered = extent(spans)
     root = rows[0].span
@@ -56,9 +76,9 @@ def trace_page(trace_id: str, spans: list[Span]) -> Html:
         start=moment(covered.start),
         duration=duration(covered.duration),
         count=len(spans),
-        services=join(badge(*item) for item in sorted(Counter(map(service_of, spans)).items())),
+        services=join(site.badge(*item) for item in sorted(Counter(map(service_of, spans)).items())),
         ticks=join(render("<span>{at}</span>", at=_tick(covered, percent)) for percent in _TICKS),
-        rows=join(_row(row, covered) for row in rows[:_MOST_ROWS]),
+        rows=join(_row(site, row, covered) for row in rows[:_MOST_ROWS]),
         rest=render('<div class="message">{rest}</div>', rest=rest) if rest else Html(""),
     )
 
@@ -67,19 +87,18 @@ def _tick(covered: Extent, percent: int) -> str:
     return duration(covered.duration * percent // 100) if percent else "0"
 
 
-def _row(row: Row, covered: Extent) -> Html:
+def _row(site: Site, row: Row, covered: Extent) -> Html:
     span = row.span
     service = service_of(span)
     return render(
         _ROW,
         depth=min(row.depth, DEEPEST),
-        colour=colour(service),
-        service=service,
+        badge=site.badge(service),
         name=span.name or "unnamed",
         error=error_mark(failed(span)),
         orphan=Html('<span class="dim">parent missing</span>' if row.orphan else ""),
         grid=_GRID,
-        bar=_bar(span, covered),
+        bar=_bar(site, span, covered),
         duration=duration(span.duration),
         tags=_table(span.tags.items()),
         annotations=_annotations(span, covered),
@@ -87,14 +106,16 @@ def _row(row: Row, covered: Extent) -> Html:
     )
 
 
-def _bar(span: Span, covered: Extent) -> Html:
+def _bar(site: Site, span: Span, covered: Extent) -> Html:
     """The bar and the dots of the annotations; nothing for a span whose time is not known."""
     bar = []
     if span.timestamp:
         x = _percent(span.timestamp, covered)
         width = min(max(100 * (span.duration or 0) / (covered.duration or 1), _NARROWEST), 100.0)
         kind = "failed" if failed(span) else "bar"
-        bar.append(_BAR.format(kind=kind, colour=colour(service_of(span)), x=min(x, 100 - _NARROWEST), width=width))
+        bar.append(
+            _BAR.format(kind=kind, colour=site.colour(service_of(span)), x=min(x, 100 - _NARROWEST), width=width)
+        )
     bar += [_MOMENT.format(x=_percent(annotation.timestamp, covered)) for annotation in span.annotations]
     return Html("".join(bar))  # numbers and our own class names only
 
@@ -116,7 +137,7 @@ def _since(timestamp: int, covered: Extent) -> str:
 def _identity(span: Span) -> Iterable[tuple[str, object]]:
     """What the span is besides its tags: kind, start, ids and addresses."""
     yield "kind", (span.kind or "local") + (" (shared id)" if span.shared else "")
-    yield "start (UTC)", moment(span.timestamp or 0)
+    yield "start (UTC)", moment(span.timestamp)
     yield "span id", span.id
     yield "parent id", span.parent_id or "none"
     for label, endpoint in (("local address", span.local_endpoint), ("remote address", span.remote_endpoint)):

@@ -1,0 +1,39 @@
+"""``/find``: from an id, as it was copied from anywhere, to the page of its trace."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.pages.frame import message
+from obskit.collector.pages.website import Site
+from obskit.collector.query import java_trim
+from obskit.zipkin.ids import normalise_trace_id
+
+_hex = re.compile(r"[0-9a-f]{1,32}").fullmatch
+_traceparent = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}").fullmatch
+_SHORT = 8  # characters of a trace id at the end of console lines
+
+
+def show(site: Site, request: Request, deadline: Deadline) -> Response:
+    """Redirect to the trace of an id: whole, upper case, its last 8 characters, or a span's id."""
+    text = java_trim(request.query_params.get("q", "")).lower()
+    parent = _traceparent(text)
+    wanted = parent[1] if parent else text.replace("-", "")
+    if not _hex(wanted) or not wanted.strip("0"):
+        return message("Not an id", f"{text[:80]!r} is no id: 1 to 32 hexadecimal digits, a traceparent too.", 400)
+    if site.store.trace(whole := normalise_trace_id(wanted)):
+        return _to(whole)
+    found = site.store.find_ids(wanted, deadline)
+    if found:
+        return _to(*found)
+    hint = "Its spans may not have come yet, or may have made room for newer ones."
+    return message("Nothing has this id", f"No trace and no span with the id {wanted} is stored here. {hint}", 404)
+
+
+def _to(trace_id: str, span_id: str | None = None) -> Response:
+    return RedirectResponse(f"/traces/{quote(trace_id)}" + (f"?span={span_id}" if span_id else ""), 302)

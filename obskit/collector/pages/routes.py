@@ -1,0 +1,38 @@
+"""Which address shows which page. Those below ``/zipkin`` are where Zipkin's own interface has them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from obskit.collector.pages import find_page, trace_page, traces_page
+from obskit.collector.pages.assets import asset
+from obskit.collector.pages.website import Page, Site
+from obskit.collector.store.spans import SpanStore
+from obskit.collector.workers import Workers
+
+_PAGES: dict[str, Page] = {
+    "/find": find_page.show,
+    "/traces": traces_page.show,
+    "/traces/{trace_id}": trace_page.show,
+    "/zipkin/": traces_page.show,
+    "/zipkin/traces/{trace_id}": trace_page.show,
+}
+
+
+def page_routes(store: SpanStore, workers: Workers) -> list[Route]:
+    """Return the routes of the pages over a store, and of the files that they use."""
+    site = Site(store)
+    return [
+        Route("/", _to_traces),
+        Route("/zipkin", _to_traces),
+        Route("/static/{name}", asset),
+        *[Route(path, workers.reading(partial(show, site))) for path, show in _PAGES.items()],
+    ]
+
+
+def _to_traces(_request: Request) -> Response:
+    return RedirectResponse("/traces", 302)

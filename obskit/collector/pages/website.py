@@ -1,0 +1,41 @@
+"""What every page is given: the store, and the colours of the services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.pages.markup import Html, render
+from obskit.collector.store.spans import SpanStore
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+COLOURS = 20  # classes s0, s1, ... of the style sheet
+
+
+@dataclass
+class Site:
+    """The store that the pages show, and in which order its services were seen."""
+
+    store: SpanStore
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    def colour(self, service: str) -> str:
+        """Return the class that colours a service: twenty of them have twenty colours, the same for every reader."""
+        if service not in self._seen:
+            for name in [*self.store.service_names(), service]:
+                self._seen.setdefault(name, len(self._seen))
+        return f"s{self._seen[service] % COLOURS}"
+
+    def badge(self, service: str, count: int = 1) -> Html:
+        """Return a service with its colour, and with how many spans it has when there are several."""
+        text = service if count == 1 else f"{service} x{count}"
+        return render('<span class="service {colour}">{text}</span>', colour=self.colour(service), text=text)
+
+
+Page = Callable[[Site, "Request", Deadline], Response]

@@ -1,0 +1,32 @@
+"""From a piece of an id to the trace that has it."""
+
+from __future__ import annotations
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.store.database import Database
+from obskit.collector.store.reading import Reader
+
+_TAIL = 8  # digits of a trace id that console lines end with
+_TAIL_BITS = 0xFFFFFFFF
+_SPAN_ID = 16
+_ANY_TIME = 2**63 - 1
+
+
+def find_ids(database: Database, reader: Reader, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
+    """Return the newest trace whose id ends with these 8 hexadecimal digits, or a trace and its span with this id."""
+    if len(text) == _TAIL:
+        statement = f"SELECT trace FROM parts WHERE trace & {_TAIL_BITS} = ? ORDER BY number DESC LIMIT 1"
+        for (low,) in database.rows(statement, int(text, 16)):
+            for span in reader.traces([low]).get(low, []):
+                return span.trace_id, None
+    return _find_span(reader, text.rjust(_SPAN_ID, "0"), deadline) if len(text) <= _SPAN_ID else None
+
+
+def _find_span(reader: Reader, span_id: str, deadline: Deadline) -> tuple[str, str | None] | None:
+    for header in reader.headers(1, _ANY_TIME):
+        deadline.check()
+        for spans in reader.block(header.key).values():
+            for span in spans:
+                if span.id == span_id:
+                    return span.trace_id, span_id
+    return None
