@@ -1,4 +1,4 @@
-"""Failures, caught where they happen, logged once each, and never the application's problem; our own are counted.
+"""Failures inside obskit: caught where they happen, logged once each and counted; the application never sees them.
 
 A counter that threads, signal handlers and finalisers may advance at any time without a lock.
 

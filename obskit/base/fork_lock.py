@@ -1,8 +1,8 @@
-"""Imports that a fork waits for: a child that forks off amid one would keep a half-imported module for ever.
+"""Imports that a fork waits for: a child forked during one would keep the half-imported module for ever.
 
-The fork waits as long as an import of ours goes on. Where that for its part waits for the forking thread, where Python
-does not know of the fork, or where a thread of the application's imports, the child takes back what was half done, and
-imports it itself.
+The fork waits until obskit's own imports are done. Three cases remain: the import itself waits for the forking thread,
+Python does not know of the fork, or a thread of the application imports. There the child removes the half-imported
+modules from ``sys.modules`` and imports them again when they are next needed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _steps(native: int) -> str:
 
 
 def _leave_the_gate_open() -> None:
-    """Let threads begin to import for a moment: what is being imported may wait for one of them."""
+    """Let other threads begin imports for a moment: the import that is waited for may wait for one of them."""
     if _forking.holds:
         _gate.release()
     original("time", "sleep")(_LOOKS)
@@ -82,7 +82,7 @@ def _leave_the_gate_open() -> None:
 
 @contextmanager
 def _quick_turns() -> Iterator[None]:
-    """Switch threads more often: among many busy ones an import would take seconds, at one short turn in each round."""
+    """Switch threads more often: among many busy threads an import, with one turn a round, would take seconds."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _QUICK))
     ours = sys.getswitchinterval()

@@ -1,6 +1,6 @@
-"""Threads and locks of the operating system, also where gevent or eventlet put theirs in the place of them.
+"""Threads and locks of the operating system, also where gevent or eventlet have replaced Python's by their own.
 
-A worker that is a greenlet runs only when the others do not; and a lock made before their patching would stop them all.
+A worker that is a greenlet runs only when no other does, and a lock made before their patching would block them all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def allocate_lock() -> Any:
 
 
 def reentrant_lock() -> Any:
-    """Return a new lock of the operating system's that its holder may take again."""
+    """Return a new reentrant lock of the operating system's."""
     return original("_thread", "RLock")()
 
 
@@ -92,7 +92,7 @@ def forks_later() -> bool:
 
 
 def is_mere_master() -> bool:
-    """Return whether this is a master of uWSGI's: it runs no Python once it has forked its workers."""
+    """Return whether this is uWSGI's master process, which runs no Python once it has forked its workers."""
     uwsgi = _uwsgi()
     return uwsgi is not None and bool(uwsgi.masterpid() == os.getpid())
 

@@ -1,4 +1,4 @@
-"""Any values of an application's in JSON's own types, with secrets masked: never an exception, never unbounded work.
+"""Any value of the application as plain JSON types, with secrets masked; never raises, and its work is bounded.
 
 Asking a value for anything may run the application's code: a proxy loads what it stands for when it is asked for
 its class. So decisions are made by ``type(value)``, which runs none, and the rest is done inside a guard that costs one
@@ -94,7 +94,7 @@ class Renderer:
             return [("unprintable", type(value).__name__)]
 
     def _walk(self, value: Any, kind: type, depth: int) -> Any:
-        """Render what may hold other values: each once on the way to it, and none too deep."""
+        """Render what may hold other values; cycles and deep nesting are cut."""
         if id(value) in self._path:
             return "...[circular]"
         if depth >= MAX_DEPTH:
@@ -197,7 +197,7 @@ class Renderer:
                 shown[at] = self._hidden(before, shown[at])
 
     def _take(self, values: Iterable[Any]) -> tuple[list[Any], bool]:
-        """Return as many as may still be shown, and whether there are more."""
+        """Return as many items as the record's bounds still allow, and whether there are more."""
         most = MAX_ITEMS if self._nodes > MAX_ITEMS else max(self._nodes, 0)
         taken = list(islice(values, most + 1))
         self._nodes -= len(taken)

@@ -26,7 +26,7 @@ def around_fork(
 ) -> None:
     """Call these around a fork that Python makes: the last to register is the closest to it.
 
-    ``after_in_child`` comes when everything is renewed.
+    ``after_in_child`` runs once everything registered with ``on_fork`` has been renewed.
     """
     _befores.append(before)
     _parents.insert(0, after_in_parent)

@@ -1,4 +1,4 @@
-"""The numbers of protobuf's wire format, which spans of Zipkin's, profiles and OTLP are written in.
+"""Integers of protobuf's wire format, in which Zipkin's proto3 spans, profiles and OTLP are written.
 
 Source: https://protobuf.dev/programming-guides/encoding
 """
@@ -14,12 +14,12 @@ _MOST_GROUPS = 10
 
 
 def varint(number: int) -> bytes:
-    """Return a number from 0 in groups of seven bits, lowest first."""
+    """Return a non-negative integer as a varint: groups of seven bits, lowest first."""
     return _LAST[number] if number < 128 else _MORE[number & 127] + varint(number >> 7)
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at ``position``, and where it ends; ten groups may hold 70 bits. Raises ValueError."""
+    """Return the varint at ``position`` and the position behind it; ten groups may hold 70 bits. Raises ValueError."""
     number = shift = 0
     try:
         while shift < 7 * _MOST_GROUPS:

@@ -1,4 +1,4 @@
-"""OTEL_RESOURCE_ATTRIBUTES: ``service.name=orders,k8s.pod.name=$(POD_NAME)`` is how processes are told who they are."""
+"""OTEL_RESOURCE_ATTRIBUTES: a process's service, pod and more (``service.name=orders,k8s.pod.name=$(POD_NAME)``)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_attributes(text: str) -> dict[str, str]:
-    """Return what a list of ``key=value`` says, percent-decoded. What is no pair is passed over."""
+    """Return the pairs of a comma-separated list of ``key=value``, percent-decoded. Items without ``=`` are ignored."""
     pairs = (pair.split("=", 1) for pair in text.split(",") if "=" in pair)
     return {key.strip(): unquote(value.strip()) for key, value in pairs}

@@ -1,4 +1,4 @@
-"""Functions that stand in for others and are of the same kind: for inspect, for frameworks that ask it, for callers."""
+"""Wrappers of the same kind as what they wrap (function, coroutine function, generator), as ``inspect`` sees them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GENERATOR = "def stand_in({parameters}): return (yield from {call}({arguments})
 
 
 def stand_in(function: Any, call: Callable[..., Any]) -> Any:
-    """Return a function like ``function`` that gives what ``call(*args, **kwargs)`` returns.
+    """Return a function of the same kind and signature as ``function`` that returns ``call(*args, **kwargs)``.
 
     For a coroutine function that is an awaitable, for a generator function an iterator. Both run their code later, so
     the stand-in has the parameters of ``function``: a call with wrong ones raises at once, as servers expect that

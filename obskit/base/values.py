@@ -1,4 +1,4 @@
-"""Text of the application's values, whatever they are: an exception of theirs never reaches the caller."""
+"""Text of the application's values; an exception in one of their methods never reaches the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text(value: object) -> str:
 
 
 def _bounded_text(value: object) -> str:
-    """Return the text of what holds others, unless that is so much that it could take for ever to print."""
+    """Return the text of a container, unless it is too large to print."""
     renderer = Renderer()
     shown = renderer.plain(value)
     return str(shown) if renderer.truncated else str.__str__(str(value))
@@ -56,12 +56,12 @@ def encodable(text: str) -> str:
 
 
 def is_error(tag: object) -> bool:
-    """Return whether an ``error`` tag means that the span failed: to Zipkin any does, but some say that none is."""
+    """Return whether an ``error`` tag means that the span failed. To Zipkin any value does, but some write ``false``."""
     return tag is not None and tag is not False and not (isinstance(tag, str) and tag.lower() == "false")
 
 
 def truth(value: object) -> bool:
-    """Return whether a flag is set; one that cannot say is."""
+    """Return whether a flag is set; one whose ``__bool__`` raises counts as set."""
     try:
         return bool(value)
     except Exception:

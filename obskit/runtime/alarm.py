@@ -1,7 +1,7 @@
-"""A thread that wakes when the process catches SIGTERM, whatever its main thread is about.
+"""A thread that wakes when the process catches SIGTERM, whatever its main thread is doing.
 
-A handler of Python's runs only once the main thread is back in the interpreter. Where a signal comes just before a call
-that waits, such as a semaphore's, that is never: the system's default would have ended the process.
+A Python signal handler runs only once the main thread is back in the interpreter. If the signal comes just before a
+blocking call, such as a semaphore's, that is never, although the system's default would have ended the process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Alarm:
             faulthandler.register(signal.SIGTERM, ends[1], all_threads=False, chain=chain)
 
     def unset(self) -> None:
-        """Wait no more. Only for who knows that nobody else has taken the signal since: it is given back."""
+        """Stop waiting and restore the earlier handler. Not to be called once somebody else has replaced the handler."""
         if self._ends is not None:
             import faulthandler
 
@@ -63,7 +63,7 @@ class Alarm:
     def unset_in_child(self, ours: bool) -> None:
         """Drop what a forked child inherited. Where the application has the signal, faulthandler keeps waiting below.
 
-        It is ``ours`` as ``unset`` says.
+        ``ours`` tells whether the handler is still obskit's or the default, as ``unset`` requires.
         """
         if self._ends is None:
             return
@@ -87,12 +87,12 @@ class Alarm:
 
 
 def rest(seconds: float) -> None:
-    """Sleep, on a thread of the system's."""
+    """Sleep with the system's own ``sleep``, not a greenlet's."""
     original("time", "sleep")(seconds)
 
 
 def default_natively() -> None:
-    """Leave SIGTERM to the system from any thread, where Python's own way is the main one's."""
+    """Restore the system's default for SIGTERM from any thread; ``signal.signal`` works on the main thread only."""
     import ctypes
 
     ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(0))
@@ -109,7 +109,7 @@ def caught_natively() -> bool:
 
 
 def _pair() -> tuple[int, int] | None:
-    """Return two connected sockets, of which the first tells who wrote: a child may have inherited the second."""
+    """Return two connected sockets. The first tells which process wrote: a child may have inherited the second."""
     try:
         import _socket
 

@@ -23,7 +23,7 @@ def tracer_provider() -> TracerProvider:
 
 
 def distro() -> Any:
-    """Return what ``opentelemetry-instrument`` configures, for ``OTEL_PYTHON_DISTRO=obskit``; else nothing it takes."""
+    """Return the distro for ``OTEL_PYTHON_DISTRO=obskit``; otherwise what ``opentelemetry-instrument`` ignores."""
     if os.environ.get("OTEL_PYTHON_DISTRO") != _NAME:
         return None
     from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined, unused-ignore]
@@ -36,7 +36,7 @@ def distro() -> Any:
 
 
 def before_instrumenting() -> None:
-    """Start below ``obskit run``: the sitecustomize of ``opentelemetry-instrument`` comes first, and hides ours."""
+    """Start obskit under ``obskit run``, whose sitecustomize is hidden by that of ``opentelemetry-instrument``."""
     if _STARTUP in os.environ.get("PYTHONPATH", "").split(os.pathsep):
         _start()
 

@@ -1,4 +1,4 @@
-"""Ways a process ends without calling what is registered with ``atexit``."""
+"""Deliveries at the end of processes that do not run ``atexit`` functions."""
 
 from __future__ import annotations
 

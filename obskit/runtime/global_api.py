@@ -1,4 +1,4 @@
-"""obskit as OpenTelemetry's provider and propagator: what a program set before stays, what it sets later is told of."""
+"""obskit as OpenTelemetry's global provider and propagator; those a program set before stay, later ones are reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _become_propagator(module: Any) -> None:
 
 
 def _is_default(current: Any, module: Any) -> bool:
-    """Return whether ``current`` is what OpenTelemetry sets by itself; only its parts tell."""
+    """Return whether ``current`` is OpenTelemetry's own default, which is recognised by its parts."""
     try:
         return _parts(current) == _parts(module._load_propagators())
     except Exception:  # another version of OpenTelemetry's

@@ -1,7 +1,7 @@
-"""Whether this is a Python that obskit is right on.
+"""Whether obskit may run on this interpreter.
 
-On the way of a span and of a line there are few locks: that a deque, a dict or a counter takes one operation at a time
-is the work of the interpreter's lock. A build without that lock (``python3.14t``) has not been tested with obskit.
+Spans and lines are handed over with few locks: obskit relies on the GIL for single operations on a deque, a dict or a
+counter being atomic. A build without that lock (``python3.14t``) has not been tested with obskit.
 An isolated subinterpreter has a lock of its own, and takes only extension modules that are made for that.
 """
 
@@ -36,7 +36,7 @@ def is_supported() -> bool:
 
 
 def _is_isolated() -> bool:
-    """Return whether this subinterpreter refuses msgspec. To try would end in an abort when the process exits."""
+    """Return whether this subinterpreter refuses msgspec. Trying the import would abort the process at its exit."""
     try:
         interpreters = __import__("_interpreters")  # 3.13 and later; without it isolated ones are hardly made
         config = interpreters.get_config(interpreters.get_current()[0])

@@ -1,4 +1,4 @@
-"""init, flush, shutdown; what a fork and the end of the process change."""
+"""The life of a process's observation: init, flush, shutdown, forks and the process's end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Runtime:
             self._given.pop("enabled", None)  # what was off is on again with the next init()
 
     def _tell_changes(self, before: Settings | None, after: Settings, given: dict[str, Any]) -> None:
-        """Name what is new: a warning where two parts of the program want different things."""
+        """Log which options changed; a warning where two parts of the program set different values."""
         if before is not None:
             changed = changes(before, after)
             level = logging.WARNING if changed.keys() & given.keys() & self._given.keys() else logging.INFO
@@ -115,7 +115,7 @@ class Runtime:
         self._profile(profiler_options(settings))
 
     def _switch_off(self, settings: Settings) -> None:
-        """Record and propagate nothing: who receives our calls decides on his own."""
+        """Record and propagate nothing: the services called then decide about sampling on their own."""
         provider.sample(SamplingOptions(rate=0), self._spans.fill)
         propagator.use(())
         baggage.use(False)

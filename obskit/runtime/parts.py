@@ -1,8 +1,6 @@
 """What each part of the library needs of the settings.
 
-The pipelines of the process: those of the settings, and those that are on their way out.
-
-Who this process is, in OpenTelemetry's resource terms.
+The process's pipelines (those of the settings, and those being closed) and its OpenTelemetry resource attributes.
 """
 
 from __future__ import annotations
@@ -163,7 +161,7 @@ def _spool_options(settings: Settings) -> _SpoolOptions | None:
 
 
 def _backlog(destination: str, options: _SpoolOptions | None) -> Callable[[], Backlog] | None:
-    """Return what opens the backlog of a destination: what is encoded in another way is another's."""
+    """Return a function that opens the destination's backlog; each encoding has its own."""
     return partial(_open_backlog, f"{destination} {options.encoding}", options) if options is not None else None
 
 
@@ -229,7 +227,7 @@ def _take(pipelines: list[tuple[Any, Pipeline]], key: Any) -> tuple[Any, Pipelin
 
 
 def _born_here(offer: Callable[[Span], None]) -> Callable[[Span], None]:
-    """Return ``offer`` for spans that start from now on: one that was open at a fork is the parent's to deliver."""
+    """Return ``offer`` for spans that start from now on; the parent delivers those that were open at the fork."""
     now = perf_counter_ns()
 
     def offer_own(span: Span) -> None:

@@ -45,7 +45,7 @@ class Termination:
             failed("watching for SIGTERM")
 
     def watch_closely(self) -> None:
-        """Handle SIGTERM, now that there is something to deliver, wherever this and the main thread are."""
+        """Handle SIGTERM, now that there is something to deliver, on whatever thread this runs."""
         self.watch()
         if self._watching():
             self._alarm.set(chain=True)
@@ -75,7 +75,7 @@ class Termination:
             rest(1.0)
 
     def _end(self) -> None:
-        """Deliver, then end as if this had never been: another signal meanwhile ends the process at once."""
+        """Deliver, then let the signal end the process; a second signal meanwhile ends it at once."""
         try:
             self._deliver()
         except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
@@ -86,7 +86,7 @@ class Termination:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _see_to_it(self) -> None:
-        """Have a signal that was caught handled: interrupt what the main thread waits in, or do it here."""
+        """Get a caught signal handled: interrupt the main thread's blocking call, or handle it on this thread."""
         for pause in _PAUSES if self._watching() else ():
             rest(pause)
             with self._one_at_a_time:
@@ -105,7 +105,7 @@ class Termination:
     # A fork, during which SIGTERM waits
 
     def before_fork(self) -> None:
-        """Let SIGTERM wait for the fork to be over, where we would take it: in the child nothing would come of it."""
+        """Block SIGTERM during the fork if obskit handles it: CPython loses a signal caught while a child starts."""
         blocks = self._watching() or self._alarm.is_set
         self._shielded.now = blocks and signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
@@ -116,7 +116,7 @@ class Termination:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
     def after_fork_in_child(self) -> None:
-        """Leave SIGTERM to the system in a forked child, then let it in."""
+        """Restore SIGTERM's default in a forked child, then unblock it."""
         self._one_at_a_time, self._begun, self._taken_over = reentrant_lock(), False, False
         self._alarm.unset_in_child(self._watching() or _is_default())
         self.leave()

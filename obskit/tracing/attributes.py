@@ -1,4 +1,4 @@
-"""What applications give as attributes, as a span may keep it: plain values, bounded, and copies of what may change.
+"""The application's attributes as a span keeps them: plain, bounded values, copied where they could change later.
 
 OpenTelemetry's common specification, AnyValue: text, numbers, truth values, bytes, None, and sequences and maps of
 these. Values are looked at by their type's ancestors: ``isinstance`` asks an object for its ``__class__``, which a

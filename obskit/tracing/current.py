@@ -23,7 +23,7 @@ SUPPRESS_KEY = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 FIELDS_KEY = otel_context.create_key("obskit-log-fields")
 LIFE_KEY = otel_context.create_key("obskit-life")
 AnySpan = Span | PropagatedSpan
-"""A span of ours: recorded, or known by its ids alone."""
+"""One of obskit's spans: recorded, or only its propagated ids."""
 
 
 stored_context: Callable[[], Context]
@@ -40,10 +40,10 @@ else:
 
 
 class Life:
-    """How long it holds what a context says: as long as the request or the call that says it.
+    """How long a context is valid: until the request or call that made it ends.
 
-    A thread, task or pool that a request happens to start keeps the request's context for ever. When ``ended`` is set,
-    that context counts no more, and the one ``outside`` does. ``span`` is the first one within.
+    A thread, task or pool that a request starts keeps a copy of the request's context for ever. Once ``ended`` is set,
+    that copy is ignored and the context ``outside`` is used. ``span`` is the first span within.
     """
 
     __slots__ = ("ended", "outside", "span")
@@ -74,7 +74,7 @@ def inherited(context: Context) -> Context:
 
 
 def get_context() -> Context:
-    """Return the current context as far as it still holds."""
+    """Return the current context, without what ended requests left in it."""
     context = stored_context()
     return living(context) if LIFE_KEY in context else context
 

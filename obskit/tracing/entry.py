@@ -1,4 +1,4 @@
-"""How a span's block is left: also by a generator that is dropped, or closed elsewhere.
+"""Leaving a span's ``with`` block, also when a generator is dropped or closed in another context.
 
 Python gives a generator no context of its own: what its ``with`` block makes current stays current where the generator
 was last read, and the block may be left while another span is current, in another task or in another thread. Each entry

@@ -1,4 +1,4 @@
-"""How much one span may hold: OpenTelemetry's span limits, and a bound to each value where those set none."""
+"""How much one span may hold: OpenTelemetry's span limits, and a bound for each value where those set none."""
 
 from __future__ import annotations
 

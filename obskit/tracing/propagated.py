@@ -74,7 +74,7 @@ NOOP_SPAN = PropagatedSpan(None, None)
 
 
 def propagated(span: object) -> PropagatedSpan:
-    """Return what ``span`` propagates: a span of ours as it is, another OpenTelemetry provider's by its SpanContext."""
+    """Return what ``span`` propagates: obskit's spans themselves, another provider's by its SpanContext."""
     if isinstance(span, PropagatedSpan):
         return span
     if not isinstance(span, OtelSpan):
