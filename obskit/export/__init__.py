@@ -1,1 +1,1 @@
-"""Bringing ended spans to where they are kept."""
+"""Delivers ended spans to their destinations."""

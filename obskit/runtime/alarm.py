@@ -51,7 +51,7 @@ class Alarm:
             faulthandler.register(signal.SIGTERM, ends[1], all_threads=False, chain=chain)
 
     def unset(self) -> None:
-        """Stop waiting and restore the earlier handler. Not to be called once somebody else has replaced the handler."""
+        """Stop waiting and restore the earlier handler. Not to be called once somebody else has replaced it."""
         if self._ends is not None:
             import faulthandler
 

@@ -1,4 +1,4 @@
-"""obskit as OpenTelemetry's global provider and propagator; those a program set before stay, later ones are reported."""
+"""obskit as OpenTelemetry's global provider and propagator; those set before stay, later ones are reported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every use of Google Cloud's APIs shares: whose account it is, and what the metadata server says."""
+"""What all uses of Google Cloud's APIs share: credentials, the metadata server, endpoints."""

@@ -1,4 +1,4 @@
-"""Whose account an API of Google's is used with: credentials, renewed where they expired, and the project they name.
+"""The Google account that API calls are made with: its credentials, renewed when they expire, and its project.
 
 Nothing of google is imported before the first account is looked for: on the worker, while no other thread forks.
 google-auth tries again by itself, with pauses that know no deadline: here each request is made once, in the time that
@@ -71,7 +71,7 @@ class Failed(Exception):
 
 
 class Account:
-    """Credentials of google-auth's, or None for nobody's, and the project they belong to, if they say.
+    """google-auth's credentials (None: send none) and the project they belong to, if they name one.
 
     Not thread-safe. In a forked child, look for another one.
     """

@@ -1,4 +1,4 @@
-"""Whether this is Google Cloud, as far as the environment and the machine's name say. No network request is made."""
+"""Detects Google Cloud from the environment and the machine's name, without a network request."""
 
 from __future__ import annotations
 

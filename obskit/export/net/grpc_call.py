@@ -1,4 +1,4 @@
-"""Calls of one gRPC method, with bytes as they are: no generated code. Forks find no gRPC of ours at work.
+"""Calls of one gRPC method with raw bytes, without generated code; forks wait until none is under way.
 
 gRPC's threads are not there in a forked child, and whether it can replace them depends on its version, on
 GRPC_ENABLE_FORK_SUPPORT and on what it was doing: a child may wait for ever. So a fork waits for the call that is under

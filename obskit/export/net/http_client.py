@@ -41,7 +41,7 @@ class Unreachable(Exception):
 
 
 class HttpClient:
-    """Talks to the server of one ``http(s)://`` URL, whose path counts for nothing. Not thread-safe.
+    """Talks to the server of one ``http(s)://`` URL, whose path is ignored. Not thread-safe.
 
     Redirects are answers like others: nothing goes to a server that nobody named. Where the environment names a proxy
     for the server, all goes through it: ``via`` says so to people. ``connect`` makes the connections.
@@ -129,7 +129,7 @@ def netloc(host: str, port: int, scheme: str) -> str:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return what trusts whom this machine trusts."""
+    """Return a context with the machine's trusted certificates."""
     import ssl
 
     import obskit.export.net.tls  # noqa: F401 - now, and not by the first connection; see fork_lock.py

@@ -1,4 +1,4 @@
-"""What the parts of a URL say to whoever sends to it."""
+"""Parts of a URL as a sender needs them: port, credentials, authority."""
 
 from __future__ import annotations
 

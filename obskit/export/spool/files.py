@@ -1,4 +1,4 @@
-"""Opening only what is ours: no symbolic link is followed, nothing of another user's is used, nothing is shared.
+"""Files and folders that only this user can read; symbolic links and other users' files are refused.
 
 What became of the items in a spool: taken = settled + evicted + expired + corrupt + waiting, exactly.
 """

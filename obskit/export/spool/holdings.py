@@ -68,7 +68,7 @@ class Holdings:
     # Losing
 
     def finish(self) -> None:
-        """Close the segment that is written to; one where all is settled is done with."""
+        """Close the segment that is written to, and remove it if all of it is settled."""
         segment, self.open = self.open, None
         if segment is not None:
             segment.release()
