@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from obskit.cli.forward import Forwarder, forward_urls
 from obskit.export.net.url import is_loopback, masked
+from obskit.export.zipkin.kafka_url import parse_url
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
     parser.add_argument("--grpc-port", default="", metavar="PORT", help="take spans over gRPC here, too")
+    parser.add_argument("--kafka", default="", metavar="BROKERS", help="read spans from Kafka, too: HOST:PORT[/TOPIC]")
     parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
@@ -148,12 +150,21 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
 
 
 def _intakes(args: argparse.Namespace) -> list[Intake]:
-    if not args.grpc_port:
-        return []
-    from obskit.collector.intake.grpc_service import GrpcIntake
+    found: list[Intake] = []
+    if args.grpc_port:
+        from obskit.collector.intake.grpc_service import GrpcIntake
 
-    port = _number("--grpc-port", args.grpc_port, 0, _LARGEST_PORT)
-    return [GrpcIntake(args.host, port, args.token or None)]
+        port = _number("--grpc-port", args.grpc_port, 0, _LARGEST_PORT)
+        found.append(GrpcIntake(args.host, port, args.token or None))
+    if args.kafka:
+        from obskit.collector.intake.kafka_consumer import KafkaIntake
+
+        try:
+            brokers, topic, settings = parse_url("kafka://" + args.kafka.removeprefix("kafka://"))
+            found.append(KafkaIntake(brokers, topic, settings))
+        except ValueError as error:
+            raise _UsageError(f"--kafka: {error}; give HOST:PORT,HOST:PORT/TOPIC?NAME=VALUE") from None
+    return found
 
 
 def _options(args: argparse.Namespace) -> Options:

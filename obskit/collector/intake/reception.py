@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from obskit.collector.intake.zipkin import Keep, Read, Rejected, read_spans, store_spans
+from obskit.collector.intake.zipkin import Keep, Read, Rejected, Store, read_spans, store_spans
 from obskit.collector.metrics import Metrics
-from obskit.collector.store.spans import SpanStore
 
 
 @dataclass(frozen=True)
 class Reception:
     """Takes the messages of a transport that is not HTTP. Any thread may call it."""
 
-    store: SpanStore
+    store: Store
     metrics: Metrics
     keep: Keep
 

@@ -7,14 +7,15 @@ stored here, where Zipkin means accepted, and that what it answers 500 to is a 4
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import Protocol
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.spans import SpanStore, TooMany
+from obskit.collector.store.spans import TooMany
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span
@@ -31,6 +32,13 @@ _OTHER_FORMATS = ("application/protobuf", *_THRIFT)
 Decoded = tuple[list[Span], "list[bytes] | None"]
 Read = Callable[[bytes], Decoded]
 Keep = Callable[[Span], bool]
+
+
+class Store(Protocol):
+    """Where spans are stored."""
+
+    def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
+        """Stores all of the spans, or none and raises StoreError; ``lines`` is the JSON of each, where it is known."""
 
 
 class Rejected(Exception):
@@ -79,7 +87,7 @@ class Message:
         return self.content_type.partition(";")[0].strip().lower()
 
 
-def store_message(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
+def store_message(store: Store, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
     """Stores the spans of a message that ``keep`` lets pass, or raises Rejected or StoreError and stores none."""
     form, body = message.format, message.inflated(metrics, deadline)
     if body:
@@ -95,7 +103,7 @@ def read_spans(read: Read, body: bytes) -> Decoded:
 
 
 def store_spans(
-    store: SpanStore, metrics: Metrics, keep: Keep, spans: list[Span], lines: list[bytes] | None = None
+    store: Store, metrics: Metrics, keep: Keep, spans: list[Span], lines: list[bytes] | None = None
 ) -> None:
     """Stores those that ``keep`` lets pass, all or none. Raises Rejected or StoreError."""
     metrics.read(len(spans))

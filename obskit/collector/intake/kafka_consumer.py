@@ -1,0 +1,189 @@
+"""Spans from Kafka: one message is one list of spans, in any of Zipkin's formats, told by its first bytes.
+
+Source: ``KafkaCollectorWorker`` and ``SpanBytesDecoderDetector`` of openzipkin/zipkin 3.6.1.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from obskit.base.failures import failed, tell
+from obskit.collector.intake.zipkin import JSON_V1, JSON_V2, PROTO3, THRIFT, Decoded, Format, Rejected, Store
+from obskit.collector.store.database import StoreError
+from obskit.collector.store.spans import TooMany
+from obskit.zipkin import thrift_decode
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+    from obskit.collector.intake.reception import Reception
+    from obskit.zipkin.model import Span
+
+_DEFAULTS: dict[str, Any] = {
+    "client.id": "obskit-collector",
+    "group.id": "zipkin",
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": True,  # as with Java's consumers
+    "session.timeout.ms": 10_000,  # the partitions of a collector that was killed are another's after this
+    "queued.max.messages.kbytes": 16_384,  # what is fetched ahead
+}
+_OURS = {"enable.auto.commit": False, "log_level": 0}  # librdkafka's log is standard error
+_AT_ONCE = 100  # messages between two commits
+_WAIT = 0.5  # seconds: so long an empty topic, or the end, is not noticed
+_PAUSE = 1.0  # seconds until a store that fails is tried again
+_STOP_TIMEOUT = 5.0
+_THRIFT_LIST = 12
+_LARGEST_TYPE = 16  # of thrift
+_ONE_STRUCT = b"\x0c\0\0\0\1"
+_quoted_value = re.compile(r'(?<=value )"[^"]*"')
+
+
+class KafkaIntake:
+    """Reads ``topic`` of ``brokers``; ``settings`` are librdkafka's, such as ``group.id``.
+
+    Raises ImportError without confluent-kafka, ValueError for a setting that librdkafka does not take.
+    """
+
+    transport = "kafka"
+
+    def __init__(self, brokers: str, topic: str, settings: Mapping[str, str]) -> None:
+        try:
+            from confluent_kafka import Consumer, KafkaException
+        except ModuleNotFoundError as error:
+            raise ImportError("spans from Kafka need confluent-kafka; run: pip install 'obskit[kafka]'") from error
+        self._where = f"Kafka, topic {topic} of {brokers}"
+        self._topic = topic
+        options = {**_DEFAULTS, **settings, **_OURS, "bootstrap.servers": brokers}
+        try:
+            self._consumer: Consumer = Consumer({**options, "error_cb": self._note})
+        except KafkaException as error:
+            raise ValueError(_quoted_value.sub("***", error.args[0].str())) from None
+        self._failure = KafkaException
+        self._trouble = ""
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __str__(self) -> str:
+        return self._where
+
+    def start(self, reception: Reception) -> None:
+        """Begins to read, or to wait for the brokers."""
+        self._reception = replace(reception, store=_PatientStore(reception.store, self._wait))
+        self._consumer.subscribe([self._topic])
+        self._thread = threading.Thread(target=self._run, name="obskit-kafka", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stores what was begun, and leaves the group."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_TIMEOUT)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._read_some()
+        self._consumer.close()
+
+    def _read_some(self) -> None:
+        """Waits for a message, and stores it and what else is there."""
+        try:
+            first = self._consumer.poll(_WAIT)
+            if first is not None and self._take([first]) and self._take(self._consumer.consume(_AT_ONCE - 1, 0)):
+                self._commit()
+        except Exception:
+            failed("reading spans from Kafka")
+            self._ending.wait(_PAUSE)
+
+    def _take(self, messages: list[Message]) -> bool:
+        """Stores the spans of messages; False when the end came before all of them are stored."""
+        for message in messages:
+            if error := message.error():
+                self._note(error)
+            elif not self._store(message.value() or b""):
+                return False
+        return True
+
+    def _store(self, body: bytes) -> bool:
+        """Stores a message, or leaves it out for good; False when the end came before a store that fails recovered."""
+        try:
+            self._reception.take(read, body)
+        except StoreError:
+            return False
+        except Rejected as error:
+            self._note(f"a message is left out: {error}")
+        except Exception:  # it would fail again
+            failed("reading a message from Kafka")
+        return True
+
+    def _wait(self, error: StoreError) -> None:
+        """A pause before the store is tried again, for as long as it takes; at the end, raises its error."""
+        self._note(f"storage failed: {error}; messages wait")
+        if self._ending.wait(_PAUSE):
+            raise error
+
+    def _commit(self) -> None:
+        """Tells the brokers how far this group has come. Where that fails, messages come again."""
+        try:
+            self._consumer.commit(asynchronous=False)
+        except self._failure as error:
+            self._note(error.args[0])
+
+    def _note(self, trouble: object) -> None:
+        """Tells of what goes wrong, not again and again: for an error of librdkafka's, too."""
+        text = str(trouble)
+        if text != self._trouble:
+            self._trouble = text
+            tell(logging.WARNING, "obskit collector: %s: %s", self._where, text)
+
+
+class _PatientStore:
+    """A store that is tried again where it fails, unless ``wait`` raises the error."""
+
+    def __init__(self, store: Store, wait: Callable[[StoreError], None]) -> None:
+        self._store = store
+        self._wait = wait
+
+    def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
+        """Stores the spans. Raises TooMany, or what ``wait`` raises."""
+        while not self._added(spans, lines):
+            pass
+
+    def _added(self, spans: Sequence[Span], lines: Sequence[bytes] | None) -> bool:
+        try:
+            self._store.add(spans, lines)
+        except TooMany:
+            raise
+        except StoreError as error:
+            self._wait(error)
+            return False
+        return True
+
+
+def read(body: bytes) -> Decoded:
+    """The spans of a message, whatever its format. Raises Rejected or DecodeError."""
+    if len(body) == 1:
+        raise Rejected(400, "a message of one byte")
+    if _is_one_thrift_span(body):
+        return thrift_decode.decode_list(_ONE_STRUCT + body), None
+    return _format(body).decode(body)
+
+
+def _is_one_thrift_span(body: bytes) -> bool:
+    """True for what very old reporters send: a span that is in no list."""
+    return body[0] <= _LARGEST_TYPE and body[0] != _THRIFT_LIST and not PROTO3.begins(body)
+
+
+def _format(body: bytes) -> Format:
+    if PROTO3.begins(body):
+        return PROTO3
+    if body[0] == _THRIFT_LIST:
+        return THRIFT
+    if not body.startswith(b"["):
+        raise Rejected(400, "a message in no format of Zipkin's")
+    is_second = any(mark in body for mark in JSON_V1.other[1])
+    return JSON_V2 if is_second else JSON_V1
