@@ -25,6 +25,8 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
+from obskit.collector.lines.api import LinesApi
+from obskit.collector.lines.store import LineStore
 from obskit.collector.metrics import Metrics, as_json, as_prometheus, service_totals
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
@@ -54,14 +56,21 @@ class Api:
     """The endpoints over a store. Those with a deadline run on the readers' threads (see ``workers``)."""
 
     def __init__(
-        self, store: SpanStore, workers: Workers, options: Options, transports: Sequence[Metrics] = ()
+        self,
+        store: SpanStore,
+        lines: LineStore,
+        workers: Workers,
+        options: Options,
+        intake: Intake,
+        transports: Sequence[Metrics] = (),
     ) -> None:
         self._store = store
+        self._lines = lines
         self._workers = workers
         self._options = options
         self._metrics = Metrics()
         self._transports = (self._metrics, *transports)
-        self._intake = Intake()
+        self._intake = intake
 
     async def post_spans(self, request: Request) -> Response:
         """202 once every span is stored."""
@@ -169,7 +178,8 @@ class Api:
 
     def prometheus(self, _request: Request) -> Response:
         """The same for Prometheus."""
-        text = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
+        counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
+        text = counted + self._lines.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def ui_config(self, _request: Request) -> Response:
@@ -193,10 +203,11 @@ def create_app(
     store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS, transports: Sequence[Metrics] = ()
 ) -> ASGIApp:
     """The whole collector as an ASGI application, which shows the metrics of other ``transports`` too."""
-    workers = Workers()
-    api = Api(store, workers, options, transports)
+    workers, intake = Workers(), Intake()
+    lines = LineStore(store.database, options.max_line_bytes, store.max_age)
+    api = Api(store, lines, workers, options, intake, transports)
     app = Starlette(
-        routes=[*_api_routes(api, workers), *page_routes(store, workers)],
+        routes=[*_api_routes(api, workers), *LinesApi(lines, workers, intake).routes(), *page_routes(store, workers)],
         exception_handlers={
             Rejected: _rejected,
             QueryError: _bad_query,

@@ -18,6 +18,7 @@ class Options:
     strict_trace_id: bool = True  # STRICT_TRACE_ID: false for services that cut trace ids to 64 bits
     search_enabled: bool = True  # SEARCH_ENABLED: false answers traces by their ids alone
     autocomplete_keys: tuple[str, ...] = ()  # AUTOCOMPLETE_KEYS: tags whose values are listed
+    max_line_bytes: int = 400 * 1024 * 1024  # of log lines; beyond, the oldest are deleted
     token: str | None = None  # what every request must know; None asks for nothing
 
     def keeps(self, span: Span) -> bool:

@@ -110,12 +110,12 @@ class CollectorServer:
             self._on_start(store)
         try:
             transports = [self._open(intake, store) for intake in self.intakes]
+            server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options, transports)
         except Exception:
             listener.close()
             self._end(store)
             raise
         self.port = listener.getsockname()[1]
-        server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options, transports)
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
         self._running = (server, thread, store)
         thread.start()

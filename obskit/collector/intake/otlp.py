@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,18 +135,23 @@ def _remote(attributes: dict[str, str]) -> Endpoint | None:
 
 
 def _attributes(item: dict[str, Any]) -> dict[str, str]:
-    return {str(pair.get("key", "")): _text(_plain(pair.get("value") or {})) for pair in item.get("attributes") or ()}
+    return {key: _text(value) for key, value in plain_pairs(item.get("attributes") or ()).items()}
 
 
-def _plain(value: dict[str, Any]) -> Any:
-    """The value of an AnyValue: what JSON can hold."""
+def plain_pairs(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The values of KeyValues. Raises what odd types raise."""
+    return {str(pair.get("key", "")): plain_value(pair.get("value") or {}) for pair in pairs}
+
+
+def plain_value(value: dict[str, Any]) -> Any:
+    """The value of an AnyValue: what JSON can hold. Raises ValueError."""
     for name, content in value.items():
         if name == "intValue":
             return int(content)
         if name == "arrayValue":
-            return [_plain(item) for item in content.get("values") or ()]
+            return [plain_value(item) for item in content.get("values") or ()]
         if name == "kvlistValue":
-            return {str(pair.get("key", "")): _plain(pair.get("value") or {}) for pair in content.get("values") or ()}
+            return plain_pairs(content.get("values") or ())
         if name == "bytesValue":
             return _base64(content)
         if name in {"stringValue", "boolValue", "doubleValue"}:

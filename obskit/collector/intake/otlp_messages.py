@@ -24,25 +24,29 @@ _LONGEST_REASON = 100  # bytes
 
 def store_otlp(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> bytes:
     """Stores the spans of a message; returns the answer, encoded as that was. Raises Rejected or StoreError."""
-    in_json = message.kind == "application/json"
-    if not in_json and message.kind not in _PROTOBUF:
-        raise Rejected(415, f"send OTLP as {_PROTOBUF[0]} or application/json")
-    body = message.inflated(metrics, deadline)
+    in_json, body = is_json(message), message.inflated(metrics, deadline)
     try:
         found = read_json(body) if in_json else read_protobuf(body)
     except DecodeError as error:
         raise Rejected(400, str(error)) from None
     if found.spans:
         store_spans(store, metrics, keep, found.spans)
-    return _answer(found.refused, in_json=in_json)
+    return answer(found.refused, "rejectedSpans", in_json=in_json)
 
 
-def _answer(refused: list[str], *, in_json: bool) -> bytes:
-    """Nothing but for spans that were refused: how many, and why the first was."""
+def is_json(message: Message) -> bool:
+    """True for a message in JSON, False for one in protobuf. Raises Rejected for any other."""
+    if message.kind != "application/json" and message.kind not in _PROTOBUF:
+        raise Rejected(415, f"send OTLP as {_PROTOBUF[0]} or application/json")
+    return message.kind == "application/json"
+
+
+def answer(refused: list[str], name: str, *, in_json: bool) -> bytes:
+    """Nothing but for what was refused: how many, in the field ``name``, and why the first was."""
     if not refused:
         return b"{}" if in_json else b""
     if in_json:
-        partial = {"rejectedSpans": str(len(refused)), "errorMessage": refused[0]}
+        partial = {name: str(len(refused)), "errorMessage": refused[0]}
         return json.dumps({"partialSuccess": partial}).encode()
     reason = refused[0].encode()[:_LONGEST_REASON]
     inner = b"\x08" + varint(len(refused)) + b"\x12" + varint(len(reason)) + reason
@@ -52,7 +56,7 @@ def _answer(refused: list[str], *, in_json: bool) -> bytes:
 def read_json(body: bytes) -> Read:
     """The spans of an ExportTraceServiceRequest in JSON. Raises DecodeError."""
     try:
-        return translate(_json(body))
+        return translate(load_json(body))
     except (ValueError, RecursionError, TypeError, AttributeError, LookupError) as error:
         raise DecodeError(f"not an OTLP message in JSON: {error}") from None
 
@@ -65,32 +69,33 @@ def read_protobuf(body: bytes) -> Read:
         raise DecodeError(f"not an OTLP message: {error}") from None
 
 
-def _json(body: bytes) -> Any:
+def load_json(body: bytes) -> Any:
+    """A message's JSON, without what no text can hold. Raises ValueError or RecursionError."""
     text = body.decode("utf-8", "replace")
     value = json.loads(text)
     return without_surrogates(value) if may_hold_surrogates(text) else value
 
 
-_ANY: protobuf.Schema = {
+ANY_VALUE: protobuf.Schema = {
     1: protobuf.text("stringValue"),
     2: protobuf.boolean("boolValue"),
     3: protobuf.number("intValue"),
     4: protobuf.double("doubleValue"),
     7: protobuf.blob("bytesValue"),
 }
-_PAIR = {1: protobuf.text("key"), 2: protobuf.message("value", _ANY)}
-_ANY[5] = protobuf.message("arrayValue", {1: protobuf.messages("values", _ANY)})
-_ANY[6] = protobuf.message("kvlistValue", {1: protobuf.messages("values", _PAIR)})
+KEY_VALUE = {1: protobuf.text("key"), 2: protobuf.message("value", ANY_VALUE)}
+ANY_VALUE[5] = protobuf.message("arrayValue", {1: protobuf.messages("values", ANY_VALUE)})
+ANY_VALUE[6] = protobuf.message("kvlistValue", {1: protobuf.messages("values", KEY_VALUE)})
 _EVENT = {
     1: protobuf.fixed64("timeUnixNano"),
     2: protobuf.text("name"),
-    3: protobuf.messages("attributes", _PAIR),
+    3: protobuf.messages("attributes", KEY_VALUE),
 }
 _LINK = {
     1: protobuf.hexadecimal("traceId"),
     2: protobuf.hexadecimal("spanId"),
     3: protobuf.text("traceState"),
-    4: protobuf.messages("attributes", _PAIR),
+    4: protobuf.messages("attributes", KEY_VALUE),
 }
 _SPAN = {
     1: protobuf.hexadecimal("traceId"),
@@ -100,7 +105,7 @@ _SPAN = {
     6: protobuf.number("kind"),
     7: protobuf.fixed64("startTimeUnixNano"),
     8: protobuf.fixed64("endTimeUnixNano"),
-    9: protobuf.messages("attributes", _PAIR),
+    9: protobuf.messages("attributes", KEY_VALUE),
     10: protobuf.number("droppedAttributesCount"),
     11: protobuf.messages("events", _EVENT),
     12: protobuf.number("droppedEventsCount"),
@@ -112,7 +117,7 @@ _SCOPE_SPANS = {
     2: protobuf.messages("spans", _SPAN),
 }
 _RESOURCE_SPANS = {
-    1: protobuf.message("resource", {1: protobuf.messages("attributes", _PAIR)}),
+    1: protobuf.message("resource", {1: protobuf.messages("attributes", KEY_VALUE)}),
     2: protobuf.messages("scopeSpans", _SCOPE_SPANS),
 }
 _REQUEST = {1: protobuf.messages("resourceSpans", _RESOURCE_SPANS)}

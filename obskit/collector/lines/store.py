@@ -16,10 +16,10 @@ import msgspec
 
 from obskit.collector.lines.blocks import MOST_BYTES, MOST_LINES, Block, pack, slices, traces_of, unpack
 from obskit.collector.lines.line import Line
+from obskit.collector.options import DEFAULTS
 from obskit.collector.store.blocks import Damaged
 from obskit.collector.store.database import Database
 
-MAX_BYTES = 400 * 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS line_blocks (
     number INTEGER PRIMARY KEY,  -- order of arrival
@@ -57,7 +57,9 @@ _MOST_KNOWN = 50_000  # lines: one that is sent again soon is found among them
 class LineStore:
     """Lines in the database of the spans. Any thread may call it. Raises StoreError."""
 
-    def __init__(self, database: Database, max_bytes: int = MAX_BYTES, max_age: float = float("inf")) -> None:
+    def __init__(
+        self, database: Database, max_bytes: int = DEFAULTS.max_line_bytes, max_age: float = float("inf")
+    ) -> None:
         self.database = database
         self.max_bytes = max_bytes
         self._max_age = max_age
@@ -177,6 +179,15 @@ class LineStore:
         ((lines, oldest),) = self.database.rows("SELECT coalesce(sum(lines), 0), min(first) FROM line_blocks")
         ((dropped,),) = self.database.rows("SELECT dropped FROM line_totals")
         return lines, dropped, oldest or 0
+
+    def prometheus(self) -> str:
+        """How many lines are stored and how many had to make room, for Prometheus."""
+        stored, dropped, _ = self.totals()
+        return (
+            f"# HELP obskit_lines_stored log lines that are stored\n# TYPE obskit_lines_stored gauge\n"
+            f"obskit_lines_stored {stored}\n# HELP obskit_lines_dropped_total log lines that had to make room\n"
+            f"# TYPE obskit_lines_dropped_total counter\nobskit_lines_dropped_total {dropped}\n"
+        )
 
     def _reload(self) -> None:
         ((self._last_id,),) = self.database.rows("SELECT last_id FROM line_totals")

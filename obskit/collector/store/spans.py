@@ -105,7 +105,7 @@ class SpanStore:
         autocomplete_keys: Iterable[str] = (),
     ) -> None:
         self.on_stored: Callable[[list[Span]], None] | None = None  # told of the new spans, on the writer's thread
-        self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
+        self._max_spans, self._max_bytes, self.max_age = max_spans, max_bytes, max_age
         self._writing = threading.Lock()
         self._failure: str | None = None
         self._database = Database(path)
@@ -287,7 +287,7 @@ class SpanStore:
     def _make_room(self, connection: sqlite3.Connection, kept: Iterable[int]) -> None:
         """Deletes the oldest blocks, but for the traces ``kept``. Raises TooMany."""
         kept, number = set(kept), 0
-        expired = time.time() - self._max_age
+        expired = time.time() - self.max_age
         while expired > 0 and (row := connection.execute(_OLDEST, (0, expired)).fetchone()):
             self._delete(connection, row, set())
         while self._totals.spans > self._max_spans or self._totals.size > self._max_bytes:

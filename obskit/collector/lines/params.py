@@ -1,0 +1,95 @@
+"""A search for lines from the parameters of a URL."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+from obskit.collector.intake.log_entries import moment_of
+from obskit.collector.lines.line import SEVERITIES, Words, severity_of
+from obskit.collector.lines.search import EVER, LineQuery, Place
+from obskit.collector.query import QueryError
+from obskit.zipkin.ids import normalise_trace_id
+
+MOST_LINES = 1_000
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_is_span = re.compile(r"(\d{1,6})([smhd])").fullmatch
+_is_place = re.compile(r"(\d{1,18})-(\d{1,18})").fullmatch
+_is_number = re.compile(r"\d{1,18}").fullmatch
+
+
+def parse_lines_query(params: Mapping[str, str]) -> LineQuery:
+    """The lines that ``q``, ``severity``, ``service``, ``instance``, ``logger``, ``trace``, ``from``, ``to``,
+    ``last``, ``before`` and ``limit`` ask for. Raises QueryError.
+    """
+    first, last = parse_time(params)
+    return LineQuery(
+        words=Words.parse(params.get("q", "")),
+        severity=_severity(params.get("severity", "")),
+        service=params.get("service", ""),
+        instance=params.get("instance"),
+        logger=params.get("logger", ""),
+        trace=parse_trace(params.get("trace", "")),
+        first=first,
+        last=last,
+        before=_place(params.get("before", "")),
+        limit=whole_number("limit", params.get("limit") or "200", MOST_LINES),
+    )
+
+
+def parse_time(params: Mapping[str, str]) -> tuple[int, int]:
+    """The first and the last microsecond of what is asked for; ever, where nothing is said. Raises QueryError."""
+    if params.get("last"):
+        found = _is_span(params["last"])
+        if not found:
+            raise QueryError(f"last is {params['last'][:40]!r}; give a time such as 90s, 15m, 12h or 7d")
+        now = int(time.time() * 1_000_000)
+        return now - int(found[1]) * _UNITS[found[2]] * 1_000_000, EVER
+    return _moment(params, "from", 0), _moment(params, "to", EVER)
+
+
+def parse_trace(text: str) -> str:
+    """A trace id as it is stored; empty when none is asked for. Raises QueryError."""
+    try:
+        return normalise_trace_id(text.strip().lower()) if text else ""
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+
+
+def whole_number(name: str, text: str, largest: int = 10**18 - 1) -> int:
+    """A number from 0 to ``largest``. Raises QueryError."""
+    if not _is_number(text) or int(text) > largest:
+        raise QueryError(f"{name} is {text[:40]!r}; give a whole number up to {largest}")
+    return int(text)
+
+
+def place_text(place: Place | None) -> str:
+    """What ``before`` takes to go on with a search."""
+    return f"{place[0]}-{place[1]}" if place else ""
+
+
+def _severity(text: str) -> int:
+    number = severity_of(text or "DEFAULT")
+    if number is None:
+        raise QueryError(f"severity is {text[:40]!r}; give one of {', '.join(SEVERITIES)}")
+    return number
+
+
+def _moment(params: Mapping[str, str], name: str, default: int) -> int:
+    text = params.get(name, "")
+    if not text:
+        return default
+    moment = moment_of(text)
+    if not moment:
+        raise QueryError(f"{name} is {text[:40]!r}; give epoch milliseconds, or a time such as 2026-01-31T14:00:00Z")
+    return moment
+
+
+def _place(text: str) -> Place | None:
+    if not text:
+        return None
+    found = _is_place(text)
+    if not found:
+        raise QueryError(f"before is {text[:40]!r}; give what an answer has as its more")
+    return int(found[1]), int(found[2])
