@@ -19,6 +19,7 @@ if __name__ != "obskit.integrations":
 
 MODULES: dict[str, tuple[str, ...]] = {
     "aiohttp_client": ("aiohttp.connector", "aiohttp.client_reqrep"),
+    "aiohttp_web": ("aiohttp.web_protocol", "aiohttp.web_response"),
     "bottle": ("bottle",),
     "django": ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi"),
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),

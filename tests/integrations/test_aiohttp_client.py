@@ -117,7 +117,6 @@ class TestAiohttpClient(ClientCases):
             asyncio.run(call())
         self.recorder.take(CLIENT, error="404")
 
-    @pytest.mark.skipif(aiohttp.__version__.startswith("3.9."), reason="aiohttp 3.9 asks once")
     def test_each_try_is_a_span(self) -> None:
         """aiohttp asks again where a connection that it kept turns out to be closed."""
 
