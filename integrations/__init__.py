@@ -25,6 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),
     "flask": ("flask.app",),
     "gevent": ("gevent", "gevent.threadpool"),
+    "grpc_aio_client": ("grpc.aio._channel", "grpc.aio._call"),
     "grpc_client": ("grpc._channel",),
     "grpc_server": ("grpc._server",),
     "http_client": ("http.client",),

@@ -9,7 +9,6 @@ import weakref
 from types import ModuleType
 from typing import Any
 
-from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.rpc import CANCELLED, begin_call, details_text, fail, finish
 from obskit.tracing.current import AnySpan
@@ -30,25 +29,9 @@ def install(module: ModuleType, patches: Patches) -> None:
         patches.wrap(getattr(module, name), "__call__", _start)
 
 
-def _begin(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[AnySpan | None, Any, Any]:
-    """Start a call's span; return it, and the arguments with the trace in the metadata (the third of them)."""
-    try:
-        given = args[2] if len(args) > 2 else kwargs.get("metadata")
-        begun = begin_call(method._method.decode(), method._target.decode(), given)
-        if begun is None:
-            return None, args, kwargs
-        span, metadata = begun
-        if len(args) > 2:
-            return span, (*args[:2], metadata, *args[3:]), kwargs
-        return span, args, {**kwargs, "metadata": metadata}
-    except Exception:
-        failed("starting a gRPC call's span")
-        return None, args, kwargs
-
-
 def _call(call: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Make a call and wait for its response."""
-    span, args, kwargs = _begin(method, args, kwargs)
+    span, args, kwargs = begin_call(method._method, method._target, args, kwargs)
     if span is None:
         return call(*args, **kwargs)
     try:
@@ -70,7 +53,7 @@ def _fail(span: AnySpan, error: BaseException) -> None:
 
 def _start(call: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Start a call; its span ends with the call, whoever waits for that."""
-    span, args, kwargs = _begin(method, args, kwargs)
+    span, args, kwargs = begin_call(method._method, method._target, args, kwargs)
     try:
         started = call(*args, **kwargs)
     except BaseException as error:

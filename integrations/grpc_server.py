@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, details_text, serve_call
+from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name, details_text, serve_call
 from obskit.tracing.current import attach
 
 _CALL = "_obskit_call"
@@ -50,7 +50,7 @@ def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _rejected(state: Any, status: Any, details: bytes) -> None:
     call = vars(state).get(_CALL)
     if call is not None:
-        call.refuse(_name(status), sys.exc_info()[1] or details_text(details))
+        call.refuse(code_name(status), sys.exc_info()[1] or details_text(details))
 
 
 def _abort(abort: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ def _aborted(state: Any, status: Any, details: bytes) -> None:
     call = vars(state).get(_CALL)
     if call is not None:
         error = None if state.aborted else sys.exc_info()[1]
-        code = _name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
+        code = code_name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
         call.blame(code, error or details_text(state.details or details))
 
 
@@ -93,9 +93,3 @@ def _over(state: Any, call: ServedCall) -> None:
     elif state.code is not None:
         call.blame(getattr(state.code, "name", UNKNOWN), details_text(state.details))
     call.leave()
-
-
-def _name(status: Any) -> str:
-    """Return the name of a status of gRPC's core, an enumeration whose names are in lower case."""
-    name: str = status.name.upper()
-    return name

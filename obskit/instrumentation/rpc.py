@@ -6,7 +6,7 @@ the code what came with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -30,11 +30,15 @@ OK, CANCELLED, UNKNOWN = "OK", "CANCELLED", "UNKNOWN"
 NOT_FOUND = "not_found"
 """The name of a server's span whose method it does not have: callers choose that name, and there is no end of them."""
 
+_CODES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
 _LONGEST = 256
 _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
 _LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
 
-Metadata = Sequence[tuple[str, str | bytes]]
 Remote = tuple[str, int | None]
 
 
@@ -45,29 +49,47 @@ class _Metadata(Pairs):
         self._pairs.append((name.lower(), value))
 
 
-def begin_call(method: str, target: str, metadata: Metadata | None) -> tuple[AnySpan, Metadata | None] | None:
-    """Start a call of ``method`` at ``target`` (a gRPC name); return its span and the metadata that it is to send.
+def begin_call(
+    method: bytes, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[AnySpan | None, tuple[Any, ...], dict[str, Any]]:
+    """Start a call of ``method`` at ``target`` (a gRPC name), whose third argument is its metadata.
 
-    The span is not made current. Returns None where tracing is suppressed. Metadata of a type that gRPC would refuse,
-    as it has no length, raises TypeError.
+    Return its span, which is not made current, and the arguments with the trace in the metadata. There is no span where
+    tracing is suppressed, or fails. Never raises.
     """
-    context = get_context()
-    if context.get(SUPPRESS_KEY):
-        return None
-    pairs = [] if metadata is None or not len(metadata) else [*metadata]
+    try:
+        context = get_context()
+        if context.get(SUPPRESS_KEY):
+            return None, args, kwargs
+        given = args[2] if len(args) > 2 else kwargs.get("metadata")
+        pairs = [*given] if given is not None and len(given) else []  # what has no length is refused by gRPC, too
+        span, told = _start_call(context, method.decode(), target.decode())
+        if not told or not _write(span, context, pairs):
+            return span, args, kwargs
+        if len(args) > 2:
+            return span, (*args[:2], tuple(pairs), *args[3:]), kwargs
+        return span, args, {**kwargs, "metadata": tuple(pairs)}
+    except Exception:
+        failed("starting a call's span")
+        return None, args, kwargs
+
+
+def _start_call(context: Context, method: str, target: str) -> tuple[AnySpan, bool]:
     name, tags = _described(method)
     span = tracer.start(name, SpanKind.CLIENT, context.get(SPAN_KEY), {**tags})
     remote, url = server_at(target)
     if type(span) is Span:
         span.remote_endpoint = remote
-    if not may_know(url):
-        return span, metadata
+    return span, may_know(url)
+
+
+def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
     try:
         propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
     except Exception:
         failed("writing trace headers")
-        return span, metadata
-    return span, tuple(pairs)
+        return False
+    return True
 
 
 def finish(span: AnySpan, code: str = OK, why: str | None = None) -> None:
@@ -82,12 +104,17 @@ def finish(span: AnySpan, code: str = OK, why: str | None = None) -> None:
             failed("ending a call's span")
 
 
+def code_name(number: Any) -> str:
+    """Return the name of a status code. Source: grpc/doc/statuscodes.md."""
+    return _CODES[number] if 0 <= number < len(_CODES) else UNKNOWN
+
+
 def details_text(details: Any) -> str:
     """Return the details of a gRPC status, which may be bytes or None."""
     return details.decode(errors="replace") if isinstance(details, bytes) else details or ""
 
 
-def fail(span: AnySpan, error: BaseException) -> None:
+def fail(span: AnySpan | None, error: BaseException) -> None:
     """End the span of a call that ``error`` kept from having a status."""
     if type(span) is Span:
         span.error(error)
