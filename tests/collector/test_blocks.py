@@ -116,7 +116,7 @@ def random_call(source, trace):
 def test_links_from_cells_are_those_of_the_traces(seed, monkeypatch):
     """While spans of older traces still come, and the oldest go."""
     monkeypatch.setattr(blocks_module, "MOST_SPANS", 20)
-    monkeypatch.setattr("obskit.collector.store.spans.MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.link_cells._CELL", 60)
     source = random.Random(seed)
     store = SpanStore(max_spans=900)
@@ -207,7 +207,7 @@ def test_what_is_sent_again_is_stored_once_also_by_the_next_process(tmp_path):
 
 def test_what_is_too_old_goes(monkeypatch):
     clock = [1_000_000.0]
-    monkeypatch.setattr("obskit.collector.store.spans.time.time", lambda: clock[0])
+    monkeypatch.setattr("obskit.collector.store.block_table.time.time", lambda: clock[0])
     store = SpanStore(max_age=60)
     for trace in (1, 2, 3):
         store.add([Span(trace_id=f"{trace:016x}", id="1" * 16)])
@@ -216,13 +216,16 @@ def test_what_is_too_old_goes(monkeypatch):
     store.close()
 
 
-def test_names_go_with_their_spans():
+def test_names_go_with_the_spans_of_their_service(monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.names._STEP", 16)
     store = SpanStore(max_spans=600)
-    for number in range(1_200):
-        spans = [Span(trace_id=f"{number * 300 + n + 1:016x}", id="1" * 16) for n in range(300)]
-        spans[0].local_endpoint, spans[0].name = Endpoint(f"s{number // 600}"), "get"
-        store.add(spans)
-    assert store.service_names() == ["s1"]
+    store.add([Span(trace_id="f" * 16, id="1" * 16, name="rare", local_endpoint=Endpoint("quiet"))])
+    for number in range(120):
+        usual = {"name": f"get {number // 60}", "local_endpoint": Endpoint("noisy")}
+        traces = range(number * 300 + 1, number * 300 + 301)
+        store.add([Span(trace_id=f"{trace:016x}", id="1" * 16, **usual) for trace in traces])
+    assert store.service_names() == ["noisy", "quiet"]
+    assert (store.span_names("noisy"), store.span_names("quiet")) == (["get 1"], ["rare"])
     store.close()
 
 
@@ -233,7 +236,7 @@ def test_the_limits_hold_whatever_is_sent():
         trace = source.randint(1, 200)
         store.add([random_span(source, trace) for _ in range(source.randint(1, 60))])
         ((spans, size),) = store._database.rows("SELECT sum(spans), sum(size) FROM blocks")
-        assert (spans, size) == (store._totals.spans, store._totals.size)
+        assert (spans, size) == (store._table.spans, store._table.size)
         assert spans <= 500
         assert size <= 200_000
     parts = store._database.rows(
@@ -268,7 +271,7 @@ def test_what_was_stored_survives_kill_9(tmp_path, messages):
     stored = int(rest[-1]) if rest else stored
     store = SpanStore(path)
     assert all(len(store.trace(f"{number:016x}")) == 3 for number in range(1, stored + 1))
-    assert store._totals.spans in {3 * stored, 3 * stored + 3}
+    assert store._table.spans in {3 * stored, 3 * stored + 3}
     store.close()
 
 

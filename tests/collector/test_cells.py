@@ -62,7 +62,7 @@ def test_each_is_counted_once_whatever_is_merged_or_deleted_or_opened_anew(seed,
             store.close()
             store = SpanStore(path, max_spans=2_000)
     assert read(store) == {("shop", "get /"): (count, 0)}
-    assert store._totals.spans <= 2_000
+    assert store._table.spans <= 2_000
     store.close()
 
 

@@ -24,7 +24,7 @@ def take(outbox):
 @pytest.mark.parametrize("seed", range(6))
 def test_each_span_is_sent_once_and_in_order(seed, tmp_path, monkeypatch):
     monkeypatch.setattr(blocks_module, "MOST_SPANS", 20)
-    monkeypatch.setattr("obskit.collector.store.spans.MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
     source = random.Random(seed)
     path = str(tmp_path / "x.db")
     store, next_number, sent = SpanStore(path), 1, {"a": [], "b": []}

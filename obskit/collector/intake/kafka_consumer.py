@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from obskit.base.failures import failed, tell
 from obskit.collector.intake.zipkin import JSON_V1, JSON_V2, PROTO3, THRIFT, Decoded, Format, Rejected, Store
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.spans import TooMany
+from obskit.collector.store.room import TooMany
 from obskit.zipkin import thrift_decode
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Protocol
 from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.spans import TooMany
+from obskit.collector.store.room import TooMany
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.model import Span

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import msgspec
 
@@ -35,6 +37,7 @@ class Block:
     longest: int
     filter: bytes
     traces: bytes  # the low 64 bits of their trace ids, each once
+    services: dict[int, tuple[int, int]]  # for each local service, its spans and the bytes of their JSON
     data: bytes
 
     @property
@@ -47,6 +50,16 @@ def low_id(trace_id: str) -> int:
     """The low 64 bits of a trace id, as a signed number: what SQLite has."""
     number = int(trace_id[-16:], 16)
     return number - (1 << 64) if number >> 63 else number
+
+
+def service_id(name: str | None) -> int:
+    """A number for a service, whose name may be long; that of spans without a service is 0."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) if name else 0
+
+
+def local_service(span: Span) -> str | None:
+    """The service that reported a span."""
+    return span.local_endpoint.service_name if span.local_endpoint else None
 
 
 def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:
@@ -64,8 +77,20 @@ def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) 
         longest=max([span.duration or 0 for span in spans]),
         filter=b"" if small else build(tokens_of(spans)),
         traces=array("q", sorted({low_id(span.trace_id) for span in spans})).tobytes(),
+        services=services_of(spans, lines),
         data=zlib.compress(data, 0 if small else _LEVEL),
     )
+
+
+def services_of(spans: Iterable[Span], lines: Iterable[bytes]) -> dict[int, tuple[int, int]]:
+    """``Block.services`` of these spans."""
+    counts: Counter[str | None] = Counter()
+    sizes: Counter[str | None] = Counter()
+    for span, line in zip(spans, lines, strict=True):
+        name = local_service(span)
+        counts[name] += 1
+        sizes[name] += len(line)
+    return {service_id(name): (count, sizes[name]) for name, count in counts.items()}
 
 
 def unpack(data: bytes) -> list[Span]:
@@ -88,7 +113,7 @@ def _joined(lines: Iterable[bytes]) -> bytes:
     return b"[" + _SEPARATOR.join(lines) + b"]"
 
 
-def _lines_of(data: bytes) -> list[bytes]:
+def lines_of(data: bytes) -> list[bytes]:
     """The JSON of each span. Raises Damaged."""
     try:
         return zlib.decompress(data)[1:-1].split(_SEPARATOR)
@@ -121,11 +146,5 @@ def is_small(spans: int, size: int) -> bool:
 
 def merged(parts: Iterable[bytes], *, final: bool) -> Block:
     """One block with the spans of several, whose data is ``parts``. Raises Damaged."""
-    lines = [line for data in parts for line in _lines_of(data)]
+    lines = [line for data in parts for line in lines_of(data)]
     return pack(decode_lines(lines), lines, final=final)
-
-
-def only(data: bytes, traces: Container[int]) -> Block:
-    """A block with the spans of some traces of a block. Raises Damaged."""
-    found = [pair for pair in zip(unpack(data), _lines_of(data), strict=True) if low_id(pair[0].trace_id) in traces]
-    return pack([span for span, _ in found], [line for _, line in found], final=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE blocks (
     number INTEGER PRIMARY KEY,  -- order of arrival
@@ -31,15 +31,26 @@ CREATE TABLE parts (             -- which blocks have spans of a trace
     number INTEGER NOT NULL,
     PRIMARY KEY (trace, number)
 ) WITHOUT ROWID;
+CREATE TABLE totals (spans INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL);
+INSERT INTO totals VALUES (0, 0, 0);
+"""
+_BY_SERVICE = """
 CREATE TABLE names (             -- what the spans of a service are called, and which services it calls
     digest BLOB PRIMARY KEY,     -- of kind, service and name, which may be long
     list BLOB NOT NULL,          -- the digest of kind and service
     name TEXT NOT NULL,
-    number INTEGER NOT NULL      -- the last block that had it, or one a little before
+    number INTEGER NOT NULL,     -- the last block that had it, or one a little before
+    service INTEGER              -- whose spans have it, see held; null for values of tags
 ) WITHOUT ROWID;
 CREATE INDEX names_by_list ON names (list);
-CREATE TABLE totals (spans INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL);
-INSERT INTO totals VALUES (0, 0, 0);
+CREATE TABLE held (              -- what each service has in each block
+    number INTEGER NOT NULL,
+    service INTEGER NOT NULL,    -- see blocks.service_id
+    spans INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,      -- of their JSON
+    PRIMARY KEY (number, service)
+) WITHOUT ROWID;
+CREATE INDEX held_by_service ON held (service, number);
 """
 _ADDED = """
 CREATE INDEX IF NOT EXISTS blocks_to_merge ON blocks (number) WHERE length(filter) = 0;
@@ -84,13 +95,13 @@ class Database:
             self._unlock()
             raise
 
-    def prepare(self, migrate: Callable[[sqlite3.Connection], None]) -> None:
-        """Creates the schema, or has ``migrate`` move what version 1 kept. Closes what it cannot read."""
+    def prepare(self, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
+        """Creates the schema, or has ``migrate`` move what an older version kept. Closes what it cannot read."""
         try:
             with self.access() as connection:
                 _configure(connection)
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version not in {0, 1, SCHEMA_VERSION}:
+                if version not in range(SCHEMA_VERSION + 1):
                     raise StoreError(f"{self.name}: schema version {version} is of a newer obskit; use another file")
                 if version != SCHEMA_VERSION:
                     _upgrade(connection, version, migrate)
@@ -203,12 +214,13 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size = -16384")  # KiB
 
 
-def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection], None]) -> None:
+def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
     """In one transaction: a crash leaves the old file."""
+    new = "DROP TABLE names" if version == 2 else _SCHEMA
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in (_SCHEMA + ";\n" + _ADDED).split(";\n"):
+        for statement in f"{new};\n{_BY_SERVICE};\n{_ADDED}".split(";\n"):
             connection.execute(statement)
-        if version == 1:
-            migrate(connection)
+        if version:
+            migrate(connection, version)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

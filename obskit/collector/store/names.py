@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+from obskit.collector.store.blocks import local_service, service_id
 from obskit.collector.store.database import Database
 from obskit.zipkin.model import Span
 
@@ -13,23 +14,30 @@ _Name = tuple[str, str, str]  # kind, service, name
 _MOST_REMEMBERED = 50_000
 _LONGEST_USUAL = 400  # characters of names that are remembered
 _STEP = 256  # blocks: a name that is there already is noted again only so often
+_NEVER = 2**62
+_PRUNE = """
+    DELETE FROM names WHERE number < ?2 AND number < coalesce(
+        CASE WHEN service IS NULL THEN (SELECT min(number) FROM held)
+        ELSE (SELECT min(number) FROM held WHERE service = names.service) END, ?1) - ?3
+"""
 
 
 class Names:
-    """The names in a database. They go with the blocks that had them, a little later."""
+    """The names in a database. They go with the spans of their service that had them, a little later."""
 
     def __init__(self, database: Database, tags: Iterable[str] = ()) -> None:
         self._database = database
         self._tags = frozenset(tags)  # those whose values are noted
         self._noted: dict[_Name, int] = {}
+        self._pruned = 0
 
     def note(self, connection: sqlite3.Connection, spans: Sequence[Span], number: int) -> None:
         """Notes the names of the spans of a block, within its transaction."""
         step = number // _STEP
         fresh = [name for name in self._names_of(spans) if self._noted.get(name) != step]
         connection.executemany(
-            "INSERT INTO names VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET number = excluded.number",
-            [(_digest(*name), _digest(*name[:2]), name[2], number) for name in fresh],
+            "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET number = excluded.number",
+            [(_digest(*name), _digest(*name[:2]), name[2], number, _owner(*name)) for name in fresh],
         )
         if len(self._noted) > _MOST_REMEMBERED:
             self._noted.clear()
@@ -40,11 +48,11 @@ class Names:
         """Remembers nothing of what was noted: it may not have been written."""
         self._noted.clear()
 
-    @staticmethod
-    def prune(connection: sqlite3.Connection, first: int, last: int) -> None:
-        """Deletes, now and then, the names that no block after the deleted ones, ``first`` to ``last``, has."""
-        if first // _STEP != (last + 1) // _STEP:
-            connection.execute("DELETE FROM names WHERE number < ?", (first - _STEP,))
+    def prune(self, connection: sqlite3.Connection, number: int) -> None:
+        """Deletes, now and then, the names that no block has any more; ``number`` is that of one which made room."""
+        if number // _STEP != self._pruned:
+            self._pruned = number // _STEP
+            connection.execute(_PRUNE, (_NEVER, number - _STEP, _STEP))
 
     def services(self) -> list[str]:
         """The local services, sorted."""
@@ -74,9 +82,9 @@ class Names:
 def _names_of(spans: Iterable[Span]) -> set[_Name]:
     places = set()
     for span in spans:
-        local, remote = span.local_endpoint, span.remote_endpoint
-        if local and local.service_name:
-            places.add((local.service_name, span.name, remote.service_name if remote else None))
+        service, remote = local_service(span), span.remote_endpoint
+        if service:
+            places.add((service, span.name, remote.service_name if remote else None))
     found: set[_Name] = set()
     for service, name, remote_name in places:
         found.add(("service", "", service))
@@ -85,6 +93,10 @@ def _names_of(spans: Iterable[Span]) -> set[_Name]:
         if remote_name:
             found.add(("remote", service, remote_name))
     return found
+
+
+def _owner(kind: str, service: str, name: str) -> int | None:
+    return None if kind == "tag" else service_id(service or name)
 
 
 def _digest(*texts: str) -> bytes:

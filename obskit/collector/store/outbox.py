@@ -7,6 +7,7 @@ goes on where the last run ended, and what must make room before it was sent is 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from obskit.collector.store.database import Database, StoreError
@@ -70,3 +71,21 @@ class Outbox:
         statement = "SELECT number, ordinal FROM positions WHERE destination = ?"
         ((number, ordinal),) = self._database.rows(statement, self._destination)
         return number, ordinal
+
+
+def move_places(connection: sqlite3.Connection, number: int, last: int, stay: Sequence[bool]) -> None:
+    """Moves places within a block of which some spans are deleted, so that the others wait as they did."""
+    statement = """
+        SELECT destination, positions.ordinal, positions.ordinal - arrivals.ordinal FROM positions, arrivals
+        WHERE positions.number BETWEEN ? AND ? AND arrivals.number = ?
+    """
+    for destination, ordinal, sent in connection.execute(statement, (number, last, number)).fetchall():
+        if 0 < sent < len(stay):
+            moved = ordinal - stay[:sent].count(False)
+            connection.execute("UPDATE positions SET ordinal = ? WHERE destination = ?", (moved, destination))
+
+
+def is_place_within(connection: sqlite3.Connection, first: int, last: int) -> bool:
+    """True when a destination has been sent a part of what came with some numbers: then that must not be joined."""
+    statement = "SELECT 1 FROM positions WHERE number BETWEEN ? AND ? LIMIT 1"
+    return connection.execute(statement, (first, last)).fetchone() is not None

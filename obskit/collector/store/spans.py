@@ -7,79 +7,36 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.links import Link
 from obskit.collector.query import TraceQuery
 from obskit.collector.store import search as searches
-from obskit.collector.store.blocks import (
-    MOST_BYTES,
-    MOST_SPANS,
-    TRACE_SIZE,
-    Block,
-    Damaged,
-    decode_lines,
-    low_id,
-    merged,
-    only,
-    pack,
-    slices,
-    trace_numbers,
-)
+from obskit.collector.store.block_table import BlockTable
+from obskit.collector.store.blocks import Block, low_id, pack, slices, trace_numbers
 from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.ids import find_ids
 from obskit.collector.store.link_cells import LinkCells
+from obskit.collector.store.migrating import migrate
 from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import Known, RecentSpans
+from obskit.collector.store.room import Room, TooMany
+from obskit.collector.store.tail import Tail
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.json_v2 import encode_span
 from obskit.zipkin.model import Span
 
 MAX_SPANS = 500_000
 MAX_BYTES = 1024 * 1024 * 1024
-_TINY = 16  # spans: blocks of fewer are merged early
-_MOST_TINY = 32
 _COUNT_EVERY = 128  # messages
-_LONGEST_TAIL = _MOST_TINY + MOST_SPANS // _TINY
 _MOST_COMPARED = 4_000  # spans of the last blocks of a trace: one that is sent again soon is found there
-_MIGRATED_AT_ONCE = 1_000
-
-_INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_OLDEST = """
-    SELECT number, last, spans, size, traces, data FROM blocks WHERE number > ? AND arrived < ? ORDER BY number LIMIT 1
-"""
-_ANY_TIME = 2**62
-
-
-_Row = tuple[int, int, int, int, bytes, bytes]  # number, last, spans, size, traces, data
-
-
-class TooMany(StoreError):
-    """A message, with what is stored of its traces, is larger than the store may get."""
-
-
-@dataclass
-class _Totals:
-    """What the database holds, and the number of the last block."""
-
-    spans: int
-    size: int
-    last: int
-
-
-@dataclass(frozen=True)
-class _Small:
-    """A block at the end that will be merged with the next ones."""
-
-    number: int
-    spans: int
-    size: int
 
 
 @dataclass
@@ -114,9 +71,11 @@ class SpanStore:
         self._strict = strict_trace_id
         self._reader = Reader(self._database)
         self._recent = RecentSpans()
-        self._totals, self._tail, self._ordinal = _Totals(0, 0, 0), list[_Small](), 0
+        self._table = BlockTable()
+        self._tail = Tail(self._table)
+        self._room = Room(self._table, max_spans, max_bytes, max_age)
         self._uncounted = _Uncounted()
-        self._database.prepare(self._migrate)
+        self._database.prepare(partial(migrate, table=self._table, names=self._names))
         try:
             self._links = LinkCells(self._database, self._reader)
             self.cells = Cells(self._database, self._reader)
@@ -188,8 +147,8 @@ class SpanStore:
                 for cut, block in zip(cuts, blocks, strict=True):
                     self._insert(connection, block, new_spans[cut], known)
                 self._make_room(connection, known.keys())
-                self._merge_small(connection)
-                self._write_totals(connection)
+                self._tail.merge(connection)
+                self._table.write_totals(connection)
         for trace, its in known.items():
             self._recent.put(trace, its)
         return [spans[number] for number in new]
@@ -221,128 +180,33 @@ class SpanStore:
     ) -> None:
         is_small = not block.filter
         if not is_small:
-            self._finish_tail(connection)
-        number = self._totals.last = self._totals.last + 1
-        row = (number, number, int(time.time()), block.spans, block.size, block.first, block.newest, block.longest)
-        connection.execute(_INSERT, (*row, block.filter, block.traces, block.data))
-        connection.execute("INSERT INTO arrivals VALUES (?, ?)", (number, self._ordinal))
-        self._ordinal += block.spans
-        parts = [(trace, number) for trace in trace_numbers(block.traces)]
-        connection.executemany("INSERT INTO parts VALUES (?, ?)", parts)
+            self._tail.finish(connection)
+        number = self._table.insert(connection, block)
         self._names.note(connection, spans, number)
-        for trace, _ in parts:
-            if trace in known:
-                known[trace].begin = known[trace].begin or number
-        self._totals.spans += block.spans
-        self._totals.size += block.size
+        for trace in trace_numbers(block.traces):
+            known[trace].begin = known[trace].begin or number
         if is_small:
-            self._tail.append(_Small(number, block.spans, len(block.data)))
+            self._tail.append(number, block)
 
-    # --- merging ------------------------------------------------------------------------------------------
-
-    def _merge_small(self, connection: sqlite3.Connection) -> None:
-        """Merges the blocks at the end once they make a whole one, and tiny ones before: every search reads them."""
-        spans, size = sum(small.spans for small in self._tail), sum(small.size for small in self._tail)
-        tiny = [small for small in self._tail[-_MOST_TINY:] if small.spans < _TINY]
-        if spans >= MOST_SPANS or size >= MOST_BYTES // 4:
-            self._finish_tail(connection)
-        elif len(tiny) == _MOST_TINY:
-            self._tail[-_MOST_TINY:] = self._merge(connection, tiny, final=False)
-
-    def _finish_tail(self, connection: sqlite3.Connection) -> None:
-        if self._tail:
-            self._merge(connection, self._tail, final=True)
-            self._tail.clear()
-
-    def _merge(self, connection: sqlite3.Connection, small: list[_Small], *, final: bool) -> list[_Small]:
-        """Makes one block of several; what came with the number of any is found by the range of the new one.
-
-        Damaged ones stay as they are, and none is returned.
-        """
-        first, last = small[0].number, small[-1].number
-        statement = "SELECT data, size FROM blocks WHERE number BETWEEN ? AND ? ORDER BY number"
-        rows = connection.execute(statement, (first, last)).fetchall()
-        try:
-            block = merged((data for data, _ in rows), final=final)
-        except Damaged:
-            return []
-        for table in ("blocks", "arrivals"):
-            connection.execute(f"DELETE FROM {table} WHERE number BETWEEN ? AND ?", (first + 1, last))
-        self._update(connection, first, last, block)
-        self._totals.size += block.size - sum(size for _, size in rows)
-        return [_Small(first, block.spans, len(block.data))]
-
-    @staticmethod
-    def _update(connection: sqlite3.Connection, number: int, last: int, block: Block) -> None:
-        statement = """
-            UPDATE blocks SET last = ?, spans = ?, size = ?, first = ?, newest = ?, longest = ?, filter = ?, traces = ?,
-            data = ? WHERE number = ?
-        """
-        times = (block.first, block.newest, block.longest)
-        values = (last, block.spans, block.size, *times, block.filter, block.traces, block.data, number)
-        connection.execute(statement, values)
-
-    # --- making room --------------------------------------------------------------------------------------
-
-    def _make_room(self, connection: sqlite3.Connection, kept: Iterable[int]) -> None:
-        """Deletes the oldest blocks, but for the traces ``kept``. Raises TooMany."""
-        kept, number = set(kept), 0
-        expired = time.time() - self.max_age
-        while expired > 0 and (row := connection.execute(_OLDEST, (0, expired)).fetchone()):
-            self._delete(connection, row, set())
-        while self._totals.spans > self._max_spans or self._totals.size > self._max_bytes:
-            row = connection.execute(_OLDEST, (number, _ANY_TIME)).fetchone()
-            if row is None:
-                limits = f"{self._max_spans} spans and {self._max_bytes} bytes"
-                raise TooMany(f"the traces of this message alone are over the store's {limits}; raise its limits")
-            number = row[0]
-            self._delete(connection, row, kept)
-
-    def _delete(self, connection: sqlite3.Connection, row: _Row, kept: set[int]) -> None:
-        """Deletes a block, or what it has of other traces than those ``kept``."""
-        number, last, spans, size, traces, data = row
-        gone = set(trace_numbers(traces)) - kept
-        left = self._left(data, kept) if len(gone) * TRACE_SIZE < len(traces) else None
-        ends = [(trace, number, last) for trace in gone]
-        connection.executemany("DELETE FROM parts WHERE trace = ? AND number BETWEEN ? AND ?", ends)
-        later = self._reader.numbers(list(gone))  # where what is left of these traces begins now
-        self._links.forget(connection, [number, *(numbers[0] for numbers in later.values())])
-        if left is None:
-            for table in ("blocks", "arrivals"):
-                connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
-            self._names.prune(connection, number, last)
-        else:
-            self._update(connection, number, last, left)
-        self._recent.drop(gone)
-        self._tail = [small for small in self._tail if small.number != number]
-        self._totals.spans -= spans - (left.spans if left else 0)
-        self._totals.size -= size - (left.size if left else 0)
-
-    @staticmethod
-    def _left(data: bytes, kept: set[int]) -> Block | None:
-        try:
-            return only(data, kept)
-        except Damaged:
-            return None
+    def _make_room(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> None:
+        """Deletes the oldest, but for the traces ``kept``, and what is known of it elsewhere. Raises TooMany."""
+        removed = self._room.make(connection, kept)
+        if not removed.numbers:
+            return
+        self._recent.drop(removed.traces)
+        left = self._reader.numbers(list(removed.traces)).values()
+        self._links.forget(connection, removed.numbers.union(*left))
+        for number in removed.numbers:
+            self._tail.remove(number)
+            self._names.prune(connection, number)
 
     # --- what memory knows of the database ----------------------------------------------------------------
 
-    def _write_totals(self, connection: sqlite3.Connection) -> None:
-        totals = (self._totals.spans, self._totals.size, self._totals.last)
-        connection.execute("UPDATE totals SET spans = ?, size = ?, last = ?", totals)
-
     def _reload(self) -> None:
-        (totals,) = self._database.rows("SELECT spans, size, last FROM totals")
-        self._totals = _Totals(*totals)
-        self._ordinal = self._reader.end()[1]
+        self._table.reload(self._database, self._reader)
+        self._tail.reload(self._database)
         self._recent = RecentSpans()
         self._names.forget()
-        self._tail = []
-        last_ones = "SELECT number, spans, length(data), length(filter) FROM blocks ORDER BY number DESC LIMIT ?"
-        for number, spans, size, filter_size in self._database.rows(last_ones, _LONGEST_TAIL):
-            if filter_size:
-                break
-            self._tail.insert(0, _Small(number, spans, size))
 
     def _fail(self, error: BaseException) -> None:
         """After a failure: what was not written is not remembered."""
@@ -351,17 +215,6 @@ class SpanStore:
             self._reload()
         except (StoreError, sqlite3.Error):
             self._recent = RecentSpans()
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Moves the spans of schema version 1, which had a row for each, within a transaction."""
-        rows = connection.execute("SELECT json FROM spans ORDER BY number")
-        while some := rows.fetchmany(_MIGRATED_AT_ONCE):
-            lines = [line for (line,) in some]
-            spans = decode_lines(lines)
-            for cut in slices(lines):
-                self._insert(connection, pack(spans[cut], lines[cut], final=True), spans[cut], {})
-        connection.execute("DROP TABLE spans")
-        self._write_totals(connection)
 
     @property
     def database(self) -> Database:

@@ -1,0 +1,49 @@
+"""Moving what older versions of the schema kept, within a transaction of the caller's."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from obskit.collector.store.block_table import BlockTable
+from obskit.collector.store.blocks import Damaged, decode_lines, lines_of, pack, service_id, services_of, slices
+from obskit.collector.store.names import Names
+from obskit.zipkin.model import Span
+
+_AT_ONCE = 1_000  # spans
+
+
+def migrate(connection: sqlite3.Connection, version: int, table: BlockTable, names: Names) -> None:
+    """Moves the spans of version 1, which had a row for each, or counts those of version 2 by their services."""
+    if version == 1:
+        _move_spans(connection, table, names)
+    else:
+        _count_services(connection, table, names)
+
+
+def _move_spans(connection: sqlite3.Connection, table: BlockTable, names: Names) -> None:
+    rows = connection.execute("SELECT json FROM spans ORDER BY number")
+    while some := rows.fetchmany(_AT_ONCE):
+        lines = [line for (line,) in some]
+        spans = decode_lines(lines)
+        for cut in slices(lines):
+            number = table.insert(connection, pack(spans[cut], lines[cut], final=True))
+            names.note(connection, spans[cut], number)
+    connection.execute("DROP TABLE spans")
+    table.write_totals(connection)
+
+
+def _count_services(connection: sqlite3.Connection, table: BlockTable, names: Names) -> None:
+    for number, count, size, data in connection.execute("SELECT number, spans, size, data FROM blocks"):
+        lines, spans = _read(data)
+        services = services_of(spans, lines) or {service_id(None): (count, size)}
+        table.hold(connection, number, services)
+        names.note(connection, spans, number)
+
+
+def _read(data: bytes) -> tuple[list[bytes], list[Span]]:
+    """The spans of a block; none of a damaged one."""
+    try:
+        lines = lines_of(data)
+        return lines, decode_lines(lines)
+    except Damaged:
+        return [], []
