@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from obskit.base.values import text
 from obskit.instrumentation.tracer import propagator, tracer
@@ -25,6 +26,7 @@ Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 
 ZipkinEncoding = Literal["json", "proto3"]
 LogForm = Literal["json", "console", "cloud", "inherit", "off"]
+Kind = Literal["server", "client", "producer", "consumer"]
 ProfilerKind = Literal["auto", "google", "builtin", "off"]
 
 if TYPE_CHECKING:
@@ -148,17 +150,34 @@ def init(
 _OPTIONS = frozenset(init.__kwdefaults__ or ())
 
 
-def span(name: str, **tags: Any) -> SpanScope:
+_KINDS: dict[str, SpanKind] = {
+    "server": SpanKind.SERVER,
+    "client": SpanKind.CLIENT,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+}
+
+
+def span(name: str, *, kind: Kind | None = None, remote: str | None = None, **tags: Any) -> SpanScope:
     """Return a child span of the current one, as a context manager and a decorator.
 
     ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
     function or a generator. An exception that leaves the block is the span's ``error`` tag.
+
+    ``kind`` says which side of a call the span is, ``remote`` the name of the service on the other (the tag
+    ``peer.service``), so that a call which no integration covers is drawn between services, too. A ``kind`` that is
+    none of the four is a tag.
     """
-    return ChildScope(tracer, name, tags)
+    known = _KINDS.get(kind, SpanKind.INTERNAL) if type(kind) is str else SpanKind.INTERNAL
+    if kind is not None and known is SpanKind.INTERNAL:
+        tags["kind"] = kind
+    if remote is not None:
+        tags["peer.service"] = remote
+    return ChildScope(tracer, name, known, tags)
 
 
-def _made_again(name: str, tags: dict[str, Any]) -> ChildScope:
-    return ChildScope(tracer, name, tags)
+def _made_again(name: str, kind: SpanKind, tags: dict[str, Any]) -> ChildScope:
+    return ChildScope(tracer, name, kind, tags)
 
 
 # A tracer has locks, but decorated functions of ``__main__`` go to other processes as a whole.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -352,3 +353,22 @@ def test_headers_without_a_trace_begin_a_new_one_also_inside_another(recorder, h
 def test_an_unsampled_trace_is_continued_unsampled():
     with obskit.continue_trace(IDS | {"X-B3-Sampled": "0"}), obskit.span("a"):
         assert obskit.inject({})["X-B3-Sampled"] == "0"
+
+
+@pytest.mark.parametrize("kind", ["server", "client", "producer", "consumer"])
+def test_a_span_has_the_kind_it_is_given_and_names_the_other_side(recorder, kind):
+    @obskit.span("call", kind=kind, remote="stock", item=7)
+    def call():
+        pass
+
+    call()
+    pickle.loads(pickle.dumps(obskit.span("call", kind=kind, remote="stock", item=7)))(call)()
+    for span in (recorder.take(), recorder.take(), recorder.take()):
+        assert (span.kind.name.lower(), span.tags) == (kind, {"item": 7, "peer.service": "stock"})
+
+
+def test_a_kind_that_is_none_of_the_four_is_a_tag(recorder):
+    for kind in ("gold", "CLIENT", 7):
+        with obskit.span("a", kind=kind) as span:
+            pass
+        assert (recorder.take().kind, span.tags["kind"]) == (SpanKind.INTERNAL, kind)

@@ -124,7 +124,9 @@ def _attributes(span: Span, tags: Mapping[str, Any]) -> dict[str, Any]:
         attributes.pop("error", None)  # it is the span's status
     remote = span.remote_endpoint
     if remote is not None:
-        peer = dict(zip(("network.peer.address", "network.peer.port"), remote, strict=True))
+        called = span.kind is SpanKind.CLIENT
+        names = ("server.address", "server.port") if called else ("network.peer.address", "network.peer.port")
+        peer = dict(zip(names, remote, strict=True))
         attributes = {**{key: value for key, value in peer.items() if value is not None}, **attributes}
     return _portable_items(attributes)
 

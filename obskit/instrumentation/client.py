@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import safe_url, span_name, tag_response
+from obskit.instrumentation.http_tags import remote_of, safe_url, span_name, tag_response
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
@@ -230,6 +230,8 @@ def _is_copied(headers: Headers, name: object, copied: dict[str, str]) -> bool:
 
 def _tag_url(span: Span, url: object) -> None:
     try:
-        span.tags["http.url"], span.tags["http.host"], span.tags["http.path"] = safe_url(str(url))
+        whole, host, path = safe_url(str(url))
+        span.tags["http.url"], span.tags["http.host"], span.tags["http.path"] = whole, host, path
+        span.remote_endpoint = remote_of(whole.partition(":")[0], host)
     except Exception:
         failed("reading a URL")

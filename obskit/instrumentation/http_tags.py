@@ -19,6 +19,7 @@ _FIRST_STATUS = 100
 _LONGEST_PATH = 2048
 _SESSION = re.compile(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
+_PORT = re.compile(r":([0-9]{1,5})\Z")
 
 
 def span_name(method: str) -> str:
@@ -71,6 +72,14 @@ def safe_url(url: str) -> tuple[str, str, str]:
         return path, "", path
     path = path_tag(slash + path)
     return f"{scheme}://{host}{path}", host, path
+
+
+@lru_cache(maxsize=1024)
+def remote_of(scheme: str, host: str) -> tuple[str, int | None] | None:
+    """Return the host, a name or an address, and the port of a URL's ``host``; None where it has none."""
+    port = _PORT.search(host)
+    name = (host[: port.start()] if port else host.rstrip(":")).strip("[]")
+    return (name, int(port[1]) if port else _PORTS.get(scheme.lower())) if name else None
 
 
 def full_url(scheme: str, host: str, port: int | None, target: str) -> str:

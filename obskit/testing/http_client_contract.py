@@ -213,6 +213,13 @@ class HttpClientContract(Contract):
             "http.status_code": "200",
         }
 
+    def test_span_says_whom_it_calls(self) -> None:
+        """Host and port as the URL has them: Zipkin draws a service that is not traced by them."""
+        with self.upstream():
+            self.get(self._url.replace("127.0.0.1", "localhost") + "/a", {})
+            span = self.recorder.take(CLIENT)
+        assert span.remote_endpoint == ("localhost", int(self._url.rpartition(":")[2]))
+
     def test_denied_trace_is_passed_on_unrecorded(self) -> None:
         """The receiver is told not to sample, and nothing is recorded here."""
         with self.upstream() as upstream, current(PropagatedSpan(TRACE_ID, SPAN_ID, sampled=False)):

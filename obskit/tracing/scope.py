@@ -142,18 +142,19 @@ def _is(kind: Callable[[object], bool], function: object) -> bool:
 class ChildScope(SpanScope):
     """Children of the current span, whose ``error`` tag is the exception that leaves the block."""
 
-    __slots__ = ("_name", "_tags", "_tracer")
+    __slots__ = ("_kind", "_name", "_tags", "_tracer")
 
-    def __init__(self, tracer: Tracer, name: str, tags: dict[str, Any]) -> None:
+    def __init__(self, tracer: Tracer, name: str, kind: SpanKind, tags: dict[str, Any]) -> None:
         self.token = None
         self._unused = True
         self._others = []
         self._tracer = tracer
         self._name = name
+        self._kind = kind
         self._tags = tags
 
     def _start(self, context: Context) -> AnySpan:
-        return self._tracer.start_with(self._name, SpanKind.INTERNAL, self._tags, None, context)
+        return self._tracer.start_with(self._name, self._kind, self._tags, None, context)
 
     def _end(self, span: AnySpan, error: BaseException | None) -> None:
         """End the span; leaving early (GeneratorExit) is no error."""
@@ -162,11 +163,11 @@ class ChildScope(SpanScope):
         span.end()
 
     def _again(self) -> ChildScope:
-        return ChildScope(self._tracer, self._name, self._tags)
+        return ChildScope(self._tracer, self._name, self._kind, self._tags)
 
-    def made_of(self) -> tuple[str, dict[str, Any]]:
-        """Return name and tags, of which another process can make the same scope with a tracer of its own."""
-        return self._name, self._tags
+    def made_of(self) -> tuple[str, SpanKind, dict[str, Any]]:
+        """Return name, kind and tags, of which another process makes the same scope with a tracer of its own."""
+        return self._name, self._kind, self._tags
 
 
 class CallScope(SpanScope):

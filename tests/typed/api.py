@@ -31,7 +31,7 @@ async def rows() -> AsyncIterator[int]:
 
 @obskit.span("load")
 async def load(order: int) -> bytes:
-    with obskit.span("query", table="orders") as span:
+    with obskit.span("query", kind="client", remote="postgres", table="orders") as span:
         span.annotate("cache miss")
         span.error(ValueError("no such order"))
     return b"%d" % order

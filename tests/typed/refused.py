@@ -13,6 +13,7 @@ obskit.init(propagation=[1])  # refused
 obskit.init(servcie="orders")  # refused
 obskit.init("orders")  # refused
 obskit.flush(timeout="soon")  # refused
+obskit.span("charge", kind="customer")  # refused
 
 
 @obskit.span("charge")

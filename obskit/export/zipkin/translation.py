@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _socket  # as in wire.py
 import ipaddress
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -66,6 +67,10 @@ def _plain(value: Any) -> Any:
     return encodable(value_text(value))
 
 
+_is_port = re.compile(r"[0-9]{1,5}").fullmatch
+_LAST_PORT = 65535
+_LONGEST_NAME = 255  # what Zipkin's MySQL schema holds
+_IN_A_CLUSTER = re.compile(r"([^.]+)\.[^.]+\.svc(?:\.cluster\.local)?\.?\Z", re.IGNORECASE)
 _DOCUMENTATION_NET = ("192.0.2.1", 9)
 
 
@@ -130,10 +135,11 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         tags=span.tags,  # type: ignore[arg-type]
         debug=span.debug,
     )
-    if span.remote_endpoint is not None:
-        made.remote_endpoint = _remote(span.remote_endpoint)
     if span.__dict__ or not redactor.ordinary.issuperset(span.tags):
         _complete(made, span, redactor)
+    if made.kind is not None:
+        remote = span.remote_endpoint
+        made.remote_endpoint = _peer(made.tags, made.kind) if remote is None else _remote(*remote, made.kind)
     return made
 
 
@@ -175,10 +181,45 @@ def _event_text(redactor: Redactor, name: str, attributes: Any) -> str:
     return name if not attributes else json_text({name: redactor.attributes(attributes)})
 
 
-def _remote(remote: tuple[str, int | None]) -> Endpoint | None:
-    host, port = remote
+def _remote(host: str, port: int | None, kind: Kind) -> Endpoint | None:
+    """Return who is at the other end: a server knows its caller's address, others name whom they call."""
+    if kind != "SERVER":
+        return _called(host, port)
     addresses = _addresses(host)
     return None if addresses is None else Endpoint(None, *addresses, port)
+
+
+_PEERS = (
+    ("peer.service", ""), ("server.address", "server.port"), ("net.peer.name", "net.peer.port"),
+    ("network.peer.address", "network.peer.port"), ("net.sock.peer.addr", "net.sock.peer.port"),
+    ("net.peer.ip", "net.peer.port"), ("peer.hostname", ""), ("peer.address", ""), ("db.namespace", ""),
+    ("db.name", ""),
+)  # fmt: skip
+
+
+def _peer(tags: Mapping[str, str], kind: Kind) -> Endpoint | None:
+    """Return whom the first of OpenTelemetry's attributes names; to servers and consumers the others are themselves."""
+    for name, port in _PEERS if kind in ("CLIENT", "PRODUCER") else _PEERS[:1]:
+        host = tags.get(name)
+        if host:
+            number = tags.get(port, "")
+            return _called(host, int(number) if _is_port(number) else None)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _called(host: str, port: int | None) -> Endpoint:
+    """Return the endpoint of a host: Zipkin draws a service that it only hears of by its name."""
+    addresses = _addresses(host)
+    port = port if port is not None and 0 < port <= _LAST_PORT else None  # Zipkin refuses all spans sent with another
+    return Endpoint(_service_of(host), port=port) if addresses is None else Endpoint(None, *addresses, port)
+
+
+def _service_of(host: str) -> str | None:
+    """Return the name by which a service is known where its host's name says so: Kubernetes' ``orders.shop.svc``."""
+    inside = _IN_A_CLUSTER.match(host)
+    name = inside[1] if inside else host.rstrip(".")
+    return encodable(name[:_LONGEST_NAME]).lower() or None
 
 
 @lru_cache(maxsize=1024)
