@@ -144,6 +144,7 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             on_stored=forwarder.wake,
             on_start=forwarder.start,
             on_stop=lambda: forwarder.close(_FORWARD_TIMEOUT),
+            forwarding=forwarder.counts,
             options=_options(args),
         ).start()
     except ValueError as error:

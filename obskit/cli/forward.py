@@ -20,6 +20,7 @@ from obskit.export.net.url import masked
 from obskit.tracing.current import attach, suppressed
 
 if TYPE_CHECKING:
+    from obskit.collector.metrics import Forwarding
     from obskit.collector.store.outbox import Outbox
     from obskit.collector.store.spans import SpanStore
     from obskit.export.delivery.exporter import Exporter, Outcome
@@ -57,6 +58,10 @@ class Forwarder:
         for route in self._routes:
             route.start(store.outbox(route.destination))
 
+    def counts(self) -> list[Forwarding]:
+        """Return how many spans each destination was sent, will never be sent, and has not been sent yet."""
+        return [route.counts() for route in self._routes]
+
     def wake(self, _spans: list[Span]) -> None:
         """Wake the threads: something was stored."""
         for route in self._routes:
@@ -88,10 +93,13 @@ class _Route:
         self._ends = float("inf")
         self._dropped: Counter[str] = Counter()
         self._trouble = ""
+        self._sent = 0
         self._waiting = 0
+        self._outbox: Outbox | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._thread = threading.Thread(target=self._run, args=(outbox,), name="obskit-forward", daemon=True)
         self._thread.start()
 
@@ -103,6 +111,12 @@ class _Route:
     def join(self, deadline: float) -> None:
         if self._thread is not None:
             self._thread.join(max(deadline - monotonic(), 0) + 1.0)
+
+    def counts(self) -> Forwarding:
+        from obskit.collector.metrics import Forwarding
+
+        waiting = self._outbox.count() if self._outbox else 0
+        return Forwarding(self.destination, self._sent, sum(self._dropped.copy().values()), waiting)
 
     def report(self, *, in_memory: bool) -> Iterator[str]:
         missed = Counter(self._dropped)
@@ -157,7 +171,8 @@ class _Route:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
             elif outcome.reason:
                 self._dropped[outcome.reason] += len(part)
-            elif outcome.rejected:
+            else:
+                self._sent += len(part) - outcome.rejected
                 self._dropped["rejected"] += outcome.rejected
         return True
 

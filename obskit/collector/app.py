@@ -27,10 +27,11 @@ from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
 from obskit.collector.lines.api import LinesApi
 from obskit.collector.lines.store import LineStore
-from obskit.collector.metrics import Metrics, as_json, as_prometheus, service_totals
+from obskit.collector.metrics import Forwarding, Metrics, as_json, as_prometheus, forwarded, service_totals
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
+from obskit.collector.request_times import RequestTimes
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
 from obskit.collector.ui_config import ui_config
@@ -62,6 +63,8 @@ class Api:
         workers: Workers,
         options: Options,
         intake: Intake,
+        times: RequestTimes,
+        forwarding: Callable[[], list[Forwarding]],
         transports: Sequence[Metrics] = (),
     ) -> None:
         self._store = store
@@ -71,6 +74,8 @@ class Api:
         self._metrics = Metrics()
         self._transports = (self._metrics, *transports)
         self._intake = intake
+        self._times = times
+        self._forwarding = forwarding
 
     async def post_spans(self, request: Request) -> Response:
         """202 once every span is stored."""
@@ -106,7 +111,7 @@ class Api:
 
     def trace(self, request: Request, _deadline: Deadline) -> Response:
         """One trace by its id."""
-        trace_id = _trace_id(request.path_params["trace_id"])
+        trace_id = _trace_id(request.path_params["traceId"])
         spans = self._store.trace(trace_id)
         return _json(encode_list(spans)) if spans else PlainTextResponse(f"{trace_id} not found\n", 404)
 
@@ -174,12 +179,12 @@ class Api:
 
     def metrics(self, _request: Request) -> Response:
         """What was counted, as Zipkin's JSON."""
-        return _json(as_json(self._transports))
+        return _json(as_json(self._transports, self._forwarding()))
 
     def prometheus(self, _request: Request) -> Response:
         """The same for Prometheus."""
         counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
-        text = counted + self._lines.prometheus()
+        text = counted + self._lines.prometheus() + forwarded(self._forwarding()) + self._times.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def ui_config(self, _request: Request) -> Response:
@@ -200,12 +205,17 @@ class Api:
 
 
 def create_app(
-    store: SpanStore, hosts: HostPolicy, options: Options = DEFAULTS, transports: Sequence[Metrics] = ()
+    store: SpanStore,
+    hosts: HostPolicy,
+    options: Options = DEFAULTS,
+    *,
+    transports: Sequence[Metrics] = (),
+    forwarding: Callable[[], list[Forwarding]] = list,
 ) -> ASGIApp:
-    """The whole collector as an ASGI application, which shows the metrics of other ``transports`` too."""
-    workers, intake = Workers(), Intake()
+    """The whole collector as an ASGI application, which also shows the metrics of other ``transports``."""
+    workers, intake, times = Workers(), Intake(), RequestTimes()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
-    api = Api(store, lines, workers, options, intake, transports)
+    api = Api(store, lines, workers, options, intake, times, forwarding, transports)
     app = Starlette(
         routes=[*_api_routes(api, workers), *LinesApi(lines, workers, intake).routes(), *page_routes(store, workers)],
         exception_handlers={
@@ -216,7 +226,7 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    return Guard(_OneSlash(app), hosts, options.token)
+    return Guard(_OneSlash(times.around(app)), hosts, options.token)
 
 
 class _OneSlash:
@@ -232,7 +242,7 @@ class _OneSlash:
 def _api_routes(api: Api, workers: Workers) -> list[Route]:
     reads = {
         "traces": api.traces,
-        "trace/{trace_id}": api.trace,
+        "trace/{traceId}": api.trace,
         "traceMany": api.trace_many,
         "dependencies": api.dependencies,
         "services": api.services,

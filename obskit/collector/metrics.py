@@ -6,7 +6,8 @@ Source: ``/metrics`` and ``/prometheus`` of zipkin-server 3.6.1.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -62,43 +63,83 @@ class Metrics:
                 self._values[gauge] = amount
 
 
-def as_json(transports: Iterable[Metrics]) -> bytes:
+class Forwarding(NamedTuple):
+    """How many spans one destination was sent, will never be sent, and has not been sent yet."""
+
+    destination: str
+    spans: int
+    dropped: int
+    waiting: int
+
+
+def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding]) -> bytes:
     """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
-    return msgspec.json.encode(
-        {
-            f"{_type(name)}.zipkin_collector.{name}.{metrics.transport}": float(value)
-            for metrics in transports
-            for name, value in metrics.snapshot().items()
-        }
-    )
+    values = {
+        f"{_type(name)}.zipkin_collector.{name}.{metrics.transport}": float(value)
+        for metrics in transports
+        for name, value in metrics.snapshot().items()
+    }
+    for its in forwarding:
+        values[f"counter.obskit_forward.spans.{its.destination}"] = float(its.spans)
+        values[f"counter.obskit_forward.spans_dropped.{its.destination}"] = float(its.dropped)
+        values[f"gauge.obskit_forward.spans_waiting.{its.destination}"] = float(its.waiting)
+    return msgspec.json.encode(values)
 
 
 def as_prometheus(transports: Iterable[Metrics]) -> str:
     """The text format of Prometheus, version 0.0.4."""
     values = {metrics.transport: metrics.snapshot() for metrics in transports}
-    return "".join(_exposed(name, {transport: its[name] for transport, its in values.items()}) for name in _HELP)
+    return "".join(
+        _family(
+            f"zipkin_collector_{name}" + ("" if name in _GAUGES else "_total"),
+            about,
+            {_label("transport", transport): its[name] for transport, its in values.items()},
+        )
+        for name, about in _HELP.items()
+    )
 
 
 def _type(name: str) -> str:
     return "gauge" if name in _GAUGES else "counter"
 
 
-def _exposed(name: str, values: dict[str, int]) -> str:
-    full = f"zipkin_collector_{name}" + ("" if name in _GAUGES else "_total")
-    samples = "".join(f'{full}{{transport="{transport}"}} {value}\n' for transport, value in values.items())
-    return f"# HELP {full} {_HELP[name]}\n# TYPE {full} {_type(name)}\n{samples}"
-
-
 def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:
     """Calls and failed calls of each service, for Prometheus."""
-    lines = {"calls": "", "errors": ""}
-    for service, calls, errors in totals:
-        label = service.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        for name, value in (("calls", calls), ("errors", errors)):
-            lines[name] += f'obskit_service_{name}_total{{service="{label}"}} {value}\n'
-    helps = {"calls": "requests and messages that a service took, from spans", "errors": "those of them that failed"}
-    return "".join(
-        f"# HELP obskit_service_{name}_total {helps[name]}\n# TYPE obskit_service_{name}_total counter\n{text}"
-        for name, text in lines.items()
-        if text
+    rows = [(_label("service", service), calls, errors) for service, calls, errors in totals]
+    calls = {label: calls for label, calls, _ in rows}
+    errors = {label: errors for label, _, errors in rows}
+    return _family("obskit_service_calls_total", "requests and messages that a service took, from spans", calls) + (
+        _family("obskit_service_errors_total", "those of them that failed", errors)
     )
+
+
+def forwarded(forwarding: Iterable[Forwarding]) -> str:
+    """What each destination was sent, for Prometheus."""
+    by_label = {_label("destination", its.destination): its for its in forwarding}
+    return (
+        _family("obskit_forward_spans_total", "spans sent", {label: its.spans for label, its in by_label.items()})
+        + _family(
+            "obskit_forward_spans_dropped_total",
+            "spans that were refused, or deleted before their turn",
+            {label: its.dropped for label, its in by_label.items()},
+        )
+        + _family(
+            "obskit_forward_spans_waiting",
+            "spans not sent yet",
+            {label: its.waiting for label, its in by_label.items()},
+        )
+    )
+
+
+def _family(name: str, about: str, values: Mapping[str, int]) -> str:
+    """One metric of Prometheus by its labels, or nothing."""
+    if not values:
+        return ""
+    kind = "counter" if name.endswith("_total") else "gauge"
+    samples = "".join(f"{name}{{{labels}}} {value}\n" for labels, value in values.items())
+    return f"# HELP {name} {about}\n# TYPE {name} {kind}\n{samples}"
+
+
+def _label(name: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{name}="{escaped}"'

@@ -7,11 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.reception import Reception
-from obskit.collector.metrics import Metrics
+from obskit.collector.metrics import Forwarding, Metrics
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
@@ -49,6 +49,7 @@ class CollectorServer:
     header may have. ``intakes`` are other ways in than HTTP, which are open as long as it is. ``on_stored`` is called
     with the spans of each message that are new in the store, once they are there, and should not wait. ``on_start``
     is given the store before the first message; ``on_stop`` is called after the last one, before the store is closed.
+    ``forwarding`` says what was passed on, for the metrics.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class CollectorServer:
         on_stored: Callable[[list[Span]], None] | None = None,
         on_start: Callable[[SpanStore], None] | None = None,
         on_stop: Callable[[], None] | None = None,
+        forwarding: Callable[[], list[Forwarding]] = list,
         options: Options = DEFAULTS,
     ) -> None:
         self.host = host
@@ -76,6 +78,7 @@ class CollectorServer:
         self._on_stored = on_stored
         self._on_start = on_start
         self._on_stop = on_stop
+        self._forwarding = forwarding
         self._options = options
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
 
@@ -110,7 +113,8 @@ class CollectorServer:
             self._on_start(store)
         try:
             transports = [self._open(intake, store) for intake in self.intakes]
-            server = serve(store, HostPolicy(self.host, self._allowed_hosts), self._options, transports)
+            hosts = HostPolicy(self.host, self._allowed_hosts)
+            server = serve(store, hosts, self._options, transports=transports, forwarding=self._forwarding)
         except Exception:
             listener.close()
             self._end(store)
@@ -161,7 +165,7 @@ class CollectorServer:
         self.stop()
 
 
-def _server_factory() -> Callable[[SpanStore, HostPolicy, Options, list[Metrics]], uvicorn.Server]:
+def _server_factory() -> Callable[..., uvicorn.Server]:
     """Imports the web framework, which is an extra, only when a collector is started."""
     try:
         import uvicorn
@@ -171,9 +175,9 @@ def _server_factory() -> Callable[[SpanStore, HostPolicy, Options, list[Metrics]
     except ModuleNotFoundError as error:
         raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
 
-    def build(store: SpanStore, hosts: HostPolicy, options: Options, transports: list[Metrics]) -> uvicorn.Server:
+    def build(*args: Any, **options: Any) -> uvicorn.Server:
         config = uvicorn.Config(
-            create_app(store, hosts, options, transports),
+            create_app(*args, **options),
             http=Connection,
             ws="none",
             lifespan="off",

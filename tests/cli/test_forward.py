@@ -42,9 +42,12 @@ class Collector:
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 202
 
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
     def stored(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.url}/api/v2/trace/{'1' * 32}", timeout=10) as answer:
-            return [one["name"] for one in json.load(answer)]
+        return [one["name"] for one in self.get(f"/api/v2/trace/{'1' * 32}")]
 
     def finish(self) -> tuple[int, str, str]:
         self.process.send_signal(signal.SIGTERM)
@@ -76,6 +79,19 @@ def test_spans_are_stored_and_passed_on_to_every_destination():
         assert first.names == second.names == running.stored() == ["a", "b"]
         assert first.spans[0]["shared"] is True
         assert running.finish() == (0, "", "")
+
+
+def test_what_was_sent_and_what_waits_is_shown():
+    with receiver() as good, collector(good.url, away := f"http://127.0.0.1:{free_port()}/api/v2/spans") as running:
+        running.post(span("a"), span("b", id="3" * 16))
+
+        def shown(destination: str) -> list[float]:
+            metrics = running.get("/metrics")
+            names = ("counter.obskit_forward.spans", "counter.obskit_forward.spans_dropped")
+            return [metrics[f"{name}.{destination}"] for name in (*names, "gauge.obskit_forward.spans_waiting")]
+
+        eventually(lambda: shown(good.url) == [2, 0, 0])
+        assert shown(away) == [0, 0, 2]
 
 
 def test_what_waits_at_the_end_is_still_sent():

@@ -4,9 +4,11 @@ import gzip
 import re
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from obskit.collector import request_times as request_times_module
 from obskit.collector.intake.zipkin import MAX_BODY
 from obskit.collector.server import CollectorServer
 from obskit.collector.store.database import StoreError
@@ -115,3 +117,71 @@ def test_prometheus_sees_the_same_values(client):
 def test_prometheus_sees_zipkins_names_and_types(shared, zipkin_server):
     ours, theirs = (exposed(server.get("/prometheus").text) for server in (shared, zipkin_server))
     assert {name: kind for name, (kind, _) in ours.items()} == {name: kind for name, (kind, _) in theirs.items()}
+
+
+def request_times(client):
+    """The counts of the histogram by method, status and path, and the bounds of its buckets."""
+    text = client.get("/prometheus").text
+    name = "http_server_requests_seconds"
+    counts = re.findall(rf'^{name}_count\{{method="(.*?)",status="(.*?)",uri="(.*?)",?\}} (\S+)$', text, re.MULTILINE)
+    bounds = set(re.findall(rf'^{name}_bucket\{{.*le="(.*?)",?\}}', text, re.MULTILINE))
+    kinds = re.findall(rf"^# TYPE ({name}\S*) (\S+)$", text, re.MULTILINE)
+    return {tuple(key): float(count) for *key, count in counts}, bounds, kinds
+
+
+def test_the_times_of_requests_have_zipkins_names_labels_and_bounds(client, zipkin_server):
+    for server in (client, zipkin_server):
+        server.post(SPAN)
+        server.post(b"x")
+        server.post(b"[]", "/api/v1/spans")
+        for path in ("/services", "/spans?serviceName=a", "/trace/2", "/trace/xyz", "/traceMany?traceIds=1"):
+            server.get(f"/api/v2{path}")
+            server.get(f"/zipkin/api/v2{path}")
+        for path in ("/health", "/info", "/nope", "/zipkin/", "/metrics"):
+            server.get(path)
+    ours, theirs = request_times(client), request_times(zipkin_server)
+    assert ours[0].keys() <= theirs[0].keys()
+    assert ours[0].items() >= {
+        (("POST", "202", "/api/v2/spans"), 1),
+        (("POST", "202", "/api/v1/spans"), 1),
+        (("GET", "200", "/api/v2/spans"), 2),
+        (("GET", "404", "NOT_FOUND"), 2),
+        (("GET", "400", "/api/v2/trace/{traceId}"), 2),
+        (("GET", "400", "/api/v2/traceMany"), 2),
+    }
+    assert ours[1] <= theirs[1]
+    assert ours[2] == theirs[2]
+
+
+def test_a_request_is_in_the_bucket_of_its_time(client):
+    before = time.monotonic()
+    client.get("/api/v2/services")
+    passed = time.monotonic() - before
+    text = client.get("/prometheus").text
+    (total,) = re.findall(r"^http_server_requests_seconds_sum\S+ (\S+)$", text, re.MULTILINE)
+    (largest,) = re.findall(r"^http_server_requests_seconds_max\S+ (\S+)$", text, re.MULTILINE)
+    assert 0 < float(total) == float(largest) < passed
+    buckets = re.findall(r'^http_server_requests_seconds_bucket.*le="(\S+)"} (\S+)$', text, re.MULTILINE)
+    assert {float(bound) >= float(total) for bound, count in buckets if count == "1"} == {True}
+    assert {float(bound) < float(total) for bound, count in buckets if count == "0"} <= {True}
+
+
+def test_what_clients_make_up_gets_no_metric_of_its_own(client):
+    for method, path in (
+        ("GET", "/api/x"),
+        ("GET", "/api/v2/x"),
+        ("BREW", "/api/v2/services"),
+        ("GET", "/api/v2/trace/"),
+    ):
+        client.request(method, path)
+    assert sorted(request_times(client)[0]) == [("GET", "404", "NOT_FOUND"), ("UNKNOWN", "405", "/api/v2/services")]
+
+
+def test_the_largest_time_is_forgotten_after_two_minutes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(request_times_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    times = request_times_module._Times()
+    times.add(3.0)
+    for passed, largest in ((59, 3.0), (61, 3.0), (119, 3.0), (122, 0.0)):
+        now[0] = passed
+        assert times.largest == largest
