@@ -51,14 +51,14 @@ class Links:
                 self._add_span(node, node.span, is_root=node is root)
 
     def add_counted(self, links: Iterable[Link]) -> None:
-        """Counts what was counted before."""
+        """Counts what was counted before; it may be below zero where a trace lost spans that hid others."""
         for link in links:
             self._calls[link.parent, link.child] += link.call_count
             self._errors[link.parent, link.child] += link.error_count
 
     def as_list(self) -> list[Link]:
         """The links, in the order in which they were first seen."""
-        return [Link(*pair, count, self._errors[pair]) for pair, count in self._calls.items()]
+        return [Link(*pair, count, max(self._errors[pair], 0)) for pair, count in self._calls.items() if count > 0]
 
     def _add_span(self, node: _Node, span: Span, *, is_root: bool) -> None:
         local, remote = _service(span.local_endpoint), _service(span.remote_endpoint)

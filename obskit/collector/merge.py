@@ -6,6 +6,8 @@ between services depend on it: names, durations and annotations are those of the
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import msgspec
 
 from obskit.zipkin.model import Endpoint, Span
@@ -14,7 +16,12 @@ _ENDPOINT_FIELDS = ("service_name", "ipv4", "ipv6", "port")
 
 
 def merge(spans: list[Span]) -> list[Span]:
-    """New spans: pieces of one side of a call are one, and the server's half of a shared id is marked as shared."""
+    """Pieces of one side of a call as one new span, and the server's half of a shared id marked as shared.
+
+    In the order of their ids. Where each has an id of its own they are the spans themselves: not to be changed.
+    """
+    if len({span.id for span in spans}) == len(spans):
+        return sorted(spans, key=attrgetter("id"))
     merged: list[Span] = []
     sent_as_shared = False  # the flag of the last span before it was corrected: that of its other pieces
     for span in sorted(spans, key=_order):

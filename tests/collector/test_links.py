@@ -1,12 +1,16 @@
 """Links between services: those of Zipkin, for its own traces and for others."""
 
 import json
+import random
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from obskit.collector.deadline import Deadline
 from obskit.collector.links import links
+from obskit.collector.query import parse_window
+from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Endpoint, Span
 from tests.collector import reference_traces
@@ -87,3 +91,57 @@ def test_a_window_that_makes_no_sense_is_refused_with_the_parameter(shared, quer
     answer = shared.get(f"/api/v2/dependencies?{query}")
     assert answer.status == 400
     assert ("lookback" if "lookback" in query else "endTs") in answer.text
+
+
+def random_trace(source, number, minute):
+    """Calls between services, in pieces that come in several messages; some fail, some have no time."""
+    root = {"trace_id": f"{number:016x}", "local_endpoint": Endpoint("gateway")}
+    begin = (NOW // 60_000 + minute) * 60_000_000
+    spans = [Span(id="1" * 16, kind="SERVER", timestamp=begin, **root)]
+    for call in range(source.randint(1, 5)):
+        call_id, service = f"{call + 2:016x}", Endpoint(source.choice("abc"))
+        fields = {"id": call_id, "parent_id": "1" * 16, "timestamp": source.choice([None, begin + call])}
+        tags = source.choice([{}, {}, {"error": ""}])
+        spans.append(Span(kind="CLIENT", remote_endpoint=service, **fields, **root))
+        spans.append(Span(kind="SERVER", shared=True, tags=tags, **fields, **{**root, "local_endpoint": service}))
+    return spans
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limits", [{"max_spans": 500}, {"max_bytes": 30_000}], ids=["spans", "bytes"])
+def test_links_outlive_their_traces(seed, limits, monkeypatch, tmp_path):
+    """Of whole minutes they stay the same, whatever of them is stored: a trace may lose spans one after another."""
+    monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 50)
+    monkeypatch.setattr("obskit.collector.store.room.MOST_SPANS", 50)
+    monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 50)
+    source, everything = random.Random(seed), {}
+    store = SpanStore(str(tmp_path / "x.db"), **limits)
+    for step in range(60):
+        traces = [random_trace(source, step * 10 + n + 1, step // 4) for n in range(10)]
+        everything.setdefault(step // 4, []).extend(traces)
+        spans = [span for trace in traces for span in trace]
+        source.shuffle(spans)
+        for begin in range(0, len(spans), 20):
+            store.add(spans[begin : begin + 20])
+        if step % 25 == 20:
+            store.close()
+            store = SpanStore(str(tmp_path / "x.db"), **limits)
+    for first, last in ((0, 14), (0, 3), (5, 9)):
+        end = (NOW // 60_000 + last + 1) * 60_000 - 1
+        query = parse_window({"endTs": str(end), "lookback": str((last - first + 1) * 60_000 - 1)})
+        expected = links(trace for minute in range(first, last + 1) for trace in everything[minute])
+        assert by_name(store.links(query, Deadline(60))) == by_name(expected)
+    store.close()
+
+
+def test_only_so_many_links_are_kept_and_the_oldest_go(monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.link_minutes._MOST", 50)
+    monkeypatch.setattr("obskit.collector.store.link_minutes._PRUNE_EVERY", 10)
+    store = SpanStore(max_spans=10)
+    for minute in range(200):
+        call = {"kind": "CLIENT", "local_endpoint": Endpoint("a"), "remote_endpoint": Endpoint("b")}
+        store.add([Span(trace_id=f"{minute + 1:016x}", id="1" * 16, timestamp=(minute + 1) * 60_000_000, **call)])
+    ((count, oldest),) = store._database.rows("SELECT count(*), min(minute) FROM link_minutes")
+    assert 40 <= count <= 60
+    assert oldest > 120
+    store.close()

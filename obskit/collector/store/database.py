@@ -69,7 +69,11 @@ CREATE TABLE IF NOT EXISTS positions (  -- what each destination has been sent, 
 CREATE TABLE IF NOT EXISTS links (  -- cells, see link_cells
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, oldest INTEGER NOT NULL, least INTEGER NOT NULL,
     newest INTEGER NOT NULL, links BLOB NOT NULL, timeless BLOB NOT NULL
-)
+);
+CREATE TABLE IF NOT EXISTS link_minutes (  -- of what is not stored any more, see link_minutes
+    minute INTEGER NOT NULL, digest BLOB NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, PRIMARY KEY (minute, digest)
+) WITHOUT ROWID
 """
 
 

@@ -48,7 +48,7 @@ class LinkCells:
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
 
-    def count(self, first: int, last: int, deadline: Deadline) -> list[Link]:
+    def count(self, first: int, last: int, deadline: Deadline) -> Links:
         """The links of the traces with a span between two moments, a span without a timestamp being at 0."""
         found = Links()
         cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
@@ -57,7 +57,7 @@ class LinkCells:
         for keys in self._without_cell(cells):
             deadline.check()
             self._add_blocks(found, keys, first, last)
-        return found.as_list()
+        return found
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
         """Forget the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""

@@ -33,6 +33,10 @@ class Reader:
         self._database = database
         self._recent = RecentBlocks()
 
+    def forget(self) -> None:
+        """Remembers no block: some may have been read in a transaction that was rolled back."""
+        self._recent = RecentBlocks()
+
     def numbers(self, traces: Sequence[int]) -> dict[int, list[int]]:
         """For those of the traces that are stored, the numbers of the blocks that came with their spans."""
         found: dict[int, list[int]] = defaultdict(list)

@@ -22,6 +22,7 @@ from obskit.collector.store.blocks import (
     trace_numbers,
 )
 from obskit.collector.store.database import StoreError
+from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.outbox import is_place_within, move_places
 from obskit.zipkin.model import Span
 
@@ -63,8 +64,8 @@ class Removed:
 class Room:
     """The limits of a store, kept within transactions of the caller's."""
 
-    def __init__(self, table: BlockTable, max_spans: int, max_bytes: int, max_age: float) -> None:
-        self._table = table
+    def __init__(self, table: BlockTable, links: LinkMinutes, max_spans: int, max_bytes: int, max_age: float) -> None:
+        self._table, self._links = table, links
         self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
 
     def make(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> Removed:
@@ -125,8 +126,9 @@ class Room:
     def _delete(
         self, connection: sqlite3.Connection, number: int, last: int, traces: set[int], removed: Removed
     ) -> None:
-        self._table.delete(connection, number, last)
-        _leave(connection, traces, number, last)
+        with self._links.outlive(connection, traces):
+            self._table.delete(connection, number, last)
+            _leave(connection, traces, number, last)
         removed.traces |= traces
         removed.numbers.add(number)
 
@@ -143,11 +145,12 @@ class Room:
         """Keeps some spans of a block. What is left of many blocks is joined: searches look at every block."""
         changed = {low_id(span.trace_id) for span, stays in zip(spans, stay, strict=True) if not stays}
         left = {low_id(span.trace_id) for span, stays in zip(spans, stay, strict=True) if stays}
-        _leave(connection, changed - left, number, last)
         move_places(connection, number, last, stay)
         first, before = self._neighbour(connection, number, last, sum(stay))
         lines = [*before, *(line for line, stays in zip(lines, stay, strict=True) if stays)]
-        self._table.replace(connection, first, last, pack(decode_lines(lines), lines, final=True))
+        with self._links.outlive(connection, changed):
+            _leave(connection, changed - left, number, last)
+            self._table.replace(connection, first, last, pack(decode_lines(lines), lines, final=True))
         removed.traces |= changed
         removed.numbers |= {first, number}
 

@@ -22,6 +22,7 @@ from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.ids import find_ids
 from obskit.collector.store.link_cells import LinkCells
+from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.migrating import migrate
 from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
@@ -73,7 +74,8 @@ class SpanStore:
         self._recent = RecentSpans()
         self._table = BlockTable()
         self._tail = Tail(self._table)
-        self._room = Room(self._table, max_spans, max_bytes, max_age)
+        self._gone_links = LinkMinutes(self._database, self._reader)
+        self._room = Room(self._table, self._gone_links, max_spans, max_bytes, max_age)
         self._uncounted = _Uncounted()
         self._database.prepare(partial(migrate, table=self._table, names=self._names))
         try:
@@ -211,6 +213,7 @@ class SpanStore:
     def _fail(self, error: BaseException) -> None:
         """After a failure: what was not written is not remembered."""
         self._failure = None if isinstance(error, TooMany) else str(error)
+        self._reader.forget()
         try:
             self._reload()
         except (StoreError, sqlite3.Error):
@@ -244,11 +247,14 @@ class SpanStore:
         return searches.search(self._reader, query, deadline, strict=self._strict)
 
     def links(self, query: TraceQuery, deadline: Deadline) -> list[Link]:
-        """Which service calls which, over the traces with a span in a window.
+        """Which service calls which, over the traces with a span in a window, and over those that are gone by minute.
 
         What some services cut to the low 64 bits of an id is one trace.
         """
-        return self._links.count(*query.window_by_millisecond, deadline)
+        window = query.window_by_millisecond
+        found = self._links.count(*window, deadline)
+        found.add_counted(self._gone_links.between(*window))
+        return found.as_list()
 
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
         """The trace, and the span if it is one's, of an id or of the 8 digits that end a trace's."""
