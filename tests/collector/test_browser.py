@@ -57,3 +57,103 @@ def test_keys_lead_to_the_box_for_ids_and_from_there_to_a_trace(browser, collect
     tab.wait("document.readyState == 'complete'")
     tab.press("g", "t")
     tab.wait("location.pathname == '/traces'")
+
+
+def big_trace(count):
+    """Calls within calls, every 600th of which fails."""
+    spans = []
+    for number in range(1, count + 1):
+        parent = (number + 2) // 4
+        spans.append(
+            {
+                "traceId": "b1",
+                "id": f"{number:x}",
+                **({"parentId": f"{parent:x}"} if parent else {}),
+                "name": f"operation {number % 37}",
+                "timestamp": NOW + number * 10,
+                "duration": 1_000_000 // number + 10,
+                "localEndpoint": {"serviceName": f"service-{number % 12}"},
+                "tags": {"number": str(number), **({"error": "boom"} if number % 600 == 0 else {})},
+            }
+        )
+    return spans
+
+
+@pytest.fixture(scope="module")
+def big(collector):
+    for start in range(0, 5000, 1000):
+        client_of(collector).post(big_trace(5000)[start : start + 1000])
+    return f"{collector.url}/traces/b1"
+
+
+def test_a_trace_of_5000_spans_is_ready_soon_after_its_page_has_loaded(browser, big):
+    """Within 300 ms on a machine that is not busy; the quickest of a few, since this one may be."""
+    waited = []
+    tab = browser.tab()
+    while not waited or (min(waited) > 300 and len(waited) < 8):
+        tab.open(big).wait("document.documentElement.dataset.ready")
+        ready = "performance.getEntriesByName('ready')[0].startTime"
+        waited.append(tab.run(f"{ready} - performance.getEntriesByType('navigation')[0].loadEventEnd"))
+    assert min(waited) <= 300, waited
+    assert tab.run("document.querySelectorAll('#rows .row').length") <= 80
+    assert tab.problems == []
+
+
+def chosen(tab):
+    return tab.run("document.querySelector('#rows .chosen .name')?.textContent")
+
+
+def test_keys_alone_reach_the_seventh_error_and_the_matches_of_a_text(browser, big):
+    tab = browser.tab().open(big)
+    tab.wait("document.documentElement.dataset.ready")
+    tab.press(*"eeeeeee")
+    assert tab.run("document.getElementById('found').textContent") == "error 7 of 8"
+    assert tab.run("document.querySelector('#rows .chosen .error') !== null")
+    tab.wait("document.querySelector('#span').textContent.includes('boom')")
+    tab.press("/")
+    tab.type("number=12")
+    tab.press("Enter")
+    tab.wait("document.getElementById('found').textContent.endsWith(' of 111')")  # 12, 120-129, 1200-1299
+    tab.press("Escape", "n")
+    assert tab.run("document.querySelector('#rows .chosen').classList.contains('match')")
+    assert "find=number" in tab.run("location.search")
+    assert "span=" in tab.run("location.search")
+    assert tab.problems == []
+
+
+def test_keys_move_fold_zoom_and_mark_the_critical_path(browser, big):
+    tab = browser.tab().open(big)
+    tab.wait("document.documentElement.dataset.ready")
+    lines = "document.querySelector('#rows .spacer').style.height"
+    whole = tab.run(lines)
+    tab.press("ArrowLeft")
+    assert tab.run(lines) == "24px"
+    tab.press("ArrowRight")
+    assert tab.run(lines) == whole
+    tab.press("j")
+    assert chosen(tab) == "operation 2"
+    tab.press("+", "+")
+    assert tab.run("document.querySelector('.ticks span').textContent") != "0"
+    tab.press("0", "c")
+    assert tab.run("document.querySelector('.ticks span').textContent") == "0"
+    assert tab.run("document.querySelectorAll('#rows .waited').length") > 0
+    tab.press("f")
+    tab.wait("location.search.includes('focus=0000000000000002') && document.documentElement.dataset.ready")
+    assert tab.run("document.querySelector('#rows').getAttribute('role')") == "treegrid"
+    assert tab.problems == []
+
+
+def test_repeated_siblings_are_one_line_that_a_click_opens(browser, collector):
+    root = {"traceId": "c1", "id": "1", "name": "get /", "timestamp": NOW, "duration": 900_000}
+    repeats = [
+        {"traceId": "c1", "id": f"{number:x}", "parentId": "1", "name": "select", "timestamp": NOW, "duration": 1000}
+        for number in range(2, 702)
+    ]
+    client_of(collector).post([root, *repeats])
+    tab = browser.tab().open(f"{collector.url}/traces/c1")
+    tab.wait("document.documentElement.dataset.ready")
+    assert tab.run("document.querySelectorAll('#rows .row').length") == 2
+    assert "x700 sum 700 ms, longest 1 ms" in tab.run("document.getElementById('r1').textContent")
+    tab.run("document.getElementById('r1').click()")
+    assert tab.run("document.querySelector('#rows .spacer').style.height") == f"{702 * 24}px"
+    assert "mean" in tab.run("document.getElementById('span').textContent")

@@ -88,12 +88,16 @@ def test_no_parameter_becomes_markup(client):
 
 
 @pytest.mark.parametrize("name", reference_traces.NAMES)
-def test_every_span_of_a_real_trace_has_its_line(client, name):
+def test_every_span_of_a_real_trace_is_in_its_page(client, name):
     spans = reference_traces.load(name)
     client.post(spans)
-    page = outline(client.get(f"/traces/{spans[0]['traceId']}"))
+    path = f"/traces/{spans[0]['traceId']}"
+    page = outline(client.get(path))
     stored = client.get(f"/api/v2/trace/{spans[0]['traceId']}").json
-    assert page.elements.count("details") == page.elements.count("svg") == len(stored)
+    columns = client.get(f"/api/obskit/v1/trace/{spans[0]['traceId']}/rows").json
+    lines = [str(line) for line in range(len(columns["id"])) if str(line) not in columns["repeats"]]
+    assert columns["spans"] == len(stored) == sum(2 if line in columns["half"] else 1 for line in lines)
+    assert page.elements.count("svg") - 1 == min(len(columns["id"]), 200) or len(columns["services"]) == 1
 
 
 def test_the_recent_page_shows_root_services_count_and_error(client):
@@ -150,11 +154,29 @@ def test_a_trace_that_is_not_there_has_a_page_that_says_so(client, path, status)
     assert any("trace" in text.lower() for text in outline(client.get(path), status).text)
 
 
-def test_a_very_large_trace_is_cut_and_says_so(client):
-    client.post([{"traceId": "1", "id": f"{number:x}", "parentId": "1"} for number in range(2, 2103)])
+def test_a_large_trace_comes_in_pages_which_say_so(client):
+    client.post([{"traceId": "1", "id": f"{number:x}", "name": f"n{number}"} for number in range(2, 2103)])
     page = outline(client.get("/traces/1"))
-    assert page.elements.count("details") == 2000
-    assert any("101 more spans" in text for text in page.text)
+    assert any("Lines 1 to 200 of 2,101." in text for text in page.text)
+    assert ("href", "?offset=200") in page.attributes
+    last = outline(client.get("/traces/1?offset=2000"))
+    assert any("Lines 2,001 to 2,101 of 2,101." in text for text in last.text)
+    assert "n2102" in last.text
+
+
+def test_the_page_of_a_trace_finds_shows_one_span_and_focuses_without_script(client):
+    root = {"traceId": "1", "id": "1", "name": "get /", "timestamp": NOW, "duration": 9000}
+    child = {**root, "id": "2", "parentId": "1", "name": "query", "tags": {"sql.query": "select 7"}}
+    other = {**root, "id": "3", "parentId": "1", "name": "other"}
+    client.post([root, child, other])
+    found = outline(client.get("/traces/1?find=SELECT"))
+    assert "1 line" in found.text
+    assert "query" in found.text
+    assert "other" not in found.text
+    assert {"sql.query", "select 7"} <= set(outline(client.get("/traces/1?span=0000000000000002")).text)
+    focused = outline(client.get("/traces/1?focus=0000000000000002"))
+    assert "other" not in focused.text
+    assert any("Only one span" in text for text in focused.text)
 
 
 def test_style_sheet_and_scripts_are_files_that_a_browser_keeps_while_they_are_the_same(client):

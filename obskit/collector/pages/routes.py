@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from obskit.collector.pages import find_page, trace_page, traces_page
+from obskit.collector.pages import find_page, trace_data, trace_page, traces_page
 from obskit.collector.pages.assets import asset
 from obskit.collector.pages.website import Page, Site
 from obskit.collector.store.spans import SpanStore
@@ -18,6 +18,9 @@ _PAGES: dict[str, Page] = {
     "/find": find_page.show,
     "/traces": traces_page.show,
     "/traces/{trace_id}": trace_page.show,
+    "/api/obskit/v1/trace/{trace_id}/rows": trace_data.rows,
+    "/api/obskit/v1/trace/{trace_id}/find": trace_data.find,
+    "/api/obskit/v1/trace/{trace_id}/span": trace_data.span,
     "/zipkin/": traces_page.show,
     "/zipkin/traces/{trace_id}": trace_page.show,
 }

@@ -1,9 +1,9 @@
-"""The page of one trace: a waterfall, each line of which opens to show its span."""
+"""``/traces/{id}``: what one request did, as a waterfall. ``waterfall.js`` shows all lines, without it 200."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,147 +11,189 @@ from starlette.responses import Response
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.frame import message, page
 from obskit.collector.pages.markup import Html, join, render
-from obskit.collector.pages.show import duration, error_mark, failed, moment
+from obskit.collector.pages.show import count, duration, error_mark, moment
+from obskit.collector.pages.span_detail import details, panel
+from obskit.collector.pages.trace_data import matches
 from obskit.collector.pages.website import Site
-from obskit.collector.query import java_trim
-from obskit.collector.tree import Extent, Row, arrange, extent, service_of
+from obskit.collector.query import first_values, java_trim
+from obskit.collector.waterfall.nodes import Node
+from obskit.collector.waterfall.view import View, ids_of
 from obskit.zipkin.ids import normalise_trace_id
-from obskit.zipkin.model import Endpoint, Span
 
-DEEPEST = 24  # spans below this depth are not indented further
-_MOST_ROWS = 2_000
-_NARROWEST = 0.3  # percent of the width, so that a short span can be seen
+_MOST_ROWS = 200
+_DEEPEST = 24  # lines below this depth are not indented further
+_NARROWEST = 0.2  # percent of the width, so that a short span can be seen
 _TICKS = (0, 25, 50, 75, 100)
-_PAGE = """<h1>{service}: <span class="dim">{name}</span> {error}</h1>
+_PAGE = """<h1>{badge}<span class="name">{name}</span> {error}</h1>
 <dl class="facts">
-<div><dt>Start</dt><dd class="mono">{start}</dd></div>
+<div><dt>Start</dt><dd>{start}</dd></div>
 <div><dt>Duration</dt><dd>{duration}</dd></div>
-<div><dt>Spans</dt><dd>{count}</dd></div>
-<div><dt>Services</dt><dd>{services}</dd></div>
+<div><dt>Spans</dt><dd>{spans}{lines}</dd></div>
+<div><dt>Errors</dt><dd>{errors}</dd></div>
 <div><dt>Trace</dt><dd><code>{trace_id}</code></dd></div>
-<div><dd><a href="/api/v2/trace/{trace_id}">JSON</a></dd></div>
+<div><dd><a href="/api/v2/trace/{trace_id}" download="{trace_id}.json">JSON</a></dd></div>
 </dl>
-<div class="card">
-<div class="row head"><span>Service and span</span><span class="line ticks">{ticks}</span>
+{notes}{own}
+<form class="tools" action="/traces/{trace_id}">{kept}<input type="search" name="find" value="{find}" data-find \
+aria-label="Find in this trace" placeholder="find: name, tag, id, annotation" autocomplete="off" spellcheck="false">\
+<button>Find</button><output id="found">{found}</output><span id="tools"></span></form>
+<div class="trace" id="trace" data-url="/api/obskit/v1/trace/{trace_id}" data-query="{query}">
+<div class="card lines">
+<canvas id="minimap" height="48" hidden></canvas>
+<div class="row head"><span>Service and span</span><span class="ticks">{ticks}</span>\
 <span class="number">Duration</span></div>
-{rows}{rest}</div>
+<div id="rows" class="rows">
+{rows}</div>
+{rest}</div>
+<aside class="card panel" id="span" aria-label="Chosen span" aria-live="polite">{panel}</aside>
+</div>
 """
-_ROW = """<details><summary class="row">\
-<span class="what d{depth}">{badge}{name} {error}{orphan}</span>\
-<span class="line"><svg aria-hidden="true">{grid}{bar}</svg></span><span class="number">{duration}</span></summary>
-<div class="detail">{tags}{annotations}{identity}</div></details>
+_ROW = """<a class="row{marks}" href="?{query}#span"><span class="what d{depth}">\
+{badge}<span class="name">{name}</span> \
+{error}{orphan}</span><span class="line"><svg aria-hidden="true">{bar}</svg></span>\
+<span class="number">{duration}</span></a>
 """
-_BAR = '<rect class="{kind} {colour}" x="{x:.3f}%" y="11" width="{width:.3f}%" height="10" rx="2"/>'
-_MOMENT = '<circle class="moment" cx="{x:.3f}%" cy="16" r="3"/>'
-_GRID = Html("".join(f'<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="32"/>' for x in _TICKS[:-1]))
-_TABLE = "<table><tbody>{rows}</tbody></table>"
-_CELLS = '<tr><th scope="row">{key}</th><td class="mono">{value}</td></tr>'
+_BAR = '<rect class="{kind} {colour}" x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{height}"/>'
+_NOTE = '<p class="note">{text} {link}</p>\n'
+_LINK = '<a href="?{query}">{text}</a>'
+_HIDDEN = '<input type="hidden" name="{name}" value="{value}">'
 
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
-    """Return one trace, or what is wrong with its id."""
+    """Return the page of a trace, or what is wrong with its id."""
     try:
         trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
     except ValueError as error:
         return message("Not a trace id", error, 400, here="/traces")
-    spans = site.store.trace(trace_id)
-    if not spans:
+    params = first_values(request.query_params.multi_items())
+    shown = site.views.get(trace_id, params)
+    if not shown:
         return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
-    return page(f"Trace {trace_id}", _waterfall(site, trace_id, spans), here="/traces")
+    body = _body(site, trace_id, shown, params)
+    return page(_title(shown), body, here="/traces", modules=("waterfall.js",))
 
 
-def _waterfall(site: Site, trace_id: str, spans: list[Span]) -> Html:
-    """Very large traces are cut."""
-    rows = arrange(spans)
-    covered = extent(spans)
-    root = rows[0].span
-    hidden = len(rows) - _MOST_ROWS
-    rest = f"{hidden} more spans are in the JSON." if hidden > 0 else ""
+def _title(shown: View) -> str:
+    return f"{shown.rows[0].service}: {shown.rows[0].span.name or 'unnamed'}"
+
+
+def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str]) -> Html:
+    root = shown.rows[0]
+    find = java_trim(params.get("find", "")).lower()
+    found = matches(shown, find)
+    rows = [shown.rows[number] for number in found] if find else shown.rows
+    begin = int(params["offset"]) if params.get("offset", "").isdecimal() else 0
+    kept = {name: value for name, value in params.items() if name in {"skew", "focus"}}
+    chosen = {params["span"]} if "span" in params else {root.span.id}
     return render(
         _PAGE,
         trace_id=trace_id,
-        service=service_of(root),
-        name=root.name or "unnamed",
-        error=error_mark(any(map(failed, spans))),
-        start=moment(covered.start),
-        duration=duration(covered.duration),
-        count=len(spans),
-        services=join(site.badge(*item) for item in sorted(Counter(map(service_of, spans)).items())),
-        ticks=join(render("<span>{at}</span>", at=_tick(covered, percent)) for percent in _TICKS),
-        rows=join(_row(site, row, covered) for row in rows[:_MOST_ROWS]),
-        rest=render('<div class="message">{rest}</div>', rest=rest) if rest else Html(""),
+        badge=site.badge(root.service),
+        name=root.span.name or "unnamed",
+        error=error_mark(shown.errors > 0),
+        start=moment(shown.start),
+        duration=duration(shown.duration),
+        spans=f"{shown.spans:,}",
+        lines=f" in {count(len(shown.rows), 'line')}" if len(shown.rows) != shown.spans else "",
+        errors=f"{shown.errors:,}",
+        notes=_notes(shown, params),
+        own=_own(site, shown),
+        kept=join(render(_HIDDEN, name=name, value=value) for name, value in kept.items()),
+        find=params.get("find", ""),
+        found=count(len(found), "line") if find else "",
+        query=urlencode(kept),
+        ticks=join(render("<span>{at}</span>", at=_tick(shown, percent)) for percent in _TICKS),
+        rows=join(_row(site, node, shown, params) for node in rows[begin : begin + _MOST_ROWS]),
+        rest=_rest(len(rows), begin, params),
+        panel=panel(site, details(shown, chosen)),
     )
 
 
-def _tick(covered: Extent, percent: int) -> str:
-    return duration(covered.duration * percent // 100) if percent else "0"
+def _notes(shown: View, params: Mapping[str, str]) -> Html:
+    return join(render(_NOTE, text=text, link=link) for text, link in _sentences(shown, params))
 
 
-def _row(site: Site, row: Row, covered: Extent) -> Html:
-    span = row.span
-    service = service_of(span)
+def _sentences(shown: View, params: Mapping[str, str]) -> Iterator[tuple[str, Html]]:
+    """Return what the reader would not know from the lines, each with a way out."""
+    if params.get("skew") == "raw":
+        yield "Times are as each machine's clock had them.", _link({**params, "skew": ""}, "make clocks agree")
+    elif shown.moved:
+        what = f"Clocks differ: {count(shown.moved, 'span')} moved, by {duration(shown.furthest)} at most"
+        yield f"{what}; each says so.", _link({**params, "skew": "raw"}, "as sent")
+    if params.get("focus"):
+        yield "Only one span and what it led to is shown.", _link({**params, "focus": ""}, "the whole trace")
+    if shown.hidden:
+        missing = sum(shown.hidden.values())
+        text = f"{count(missing, 'line')} not shown: a browser gets some {len(shown.rows):,} at once. Errors and what "
+        yield text + "the trace waited for are all here; focus on a span (f) to see everything below it.", Html("")
+
+
+def _own(site: Site, shown: View) -> Html:
+    """Return where the time was spent: a bar, and each service with its share."""
+    total = sum(shown.own.values())
+    if len(shown.own) < 2 or not total:
+        return Html("")
+    shares = [(service, took, 100 * took / total) for service, took in shown.own.items() if took]
+    bars, x = [], 0.0
+    for service, _, share in shares:
+        bars.append(_BAR.format(kind="bar", colour=site.colour(service), x=x, y=0, width=share, height=8))
+        x += share
+    entry = '<li>{badge} {took} <span class="dim">{share} %</span></li>'
+    entries = join(render(entry, badge=site.badge(s), took=duration(t), share=f"{p:.0f}") for s, t, p in shares[:20])
+    more = render("<li>{more}</li>", more=f"{len(shares) - 20} more") if len(shares) > 20 else Html("")
+    return render(
+        '<div class="own"><svg class="stack" aria-hidden="true">{bars}</svg><ul aria-label="Self time by service">'
+        '<li class="dim">self time</li>{entries}{more}</ul></div>\n',
+        bars=Html("".join(bars)),
+        entries=entries,
+        more=more,
+    )
+
+
+def _rest(rows: int, begin: int, params: Mapping[str, str]) -> Html:
+    """Return the way to the lines that are not on the page; the script shows all."""
+    if rows <= _MOST_ROWS and not begin:
+        return Html("")
+    end = min(begin + _MOST_ROWS, rows)
+    before = _link({**params, "offset": str(max(begin - _MOST_ROWS, 0))}, "before") if begin else Html("")
+    after = _link({**params, "offset": str(end)}, "next") if end < rows else Html("")
+    text = '<p class="note rest">Lines {first} to {last} of {all}. {before} {after}</p>'
+    return render(text, first=f"{begin + 1:,}", last=f"{end:,}", all=f"{rows:,}", before=before, after=after)
+
+
+def _link(params: Mapping[str, str], text: str) -> Html:
+    return render(_LINK, query=urlencode({name: value for name, value in params.items() if value}), text=text)
+
+
+def _tick(shown: View, percent: int) -> str:
+    return duration(shown.duration * percent // 100) if percent else "0"
+
+
+def _row(site: Site, node: Node, shown: View, params: Mapping[str, str]) -> Html:
+    name = node.span.name or "unnamed"
+    ids = ids_of(node)
     return render(
         _ROW,
-        depth=min(row.depth, DEEPEST),
-        badge=site.badge(service),
-        name=span.name or "unnamed",
-        error=error_mark(failed(span)),
-        orphan=Html('<span class="dim">parent missing</span>' if row.orphan else ""),
-        grid=_GRID,
-        bar=_bar(site, span, covered),
-        duration=duration(span.duration),
-        tags=_table(span.tags.items()),
-        annotations=_annotations(span, covered),
-        identity=_table(_identity(span)),
+        marks=" chosen" if params.get("span") in ids else "",
+        query=urlencode({**params, "span": ids[0]}),
+        depth=min(node.depth, _DEEPEST),
+        badge=site.badge(node.service),
+        name=f"{name} x{node.repeats:,}" if node.repeats else name,
+        error=error_mark(node.failed),
+        orphan=Html('<span class="dim">parent missing</span>') if node.orphan else Html(""),
+        bar=Html("".join(_bars(site, node, shown))),
+        duration=duration(node.duration),
     )
 
 
-def _bar(site: Site, span: Span, covered: Extent) -> Html:
-    """The bar and the dots of the annotations; nothing for a span whose time is not known."""
-    bar = []
-    if span.timestamp:
-        x = _percent(span.timestamp, covered)
-        width = min(max(100 * (span.duration or 0) / (covered.duration or 1), _NARROWEST), 100.0)
-        kind = "failed" if failed(span) else "bar"
-        bar.append(
-            _BAR.format(kind=kind, colour=site.colour(service_of(span)), x=min(x, 100 - _NARROWEST), width=width)
-        )
-    bar += [_MOMENT.format(x=_percent(annotation.timestamp, covered)) for annotation in span.annotations]
-    return Html("".join(bar))  # numbers and our own class names only
-
-
-def _percent(timestamp: int, covered: Extent) -> float:
-    """Where a moment stands between the start and the end of the trace, 0 to 100."""
-    return min(max(100 * (timestamp - covered.start) / (covered.duration or 1), 0.0), 100.0)
-
-
-def _annotations(span: Span, covered: Extent) -> Html:
-    """The annotations with the time since the trace began."""
-    return _table((f"+{_since(item.timestamp, covered)}", item.value) for item in span.annotations)
-
-
-def _since(timestamp: int, covered: Extent) -> str:
-    return duration(max(timestamp - covered.start, 0)) if timestamp != covered.start else "0"
-
-
-def _identity(span: Span) -> Iterable[tuple[str, object]]:
-    """What the span is besides its tags: kind, start, ids and addresses."""
-    yield "kind", (span.kind or "local") + (" (shared id)" if span.shared else "")
-    yield "start (UTC)", moment(span.timestamp)
-    yield "span id", span.id
-    yield "parent id", span.parent_id or "none"
-    for label, endpoint in (("local address", span.local_endpoint), ("remote address", span.remote_endpoint)):
-        if endpoint:
-            yield label, _address(endpoint)
-
-
-def _address(endpoint: Endpoint) -> str:
-    """``service 10.0.0.1 [::1] port 80``, as far as known."""
-    parts = [endpoint.service_name, endpoint.ipv4, f"[{endpoint.ipv6}]" if endpoint.ipv6 else None]
-    parts.append(f"port {endpoint.port}" if endpoint.port else None)
-    return " ".join(part for part in parts if part)
-
-
-def _table(items: Iterable[tuple[str, object]]) -> Html:
-    rows = join(render(_CELLS, key=key, value=value) for key, value in items)
-    return render(_TABLE, rows=rows) if rows else Html("")
+def _bars(site: Site, node: Node, shown: View) -> Iterable[str]:
+    """Return the bar and, inside it, that of the server's half; numbers and our own class names only."""
+    for part, y, height in ((node, 7, 10), (node.half, 9, 6)):
+        if part and part.start:
+            x = 100 * (part.start - shown.start) / (shown.duration or 1)
+            width = max(100 * part.duration / (shown.duration or 1), _NARROWEST)
+            x = min(max(x, 0.0), 100 - _NARROWEST)
+            kind = "failed" if part.failed else "bar"
+            yield _BAR.format(
+                kind=kind, colour=site.colour(part.service), x=x, y=y, width=min(width, 100 - x), height=height
+            )

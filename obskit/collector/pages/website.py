@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.markup import Html, render
+from obskit.collector.pages.views import Views
 from obskit.collector.store.spans import SpanStore
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ class Site:
     """The store that the pages show, and in which order its services were seen."""
 
     store: SpanStore
+    views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.views = Views(self.store)
 
     def colour(self, service: str) -> str:
         """Return the class that colours a service: twenty of them have twenty colours, the same for every reader."""

@@ -1,0 +1,138 @@
+"""What the script of a trace's page asks for: all lines as columns, one span in detail, where a text is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.pages.span_detail import details
+from obskit.collector.pages.website import Site
+from obskit.collector.query import QueryError, java_trim
+from obskit.collector.waterfall.nodes import Node
+from obskit.collector.waterfall.view import View
+from obskit.zipkin.ids import normalise_trace_id
+from obskit.zipkin.model import Span
+
+ERROR, ORPHAN, MOVED, REPEATS = 1, 2, 4, 8  # flags of a line
+
+
+def rows(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return the lines in columns. Times are microseconds since the first one began."""
+    return _answer(site, request, lambda shown: _columns(site, shown))
+
+
+def find(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return the numbers of the lines whose names, ids, tags or annotations hold the text ``q``."""
+    text = java_trim(request.query_params.get("q", "")).lower()
+    return _answer(site, request, lambda shown: {"spans": shown.spans, "rows": matches(shown, text)})
+
+
+def span(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return the details of the spans with one of the ids ``id``."""
+    wanted = set(request.query_params.getlist("id"))
+    return _answer(site, request, lambda shown: [_as_lists(part) for part in details(shown, wanted)])
+
+
+def _as_lists(part: Any) -> dict[str, object]:
+    return {"title": part.title, "service": part.service, "tables": [[name, rows] for name, rows in part.tables]}
+
+
+def _answer(site: Site, request: Request, make: Callable[[View], object]) -> Response:
+    try:
+        trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+    shown = site.views.get(trace_id, request.query_params)
+    found = make(shown) if shown else {"error": f"{trace_id} is not stored here"}
+    return Response(msgspec.json.encode(found), 200 if shown else 404, media_type="application/json")
+
+
+def matches(shown: View, text: str) -> list[int]:
+    """Return the numbers of the lines of spans that hold the text; the case of letters does not matter."""
+    if not text:
+        return []
+    return [number for number, node in enumerate(shown.rows) if not node.repeats and any(_holds(node, text))]
+
+
+def _holds(node: Node, text: str) -> Iterator[bool]:
+    for half in filter(None, (node, node.half)):
+        yield any(text in value.lower() for value in _texts(half.span))
+
+
+def _texts(span: Span) -> Iterator[str]:
+    yield span.name or ""
+    yield span.id
+    for endpoint in (span.local_endpoint, span.remote_endpoint):
+        yield (endpoint and endpoint.service_name) or ""
+    for key, value in span.tags.items():
+        yield f"{key}={value}"
+    for annotation in span.annotations:
+        yield annotation.value
+
+
+def _columns(site: Site, shown: View) -> dict[str, object]:
+    services, names = _Numbering(), _Numbering()
+    start = shown.start
+    lines = shown.rows
+    return {
+        "spans": shown.spans,
+        "duration": shown.duration,
+        "depth": [node.depth for node in lines],
+        "start": [max(node.start - start, 0) if node.start else -1 for node in lines],
+        "took": [node.duration for node in lines],
+        "service": [services.number(node.service) for node in lines],
+        "name": [names.number(node.span.name or "unnamed") for node in lines],
+        "id": [node.span.id for node in lines],
+        "flags": [_flags(node) for node in lines],
+        "half": {
+            number: [node.half.start - start, node.half.duration, services.number(node.half.service), node.half.span.id]
+            for number, node in enumerate(lines)
+            if node.half
+        },
+        "repeats": {number: _repeats(node) for number, node in enumerate(lines) if node.repeats},
+        "critical": {
+            number: [[begin - start, end - start] for begin, end in node.critical]
+            for number, node in enumerate(lines)
+            if node.critical
+        },
+        "dots": {number: dots for number, node in enumerate(lines) if (dots := _dots(node, start))},
+        "hidden": {number: shown.hidden[node] for number, node in enumerate(lines) if node in shown.hidden},
+        "services": services.texts,
+        "colours": [site.colour(name) for name in services.texts],
+        "names": names.texts,
+    }
+
+
+class _Numbering:
+    """Texts that come often, each once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    @property
+    def texts(self) -> list[str]:
+        return list(self._numbers)
+
+
+def _flags(node: Node) -> int:
+    moved = bool(node.shift or (node.half and node.half.shift))
+    return ERROR * node.failed | ORPHAN * node.orphan | MOVED * moved | REPEATS * bool(node.repeats)
+
+
+def _repeats(node: Node) -> list[int]:
+    """Return how many, their sum, the shortest, the longest, and how many failed."""
+    took = [child.duration for child in node.children]
+    return [node.repeats, sum(took), min(took), max(took), sum(child.failed for child in node.children)]
+
+
+def _dots(node: Node, start: int) -> list[int]:
+    spans: Iterable[Node] = filter(None, (node, node.half)) if not node.repeats else ()
+    return [item.timestamp + part.shift - start for part in spans for item in part.span.annotations][:20]
