@@ -35,7 +35,15 @@ def attributes(settings: Settings) -> dict[str, str]:
         "host.name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME"),
         "process.pid": str(os.getpid()),
     }
-    return {key: value for key, value in found.items() if value}
+    return {**_pod(), **{key: value for key, value in found.items() if value}}
+
+
+def _pod() -> dict[str, str]:
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:  # OpenTelemetry's Resource reads its variable by itself
+        return {}
+    from obskit.base.kubernetes import pod_attributes
+
+    return pod_attributes(os.environ)
 
 
 def process_tags(settings: Settings) -> dict[str, str]:
@@ -126,7 +134,13 @@ def _export(settings: Settings, target: Any, plan: Plan) -> Export:
 def _converter(settings: Settings) -> Convert:
     from obskit.export.zipkin.translation import converter
 
-    return converter(settings.service, process_tags(settings))
+    return converter(settings.service, process_tags(settings), _place)
+
+
+def _place() -> dict[str, str]:
+    from obskit.export.gcp.cluster import pod_and_cluster
+
+    return pod_and_cluster(os.environ)
 
 
 def limits(settings: Settings) -> Limits:

@@ -101,18 +101,30 @@ Convert = Callable[[Any], Span]
 """Makes a Zipkin span of what a pipeline carries."""
 
 
-def converter(service: str, process_tags: Mapping[str, str] = MappingProxyType({})) -> Convert:
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+def converter(
+    service: str, process_tags: Mapping[str, str] = _NO_TAGS, place: Callable[[], Mapping[str, str]] = dict
+) -> Convert:
     """Return what makes Zipkin spans of those that ``service`` recorded on this host.
 
-    ``process_tags`` are what each span says of the process, where it says nothing else under their names.
+    ``process_tags`` are what each span says of the process, where it says nothing else under their names. ``place``
+    returns what the first span of a trace in this process also says; it is called once, with the first of them.
     """
     local = local_endpoint(service)
-    if not process_tags:
-        return lambda span: to_zipkin(span, local)
+    place_tags: Mapping[str, str] | None = None
 
     def convert(span: RecordedSpan) -> Span:
+        nonlocal place_tags
         made = to_zipkin(span, local)
-        made.tags = {**process_tags, **made.tags}
+        if process_tags:
+            made.tags = {**process_tags, **made.tags}
+        if span.parent_id is None or span.remote_parent:
+            if place_tags is None:
+                place_tags = place()
+            if place_tags:
+                made.tags = {**place_tags, **made.tags}
         return made
 
     return convert

@@ -5,15 +5,12 @@ Source: Cloud Logging's list of monitored resource types, and Cloud Run's contai
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from obskit.base.kubernetes import CLUSTER, CONTAINER, NAMESPACE, POD, pod_attributes
 from obskit.base.resource_attributes import resource_attributes
 from obskit.export.gcp.metadata import Metadata
-from obskit.export.gcp.surroundings import read_text
-
-_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 class Resource(NamedTuple):
@@ -50,20 +47,18 @@ _Found = tuple[str, dict[str, str]] | None
 
 def _kubernetes(environ: Mapping[str, str], metadata: Metadata) -> _Found:
     """Return the container; None where no cluster is known, without which the API has no such resource."""
-    given = resource_attributes(environ)
-    cluster = given.get("k8s.cluster.name") or environ.get("CLUSTER_NAME")
-    cluster = cluster or metadata.get("instance/attributes/cluster-name")
+    given, pod = resource_attributes(environ), pod_attributes(environ)
+    cluster = pod.get(CLUSTER) or metadata.get("instance/attributes/cluster-name")
     if not cluster:
         return None
     location = given.get("cloud.availability_zone") or given.get("cloud.region") or environ.get("CLUSTER_LOCATION")
     location = location or metadata.get("instance/attributes/cluster-location") or metadata.last("instance/zone")
-    names = ("NAMESPACE_NAME", "POD_NAMESPACE", "NAMESPACE")
     labels = {
         "location": location,
         "cluster_name": cluster,
-        "namespace_name": given.get("k8s.namespace.name") or _first(environ, names) or read_text(_NAMESPACE),
-        "pod_name": given.get("k8s.pod.name") or _first(environ, ("POD_NAME", "HOSTNAME")) or socket.gethostname(),
-        "container_name": given.get("k8s.container.name") or environ.get("CONTAINER_NAME", ""),
+        "namespace_name": pod.get(NAMESPACE, ""),
+        "pod_name": pod.get(POD, ""),
+        "container_name": pod.get(CONTAINER, ""),
     }
     return "k8s_container", labels
 
@@ -97,7 +92,3 @@ def _entry_labels(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     names = {"execution_name": "CLOUD_RUN_EXECUTION", "task_index": "CLOUD_RUN_TASK_INDEX"}
     return {f"run.googleapis.com/{key}": environ[name] for key, name in names.items() if environ.get(name)}
-
-
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((environ[name] for name in names if environ.get(name)), "")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from obskit.base import kubernetes
 from obskit.export.gcp import metadata as metadata_module
 from obskit.export.gcp import surroundings
-from obskit.logs.cloud import monitored_resource as resource_module
 from obskit.logs.cloud.monitored_resource import Resource, detect
 from tests.export.receiver import free_port
 from tests.logs.cloud import google_fakes
@@ -38,7 +38,7 @@ def found(environ: dict[str, str], project: str | None = None, values: dict[str,
 def test_a_container_of_gke(monkeypatch, tmp_path):
     namespace = tmp_path / "namespace"
     namespace.write_text("shop\n")
-    monkeypatch.setattr(resource_module, "_NAMESPACE", namespace)
+    monkeypatch.setattr(kubernetes, "_NAMESPACE", namespace)
     assert found({**KUBERNETES, "CONTAINER_NAME": "app"}) == Resource(
         "k8s_container",
         {
