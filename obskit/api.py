@@ -42,6 +42,7 @@ def init(
     version: str | None = None,
     environment: str | None = None,
     exporter: str | SpanExporter | Sequence[str | SpanExporter] | None = None,
+    collector: str | None = None,
     zipkin_encoding: ZipkinEncoding | None = None,
     sample_rate: float | None = None,
     sample_rules: str | Sequence[Mapping[str, Any]] | None = None,
@@ -89,6 +90,8 @@ def init(
     - ``environment``: Where it runs, such as ``prod``: a tag of each span. Default: none.
     - ``exporter``: Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them. Default:
       ``http://127.0.0.1:9411/api/v2/spans``.
+    - ``collector``: An obskit collector for spans and log lines, such as ``http://127.0.0.1:9411``; spans go to an
+      ``exporter`` that is given as well. Default: none.
     - ``zipkin_encoding``: How spans go to Zipkin over HTTP and Kafka: ``json``, or the smaller ``proto3``. Default:
       ``json``.
     - ``sample_rate``: The share of new traces that is recorded, 0 to 1. Default: ``1.0``.

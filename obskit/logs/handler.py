@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from obskit.base.failures import failed
@@ -13,9 +13,16 @@ from obskit.logs.writer import lost, standard_output
 
 _last = threading.local()
 _taken_over_write = False
+_shipped: Callable[[logging.LogRecord, str], object] | None = None
 
 
-def note_written(record: logging.LogRecord) -> None:
+def ship_to(take: Callable[[logging.LogRecord, str], object] | None) -> None:
+    """Have ``take`` called with each record that is written to the console, and its line; None ends that."""
+    global _shipped  # noqa: PLW0603 - set by init(), for the handlers of all loggers
+    _shipped = take
+
+
+def note_written(record: logging.LogRecord, line: str) -> None:
     """Remember that a handler of the application's has just written ``record`` on this thread.
 
     It is known again by its time: a handler's filter may put a copy in its place, which shares that very object.
@@ -23,6 +30,8 @@ def note_written(record: logging.LogRecord) -> None:
     global _taken_over_write  # noqa: PLW0603 - most programs have no such handler, and need not ask each thread
     _last.created = vars(record).get("created")
     _taken_over_write = True
+    if _shipped is not None:
+        _shipped(record, line)
 
 
 class ConsoleHandler(logging.Handler):
@@ -57,6 +66,8 @@ class ConsoleHandler(logging.Handler):
             failed("formatting a log record")
             lost.add()
             return True
+        if _shipped is not None:
+            _shipped(record, line)
         standard_output.write(line)
         return True
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,7 @@ from obskit.logs.entry import EntryBuilder
 from obskit.logs.events import unwrapped
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
 from obskit.logs.frames import like_loggings
-from obskit.logs.handler import ConsoleHandler, share_formatter
+from obskit.logs.handler import ConsoleHandler, share_formatter, ship_to
 from obskit.logs.inherit import adding_factory, adding_maker
 from obskit.logs.moment import filter_noting, waiting_handlers
 from obskit.logs.project import find_project
@@ -32,8 +33,9 @@ from obskit.logs.take_over import TakeOver
 from obskit.logs.writer import lost, written
 
 if TYPE_CHECKING:
-    from obskit.export.delivery.pipeline import Pipeline
+    from obskit.export.delivery.pipeline import Limits, Pipeline
     from obskit.logs.cloud.handler import CloudLoggingHandler
+    from obskit.logs.shipping import LineShipper
 
 
 class _Level(int):
@@ -54,6 +56,8 @@ class LogOptions(NamedTuple):
     request_log: bool
     exit_timeout: float
     environment: str | None = None
+    collector: str | None = None
+    limits: Limits | None = None
 
 
 class LogSetup:
@@ -64,14 +68,14 @@ class LogSetup:
         self._hooks = ImportHooks()
         self._applied: LogOptions | None = None
         self._cloud: CloudLoggingHandler | None = None
-        self._retired: list[CloudLoggingHandler] = []
+        self._shipper: LineShipper | None = None
+        self._retired: list[Pipeline] = []
         self._root_handler: logging.Handler | None = None
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """What may hold log entries that are not delivered yet."""
-        handlers = self._retired if self._cloud is None else [self._cloud, *self._retired]
-        return [handler.pipeline for handler in handlers]
+        return [*(one.pipeline for one in (self._cloud, self._shipper) if one is not None), *self._retired]
 
     @property
     def exit_timeout(self) -> float:
@@ -83,13 +87,15 @@ class LogSetup:
         found: dict[str, Any] = {"written": written.value, "lost": lost.value}
         if self._cloud is not None:
             found["cloud"] = self._cloud.pipeline.stats()
+        if self._shipper is not None:
+            found["collector"] = self._shipper.pipeline.stats()
         if self._retired:
-            found["retired"] = [handler.pipeline.stats() for handler in self._retired]
+            found["retired"] = [pipeline.stats() for pipeline in self._retired]
         return found
 
     def apply(self, options: LogOptions) -> None:
         """Apply ``options``; what was applied before is undone first, the same ones again change nothing."""
-        closed = self._cloud is not None and self._cloud.pipeline.closed  # by a shutdown: it takes nothing more
+        closed = any(pipeline.closed for pipeline in self.pipelines if pipeline not in self._retired)  # by a shutdown
         if options == self._applied and not closed:
             return
         self.remove()
@@ -105,25 +111,30 @@ class LogSetup:
             self._send_to_cloud(options)
         elif options.mode != "off":
             self._take_over(CloudLoggingFormatter() if options.mode == "json" else ConsoleFormatter())
+        self._ship(options)
         if options.request_log and options.mode != "off":
             on_finish(log_request)
             self._undo.append(lambda: on_finish(None))
 
     def remove(self) -> None:
         """Undo everything, last first."""
-        self._applied = None
+        patience, self._applied = self.exit_timeout, None
         self._hooks.remove()
         while self._undo:
             self._undo.pop()()
-        self._retire()
+        self._retire(monotonic() + patience)
 
-    def _retire(self) -> None:
-        """Let the handler go that sends to the cloud, but not out of sight before it is empty."""
+    def _retire(self, deadline: float) -> None:
+        """Let go what sends to the cloud and to a collector, but not out of sight before it is empty."""
         handler, self._cloud = self._cloud, None
-        self._retired = [one for one in self._retired if one.pipeline.busy]
+        shipper, self._shipper = self._shipper, None
+        self._retired = [pipeline for pipeline in self._retired if pipeline.busy]
         if handler is not None:
             handler.begin_close()
-            self._retired.append(handler)
+            self._retired.append(handler.pipeline)
+        if shipper is not None:
+            shipper.pipeline.begin_close(deadline)
+            self._retired.append(shipper.pipeline)
 
     def _add_root_handler(self, handler: logging.Handler) -> None:
         """Add a handler to the root logger, and let INFO through until the application configures logging."""
@@ -209,6 +220,26 @@ class LogSetup:
         self._add_root_handler(handler)
         uncaught.install()
         self._undo.append(uncaught.remove)
+
+    def _ship(self, options: LogOptions) -> None:
+        """Send the console's lines to a collector too; where they are not ours to form, what loggers hand out."""
+        if options.collector is None or options.limits is None or options.mode == "off":
+            return
+        from obskit.logs.shipping import LineShipper
+
+        self._shipper = LineShipper(options.collector, options.service, options.limits)
+        take = self._shipper.take
+        if options.mode in ("json", "console"):
+            ship_to(take)
+            self._undo.append(lambda: ship_to(None))
+            return
+        call_handlers = logging.Logger.callHandlers
+
+        def handing_on(logger: logging.Logger, record: logging.LogRecord) -> None:
+            call_handlers(logger, record)
+            take(record)
+
+        self._set(logging.Logger, "callHandlers", like_loggings(handing_on))
 
     def _add_trace_fields(self) -> None:
         """Give every record ``trace_id``, ``span_id`` (empty outside a trace) and ``trace_sampled``.

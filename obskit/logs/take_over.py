@@ -28,7 +28,7 @@ class TakeOver:
 
         def form(handler: logging.Handler, record: logging.LogRecord) -> str:
             line = formatter.format(processed(handler.formatter, record))
-            note_written(record)
+            note_written(record, line)
             _leave_traces(handler, record)
             return line
 

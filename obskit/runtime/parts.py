@@ -12,11 +12,12 @@ from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.export.delivery.pipeline import Limits, Pipeline
-from obskit.export.destinations import Making, Plan
+from obskit.export.destinations import Destination, Making, Plan, parse
 from obskit.export.gcp.surroundings import in_google_cloud
 from obskit.instrumentation.tracer import provider
 from obskit.logs.setup import LogOptions
 from obskit.settings import DEFAULT_EXIT_TIMEOUT, Settings
+from obskit.settings.environment import ZIPKIN
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span
 
@@ -99,6 +100,7 @@ def profiler_options(settings: Settings) -> ProfilerOptions | None:
 
 def log_options(settings: Settings) -> LogOptions:
     """Return what the logs need of the settings."""
+    is_long = settings.logs == "cloud" and settings.exit_timeout == DEFAULT_EXIT_TIMEOUT
     return LogOptions(
         mode=settings.logs,
         service=settings.service,
@@ -107,13 +109,24 @@ def log_options(settings: Settings) -> LogOptions:
         project=settings.project,
         mask_keys=settings.mask_keys,
         request_log=settings.request_log,
-        exit_timeout=_LOGS_EXIT_TIMEOUT if settings.exit_timeout == DEFAULT_EXIT_TIMEOUT else settings.exit_timeout,
+        exit_timeout=_LOGS_EXIT_TIMEOUT if is_long else settings.exit_timeout,
+        collector=settings.collector,
+        limits=limits(settings),
     )
 
 
 def exports(settings: Settings) -> list[Export]:
     """Return the exporters of the settings; ``none`` is no exporter."""
-    return [_export(settings, one.target, one.plan) for one in settings.exporter if one.plan is not None]
+    return [_export(settings, one.target, one.plan) for one in _destinations(settings) if one.plan is not None]
+
+
+def _destinations(settings: Settings) -> tuple[Destination, ...]:
+    """Return where spans go: with a collector to that and to exporters other than the default, but for ``none``."""
+    if settings.collector is None:
+        return settings.exporter
+    own = parse(settings.collector)
+    named = tuple(one for one in settings.exporter if one.target not in (ZIPKIN, own.target))
+    return named if named and all(one.plan is None for one in named) else (own, *named)
 
 
 def _export(settings: Settings, target: Any, plan: Plan) -> Export:

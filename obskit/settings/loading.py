@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     version: str | None
     environment: str | None
     exporter: tuple[Destination, ...]
+    collector: str | None
     zipkin_encoding: str
     sample_rate: float
     sample_rules: tuple[Rule, ...]

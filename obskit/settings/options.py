@@ -27,6 +27,7 @@ from obskit.settings.values import (
     number_from,
     one_of,
     read_boolean,
+    read_collector,
     read_disable,
     read_exporters,
     read_folder,
@@ -119,6 +120,13 @@ OPTIONS = (
         lambda _: read_exporters(ZIPKIN),
         "Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them.",
         [("OTEL_TRACES_EXPORTER", otel_exporters), ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", str)],
+    ),
+    Option(
+        "collector",
+        read_collector,
+        lambda _: None,
+        "An obskit collector for spans and log lines, such as `http://127.0.0.1:9411`; spans go to an `exporter` that "
+        "is given as well.",
     ),
     Option(
         "zipkin_encoding",

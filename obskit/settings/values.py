@@ -147,6 +147,24 @@ def read_disable(value: Any) -> tuple[str, ...]:
     return read_integrations(value) or ()
 
 
+def read_collector(value: Any) -> str | None:
+    """Read the URL of a collector, without a path."""
+    from urllib.parse import urlsplit
+
+    text = read_text(value)
+    if text is None:
+        return None
+    try:
+        (destination,) = read_exporters(text)
+        parts = urlsplit(text)
+        is_bare = parts.scheme in ("http", "https") and parts.path in ("", "/") and not parts.query + parts.fragment
+    except ValueError:
+        is_bare = False
+    if not is_bare or destination.plan is None:
+        raise ValueError("must be the http(s):// URL of an obskit collector, without a path")
+    return text.rstrip("/")
+
+
 def read_exporters(value: Any) -> tuple[Destination, ...]:
     """Read one or several destinations of spans, each a URL or an exporter of OpenTelemetry's."""
     from obskit.export.destinations import FORMS, parse

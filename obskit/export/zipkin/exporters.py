@@ -104,7 +104,7 @@ class ZipkinHttpExporter:
         """Post the spans as one list."""
         body = self._encoding.join(items)
         if self._deflates and len(body) >= _LEAST_DEFLATED and self._encoding.may_deflate(body):
-            return self._sender.post(_gzip(body), deadline, {"Content-Encoding": "gzip"})
+            return self._sender.post(gzipped(body), deadline, {"Content-Encoding": "gzip"})
         return self._sender.post(body, deadline)
 
     def close(self) -> None:
@@ -124,6 +124,7 @@ def encoding(name: str) -> Encoding:
     return Encoding("application/json", json_v2.encode_span, json_v2.join_encoded, bytes.isascii)
 
 
-def _gzip(body: bytes) -> bytes:
+def gzipped(body: bytes) -> bytes:
+    """Return ``body`` in gzip's format."""
     compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
     return compressor.compress(body) + compressor.flush()
