@@ -159,7 +159,11 @@ class Api:
         """Health numbers: calls, errors and durations of each service and span name in a time."""
         params = _params(request)
         window = parse_window({"endTs": str(int(time.time() * 1000)), **params})
-        found = self._store.cells.between(*window.window_by_millisecond, params.get("serviceName", "").lower() or None)
+        by = params.get("by", "")
+        if by not in {"", "pod"}:
+            raise QueryError(f"by is {by!r}; leave it out, or use pod for numbers of each workload and pod")
+        between = self._store.cells.by_place if by else self._store.cells.between
+        found = between(*window.window_by_millisecond, params.get("serviceName", "").lower() or None)
         return _json(msgspec.json.encode([_numbers(*item) for item in sorted(found.items())]))
 
     def health(self, _request: Request) -> Response:
@@ -288,10 +292,10 @@ def _json(data: bytes, status: int = 200) -> Response:
     return Response(data, status, media_type="application/json")
 
 
-def _numbers(key: tuple[str, str], numbers: Numbers) -> dict[str, object]:
-    service, name = key
+def _numbers(key: tuple[str, ...], numbers: Numbers) -> dict[str, object]:
+    place = dict(zip(("service", "name", "workload", "pod"), key, strict=False))
     percentiles = {f"p{part}": numbers.percentile(part / 100) for part in (50, 90, 99)}
-    return {"service": service, "name": name, "calls": numbers.calls, "errors": numbers.errors, **percentiles}
+    return {**place, "calls": numbers.calls, "errors": numbers.errors, **percentiles}
 
 
 def _names(names: list[str], *, cached: bool) -> Response:

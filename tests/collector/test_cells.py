@@ -1,6 +1,7 @@
 """Health numbers: counted once for each entry span, kept when the spans go."""
 
 import random
+import sqlite3
 
 import pytest
 
@@ -9,6 +10,16 @@ from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
 
 NOW = 1_700_000_000_000_000
+OLD = """
+    CREATE TABLE old AS SELECT minute, digest, service, name, calls, errors, buckets FROM cells;
+    DROP TABLE cells;
+    CREATE TABLE cells (minute INTEGER NOT NULL, digest BLOB NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL,
+        calls INTEGER NOT NULL, errors INTEGER NOT NULL, buckets BLOB NOT NULL, PRIMARY KEY (minute, digest));
+    INSERT INTO cells SELECT * FROM old;
+    DROP TABLE old;
+    DROP TABLE held;
+    PRAGMA user_version = 2;
+"""
 MINUTE = 60_000_000
 
 
@@ -101,3 +112,34 @@ def test_they_are_answered_as_json_and_for_prometheus(client):
     assert client.get("/api/obskit/v1/cells").json == []
     assert client.get("/api/obskit/v1/cells?endTs=x").status == 400
     assert 'obskit_service_calls_total{service="a\\"b"} 2' in client.get("/prometheus").text
+
+
+def test_they_are_told_by_workload_and_pod_where_tags_say(client):
+    usual = {"traceId": "1", "timestamp": NOW, "kind": "SERVER", "localEndpoint": {"serviceName": "shop"}}
+    tags = [{"k8s.pod.name": f"shop-{n}", "k8s.deployment.name": "shop"} for n in (1, 1, 2)]
+    client.post([{**usual, "id": str(n + 1), "tags": its} for n, its in enumerate([*tags, {}])])
+    window = f"endTs={NOW // 1000}&lookback=60000"
+    found = client.get(f"/api/obskit/v1/cells?{window}&by=pod").json
+    expected = [("", "", 1), ("shop", "shop-1", 2), ("shop", "shop-2", 1)]
+    assert [(cell["workload"], cell["pod"], cell["calls"]) for cell in found] == expected
+    (together,) = client.get(f"/api/obskit/v1/cells?{window}").json
+    assert (together["calls"], "pod" in together) == (4, False)
+    refused = client.get(f"/api/obskit/v1/cells?{window}&by=name")
+    assert (refused.status, "use pod" in refused.text) == (400, True)
+
+
+def test_numbers_of_a_file_from_before_workloads_stay(tmp_path):
+    path = str(tmp_path / "x.db")
+    store = SpanStore(path)
+    store.add([entry(1)])
+    assert read(store) == {("shop", "get /"): (1, 0)}
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(OLD)
+    connection.close()
+    store = SpanStore(path)
+    store.add([entry(2)])
+    assert read(store) == {("shop", "get /"): (2, 0)}
+    ((rows,),) = store._database.rows("SELECT count(*) FROM cells")
+    assert rows == 1
+    store.close()

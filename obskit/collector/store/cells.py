@@ -29,7 +29,12 @@ _PRUNE_EVERY = 10_000  # cells that were written
 _AT_ONCE = 32  # blocks that are counted in one transaction
 _PLACE = "health numbers"  # in the table of what destinations have been sent
 _ENTRIES = ("SERVER", "CONSUMER")
-_Key = tuple[int, str, str]  # minute, service, name
+_WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that say where a span ran
+_Key = tuple[int, str, str, str, str]  # minute, service, name, workload, pod
+_WRITE = """
+    INSERT OR REPLACE INTO cells (minute, digest, service, name, workload, pod, calls, errors, buckets)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _decode_buckets = msgspec.json.Decoder(dict[int, int]).decode
 
 
@@ -96,14 +101,22 @@ class Cells:
 
     def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:
         """The numbers of each service and name in the minutes of two moments (microseconds)."""
-        self.update()
-        statement = "SELECT service, name, calls, errors, buckets FROM cells WHERE minute BETWEEN ? AND ?"
-        minutes = (first // _MINUTE, last // _MINUTE)
         found: dict[tuple[str, str], Numbers] = {}
-        for its_service, name, calls, errors, buckets in self._database.rows(statement, *minutes):
-            if service in {None, its_service}:
+        for (its_service, name, *_), numbers in self.by_place(first, last, service).items():
+            found.setdefault((its_service, name), Numbers()).add(numbers)
+        return found
+
+    def by_place(self, first: int, last: int, service: str | None) -> dict[tuple[str, str, str, str], Numbers]:
+        """The same for each service, name, workload and pod; the last two are empty where spans do not say."""
+        self.update()
+        fields = "service, name, workload, pod, calls, errors, buckets"
+        statement = f"SELECT {fields} FROM cells WHERE minute BETWEEN ? AND ?"
+        minutes = (first // _MINUTE, last // _MINUTE)
+        found: dict[tuple[str, str, str, str], Numbers] = {}
+        for *key, calls, errors, buckets in self._database.rows(statement, *minutes):
+            if service in {None, key[0]}:
                 numbers = Numbers(calls, errors, Counter(_decode_buckets(buckets)))
-                found.setdefault((its_service, name), Numbers()).add(numbers)
+                found.setdefault((key[0], key[1], key[2], key[3]), Numbers()).add(numbers)
         return found
 
     def totals(self) -> list[tuple[str, int, int]]:
@@ -118,7 +131,8 @@ def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
         service = span.local_endpoint.service_name if span.local_endpoint else None
         if service is None or not span.timestamp or not (span.kind in _ENTRIES or span.parent_id is None):
             continue
-        numbers = cells.setdefault((span.timestamp // _MINUTE, service, span.name or ""), Numbers())
+        place = span.tags.get(_WORKLOAD, ""), span.tags.get(_POD, "")
+        numbers = cells.setdefault((span.timestamp // _MINUTE, service, span.name or "", *place), Numbers())
         numbers.calls += 1
         numbers.errors += "error" in span.tags
         if span.duration:
@@ -127,14 +141,14 @@ def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
 
 def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:
     """Adds to a cell; long names are told apart by their digest."""
-    minute, service, name = key
-    digest = blake2b(f"{service}\0{name}".encode(), digest_size=16).digest()
+    minute, *texts = key
+    digest = blake2b("\0".join(texts if any(texts[2:]) else texts[:2]).encode(), digest_size=16).digest()
     where = "FROM cells WHERE minute = ? AND digest = ?"
     row = connection.execute(f"SELECT calls, errors, buckets {where}", (minute, digest)).fetchone()
     if row:
         numbers.add(Numbers(row[0], row[1], Counter(_decode_buckets(row[2]))))
-    values = (minute, digest, service, name, numbers.calls, numbers.errors, msgspec.json.encode(numbers.buckets))
-    connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    values = (minute, digest, *texts, numbers.calls, numbers.errors, msgspec.json.encode(numbers.buckets))
+    connection.execute(_WRITE, values)
 
 
 def _prune(connection: sqlite3.Connection) -> None:

@@ -61,7 +61,8 @@ INSERT INTO arrivals SELECT number, sum(spans) OVER (ORDER BY number) - spans FR
 WHERE NOT EXISTS (SELECT 1 FROM arrivals);
 CREATE TABLE IF NOT EXISTS cells (  -- health numbers, see cells
     minute INTEGER NOT NULL, digest BLOB NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL,
-    calls INTEGER NOT NULL, errors INTEGER NOT NULL, buckets BLOB NOT NULL, PRIMARY KEY (minute, digest)
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, buckets BLOB NOT NULL,
+    workload TEXT NOT NULL DEFAULT '', pod TEXT NOT NULL DEFAULT '', PRIMARY KEY (minute, digest)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS positions (  -- what each destination has been sent, see outbox
     destination TEXT PRIMARY KEY, number INTEGER NOT NULL, ordinal INTEGER NOT NULL
@@ -225,6 +226,8 @@ def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sq
         connection.execute("BEGIN IMMEDIATE")
         for statement in f"{new};\n{_BY_SERVICE};\n{_ADDED}".split(";\n"):
             connection.execute(statement)
+        for column in {"workload", "pod"} - {row[1] for row in connection.execute("PRAGMA table_info(cells)")}:
+            connection.execute(f"ALTER TABLE cells ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
         if version:
             migrate(connection, version)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
