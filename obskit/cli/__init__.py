@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from obskit import __version__
-from obskit.cli import collector, demo, profile, run
+from obskit.cli import collector, demo, profile, run, ship
 
 _BAD_USAGE = 2
 
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="obskit", description="Traces for Python services, in one line.")
     parser.add_argument("--version", action="version", version=f"obskit {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
-    for command in (run, collector, demo, profile):
+    for command in (run, collector, demo, profile, ship):
         command.add_parser(commands)
     return parser

@@ -1,0 +1,129 @@
+"""``COMMAND | obskit ship``: passes on what it reads, byte by byte as it comes, and sends its lines to a collector."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from obskit.collector.intake.text_lines import Joiner, severity_in, without_escapes
+
+if TYPE_CHECKING:
+    import argparse
+
+    from obskit.export.delivery.pipeline import Pipeline
+
+_BAD_USAGE = 2
+_CHUNK = 65536
+_LONGEST = 256 * 1024  # bytes of a line; a longer one is sent in parts
+_QUIET = 0.3  # seconds without input after which a text line is complete
+_END = 5.0  # seconds that the last lines have
+_WHERE = "http://127.0.0.1:9411"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    where = os.environ.get("OBSKIT_COLLECTOR") or _WHERE
+    usage = "COMMAND | obskit ship --service NAME"
+    parser = subparsers.add_parser("ship", help="send the lines that a program prints to a collector", usage=usage)
+    parser.add_argument("--service", default="", help="the service's name; else what the lines say of it")
+    parser.add_argument("--collector", default=where, metavar="URL", help=f"the collector (default: {_WHERE})")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pass on standard input until it ends; return 0, or 2 for bad usage. A reader that leaves ends it, as ``cat``."""
+    from obskit.settings.values import read_collector
+
+    try:
+        url = read_collector(args.collector) or _WHERE
+    except ValueError as error:
+        print(f"obskit ship: --collector {error}: got {args.collector!r}", file=sys.stderr)
+        return _BAD_USAGE
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, whose last words are still to come
+    pipeline = _pipeline(url, args.service)
+    try:
+        _pass_on(pipeline)
+    except BrokenPipeError:
+        _finish(pipeline)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    _finish(pipeline)
+    return 0
+
+
+def _pipeline(url: str, service: str) -> Pipeline:
+    from obskit.export.delivery.pipeline import Limits, Pipeline
+    from obskit.logs.shipping import LineExporter
+
+    limits = Limits(capacity=100_000, batch_size=1000, interval=0.5, timeout=10.0)
+    return Pipeline(url, lambda: LineExporter(url, service), limits, "log lines", weigh=len)
+
+
+def _pass_on(pipeline: Pipeline) -> None:
+    lines = _Lines()
+    while True:
+        readable = select.select([0], [], [], _QUIET)[0]
+        data = os.read(0, _CHUNK) if readable else b""
+        _write(data)
+        for line in lines.add(data) if data else lines.rest(at_end=bool(readable)):
+            pipeline.offer(line)
+        if readable and not data:
+            return
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _finish(pipeline: Pipeline) -> None:
+    """Send what waits, and say what could not be sent."""
+    pipeline.close(time.monotonic() + _END)
+    ledger = pipeline.stats()
+    missing = ledger["produced"] - ledger["delivered"]
+    if missing:
+        print(f"obskit ship: {missing} of {ledger['produced']} lines were not delivered", file=sys.stderr)
+
+
+class _Lines:
+    """From pieces of output to lines as a collector takes them: JSON as it is, text as JSON with its time."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+        self._text = Joiner()
+
+    def add(self, data: bytes) -> Iterator[bytes]:
+        """Yield the lines that are complete with ``data``."""
+        *whole, self._begun = (self._begun + data).split(b"\n")
+        if len(self._begun) > _LONGEST:
+            whole, self._begun = [*whole, self._begun], b""
+        for line in whole:
+            if line.lstrip()[:1] == b"{":
+                yield from self._complete(self._text.rest())
+                yield line
+            else:
+                yield from self._complete(self._text.add(_plain(line)))
+
+    def rest(self, *, at_end: bool) -> Iterator[bytes]:
+        """Yield the text that waited for more, and at the end a line without a line's end."""
+        if at_end and self._begun:
+            yield from self.add(b"\n")
+        yield from self._complete(self._text.rest())
+
+    @staticmethod
+    def _complete(text: str | None) -> Iterator[bytes]:
+        from obskit.logs import insert_ids
+
+        if text:
+            named = {"severity": severity_in(text), "message": text, "time": time.time()}
+            yield json.dumps({**named, "insertId": insert_ids.new()}).encode()
+
+
+def _plain(line: bytes) -> str:
+    return without_escapes(line.decode("utf-8", "replace").rstrip("\r"))
