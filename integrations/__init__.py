@@ -8,9 +8,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from obskit.instrumentation import third_party
+from obskit.instrumentation import instrumentors, third_party
 
 if TYPE_CHECKING:
+    from obskit.base.distributions import EntryPoint
     from obskit.instrumentation.imports import ImportHooks
     from obskit.instrumentation.patching import Patches
 
@@ -47,25 +48,34 @@ MODULES: dict[str, tuple[str, ...]] = {
 def install(names: Iterable[str], hooks: ImportHooks, patches: Patches) -> None:
     """Let each integration of ``names`` patch its library as soon as that is imported.
 
-    A name is a key of MODULES or that of another package's integration; one that is neither is passed over.
+    A name is a key of MODULES, or that of another package's integration or of an instrumentation of OpenTelemetry's;
+    one that is none of these is passed over.
     """
     names = list(names)
-    others = third_party.find() if not MODULES.keys() >= set(names) else {}
+    foreign = others() if not MODULES.keys() >= set(names) else {}
     for name in names:
         for module_name in MODULES.get(name, ()):
             hooks.when_imported(module_name, partial(_install, name, patches))
-        if name not in MODULES and name in others:
-            third_party.install(others[name], hooks, patches)
+        if name in foreign:
+            entry_point = foreign[name]
+            source = third_party if entry_point.group == third_party.GROUP else instrumentors
+            source.install(entry_point, hooks, patches)
 
 
-def all_names() -> list[str]:
-    """Return the names of all integrations: ours, which no other package can replace, and theirs."""
-    return [*MODULES, *(name for name in third_party.find() if name not in MODULES)]
+def others(opentelemetry: bool = True) -> dict[str, EntryPoint]:
+    """Return what other packages bring for libraries that none of ours is for, by name.
+
+    An integration that is made for obskit goes before an instrumentation of OpenTelemetry's.
+    """
+    covered = [module for modules in MODULES.values() for module in modules]
+    found = instrumentors.find(covered) if opentelemetry else {}
+    found |= third_party.find()
+    return {name: one for name, one in found.items() if name not in MODULES}
 
 
 def modules_of(name: str) -> tuple[str, ...]:
     """Return the modules that an integration patches."""
-    return MODULES[name] if name in MODULES else third_party.modules_of(third_party.find()[name])
+    return MODULES[name] if name in MODULES else third_party.modules_of(others()[name])
 
 
 def _install(name: str, patches: Patches, module: ModuleType) -> None:

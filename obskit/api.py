@@ -58,6 +58,7 @@ def init(
     request_log: bool | Literal["auto"] | None = None,
     integrations: Sequence[str] | None = None,
     disable: Sequence[str] | None = None,
+    opentelemetry: Literal["auto", "off"] | None = None,
     project: str | None = None,
     queue_size: int | None = None,
     queue_bytes: int | None = None,
@@ -117,6 +118,8 @@ def init(
       Kubernetes. Default: ``auto``.
     - ``integrations``: The libraries to instrument. Default: every known one that the program imports.
     - ``disable``: Libraries to leave alone. Default: none.
+    - ``opentelemetry``: Whether the installed instrumentations of OpenTelemetry's for other libraries are switched on:
+      ``auto`` or ``off``. Default: ``auto``.
     - ``project``: The Google Cloud project's id. Default: none.
     - ``queue_size``: How many spans may wait for delivery, for each exporter; later ones are dropped and counted.
       Default: ``10000``.

@@ -1,6 +1,6 @@
 """What is installed, as the folders of its metadata say.
 
-``importlib.metadata`` is imported only where there is something to load: it costs more than all of ``obskit.init()``.
+Not by ``importlib.metadata``, whose import alone takes longer than all of ``obskit.init()``.
 """
 
 from __future__ import annotations
@@ -8,48 +8,78 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from obskit.base.failures import failed
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 _METADATA = (".dist-info", ".egg-info")
 
 
+class EntryPoint(NamedTuple):
+    """What a package offers under a name: ``value`` is ``module`` or ``module:attribute``."""
+
+    group: str
+    name: str
+    value: str
+
+    def load(self) -> Any:
+        """Import it. Raises what that raises."""
+        module, _, attributes = self.value.partition("[")[0].strip().partition(":")
+        found: Any = import_module(module.strip())
+        for attribute in filter(None, attributes.strip().split(".")):
+            found = getattr(found, attribute)
+        return found
+
+
 def entry_points(*groups: str) -> list[EntryPoint]:
     """Return the entry points of these groups by name; none where the metadata cannot be read."""
-    wanted = [f"[{group}]".encode() for group in groups]
     try:
-        if not any(heading in text for text in _texts() for heading in wanted):
-            return []
-        from importlib.metadata import entry_points as load
-
-        return sorted((one for group in groups for one in load(group=group)), key=lambda one: one.name)
+        texts = _texts(tuple(_places()))
+        wanted = [text for text in texts if any(f"[{group}]" in text for group in groups)]
+        found = [one for text in wanted for one in _parse(text) if one.group in groups]
+        return sorted(found, key=lambda one: one.name)
     except Exception:
         failed("looking for entry points")
         return []
 
 
-def _texts() -> Iterator[bytes]:
-    """Yield the text of each file of entry points; most distributions have none."""
-    return map(_read, metadata_folders())
+def _parse(text: str) -> Iterator[EntryPoint]:
+    """Yield what a file of entry points says (packaging.python.org, "Entry points specification")."""
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip()
+        elif "=" in line and line[0] not in "#;":
+            name, _, value = line.partition("=")
+            yield EntryPoint(group, name.strip(), value.strip())
 
 
-def _read(folder: str) -> bytes:
+_Place = tuple[str, int]  # a folder to import from, and when something was last laid into it or taken away
+
+
+def _places() -> Iterator[_Place]:
+    for place in map(str, tuple(sys.path)):
+        if os.path.isdir(place or "."):  # and no archive
+            yield place, os.stat(place or ".").st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _texts(places: tuple[_Place, ...]) -> tuple[str, ...]:
+    """Return the files of entry points; of a package that is there twice, the one that would be imported."""
+    folders: dict[str, str] = {}
+    for place, _ in places:
+        for name in os.listdir(place or "."):
+            if name.endswith(_METADATA):
+                folders.setdefault(name.partition("-")[0].lower(), os.path.join(place, name))
+    return tuple(filter(None, map(_read, folders.values())))
+
+
+def _read(folder: str) -> str:
+    """Return the entry points of a distribution; most have none."""
     try:
-        with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
+        with open(os.path.join(folder, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
-        return b""
-
-
-def metadata_folders() -> Iterator[str]:
-    """Yield the metadata folder of each distribution on ``sys.path``; those within archives are left out."""
-    for place in tuple(sys.path):
-        try:
-            names = os.listdir(place or ".")
-        except OSError:  # an archive, or no longer there
-            continue
-        yield from (os.path.join(place, name) for name in names if name.endswith(_METADATA))
+        return ""

@@ -11,13 +11,11 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from obskit.base.distributions import entry_points
+from obskit.base.distributions import EntryPoint, entry_points
 from obskit.base.failures import raised
 from obskit.instrumentation.imports import ImportHooks
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from obskit.instrumentation.patching import Patches
 
 GROUP = "obskit.integrations"

@@ -22,7 +22,7 @@ from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
 from obskit.instrumentation.server import abandon_streams
 from obskit.instrumentation.tracer import propagator, provider
-from obskit.integrations import all_names, install
+from obskit.integrations import MODULES, install, others
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
@@ -126,7 +126,9 @@ class Runtime:
         self._profile(None)
 
     def _instrument(self, settings: Settings) -> None:
-        named = all_names() if settings.integrations is None else settings.integrations
+        named = settings.integrations
+        if named is None:
+            named = (*MODULES, *others(settings.opentelemetry == "auto"))
         names = [name for name in named if name not in settings.disable]
         if names != self._installed:
             self._unpatch()

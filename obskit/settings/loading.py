@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     request_log: bool
     integrations: tuple[str, ...] | None
     disable: tuple[str, ...]
+    opentelemetry: str
     project: str | None
     queue_size: int
     queue_bytes: int

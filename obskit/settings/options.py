@@ -222,6 +222,13 @@ OPTIONS = (
     ),
     Option("disable", read_disable, lambda _: (), "Libraries to leave alone."),
     Option(
+        "opentelemetry",
+        one_of("auto", "off"),
+        lambda _: "auto",
+        "Whether the installed instrumentations of OpenTelemetry's for other libraries are switched on: `auto` or "
+        "`off`.",
+    ),
+    Option(
         "project",
         read_text,
         lambda _: None,

@@ -129,13 +129,13 @@ def _installed(distribution: str) -> bool:
 
 def read_integrations(value: Any) -> tuple[str, ...] | None:
     """Read names of integrations."""
-    from obskit.integrations import MODULES, all_names
+    from obskit.integrations import MODULES, others
 
     if value is None:
         return None
     names = read_names(value)
     if not MODULES.keys() >= set(names):
-        known = all_names()
+        known = [*MODULES, *others()]
         unknown = sorted(set(names).difference(known))
         if unknown:
             raise ValueError(f"names {', '.join(unknown)}, which is not one of {', '.join(sorted(known))}")
