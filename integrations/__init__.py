@@ -27,6 +27,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "flask": ("flask.app",),
     "gevent": ("gevent", "gevent.threadpool"),
     "grpc_aio_client": ("grpc.aio._channel", "grpc.aio._call"),
+    "grpc_aio_server": ("grpc.aio._server",),
     "grpc_client": ("grpc._channel",),
     "grpc_server": ("grpc._server",),
     "http_client": ("http.client",),

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.rpc import begin_call, code_name, details_text, fail, finish
+from obskit.instrumentation.rpc import begin_call, code_name, fail, finish, said
 from obskit.tracing.span import Span
 
 _KINDS = ("UnaryUnaryCall", "UnaryStreamCall", "StreamUnaryCall", "StreamStreamCall")
@@ -62,4 +62,5 @@ class _End:
             guarded("ending a call's span", self._end, core._status)
 
     def _end(self, status: Any) -> None:
-        finish(self._span, code_name(status.code()), details_text(status.details()))
+        code = code_name(status.code())
+        finish(self._span, code, said(code, status.details()))

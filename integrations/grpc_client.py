@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.rpc import CANCELLED, begin_call, details_text, fail, finish
+from obskit.instrumentation.rpc import CANCELLED, begin_call, fail, finish, said
 from obskit.tracing.current import AnySpan
 from obskit.tracing.span import Span
 
@@ -48,7 +48,7 @@ def _fail(span: AnySpan, error: BaseException) -> None:
     if code is None:
         fail(span, error)
     else:
-        finish(span, code().name, error.details())  # type: ignore[attr-defined] # grpc.RpcError and grpc.Call
+        finish(span, code().name, said(code().name, error.details()))  # type: ignore[attr-defined] # a grpc.Call, too
 
 
 def _start(call: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -85,7 +85,7 @@ class _End:
         guarded("ending a gRPC call's span", self._end, self._state())
 
     def _end(self, state: Any) -> None:
-        finish(self._span, state.code.name, details_text(state.details))
+        finish(self._span, state.code.name, said(state.code.name, state.details))
 
     def __del__(self) -> None:
-        finish(self._span, CANCELLED, "the call was forgotten before its end")
+        finish(self._span, CANCELLED, said(CANCELLED, "the call was forgotten before its end"))

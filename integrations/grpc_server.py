@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name, details_text, serve_call
+from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name, serve_call
 from obskit.tracing.current import attach
 
 _CALL = "_obskit_call"
@@ -35,8 +35,9 @@ def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 def _serve(event: Any, state: Any, method: Any) -> None:
     name = method.name() or event.call_details.method.decode()
-    call = state.context.run(serve_call, name, event.invocation_metadata, event.call.peer)
+    call = state.context.run(serve_call, name, event.invocation_metadata)
     if call is not None:
+        call.came_from(event.call.peer)
         setattr(state, _CALL, call)
         state.context.run(attach, call.context)
 
@@ -50,7 +51,7 @@ def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _rejected(state: Any, status: Any, details: bytes) -> None:
     call = vars(state).get(_CALL)
     if call is not None:
-        call.refuse(code_name(status), sys.exc_info()[1] or details_text(details))
+        call.refuse(code_name(status), sys.exc_info()[1] or details)
 
 
 def _abort(abort: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -64,7 +65,7 @@ def _aborted(state: Any, status: Any, details: bytes) -> None:
     if call is not None:
         error = None if state.aborted else sys.exc_info()[1]
         code = code_name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
-        call.blame(code, error or details_text(state.details or details))
+        call.blame(code, error or state.details or details)
 
 
 def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -91,5 +92,5 @@ def _over(state: Any, call: ServedCall) -> None:
     if not state.statused:
         call.blame(CANCELLED)
     elif state.code is not None:
-        call.blame(getattr(state.code, "name", UNKNOWN), details_text(state.details))
+        call.blame(getattr(state.code, "name", UNKNOWN), state.details)
     call.leave()

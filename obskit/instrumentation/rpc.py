@@ -6,7 +6,7 @@ the code what came with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -92,16 +92,25 @@ def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
     return True
 
 
-def finish(span: AnySpan, code: str = OK, why: str | None = None) -> None:
-    """End the span of a call that had the status ``code``, for the reason ``why``; once. Never raises."""
+def finish(span: AnySpan, code: str = OK, error: str | None = None) -> None:
+    """End the span of a call that had the status ``code``; once. Never raises."""
     if type(span) is Span and span.end_ns is None:
         try:
             if code != OK:
                 span.tags["grpc.status_code"] = code
-                span.error(f"{code}: {why}" if why else code)
+                span.error(error or code)
+        except Exception:
+            failed("describing how a call ended")
+        try:
             span.end()
         except Exception:
             failed("ending a call's span")
+
+
+def said(code: str, details: Any) -> str:
+    """Return the error that a status is: its code, and its details, which gRPC gives as text, as bytes, or not."""
+    text = text_of(details)
+    return f"{code}: {text}" if text else code
 
 
 def code_name(number: Any) -> str:
@@ -109,7 +118,7 @@ def code_name(number: Any) -> str:
     return _CODES[number] if 0 <= number < len(_CODES) else UNKNOWN
 
 
-def details_text(details: Any) -> str:
+def text_of(details: Any) -> str:
     """Return the details of a gRPC status, which may be bytes or None."""
     return details.decode(errors="replace") if isinstance(details, bytes) else details or ""
 
@@ -122,60 +131,50 @@ def fail(span: AnySpan | None, error: BaseException) -> None:
 
 
 class ServedCall(Life):
-    """One call being served. ``context`` is the one to serve it in; ``code`` and ``why`` say how it failed."""
+    """One call being served. ``context`` is the one to serve it in; ``code`` and ``error`` say how it failed."""
 
-    __slots__ = ("code", "context", "why")
+    __slots__ = ("code", "context", "error")
 
     def __init__(self, span: AnySpan, outside: Context) -> None:
         super().__init__(span, outside)
         self.code = OK
-        self.why: str | None = None
+        self.error: str | None = None
         self.context: Context
 
-    def blame(self, code: str, why: BaseException | str | None = None) -> None:
-        """Note how the call failed: the first to tell is the one that knows.
+    def came_from(self, peer: Callable[[], Any]) -> None:
+        """Ask ``peer`` for gRPC's name of the caller's address, where the call is recorded."""
+        if type(self.span) is Span:
+            self.span.remote_endpoint = _address(text_of(peer()))
+
+    def blame(self, code: str, why: Any = None) -> None:
+        """Note how the call failed: by an exception, or with the details of a status. The first to tell knows best.
 
         An exception is kept as text, since its traceback holds the frames of everything that serves the call.
         """
         if self.code == OK and type(self.span) is Span:
             self.code = code
-            self.why = error_text(why) if isinstance(why, BaseException) else f"{code}: {why}" if why else code
+            self.error = error_text(why) if isinstance(why, BaseException) else said(code, why)
 
-    def refuse(self, code: str, why: BaseException | str | None) -> None:
+    def refuse(self, code: str, why: Any) -> None:
         """End the span of a call that has no handler, or got none."""
         if code == "UNIMPLEMENTED" and type(self.span) is Span:
             self.span.name = NOT_FOUND
         self.blame(code, why)
         self.leave()
 
-    def finish(self) -> None:
-        """End the span. Never raises."""
-        span = self.span
-        if type(span) is Span and span.end_ns is None:
-            try:
-                if self.code != OK:
-                    span.tags["grpc.status_code"] = self.code
-                    span.error(self.why or self.code)
-                span.end()
-            except Exception:
-                failed("ending a server span")
-
     def leave(self) -> None:
         """End the span, and take back what the call brought from the threads and tasks that it started."""
-        self.finish()
+        finish(self.span, self.code, self.error)
         self.ended = True
         self.context = self.outside  # the other one holds this
 
     def __del__(self) -> None:
         self.blame(CANCELLED, "the call was forgotten before its end")
-        self.finish()
+        finish(self.span, self.code, self.error)
 
 
-def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]], peer: Any) -> ServedCall | None:
-    """Start serving a call of ``method``: read its metadata and decide. None where tracing is suppressed.
-
-    ``peer`` gives gRPC's name of the caller, and is called only for a recorded call.
-    """
+def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> ServedCall | None:
+    """Start serving a call of ``method``: read its metadata and decide. None where tracing is suppressed."""
     context = get_context()
     if context.get(SUPPRESS_KEY):
         return None
@@ -183,8 +182,6 @@ def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]], peer: A
     context = outside(context)
     name, tags = _described(method)
     span = tracer.start(name, SpanKind.SERVER, parent, {**tags})
-    if type(span) is Span:
-        span.remote_endpoint = _address(peer())
     call = ServedCall(span, context)
     values = {**context, SPAN_KEY: span, LIFE_KEY: call}
     if meshed is not None:
@@ -228,10 +225,9 @@ def server_at(target: str) -> tuple[Remote | None, str]:
     return remote, f"http://{rest}"
 
 
-def _address(peer: str | bytes) -> Remote | None:
+def _address(peer: str) -> Remote | None:
     """Return the address of a caller, such as ``ipv4:127.0.0.1:5000`` or ``ipv6:%5B::1%5D:5000``."""
-    text = peer.decode() if isinstance(peer, bytes) else peer
-    family, _, rest = text.partition(":")
+    family, _, rest = peer.partition(":")
     return _split(unquote(rest)) if family in {"ipv4", "ipv6"} else None
 
 

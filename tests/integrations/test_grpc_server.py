@@ -18,6 +18,7 @@ def handlers(shop: Shop):
         code, text = shop.item(request)
         if code != "OK":
             context.abort(grpc.StatusCode[code], text)
+            raise AssertionError("abort has returned, as in the pool of an older grpc.aio")
         return text.encode()
 
     def stream(request, context):
