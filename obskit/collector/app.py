@@ -221,7 +221,11 @@ def create_app(
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     api = Api(store, lines, workers, options, intake, times, forwarding, transports)
     app = Starlette(
-        routes=[*_api_routes(api, workers), *LinesApi(lines, workers, intake).routes(), *page_routes(store, workers)],
+        routes=[
+            *_api_routes(api, workers),
+            *LinesApi(lines, workers, intake).routes(),
+            *page_routes(store, lines, workers),
+        ],
         exception_handlers={
             Rejected: _rejected,
             QueryError: _bad_query,

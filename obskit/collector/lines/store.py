@@ -180,6 +180,16 @@ class LineStore:
         ((dropped,),) = self.database.rows("SELECT dropped FROM line_totals")
         return lines, dropped, oldest or 0
 
+    def extent(self) -> tuple[int, int]:
+        """The times of the oldest and of the newest line; 0 where there is none."""
+        ((oldest, newest),) = self.database.rows("SELECT min(first), max(newest) FROM line_blocks")
+        return oldest or 0, newest or 0
+
+    @property
+    def last_id(self) -> int:
+        """The id of the line that came last."""
+        return self._last_id
+
     def prometheus(self) -> str:
         """How many lines are stored and how many had to make room, for Prometheus."""
         stored, dropped, _ = self.totals()

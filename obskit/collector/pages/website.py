@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.lines.store import LineStore
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
 from obskit.collector.store.spans import SpanStore
@@ -21,9 +22,10 @@ COLOURS = 20  # classes s0, s1, ... of the style sheet
 
 @dataclass
 class Site:
-    """The store that the pages show, and in which order its services were seen."""
+    """The stores that the pages show, and in which order its services were seen."""
 
     store: SpanStore
+    lines: LineStore
     views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
 
