@@ -185,7 +185,7 @@ def _server_factory() -> Callable[..., uvicorn.Server]:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=_MOST_CONNECTIONS + 1,  # the first that is refused
             timeout_graceful_shutdown=2,
         )
         return uvicorn.Server(config)

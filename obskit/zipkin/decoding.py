@@ -7,9 +7,24 @@ from typing import Any
 
 from obskit.zipkin.model import Annotation, Span
 
+MOST_SPANS = 100_000  # of a message: 25 bytes are a span, which takes a kilobyte of memory
+
 
 class DecodeError(ValueError):
     """The body is not a list of valid spans; the message is one line which says why."""
+
+
+class TooManySpans(DecodeError):
+    """The body has more than MOST_SPANS."""
+
+    def __init__(self) -> None:
+        super().__init__(f"over {MOST_SPANS} spans; send fewer in one message")
+
+
+def check_number(spans: int) -> None:
+    """Raises TooManySpans."""
+    if spans > MOST_SPANS:
+        raise TooManySpans
 
 
 def finish_span(fields: dict[str, Any], annotations: Iterable[tuple[int, str]], tags: dict[str, str]) -> Span:

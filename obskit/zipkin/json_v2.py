@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from obskit.zipkin.addresses import parse_ip
-from obskit.zipkin.decoding import DecodeError, finish_span
+from obskit.zipkin.decoding import DecodeError, check_number, finish_span
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id
 from obskit.zipkin.model import Endpoint, Span
 
@@ -112,6 +112,7 @@ def read_items(body: bytes, read: Callable[[object], _T], parse: Callable[[str],
         raise DecodeError(f"malformed JSON: nested deeper than {_MAX_DEPTH}") from None
     if not isinstance(value, list):
         raise DecodeError(f"expected a list of spans, got {_describe(value)}")
+    check_number(len(value))
     return [_numbered(number, item, read) for number, item in enumerate(value)]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import msgspec
 
 from obskit.zipkin.addresses import parse_ip
+from obskit.zipkin.decoding import check_number
 from obskit.zipkin.json_v2 import decode_list, encode_span
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
@@ -32,6 +33,7 @@ def read_list(body: bytes) -> tuple[list[Span], list[bytes]]:
     """The normalised spans of a JSON list, and the JSON of each. Raises DecodeError as ``json_v2`` does."""
     try:
         spans = _decode(body)
+        check_number(len(spans))
         lines = [encode_span(span) for span in spans]
         if spans and _are_normal(spans) and _is_whole(body, lines):
             return spans, lines

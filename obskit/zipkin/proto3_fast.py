@@ -11,6 +11,7 @@ from typing import Any
 
 from obskit.base.protobuf import read_varint
 from obskit.zipkin import proto3_decode
+from obskit.zipkin.decoding import check_number
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
 _KINDS = (None, "CLIENT", "SERVER", "PRODUCER", "CONSUMER")
@@ -29,9 +30,11 @@ class _OddError(Exception):
 def read_list(body: bytes) -> list[Span]:
     """The normalised spans of a ListOfSpans. Raises DecodeError, as ``proto3_decode.decode_list`` does."""
     try:
-        return _spans(body)
+        spans = _spans(body)
     except (_OddError, LookupError, ValueError):
         return proto3_decode.decode_list(body)
+    check_number(len(spans))
+    return spans
 
 
 def _spans(data: bytes) -> list[Span]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from obskit.zipkin.addresses import parse_ip
-from obskit.zipkin.decoding import finish_span
+from obskit.zipkin.decoding import check_number, finish_span
 from obskit.zipkin.model import Endpoint, Span
 
 _KINDS = {2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
@@ -39,7 +39,8 @@ class Read:
     refused: list[str] = field(default_factory=list)
 
     def add(self, span: dict[str, Any], service: str, common: dict[str, str]) -> None:
-        """Reads a span."""
+        """Reads a span. Raises TooManySpans."""
+        check_number(len(self.spans) + len(self.refused) + 1)
         try:
             self.spans.append(_span(span, service, common))
         except ValueError as error:

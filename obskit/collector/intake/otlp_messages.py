@@ -12,10 +12,10 @@ from obskit.base.protobuf import varint
 from obskit.collector.deadline import Deadline
 from obskit.collector.intake import protobuf
 from obskit.collector.intake.otlp import Read, translate
-from obskit.collector.intake.zipkin import Keep, Message, Rejected, store_spans
+from obskit.collector.intake.zipkin import Keep, Message, Rejected, refusal, store_spans
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.spans import SpanStore
-from obskit.zipkin.decoding import DecodeError
+from obskit.zipkin.decoding import DecodeError, TooManySpans
 from obskit.zipkin.json_v2 import may_hold_surrogates, without_surrogates
 
 _PROTOBUF = ("application/x-protobuf", "application/protobuf")
@@ -28,7 +28,7 @@ def store_otlp(store: SpanStore, metrics: Metrics, keep: Keep, message: Message,
     try:
         found = read_json(body) if in_json else read_protobuf(body)
     except DecodeError as error:
-        raise Rejected(400, str(error)) from None
+        raise refusal(error) from None
     if found.spans:
         store_spans(store, metrics, keep, found.spans)
     return answer(found.refused, "rejectedSpans", in_json=in_json)
@@ -57,6 +57,8 @@ def read_json(body: bytes) -> Read:
     """The spans of an ExportTraceServiceRequest in JSON. Raises DecodeError."""
     try:
         return translate(load_json(body))
+    except TooManySpans:
+        raise
     except (ValueError, RecursionError, TypeError, AttributeError, LookupError) as error:
         raise DecodeError(f"not an OTLP message in JSON: {error}") from None
 
@@ -65,6 +67,8 @@ def read_protobuf(body: bytes) -> Read:
     """The spans of an ExportTraceServiceRequest. Raises DecodeError."""
     try:
         return translate(protobuf.decode(body, _REQUEST))
+    except TooManySpans:
+        raise
     except ValueError as error:
         raise DecodeError(f"not an OTLP message: {error}") from None
 

@@ -17,7 +17,7 @@ from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.room import TooMany
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
-from obskit.zipkin.decoding import DecodeError
+from obskit.zipkin.decoding import DecodeError, TooManySpans
 from obskit.zipkin.model import Span
 
 MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
@@ -99,7 +99,12 @@ def read_spans(read: Read, body: bytes) -> Decoded:
     try:
         return read(body)
     except DecodeError as error:
-        raise Rejected(400, str(error)) from None
+        raise refusal(error) from None
+
+
+def refusal(error: DecodeError) -> Rejected:
+    """The answer to a message that cannot be read."""
+    return Rejected(413 if isinstance(error, TooManySpans) else 400, str(error))
 
 
 def store_spans(
