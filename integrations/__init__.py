@@ -41,6 +41,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "concurrent.futures.interpreter",
         "multiprocessing.pool",
     ),
+    "tornado_client": ("tornado.simple_httpclient", "tornado.curl_httpclient"),
+    "tornado_web": ("tornado.web",),
     "urllib3": ("urllib3.connectionpool",),
 }
 """What can be patched: the integration's name, and the modules after whose import its ``install`` is called."""

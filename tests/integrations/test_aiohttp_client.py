@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from obskit.testing.http_client_contract import Upstream, current
+from obskit.testing.contract import current
+from obskit.testing.http_client_contract import Upstream
 from obskit.tracing.propagated import PropagatedSpan
 from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
 
