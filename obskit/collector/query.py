@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from obskit.zipkin.model import Span
 
 _DAY_MS = 86_400_000
+_ENTRIES = ("SERVER", "CONSUMER")
 _MOST_CONDITIONS = 100
 _LARGEST = 2**63 - 1
 _LARGEST_LIMIT = 2**31 - 1  # an `int` in Zipkin, where the others are a `long`
@@ -170,3 +171,8 @@ def service_of(span: Span) -> str | None:
 def remote_service(span: Span) -> str | None:
     """The service at the other end."""
     return span.remote_endpoint.service_name if span.remote_endpoint else None
+
+
+def is_entry(span: Span) -> bool:
+    """True where a request enters a service: the span of a server or a consumer, or the root of a trace."""
+    return bool(span.timestamp) and (span.kind in _ENTRIES or span.parent_id is None)

@@ -155,14 +155,17 @@ class Tab:
 
     def run(self, expression: str) -> Any:
         """Return the value of some JavaScript, a promise's when it has come."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self._evaluate(expression)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def _evaluate(self, expression: str) -> Any:
+        return self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+
     def wait(self, condition: str) -> Any:
-        """Return what some JavaScript is once it is true."""
+        """Return what some JavaScript is once it is true. While a page comes it may fail."""
         end = time.monotonic() + PATIENCE
-        while not (found := self.run(condition)):
+        while not (found := self._evaluate(condition)["result"].get("value")):
             assert time.monotonic() < end, f"never true: {condition}; problems: {self.problems}"
             time.sleep(0.02)
         return found

@@ -1,5 +1,6 @@
 """The pages in a real browser: nothing against the content policy, on any width, with script and without."""
 
+import json
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from obskit.collector.server import CollectorServer
 from .conftest import client_of
 
 NOW = int(time.time() * 1_000_000)
-PAGES = ["/traces", "/traces?serviceName=front", "/traces?minDuration=x", "/traces/a1", "/find?q=77", "/traces/77"]
+PAGES = ["/traces", "/traces?service=front", "/traces?last=all&sort=-took", "/traces?min=x", "/traces/a1", "/traces/77"]
 
 
 def trace(trace_id="a1", **root):
@@ -157,3 +158,46 @@ def test_repeated_siblings_are_one_line_that_a_click_opens(browser, collector):
     tab.run("document.getElementById('r1').click()")
     assert tab.run("document.querySelector('#rows .spacer').style.height") == f"{702 * 24}px"
     assert "mean" in tab.run("document.getElementById('span').textContent")
+
+
+def box(tab, selector):
+    return tab.run(f"(({{x, y, width, height}}) => [x, y, width, height])({selector}.getBoundingClientRect())")
+
+
+def test_a_rectangle_over_the_dots_lists_what_is_inside_and_its_row_leads_to_the_trace(browser):
+    """Two actions from all requests to the one that was slow."""
+    with CollectorServer() as server:
+        quick = [trace(f"d{number:x}", timestamp=NOW - number * 1_000_000, name="quick") for number in range(1, 100)]
+        slow = trace("e1", timestamp=NOW - 50_000_000, duration=3_000_000, name="slow")
+        client_of(server).post([span for spans in [*quick, slow] for span in spans])
+        tab = browser.tab().open(f"{server.url}/traces?last=15m")
+        tab.wait("document.documentElement.dataset.ready")
+        x, y, width, height = box(tab, "document.querySelector('#scatter canvas')")
+        tab.drag((x + width / 2, y + 1), (x + width - 1, y + 0.7 * height))
+        tab.wait("location.search.includes('min=') && document.documentElement.dataset.ready")
+        assert "max=" not in tab.run("location.search")
+        assert tab.run("[...document.querySelectorAll('.traces a')].map((a) => a.textContent)") == ["frontslow"]
+        tab.run("document.querySelector('.traces a').click()")
+        tab.wait("location.pathname == '/traces/00000000000000e1'")
+        assert tab.problems == []
+
+
+def test_a_new_request_is_drawn_and_said_without_a_reload(browser):
+    with CollectorServer() as server:
+        client_of(server).post(trace("f1", timestamp=int(time.time() * 1_000_000) - 5_000_000))
+        tab = browser.tab().open(f"{server.url}/traces")
+        tab.wait("document.documentElement.dataset.ready")
+        client_of(server).post(trace("f2", timestamp=int(time.time() * 1_000_000) + 500_000))
+        tab.wait("document.getElementById('new').textContent == '1 new'")
+        assert tab.problems == []
+
+
+def test_a_file_of_a_trace_is_looked_at(browser, collector):
+    tab = browser.tab().open(f"{collector.url}/traces")
+    spans = json.dumps([[{"traceId": "ab", "id": "1", "name": "from a file", "timestamp": 1, "duration": 5}]])
+    tab.run(
+        "{ const files = new DataTransfer(); const input = document.querySelector('#upload input');"
+        f"files.items.add(new File([{json.dumps(spans)}], 'trace.json')); input.files = files.files;"
+        "input.dispatchEvent(new Event('change')); }"
+    )
+    tab.wait("location.pathname == '/traces/ab' && document.querySelector('h1 .name')?.textContent == 'from a file'")

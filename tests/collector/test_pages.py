@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from obskit.collector.pages import scatter
+
 from . import reference_traces
 
 NOW = int(time.time() * 1_000_000)
@@ -100,7 +102,7 @@ def test_every_span_of_a_real_trace_is_in_its_page(client, name):
     assert page.elements.count("svg") - 1 == min(len(columns["id"]), 200) or len(columns["services"]) == 1
 
 
-def test_the_recent_page_shows_root_services_count_and_error(client):
+def test_the_list_shows_root_services_count_and_error(client):
     root = {
         "traceId": "1",
         "id": "1",
@@ -110,23 +112,124 @@ def test_the_recent_page_shows_root_services_count_and_error(client):
         "localEndpoint": {"serviceName": "front"},
     }
     child = {**root, "id": "2", "parentId": "1", "name": "q", "duration": 5, "localEndpoint": {"serviceName": "back"}}
-    client.post([{**child, "tags": {"error": ""}}, root])
+    client.post([{**child, "kind": "SERVER", "tags": {"error": ""}}, root])
     page = outline(client.get("/traces"))
-    assert {"front: get /", "2.5 ms", "2", "error", "back", "front"} <= set(page.text)
+    assert {"get /", "2.5 ms", "2", "error inside", "back", "front", "1 trace, newest first, of 2 requests."} <= set(
+        page.text
+    )
     assert ("href", "/traces/0000000000000001") in page.attributes
-    assert "front: get /" not in outline(client.get("/traces?serviceName=other")).text
-    assert "front: get /" in outline(client.get("/traces?serviceName=front")).text
+    assert "get /" not in outline(client.get("/traces?service=other")).text
+    assert "get /" in outline(client.get("/traces?serviceName=front")).text
+    assert " in " not in outline(client.get("/traces?service=front")).text
+    assert any("in front: get /" in text for text in outline(client.get("/traces?service=back")).text)
 
 
-def test_the_recent_page_lists_no_more_traces_than_its_form_offers(client):
+def test_no_more_traces_are_listed_than_the_form_offers(client):
     client.post([{"traceId": f"{number:x}", "id": "1", "timestamp": NOW} for number in range(1, 251)])
-    assert outline(client.get("/traces?limit=100000")).elements.count("tr") == 1 + 200
+    page = outline(client.get("/traces?limit=100000"))
+    assert page.elements.count("tr") == 1 + 200
+    assert "200 traces, newest first, of 250 requests." in page.text
 
 
-def test_a_form_that_makes_no_sense_is_answered_with_the_reason_and_keeps_what_was_typed(client):
-    page = outline(client.get("/traces?minDuration=soon"), 400)
-    assert any("minDuration is 'soon'" in text for text in page.text)
-    assert ("value", "soon") in page.attributes
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("min=soon", "min is 'soon'; give a number with a unit"),
+        ("min=5", "min is '5'; give a number with a unit"),
+        ("minDuration=soon", "min is 'soon'"),
+        ("min=2s&max=1s", "max is less than min"),
+        ("last=x", "last is 'x'"),
+        ("from=yesterday", "from is 'yesterday'"),
+        ("from=2026-11-26&to=2026-11-25", "from is not before to"),
+        ("sort=colour", "sort is 'colour'"),
+        ("limit=0", "limit is '0'"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_answered_with_the_reason_and_keeps_what_was_typed(client, query, reason):
+    page = outline(client.get(f"/traces?{query}"), 400)
+    assert any(reason in text for text in page.text)
+    if query == "min=soon":
+        assert ("value", "soon") in page.attributes
+    assert client.get(f"/api/obskit/v1/requests?{query}").status in {200, 400}
+
+
+def names_listed(client, query):
+    text = client.get(f"/traces?{query}").text
+    return re.findall(r"</span>(\w+)</a>", text)
+
+
+@pytest.fixture
+def requests(client):
+    """Four requests: a at 1 s that took 1 ms, b at 2 s that took 2 s and failed, c with a tag, d that calls a store."""
+
+    def one(number, name, **fields):
+        local = {"serviceName": "shop" if number % 2 else "bank"}
+        when = NOW - (10 - number) * 1_000_000
+        return {"traceId": f"a{number}", "id": "1", "name": name, "timestamp": when, "localEndpoint": local, **fields}
+
+    client.post(
+        [
+            one(1, "a", duration=1_000, kind="SERVER"),
+            one(2, "b", duration=2_000_000, tags={"error": "x"}),
+            one(3, "c", duration=150_000, tags={"colour": "red"}),
+            one(4, "d", duration=500, kind="CLIENT", remoteEndpoint={"serviceName": "store"}),
+        ]
+    )
+    return client
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", "dbca"),  # by their ends: 4, 4, 3.15 and 1.001 s
+        ("sort=end", "acbd"),
+        ("sort=-took", "bcad"),
+        ("sort=took", "dacb"),
+        ("service=shop", "ca"),
+        ("service=bank&name=d", "d"),
+        ("name=A", "a"),
+        ("min=1ms", "bca"),
+        ("max=1ms", "da"),
+        ("min=100ms&max=1.5s", "c"),
+        ("minDuration=150000&maxDuration=150000", "c"),
+        ("errors=1", "b"),
+        ("tags=colour=red", "c"),
+        ("annotationQuery=error", "b"),
+        ("remote=store", "d"),
+        ("remoteServiceName=store&spanName=d", "d"),
+        ("limit=2", "db"),
+        (f"from={(NOW - 8_000_000) // 1000}&to={(NOW - 6_500_000) // 1000}", "c"),
+        (f"endTs={(NOW - 8_000_000) // 1000}&lookback=900000", "a"),
+        ("last=all", "dbca"),
+        ("to=2026-01-01", ""),
+    ],
+)
+def test_requests_are_found_by_everything_in_the_form_and_by_zipkins_names_of_it(requests, query, names):
+    assert "".join(names_listed(requests, query)) == names
+
+
+def test_the_dots_are_those_of_the_search(requests):
+    dots = requests.get("/api/obskit/v1/requests?min=1ms").json
+    assert dots["total"] == 3
+    shown = sorted(zip(dots["took"], dots["end"], strict=True))
+    assert [took for took, _ in shown] == [1_000, 150_000, 2_000_000]
+    assert shown[2][1] + dots["first"] == NOW - 6_000_000
+    assert [dots["took"][number] for number in dots["failed"]] == [2_000_000]
+
+
+def test_too_many_dots_are_counted_in_cells_and_none_is_missing(requests, monkeypatch):
+    monkeypatch.setattr(scatter, "MOST_DOTS", 3)
+    shown = requests.get("/api/obskit/v1/requests?top=1s").json
+    assert sum(count for _, _, count, _ in shown["grid"]) == shown["total"] == 4
+    assert sum(failed for *_, failed in shown["grid"]) == 1
+    assert max(y for _, y, _, _ in shown["grid"]) == shown["high"] - 1  # what is above the scale is on its edge
+
+
+def test_a_time_without_requests_leads_to_the_newest(requests):
+    page = outline(requests.get("/traces?to=2026-01-01"))
+    assert any("No requests match in this time. 4 requests of any time are stored" in text for text in page.text)
+    link = next(value for name, value in page.attributes if name == "href" and value.startswith("?last=1h&to="))
+    assert names_listed(requests, link[1:])
 
 
 @pytest.mark.parametrize("timestamp", [None, 1, 2**63 - 1, 253_402_300_800_000_000])

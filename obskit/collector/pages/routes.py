@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from obskit.collector.lines.store import LineStore
-from obskit.collector.pages import find_page, logs_page, trace_data, trace_page, traces_page
+from obskit.collector.pages import find_page, logs_page, scatter, trace_data, trace_page, traces_page
 from obskit.collector.pages.assets import asset
 from obskit.collector.pages.website import Page, Site
 from obskit.collector.store.spans import SpanStore
@@ -20,6 +20,7 @@ _PAGES: dict[str, Page] = {
     "/logs": logs_page.show,
     "/traces": traces_page.show,
     "/traces/{trace_id}": trace_page.show,
+    "/api/obskit/v1/requests": scatter.answer,
     "/api/obskit/v1/trace/{trace_id}/rows": trace_data.rows,
     "/api/obskit/v1/trace/{trace_id}/find": trace_data.find,
     "/api/obskit/v1/trace/{trace_id}/span": trace_data.span,

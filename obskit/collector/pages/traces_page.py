@@ -1,101 +1,213 @@
-"""The page of recent traces: a form and one line for each trace."""
+"""``/traces``: which requests there were. A form, every one as a dot, and a list of some."""
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.pages import scatter
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
-from obskit.collector.pages.show import duration, error_mark, failed, moment
+from obskit.collector.pages.periods import LASTS, written
+from obskit.collector.pages.request_query import SORTS, RequestQuery, own_names, parse_requests
+from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, first_values, parse_query
-from obskit.collector.tree import arrange, extent, service_of
+from obskit.collector.query import QueryError, first_values
+from obskit.collector.store.requests import Request, Wanted
+from obskit.collector.tree import service_of
 from obskit.zipkin.model import Span
 
-_LOOKBACKS = {
-    "900000": "15 minutes",
-    "3600000": "1 hour",
-    "86400000": "1 day",
-    "604800000": "1 week",
-    "31536000000": "1 year",
-}
-_MOST_TRACES = 200
-_LIMITS = ("10", "50", "200")
-_FORM = """<form action="/traces" method="get">
-<label>Service<select name="serviceName"><option value="">all services</option>{services}</select></label>
+_LIMITS = ("20", "50", "100", "200")
+_FORM = """<form id="search" action="/traces" method="get">
+<label>Service<select name="service"><option value="">all</option>{services}</select></label>
+<label>Span<input name="name" value="{name}" list="names" class="narrow" autocomplete="off"></label>
+<label>Calls<input name="remote" value="{remote}" list="remotes" class="narrow" placeholder="service"></label>
 <label>Tags and annotations
-<input class="wide" name="annotationQuery" value="{tags}" placeholder="error and http.method=GET"></label>
-<label>Longer than (µs)<input class="narrow" name="minDuration" value="{longer}" inputmode="numeric"></label>
-<label>Within<select name="lookback">{lookbacks}</select></label>
-<label>At most<select name="limit">{limits}</select></label>
-<button class="primary">Find traces</button>
+<input class="wide" name="tags" value="{tags}" placeholder="error and http.method=GET"></label>
+<label>At least<input class="short" name="min" value="{min}" placeholder="100ms"></label>
+<label>At most<input class="short" name="max" value="{max}" placeholder="1.5s"></label>
+<label>From (UTC)<input class="moment-input" name="from" value="{begin}" placeholder="2026-11-26 14:02"></label>
+<label>To<input class="moment-input" name="to" value="{end}"></label>
+<label>or last<select name="last">{lasts}</select></label>
+<label>Sort<select name="sort">{sorts}</select></label>
+<label>List<select name="limit">{limits}</select></label>
+<label class="check"><input type="checkbox" name="errors" value="1"{errors}> errors only</label>
+<button class="primary">Find</button>
+<datalist id="names">{names}</datalist><datalist id="remotes">{remotes}</datalist>
 </form>
 """
 _OPTION = '<option value="{value}"{selected}>{label}</option>'
-_TABLE = """<div class="card"><table class="traces">
-<thead><tr><th>Root</th><th>Start (UTC)</th><th class="number">Duration</th><th class="number">Spans</th>
-<th>Services</th></tr></thead>
+_TABLE = """<p class="note"><span id="summary">{summary}</span> <a id="new" hidden href="{again}"></a></p>
+<div class="card scroll"><table class="traces">
+<thead><tr><th>Request</th><th>Ended</th><th class="number">Duration</th><th class="length"></th>\
+<th class="number">Spans</th><th>Services</th></tr></thead>
 <tbody>
 {rows}</tbody></table></div>
 """
-_ROW = """<tr><td><a href="/traces/{trace_id}">{service}: {name}</a> {error}</td><td class="mono">{start}</td>\
-<td class="number">{duration}</td><td class="number">{count}</td><td>{services}</td></tr>
+_ROW = """<tr><td><a href="/traces/{trace_id}">{badge}{name}</a> {error}{root}</td><td>{end}</td>\
+<td class="number">{duration}</td><td class="length"><svg aria-hidden="true">\
+<rect class="bar {colour}" width="{width}%" height="8" y="5" rx="2"/></svg></td><td class="number">{spans}</td>\
+<td class="services">{services}</td></tr>
+"""
+_UPLOAD = """<div class="note" id="upload" hidden>Look at a trace from a file, Zipkin's JSON: \
+<input type="file" accept=".json,application/json" aria-label="JSON file of a trace"> <output></output></div>
 """
 
 
-def show(site: Site, request: Request, deadline: Deadline) -> Response:
-    """Return the traces that match the form, or what is wrong with it."""
-    params = {name: value for name, value in first_values(request.query_params.multi_items()).items() if value}
+@dataclass(frozen=True)
+class _Row:
+    """A line of the list: a request, and what its trace is."""
+
+    end: int
+    took: int
+    failed: bool
+    service: str
+    name: str
+    spans: Sequence[Span]
+
+
+def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
+    """Return the requests that the form asks for, or what is wrong with it."""
+    params = own_names(first_values(http.query_params.multi_items()))
     try:
-        query = parse_query({"limit": "50", **params})
-        traces, problem = list(islice(site.store.search(query, deadline), _MOST_TRACES)), ""
+        query = parse_requests(params)
+        result = _result(site, query, params, deadline)
     except QueryError as error:
-        traces, problem = [], str(error)
-    body = join([_form(site, params), _result(site, traces, problem)])
-    return page("Traces", body, here="/traces", status=400 if problem else 200)
+        result = render('<div class="card message problem">{problem}</div>', problem=error)
+        body = join([_form(site, params), result])
+        return page("Traces", body, here="/traces", status=400)
+    return page("Traces", join([_form(site, params), result, Html(_UPLOAD)]), here="/traces", modules=("traces.js",))
+
+
+def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
+    found = site.store.requests.find(query.wanted, deadline)
+    what = " (tags and called services are asked of the list alone)" if query.by_trace else ""
+    picture = scatter.figure(found, query.period, what)
+    rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
+    if not rows:
+        return join([picture, _nothing(site, query, deadline)])
+    summary = f"{count(len(rows), 'trace')}, {SORTS[query.sort]} first"
+    if not query.by_trace:
+        summary += f", of {count(len(found), 'request')}"
+    elif len(rows) == query.limit:
+        summary = f"The newest {count(len(rows), 'trace')} that match, {SORTS[query.sort]} first; there may be more"
+    longest = max(row.took for row in rows) or 1
+    lines = join(_line(site, row, longest) for row in rows)
+    return join([picture, render(_TABLE, summary=f"{summary}.", rows=lines, again=f"?{urlencode(params)}")])
+
+
+def _by_request(site: Site, query: RequestQuery, found: Iterable[Request]) -> list[_Row]:
+    """Return the requests to list: of each trace its root, where that is among them, else the first in this order."""
+    sign = -1 if query.sort.startswith("-") else 1
+    by = Request._fields.index(query.sort.lstrip("-"))
+    first = heapq.nsmallest(query.limit * 10, found, key=lambda one: sign * one[by])
+    chosen: dict[tuple[int, int], Request] = {}
+    for one in first:
+        known = chosen.get((one.high, one.low))
+        if (known is None and len(chosen) < query.limit) or (known and one.root and not known.root):
+            chosen[one.high, one.low] = one
+    text = site.store.requests.text
+    ordered = sorted(chosen.values(), key=lambda one: sign * one[by])
+    traces = ((one, site.store.trace(one.trace_id)) for one in ordered)
+    return [
+        _Row(one.end, one.took, bool(one.failed), text(one.service), text(one.name), spans)
+        for one, spans in traces
+        if spans
+    ]
+
+
+def _by_trace(site: Site, query: RequestQuery, deadline: Deadline) -> list[_Row]:
+    rows = []
+    for spans in site.store.search(query.trace_query, deadline):
+        root = _root(spans)
+        took = root.duration or 0
+        failed = any("error" in span.tags for span in spans)
+        rows.append(_Row((root.timestamp or 0) + took, took, failed, service_of(root), root.name or "", spans))
+    column = query.sort.lstrip("-")
+    rows.sort(key=lambda row: int(getattr(row, column)), reverse=query.sort.startswith("-"))
+    return rows
+
+
+def _root(spans: Sequence[Span]) -> Span:
+    """Return the span that no other one led to, or the first."""
+    return next((span for span in spans if span.parent_id is None), None) or min(
+        spans, key=lambda span: span.timestamp or 2**63
+    )
+
+
+def _line(site: Site, row: _Row, longest: int) -> Html:
+    root = _root(row.spans)
+    services = Counter(map(service_of, row.spans)).most_common()
+    is_root = (service_of(root), root.name or "") == (row.service, row.name)
+    of = render(' <span class="dim">in {service}: {name}</span>', service=service_of(root), name=root.name or "unnamed")
+    more = render('<span class="dim">{n} more</span>', n=len(services) - 6) if len(services) > 6 else Html("")
+    inner = (
+        Html("")
+        if row.failed or not any("error" in span.tags for span in row.spans)
+        else Html('<span class="dim">error inside</span>')
+    )
+    return render(
+        _ROW,
+        trace_id=row.spans[0].trace_id,
+        badge=site.badge(row.service),
+        name=row.name or "unnamed",
+        error=error_mark(row.failed) or inner,
+        root=Html("") if is_root else of,
+        end=moment(row.end),
+        duration=duration(row.took),
+        colour=site.colour(row.service),
+        width=f"{max(100 * row.took / longest, 0.5):.1f}",
+        spans=f"{len(row.spans):,}",
+        services=join([*(site.badge(*item) for item in services[:6]), more]),
+    )
+
+
+def _nothing(site: Site, query: RequestQuery, deadline: Deadline) -> Html:
+    """Say that there is nothing, and where there is something."""
+    anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else []
+    if not anything:
+        text, link = "No requests match. Send spans to POST /api/v2/spans.", Html("")
+    else:
+        newest = max(one.end for one in anything)
+        text = f"No requests match in this time. {count(len(anything), 'request')} of any time are stored, the newest:"
+        link = render(' <a href="?last=1h&amp;to={to}">{at}</a>', to=newest // 1_000 + 1, at=moment(newest))
+    return render('<div class="card message">{text}{link}</div>', text=text, link=link)
 
 
 def _form(site: Site, params: Mapping[str, str]) -> Html:
-    services = {name: name for name in site.store.service_names()}
+    service = params.get("service", "").lower()
+    names = site.store.span_names(service) if service else []
+    remotes = site.store.remote_service_names(service) if service else []
+    last = "" if "from" in params else params.get("last", "1h")
     return render(
         _FORM,
-        services=_options(services, params.get("serviceName", "").lower()),
-        tags=params.get("annotationQuery", ""),
-        longer=params.get("minDuration", ""),
-        lookbacks=_options(_LOOKBACKS, params.get("lookback", "86400000")),
+        services=_options({name: name for name in site.store.service_names()}, service),
+        name=params.get("name", ""),
+        remote=params.get("remote", ""),
+        tags=params.get("tags", ""),
+        min=params.get("min", ""),
+        max=params.get("max", ""),
+        lasts=_options({**({"": ""} if not last else {}), **{text: text for text in LASTS}}, last),
+        begin=_moment_text(params.get("from", "")),
+        end=_moment_text(params.get("to", "")),
+        sorts=_options(SORTS, params.get("sort", "-end")),
         limits=_options({limit: limit for limit in _LIMITS}, params.get("limit", "50")),
+        errors=Html(" checked" if params.get("errors") == "1" else ""),
+        names=_options({name: name for name in names}, ""),
+        remotes=_options({name: name for name in remotes}, ""),
     )
 
 
-def _result(site: Site, traces: list[list[Span]], problem: str) -> Html:
-    if problem:
-        return render('<div class="card message problem">{problem}</div>', problem=problem)
-    if not traces:
-        return Html('<div class="card message">No traces match. Send spans to POST /api/v2/spans.</div>')
-    return render(_TABLE, rows=join(_row(site, spans) for spans in traces))
-
-
-def _row(site: Site, spans: list[Span]) -> Html:
-    root = arrange(spans)[0].span
-    covered = extent(spans)
-    services = Counter(service_of(span) for span in spans)
-    return render(
-        _ROW,
-        trace_id=root.trace_id,
-        service=service_of(root),
-        name=root.name or "unnamed",
-        error=error_mark(any(map(failed, spans))),
-        start=moment(covered.start),
-        duration=duration(covered.duration),
-        count=len(spans),
-        services=join(site.badge(service, count) for service, count in sorted(services.items())),
-    )
+def _moment_text(text: str) -> str:
+    """Return epoch milliseconds as a date; what is none as it was typed."""
+    return written(int(text)) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
 def _options(labels: Mapping[str, str], chosen: str) -> Html:

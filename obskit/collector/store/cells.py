@@ -17,6 +17,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from obskit.collector.query import is_entry
 from obskit.collector.store.database import Database
 from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
@@ -28,7 +29,6 @@ _MOST_CELLS = 500_000
 _PRUNE_EVERY = 10_000  # cells that were written
 _AT_ONCE = 32  # blocks that are counted in one transaction
 _PLACE = "health numbers"  # in the table of what destinations have been sent
-_ENTRIES = ("SERVER", "CONSUMER")
 _WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that say where a span ran
 _Key = tuple[int, str, str, str, str]  # minute, service, name, workload, pod
 _WRITE = """
@@ -129,7 +129,7 @@ class Cells:
 def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
     for span in spans:
         service = span.local_endpoint.service_name if span.local_endpoint else None
-        if service is None or not span.timestamp or not (span.kind in _ENTRIES or span.parent_id is None):
+        if service is None or span.timestamp is None or not is_entry(span):
             continue
         place = span.tags.get(_WORKLOAD, ""), span.tags.get(_POD, "")
         numbers = cells.setdefault((span.timestamp // _MINUTE, service, span.name or "", *place), Numbers())

@@ -28,6 +28,7 @@ from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import Known, RecentSpans
+from obskit.collector.store.requests import Requests
 from obskit.collector.store.room import Room, TooMany
 from obskit.collector.store.tail import Tail
 from obskit.zipkin.ids import trace_key
@@ -81,6 +82,7 @@ class SpanStore:
         try:
             self._links = LinkCells(self._database, self._reader)
             self.cells = Cells(self._database, self._reader)
+            self.requests = Requests(self._reader)
             self._reload()
         except StoreError:
             self._database.close()

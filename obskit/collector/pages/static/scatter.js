@@ -1,0 +1,201 @@
+// Every request as a dot. Dragging a rectangle lists what is in it; arrows move and scale; new ones come by themselves.
+
+import { duration, element } from "./elements.js";
+import { colourOf } from "./minimap.js";
+import { clock } from "./times.js";
+
+const EVERY = 2000, LATE = 60_000; // milliseconds: between two looks, and how late a request may come and be seen live
+const NEAR = 6; // pixels
+const EDGE = 10, BASE = 18; // pixels at the top, where what is above the scale stands, and at the bottom, for times
+
+export class Scatter {
+  constructor(figure) {
+    this.figure = figure;
+    this.asked = new URLSearchParams(location.search);
+    this.top = Number(figure.dataset.top);
+    this.canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": figure.querySelector("svg").getAttribute("aria-label") });
+    this.canvas.title = "drag: list what is inside; arrows: earlier, later, longer, shorter";
+    this.canvas.addEventListener("pointerdown", (event) => this.press(event));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    for (const change of ["theme", "zone"]) document.addEventListener(change, () => this.draw());
+    const button = (text, title, onclick) => element("button", { type: "button", title, onclick }, text);
+    document.getElementById("scatter-tools").replaceChildren(
+      button("←", "earlier", () => this.move(-0.5)), button("→", "later", () => this.move(0.5)),
+      button("↑", "longer durations", () => this.scale(2)), button("↓", "shorter durations", () => this.scale(0.5)));
+  }
+
+  async start() {
+    this.shown = await this.fetch({});
+    this.figure.querySelector("svg").replaceWith(this.canvas);
+    this.figure.querySelector(".top-label").remove();
+    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.draw();
+    const isLive = !this.asked.has("from") && !this.asked.has("to") && this.asked.get("last") !== "all";
+    if (isLive && this.shown.end) setInterval(() => this.follow(), EVERY);
+  }
+
+  async fetch(changed) {
+    const query = new URLSearchParams(this.asked);
+    for (const [name, value] of Object.entries(changed)) query.set(name, value);
+    const shown = await (await fetch(`${this.figure.dataset.url}?${query}`)).json();
+    return { ...shown, isFailed: new Set(shown.failed) };
+  }
+
+  // What ended in the last minute is asked for again: a request may come later than one that ended after it.
+  async follow() {
+    if (document.hidden || this.dragged) return;
+    const from = Date.now() - LATE, { shown } = this;
+    const fresh = await this.fetch({ from, to: Date.now() });
+    const end = [], took = [], isFailed = new Set();
+    const add = (when, how, failed) => { if (failed) isFailed.add(end.length); end.push(when); took.push(how); };
+    const length = shown.last - shown.first, last = Date.now() * 1000, first = last - length;
+    shown.end.forEach((at, number) => {
+      const when = at + shown.first;
+      if (when >= first && when < fresh.first) add(when - first, shown.took[number], shown.isFailed.has(number));
+    });
+    fresh.end?.forEach((at, number) => add(at + fresh.first - first, fresh.took[number], fresh.isFailed.has(number)));
+    const news = fresh.end?.filter((at) => at + fresh.first > (this.listed ??= shown.last)).length ?? 0;
+    this.shown = { ...shown, first, last, end, took, isFailed };
+    this.figure.dispatchEvent(new CustomEvent("news", { detail: news }));
+    this.draw();
+  }
+
+  draw() {
+    const { canvas, shown, top } = this, width = canvas.clientWidth, height = canvas.clientHeight, ratio = devicePixelRatio;
+    if (!width || !shown) return;
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    this.axes(context, width, height);
+    const length = shown.last - shown.first;
+    if (shown.grid) this.density(context, width, height);
+    else {
+      const crosses = [];
+      context.fillStyle = colourOf("accent");
+      context.globalAlpha = shown.end.length > 5000 ? 0.4 : 0.7;
+      for (let number = 0; number < shown.end.length; number++) {
+        const x = shown.end[number] / length * width, y = this.y(shown.took[number], height);
+        if (shown.isFailed.has(number)) crosses.push([x, y]);
+        else context.fillRect(x - 1.5, y - 1.5, 3, 3);
+      }
+      this.crosses(context, crosses);
+    }
+    if (this.dragged) {
+      const [from, to] = this.dragged;
+      context.globalAlpha = 1;
+      context.strokeStyle = colourOf("accent");
+      context.strokeRect(from[0], from[1], to[0] - from[0], to[1] - from[1]);
+    }
+  }
+
+  axes(context, width, height) {
+    context.font = "12px system-ui, sans-serif";
+    context.lineWidth = 1;
+    for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+      const y = Math.round(this.y(this.top * part, height)) + 0.5;
+      context.strokeStyle = colourOf("grid");
+      context.beginPath();
+      context.moveTo(0, y);
+      context.lineTo(width, y);
+      context.stroke();
+      context.fillStyle = colourOf("text");
+      if (part) context.fillText(duration(Math.round(this.top * part)), 6, y + 13);
+    }
+    const ticks = Math.min(Math.floor(width / 160), 8);
+    context.textAlign = "center";
+    for (let tick = 1; tick < ticks; tick++) {
+      const at = this.shown.first + (this.shown.last - this.shown.first) * tick / ticks;
+      context.fillText(clock(at / 1000).slice(0, 8), width * tick / ticks, height - 4);
+    }
+    context.textAlign = "start";
+  }
+
+  density(context, width, height) {
+    const { grid, wide, high } = this.shown, most = Math.max(...grid.map(([, , count]) => count)), crosses = [];
+    context.fillStyle = colourOf("accent");
+    for (const [x, y, count, failed] of grid) {
+      const above = this.y((y + 1) / high * this.shown.top, height), below = this.y(y / high * this.shown.top, height);
+      context.globalAlpha = 0.15 + 0.85 * Math.log1p(count) / Math.log1p(most);
+      context.fillRect(x / wide * width, above, width / wide, Math.max(below - above, 1));
+      if (failed) crosses.push([(x + 0.5) / wide * width, (above + below) / 2]);
+    }
+    this.crosses(context, crosses);
+  }
+
+  crosses(context, places) {
+    context.globalAlpha = 1;
+    context.strokeStyle = colourOf("failed");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    for (const [x, y] of places) {
+      context.moveTo(x - 3, y - 3);
+      context.lineTo(x + 3, y + 3);
+      context.moveTo(x + 3, y - 3);
+      context.lineTo(x - 3, y + 3);
+    }
+    context.stroke();
+  }
+
+  y(took, height) {
+    return took > this.top ? EDGE / 2 : height - BASE - took / this.top * (height - EDGE - BASE);
+  }
+
+  // --- choosing ------------------------------------------------------------------------------------
+
+  press(event) {
+    const { canvas } = this, box = canvas.getBoundingClientRect();
+    const at = (moved) => [moved.clientX - box.left, moved.clientY - box.top];
+    const from = at(event);
+    canvas.setPointerCapture(event.pointerId);
+    const move = (moved) => { this.dragged = [from, at(moved)]; this.draw(); };
+    canvas.addEventListener("pointermove", move);
+    canvas.addEventListener("pointerup", (released) => {
+      canvas.removeEventListener("pointermove", move);
+      this.dragged = null;
+      this.choose(from, at(released));
+    }, { once: true });
+  }
+
+  choose(one, other) {
+    const isClick = Math.abs(one[0] - other[0]) < 4 && Math.abs(one[1] - other[1]) < 4, around = isClick ? NEAR : 0;
+    const { canvas, shown, top } = this, width = canvas.clientWidth, height = canvas.clientHeight;
+    const [left, right] = [Math.min(one[0], other[0]) - around, Math.max(one[0], other[0]) + around];
+    const [above, below] = [Math.min(one[1], other[1]) - around, Math.max(one[1], other[1]) + around];
+    const when = (x) => Math.max(shown.first + x / width * (shown.last - shown.first), 0) / 1000;
+    const took = (y) => (height - BASE - y) / (height - EDGE - BASE) * top;
+    const changed = { from: Math.floor(when(left)), to: Math.ceil(when(right)), last: null };
+    changed.min = below < height - BASE ? `${Math.max(Math.floor(took(below)), 1)}us` : null;
+    changed.max = above > EDGE ? `${Math.ceil(took(above))}us` : null;
+    this.go(changed);
+  }
+
+  key(event) {
+    const action = {
+      ArrowLeft: () => this.move(-0.5), ArrowRight: () => this.move(0.5), ArrowUp: () => this.scale(2), ArrowDown: () => this.scale(0.5),
+    }[event.key];
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }
+
+  move(by) {
+    const { first, last } = this.shown, shift = (last - first) * by;
+    this.go({ from: Math.max(Math.round((first + shift) / 1000), 0), to: Math.round((last + shift) / 1000), last: null });
+  }
+
+  async scale(by) {
+    this.top = Math.max(this.top * by, 10);
+    if (this.shown.grid) this.shown = await this.fetch({ top: `${this.top}us` });
+    this.draw();
+  }
+
+  go(changed) {
+    const url = new URL(this.figure.dataset.list ?? location.href, location.href);
+    for (const [name, value] of Object.entries(changed)) {
+      if (value === null) url.searchParams.delete(name); else url.searchParams.set(name, value);
+    }
+    location.assign(url);
+  }
+}
