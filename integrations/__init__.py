@@ -82,4 +82,5 @@ def modules_of(name: str) -> tuple[str, ...]:
 
 
 def _install(name: str, patches: Patches, module: ModuleType) -> None:
-    import_module(f"obskit.integrations.{name}").install(module, patches)
+    integration = import_module(f"obskit.integrations.{name}")
+    patches.attempt(name, module.__name__, partial(integration.install, module, patches))

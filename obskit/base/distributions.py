@@ -45,6 +45,20 @@ def entry_points(*groups: str) -> list[EntryPoint]:
         return []
 
 
+def installed() -> dict[str, str]:
+    """Return the version of each package that is installed, by its name in lower case with hyphens."""
+    try:
+        return {name: _version(folder) for name, folder in _folders(tuple(_places())).items()}
+    except Exception:
+        failed("looking for what is installed")
+        return {}
+
+
+def _version(folder: str) -> str:
+    """Return the version in a name such as ``Flask-3.1.0.dist-info``; one of an egg has Python's behind it."""
+    return os.path.splitext(os.path.basename(folder))[0].partition("-")[2].partition("-py")[0]
+
+
 def _parse(text: str) -> Iterator[EntryPoint]:
     """Yield what a file of entry points says (packaging.python.org, "Entry points specification")."""
     group = ""
@@ -66,14 +80,20 @@ def _places() -> Iterator[_Place]:
 
 
 @lru_cache(maxsize=1)
-def _texts(places: tuple[_Place, ...]) -> tuple[str, ...]:
-    """Return the files of entry points; of a package that is there twice, the one that would be imported."""
+def _folders(places: tuple[_Place, ...]) -> dict[str, str]:
+    """Return the folder of metadata for each package; of one that is there twice, the one that would be imported."""
     folders: dict[str, str] = {}
     for place, _ in places:
         for name in os.listdir(place or "."):
             if name.endswith(_METADATA):
-                folders.setdefault(name.partition("-")[0].lower(), os.path.join(place, name))
-    return tuple(filter(None, map(_read, folders.values())))
+                package = os.path.splitext(name)[0].partition("-")[0]
+                folders.setdefault(package.replace("_", "-").replace(".", "-").lower(), os.path.join(place, name))
+    return folders
+
+
+@lru_cache(maxsize=1)
+def _texts(places: tuple[_Place, ...]) -> tuple[str, ...]:
+    return tuple(filter(None, map(_read, _folders(places).values())))
 
 
 def _read(folder: str) -> str:

@@ -93,20 +93,24 @@ _on: set[Any] = set()
 
 
 def _switch_on(entry_point: EntryPoint, patches: Patches, *_: object) -> None:
+    said = f"OpenTelemetry's instrumentation {entry_point.name!r}"
     try:
-        instrumentor = entry_point.load()()
-        if instrumentor.is_instrumented_by_opentelemetry:
-            return  # the program has done so
-        instrumentor.instrument(raise_exception_on_conflict=True)
-        _on.add(instrumentor)
-        patches.on_remove(partial(_switch_off, instrumentor))
-        _yield_to_the_program(patches)
+        patches.attempt(entry_point.name, library_of(entry_point.name), partial(_instrument, entry_point, patches))
     except Exception as error:
-        said = f"OpenTelemetry's instrumentation {entry_point.name!r}"
         if type(error).__name__ == "DependencyConflictError":
             tell(logging.WARNING, "%s leaves it alone: %s", said, error)
         else:
             raised(f"{said} ({entry_point.value})")
+
+
+def _instrument(entry_point: EntryPoint, patches: Patches) -> None:
+    instrumentor = entry_point.load()()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        return  # the program has done so
+    instrumentor.instrument(raise_exception_on_conflict=True)
+    _on.add(instrumentor)
+    patches.on_remove(partial(_switch_off, instrumentor))
+    _yield_to_the_program(patches)
 
 
 def _switch_off(instrumentor: Any) -> None:
@@ -122,9 +126,9 @@ def _yield_to_the_program(patches: Patches) -> None:
     """Let a program that instruments a library itself, perhaps with options, have it its way."""
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined, unused-ignore]
 
-    patches.wrap(BaseInstrumentor, "instrument", _instrument)
+    patches.wrap(BaseInstrumentor, "instrument", _instrument_anew)
 
 
-def _instrument(instrument: Any, instrumentor: Any, args: Any, kwargs: Any) -> Any:
+def _instrument_anew(instrument: Any, instrumentor: Any, args: Any, kwargs: Any) -> Any:
     _switch_off(instrumentor)
     return instrument(*args, **kwargs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from obskit.base.failures import failed
 from obskit.base.stand_in import stand_in
+from obskit.base.values import error_text
 from obskit.instrumentation.client import ClientExchange
 
 _MISSING = object()
@@ -94,11 +95,17 @@ def _method(wrapped: Any, patch: Patch) -> Callable[..., Any]:
 
 
 class Patches:
-    """All that is patched. Patching the same thing twice is patching it once."""
+    """All that is patched. Patching the same thing twice is patching it once.
+
+    ``installed`` has the integrations that patched their library, each with the module that was imported for it;
+    ``refused`` those whose library is left alone, with the reason.
+    """
 
     def __init__(self) -> None:
         self._patches: dict[tuple[int, str], Patch] = {}
         self._undo: list[Callable[[], object]] = []
+        self.installed: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def wrap(self, owner: Any, name: str, wrapper: Wrapper) -> None:
@@ -122,6 +129,25 @@ class Patches:
         """Trace calls of the coroutine function ``owner.name``."""
         self.wrap(owner, name, _around_async(before, after))
 
+    def attempt(self, name: str, module: str, install: Callable[[], object]) -> None:
+        """Patch all that the integration ``name`` patches in ``module``, or nothing. Raises what ``install`` raises."""
+        before = list(self._patches.values()), len(self._undo)
+        try:
+            install()
+        except Exception as error:
+            self.refused[name] = error_text(error)
+            self._take_back(*before)
+            raise
+        self.installed.setdefault(name, module)
+
+    def _take_back(self, patches: list[Patch], undone: int) -> None:
+        for key, patch in list(self._patches.items()):
+            if patch not in patches:
+                patch.remove()
+                del self._patches[key]
+        while len(self._undo) > undone:
+            self._undo.pop()()
+
     def on_remove(self, undo: Callable[[], object]) -> None:
         """Let ``remove()`` call ``undo``: for signals and the like."""
         self._undo.append(undo)
@@ -129,6 +155,10 @@ class Patches:
     def targets(self) -> list[tuple[Any, str]]:
         """Return what is patched, as pairs of a class or module and an attribute's name."""
         return [(patch.owner, patch.name) for patch in self._patches.values()]
+
+    def originals(self) -> list[tuple[Any, str, Any]]:
+        """Return class or module, name and what was there, of each attribute that is patched."""
+        return [(patch.owner, patch.name, patch.original) for patch in self._patches.values()]
 
     def names(self) -> list[str]:
         """Return what is patched, as text such as ``Flask.__call__``."""
@@ -140,6 +170,8 @@ class Patches:
             undo()
         self._patches.clear()
         self._undo.clear()
+        self.installed.clear()
+        self.refused.clear()
 
 
 def guarded(what: str, do: Callable[..., object], *args: Any, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.distributions import EntryPoint, entry_points
 from obskit.base.failures import raised
+from obskit.base.values import error_text
 from obskit.instrumentation.imports import ImportHooks
 
 if TYPE_CHECKING:
@@ -33,20 +34,24 @@ def modules_of(entry_point: EntryPoint) -> tuple[str, ...]:
 
 def install(entry_point: EntryPoint, hooks: ImportHooks, patches: Patches) -> None:
     """Let an integration patch its library as soon as that is imported; what it raises is told once."""
-    said = f"the integration {entry_point.name!r} ({entry_point.value})"
     try:
         names, patch = _read(entry_point.load())
         for name in names:
-            hooks.when_imported(name, partial(_install, said, patch, patches))
-    except Exception:
-        raised(said)
+            hooks.when_imported(name, partial(_install, entry_point, patch, patches))
+    except Exception as error:
+        patches.refused[entry_point.name] = error_text(error)
+        _tell(entry_point)
 
 
-def _install(said: str, patch: Callable[..., object], patches: Patches, module: ModuleType) -> None:
+def _install(entry_point: EntryPoint, patch: Callable[..., object], patches: Patches, module: ModuleType) -> None:
     try:
-        patch(module, patches)
+        patches.attempt(entry_point.name, module.__name__, partial(patch, module, patches))
     except Exception:
-        raised(said)
+        _tell(entry_point)
+
+
+def _tell(entry_point: EntryPoint) -> None:
+    raised(f"the integration {entry_point.name!r} ({entry_point.value})")
 
 
 def _read(integration: Any) -> tuple[tuple[str, ...], Callable[..., object]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from obskit.base.failures import failures, tell
+from obskit.base.failures import failures, logger, tell
 from obskit.base.native_threads import in_subinterpreter, join_threads
 from obskit.base.process import around_fork, check_fork, on_fork
 from obskit.base.redaction import Redactor
@@ -28,6 +29,7 @@ from obskit.propagation import baggage
 from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children
 from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
+from obskit.runtime.inventory import inventory, summary
 from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
 from obskit.runtime.parts import attributes as resource_attributes
 from obskit.runtime.termination import Termination
@@ -56,6 +58,7 @@ class Runtime:
         self._profiled: ProfilerOptions | None = None
         self._termination = Termination(self._exit)
         self._installed: list[str] | None = None
+        self._imported: tuple[str, ...] = ()
         self._permanent = False
         self._variables_checked = False
         self._given: dict[str, Any] = {}
@@ -132,9 +135,12 @@ class Runtime:
         names = [name for name in named if name not in settings.disable]
         if names != self._installed:
             self._unpatch()
+            self._imported = tuple(sys.modules)
             install(names, self._hooks, self._patches)
             tell_of_later_ones(self._patches)
             self._installed = names
+            if logger.isEnabledFor(logging.DEBUG):
+                tell(logging.DEBUG, "%s", summary(inventory(self._patches, self._imported)))
 
     def _profile(self, options: ProfilerOptions | None) -> None:
         """Run the profiler of ``options``, or none; the same ones again leave it alone."""
@@ -246,6 +252,7 @@ class Runtime:
             "failures": failures.value,
             "exporters": self._spans.stats(),
             "logs": self._logs.stats(),
+            "integrations": inventory(self._patches, self._imported),
             "profiler": {"state": "off"} if self._profiler is None else self._profiler.stats(),
         }
 
