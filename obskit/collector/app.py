@@ -25,11 +25,14 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
 from obskit.collector.intake.zipkin import Message, Rejected, store_message
+from obskit.collector.kubernetes.api import KubernetesApi
+from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.api import LinesApi
 from obskit.collector.lines.store import LineStore
 from obskit.collector.metrics import Forwarding, Metrics, as_json, as_prometheus, forwarded, service_totals
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
+from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.store.database import StoreError
@@ -219,12 +222,14 @@ def create_app(
     """The whole collector as an ASGI application, which also shows the metrics of other ``transports``."""
     workers, intake, times = Workers(), Intake(), RequestTimes()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
+    kubernetes = KubernetesStore(store.database)
     api = Api(store, lines, workers, options, intake, times, forwarding, transports)
     app = Starlette(
         routes=[
             *_api_routes(api, workers),
             *LinesApi(lines, workers, intake).routes(),
-            *page_routes(store, lines, workers),
+            *KubernetesApi(kubernetes, workers, intake).routes(),
+            *page_routes(Site(store, lines, kubernetes), workers),
         ],
         exception_handlers={
             Rejected: _rejected,

@@ -8,9 +8,18 @@ import pytest
 from obskit.collector.server import CollectorServer
 
 from .conftest import client_of
+from .test_kubernetes import listed, pod
 
 NOW = int(time.time() * 1_000_000)
-PAGES = ["/traces", "/traces?service=front", "/traces?last=all&sort=-took", "/traces?min=x", "/traces/a1", "/traces/77"]
+PAGES = [
+    "/traces",
+    "/traces?service=front",
+    "/traces?last=all&sort=-took",
+    "/traces?min=x",
+    "/traces/a1",
+    "/traces/77",
+    "/kubernetes",
+]
 
 
 def trace(trace_id="a1", **root):
@@ -27,6 +36,7 @@ def trace(trace_id="a1", **root):
 def collector():
     with CollectorServer() as server:
         client_of(server).post(trace())
+        client_of(server).post(listed(pod("x" * 200)), "/api/obskit/v1/kubernetes")
         yield server
 
 

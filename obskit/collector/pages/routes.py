@@ -8,15 +8,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from obskit.collector.lines.store import LineStore
-from obskit.collector.pages import find_page, logs_page, scatter, trace_data, trace_page, traces_page
+from obskit.collector.pages import (
+    find_page,
+    kubernetes_page,
+    logs_page,
+    scatter,
+    trace_data,
+    trace_page,
+    traces_page,
+)
 from obskit.collector.pages.assets import asset
 from obskit.collector.pages.website import Page, Site
-from obskit.collector.store.spans import SpanStore
 from obskit.collector.workers import Workers
 
 _PAGES: dict[str, Page] = {
     "/find": find_page.show,
+    "/kubernetes": kubernetes_page.show,
     "/logs": logs_page.show,
     "/traces": traces_page.show,
     "/traces/{trace_id}": trace_page.show,
@@ -29,9 +36,8 @@ _PAGES: dict[str, Page] = {
 }
 
 
-def page_routes(store: SpanStore, lines: LineStore, workers: Workers) -> list[Route]:
+def page_routes(site: Site, workers: Workers) -> list[Route]:
     """Return the routes of the pages over the stores, and of the files that they use."""
-    site = Site(store, lines)
     return [
         Route("/", _to_traces),
         Route("/zipkin", _to_traces),

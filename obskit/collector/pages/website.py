@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.store import LineStore
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
@@ -26,6 +27,7 @@ class Site:
 
     store: SpanStore
     lines: LineStore
+    kubernetes: KubernetesStore
     views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
 
