@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ CACHE = Path(__file__).parents[1] / ".cache" / "zipkin"
 _JAR = CACHE / f"zipkin-server-{VERSION}-exec.jar"
 _FETCH_TIMEOUT = 600  # seconds; 132 MB
 _START_TIMEOUT = 90
+_SMALL = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # up sooner, and slower when there is much to do
 
 
 class Unavailable(Exception):
@@ -53,18 +54,25 @@ def _download(folder: Path) -> None:
 @contextmanager
 def running(**environ: str) -> Iterator[int]:
     """The port of a server which is up, in memory unless ``environ`` says otherwise. Raises Unavailable."""
+    with started(_SMALL, **environ) as (port, _):
+        yield port
+
+
+@contextmanager
+def started(options: Sequence[str], **environ: str) -> Iterator[tuple[int, int]]:
+    """The port and process id of a server whose Java machine has ``options``. Raises Unavailable."""
     jar = fetch()
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", str(jar)],
+            ["java", *options, "-jar", str(jar)],
             env={**os.environ, "QUERY_PORT": str(port), "COLLECTOR_GRPC_ENABLED": "true", **environ},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
         try:
             _await_health(process, port)
-            yield port
+            yield port, process.pid
         finally:
             process.kill()  # it has nothing to save
             process.wait()

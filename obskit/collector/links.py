@@ -5,16 +5,15 @@ Source: ``zipkin2.internal.SpanNode`` and ``zipkin2.internal.DependencyLinker`` 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 import msgspec
 
 from obskit.collector.merge import merge
 from obskit.zipkin.model import Endpoint, Span
 
-_Key = tuple[str, bool, Endpoint | None]  # a span's id; for the server's half of a shared one, where it ran
+_Key = str | tuple[str, Endpoint | None]  # a span's id; with where it ran, for the server's half of a shared one
 
 
 class Link(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -26,16 +25,6 @@ class Link(msgspec.Struct, omit_defaults=True, rename="camel"):
     error_count: int = 0
 
 
-@dataclass(eq=False)
-class _Node:
-    """A span in the tree of its trace; None for the root of a trace that has none."""
-
-    span: Span | None
-    parent: _Node | None = None
-    children: list[_Node] = field(default_factory=list)
-    caller: Span | None = None  # the nearest span above that is one side of a call: inner work may stand between
-
-
 class Links:
     """Calls between services, counted over traces."""
 
@@ -45,10 +34,13 @@ class Links:
 
     def add(self, trace: list[Span]) -> None:
         """Counts the calls of a trace."""
-        root = _tree(merge(trace))
-        for node in _breadth_first(root):
-            if node.span is not None and not (node.span.kind == "CLIENT" and node.children):  # its server says it
-                self._add_span(node, node.span, is_root=node is root)
+        tree = _Tree(merge(trace))
+        root = tree.root
+        if root is not None and not (root.kind == "CLIENT" and tree.calls_from_root):
+            self._add_span(root, None, is_root=True)
+        for span, caller, has_children in tree.below_root():
+            if not (has_children and span.kind == "CLIENT"):  # else its server says it
+                self._add_span(span, caller, is_root=False)
 
     def add_counted(self, links: Iterable[Link]) -> None:
         """Counts what was counted before; it may be below zero where a trace lost spans that hid others."""
@@ -57,10 +49,11 @@ class Links:
             self._errors[link.parent, link.child] += link.error_count
 
     def as_list(self) -> list[Link]:
-        """The links, in the order in which they were first seen."""
+        """The links."""
         return [Link(*pair, count, max(self._errors[pair], 0)) for pair, count in self._calls.items() if count > 0]
 
-    def _add_span(self, node: _Node, span: Span, *, is_root: bool) -> None:
+    def _add_span(self, span: Span, caller: Span | None, *, is_root: bool) -> None:
+        """``caller`` is the nearest span above that is one side of a call: inner work may stand between."""
         local, remote = _service(span.local_endpoint), _service(span.remote_endpoint)
         kind = span.kind or ("CLIENT" if local and remote else None)
         calls = kind in {"CLIENT", "PRODUCER"}
@@ -68,7 +61,7 @@ class Links:
         if kind is None or (is_root and not calls and not parent):
             return
         failed = "error" in span.tags
-        ancestor = node.caller if kind in {"CLIENT", "SERVER"} else None
+        ancestor = caller if kind in {"CLIENT", "SERVER"} else None
         name = _service(ancestor.local_endpoint) if ancestor else None
         if ancestor and name:
             if calls and local and local != name:  # the ancestor called the service that made this call
@@ -81,7 +74,8 @@ class Links:
     def _count(self, parent: str | None, child: str | None, *, failed: bool) -> None:
         if parent and child:
             self._calls[parent, child] += 1
-            self._errors[parent, child] += failed
+            if failed:
+                self._errors[parent, child] += 1
 
 
 def links(traces: Iterable[list[Span]]) -> list[Link]:
@@ -101,44 +95,68 @@ def _failed_client(ancestor: Span, span: Span) -> bool:
     return ancestor.kind == "CLIENT" and span.parent_id == ancestor.id and "error" in ancestor.tags
 
 
-def _breadth_first(root: _Node) -> Iterator[_Node]:
-    waiting = deque([root])
-    while waiting:
-        node = waiting.popleft()
-        above = node.parent
-        if above:  # was here before its children, and knows its own caller
-            node.caller = above.span if above.span and above.span.kind else above.caller
-        yield node
-        waiting += sorted(node.children, key=lambda child: (child.span and child.span.timestamp) or 0)
+class _Tree:
+    """The spans of a trace below its root: what names no parent, or one that is not here, is the root's child.
 
+    What hangs on a circle, or on a second span with the id of the root, does not count.
+    """
 
-def _tree(spans: list[Span]) -> _Node:
-    """The root, with everything else below it: what names no parent, or one that is not here, is the root's child."""
-    parents = {_key(span): _parent_key(span) for span in spans}
-    nodes: dict[_Key | None, _Node] = {}
-    root: _Node | None = None
-    for span in spans:
-        key, node = _key(span), _Node(span)
-        beside = (span.parent_id or "", True, span.local_endpoint)  # the server's half, which did the work
-        if not span.shared and span.parent_id and beside in parents:
-            parents[key] = beside
-        if root is None and not span.shared and not span.parent_id:
-            root = node
-            del parents[key]
+    def __init__(self, spans: list[Span]) -> None:
+        self.root: Span | None = None
+        self._spans: dict[_Key | None, Span] = {}
+        self._parents = {_key(span): _parent_key(span) for span in spans}
+        some_are_shared = any(span.shared for span in spans)
+        for span in spans:
+            key = _key(span)
+            if some_are_shared and not span.shared and span.parent_id:
+                beside = (span.parent_id, span.local_endpoint)  # the server's half, which did the work
+                if beside in self._parents:
+                    self._parents[key] = beside
+            if self.root is None and not span.shared and not span.parent_id:
+                self.root = span
+                del self._parents[key]
+            else:
+                self._spans[key] = span
+
+    @property
+    def calls_from_root(self) -> bool:
+        """True when a span is the child of the root."""
+        return any(parent not in self._spans for parent in self._parents.values())
+
+    def below_root(self) -> Iterator[tuple[Span, Span | None, bool]]:
+        """Each span below the root with its caller, and whether it has children."""
+        callers: dict[_Key | None, Span | None] = {}
+        lost: set[_Key | None] = set()
+        with_children = set(self._parents.values())
+        for key in self._parents:
+            if key not in callers and key not in lost:
+                self._find_callers(key, callers, lost)
+            if key in callers:
+                yield self._spans[key], callers[key], key in with_children
+
+    def _find_callers(self, key: _Key, callers: dict[_Key | None, Span | None], lost: set[_Key | None]) -> None:
+        """Looks upwards until a span whose caller is known, or the root."""
+        path: dict[_Key | None, Span] = {}
+        above: _Key | None = key
+        while above in self._spans and above not in callers:
+            if above in path or above in lost or above not in self._parents:
+                lost.update(path)
+                return
+            path[above] = self._spans[above]
+            above = self._parents[above]
+        if above in callers:
+            span = self._spans[above]
+            caller = span if span.kind else callers[above]
         else:
-            nodes[key] = node
-    root = root or _Node(None)
-    for key, parent in parents.items():
-        child = nodes[key]
-        child.parent = nodes.get(parent, root)
-        child.parent.children.append(child)
-    return root
+            caller = self.root if self.root and self.root.kind else None
+        for found in reversed(path):
+            callers[found] = caller
+            caller = path[found] if path[found].kind else caller
 
 
 def _key(span: Span) -> _Key:
-    return span.id, span.shared, span.local_endpoint if span.shared else None
+    return (span.id, span.local_endpoint) if span.shared else span.id
 
 
 def _parent_key(span: Span) -> _Key | None:
-    parent = span.id if span.shared else span.parent_id
-    return (parent, False, None) if parent else None
+    return span.id if span.shared else span.parent_id

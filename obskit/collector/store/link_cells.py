@@ -47,6 +47,7 @@ class LinkCells:
         self._reader = reader
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
+        self._counting: list[set[int]] = []  # for each cell that is being counted, what changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
         """The links of the traces with a span between two moments, a span without a timestamp being at 0."""
@@ -61,6 +62,9 @@ class LinkCells:
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
         """Forget the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
+        numbers = list(numbers)
+        for changed in tuple(self._counting):
+            changed.update(numbers)
         outdated = [(number, number) for number in numbers if number <= self._covered]
         connection.executemany("DELETE FROM links WHERE first <= ? AND last >= ?", outdated)
 
@@ -94,30 +98,33 @@ class LinkCells:
 
     def _add_blocks(self, found: Links, keys: list[BlockKey], first: int, last: int) -> None:
         """Counts traces one by one, and keeps what they make together as a cell."""
-        end = self._reader.last_number()
-        timed, timeless = Links(), Links()
-        moments: list[tuple[int, int]] = []
-        for spans in self._traces_that_begin(keys):
-            times = [span.timestamp or 0 for span in spans]
-            links = timed if any(times) else timeless
-            links.add(spans)
-            if any(times):
-                moments.append((min(times), max(times)))
-            if _is_in(spans, first, last):
-                found.add(spans)
-        if moments and sum(spans for _, _, spans in keys) >= _CELL:
-            newest = [moment for _, moment in moments]
-            oldest = min(moment for moment, _ in moments)
-            encoded = [msgspec.json.encode(links.as_list()) for links in (timed, timeless)]
-            self._keep(_Cell(keys[0][0], keys[-1][1], oldest, min(newest), max(newest), *encoded), keys, end)
+        changed: set[int] = set()
+        self._counting.append(changed)
+        try:
+            inside, outside, timeless = Links(), Links(), Links()
+            moments: list[tuple[int, int]] = []
+            for spans in self._traces_that_begin(keys):
+                times = [span.timestamp or 0 for span in spans]
+                if any(times):
+                    moments.append((min(times), max(times)))
+                    (inside if _is_in(spans, first, last) else outside).add(spans)
+                else:
+                    timeless.add(spans)
+            found.add_counted(inside.as_list())
+            found.add_counted(timeless.as_list() if first == 0 else ())
+            if moments and sum(spans for _, _, spans in keys) >= _CELL:
+                outside.add_counted(inside.as_list())
+                oldest, newest = min(moment for moment, _ in moments), [moment for _, moment in moments]
+                encoded = [msgspec.json.encode(links.as_list()) for links in (outside, timeless)]
+                self._keep(_Cell(keys[0][0], keys[-1][1], oldest, min(newest), max(newest), *encoded), keys, changed)
+        finally:
+            self._counting = [other for other in self._counting if other is not changed]
 
-    def _keep(self, cell: _Cell, keys: list[BlockKey], end: int) -> None:
+    def _keep(self, cell: _Cell, keys: list[BlockKey], changed: set[int]) -> None:
         """Stores a cell, unless a span of its traces came or a block went while it was counted."""
-        traces = "SELECT trace FROM parts WHERE number BETWEEN ? AND ?"
-        late = f"SELECT 1 FROM parts WHERE number > ? AND trace IN ({traces})"
         with self._database.transaction() as connection:
-            unchanged = list(self._reader.keys_between(cell.first, cell.last)) == keys
-            if unchanged and not connection.execute(late, (end, cell.first, cell.last)).fetchone():
+            unchanged = not any(cell.first <= number <= cell.last for number in changed)
+            if unchanged and list(self._reader.keys_between(cell.first, cell.last)) == keys:
                 values = (cell.first, cell.last, cell.oldest, cell.least, cell.newest, cell.links, cell.timeless)
                 connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._covered = max(self._covered, cell.last)
