@@ -30,6 +30,7 @@ from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.api import LinesApi
 from obskit.collector.lines.store import LineStore
 from obskit.collector.metrics import Forwarding, Metrics, as_json, as_prometheus, forwarded, service_totals
+from obskit.collector.openapi import openapi
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
 from obskit.collector.pages.website import Site
@@ -194,6 +195,10 @@ class Api:
         text = counted + self._lines.prometheus() + forwarded(self._forwarding()) + self._times.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
+    def openapi(self, _request: Request) -> Response:
+        """The description of this interface."""
+        return _json(openapi(_version()))
+
     def ui_config(self, _request: Request) -> Response:
         """What Zipkin's own web interface asks for before anything else."""
         response = _json(ui_config(search_enabled=self._options.search_enabled))
@@ -276,6 +281,7 @@ def _api_routes(api: Api, workers: Workers) -> list[Route]:
             for path, read in reads.items()
         ],
         Route("/zipkin/config.json", api.ui_config),
+        Route("/openapi.json", api.openapi),
         Route("/api/obskit/v1/cells", workers.reading(api.cells)),
         *[Route(f"/{path}", answer) for path, answer in about.items()],
         *[Route(f"/actuator/{path}", answer) for path, answer in actuator.items()],

@@ -137,6 +137,7 @@ class Reader:
 
     def headers(self, first: int, last: int) -> Iterator[Header]:
         """The blocks with a span between two moments, the one with the newest span first, those without a time last."""
+        last = min(last, _LATEST)
         yield from self._pages(max(first, 1), last, _LATEST)
         yield from self._pages(0, last, 0)
 
