@@ -18,6 +18,7 @@ PAGES = [
     "/traces?min=x",
     "/traces/a1",
     "/traces/77",
+    "/incidents",
     "/kubernetes",
 ]
 

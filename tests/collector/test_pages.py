@@ -14,7 +14,7 @@ from . import reference_traces
 NOW = int(time.time() * 1_000_000)
 NASTY = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;{name}"
 OWN = re.compile(r"/static/\w+\.js").fullmatch
-VOID = {"meta", "link", "input", "rect", "circle", "line", "br", "img"}
+VOID = {"meta", "link", "input", "circle", "line", "br", "img"}
 
 
 class Outline(HTMLParser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from obskit.collector.kubernetes.objects import Pod, Workload
 
 READY_WITHIN = 60  # seconds
+WELL_AGAIN = "well again"
 _STARTING = {"ContainerCreating", "PodInitializing"}  # the reasons of waiting that are no trouble
 
 
@@ -44,7 +45,7 @@ def changes(before: Pod | Workload | None, after: Pod | Workload, now: float) ->
 
 def _changed(before: list[str], after: list[str]) -> list[str]:
     if before and not after:
-        return ["well again"]
+        return [WELL_AGAIN]
     return [what for what in after if _kind(what) not in map(_kind, before)]
 
 

@@ -9,7 +9,12 @@ from starlette.responses import HTMLResponse, Response
 from obskit.collector.pages.markup import Html, join, render
 
 # Address, name and the key that leads there after g.
-PAGES = (("/traces", "Traces", "t"), ("/logs", "Logs", "l"), ("/kubernetes", "Kubernetes", "k"))
+PAGES = (
+    ("/traces", "Traces", "t"),
+    ("/logs", "Logs", "l"),
+    ("/incidents", "Incidents", "i"),
+    ("/kubernetes", "Kubernetes", "k"),
+)
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>

@@ -33,7 +33,7 @@ _LINE = """{state}<span class="kube-kind">{kind}</span> <a href="/kubernetes?{qu
 <span class="kube-detail">{detail}</span>{trouble}{links}"""
 _STATE = '<span class="kube-state {state}">{word}</span> '
 _TROUBLE = ' <span class="error">{trouble}</span>'
-_LINKS = ' <a href="/traces?annotationQuery={tag}">traces</a>'
+_LINKS = ' <a href="/traces?tags={tag}&amp;last=1d">traces</a>'
 _CHANGES = """<h2>Changes of the last day</h2>
 <div class="card"><table><thead><tr><th>Time (UTC)</th><th>What</th><th>Of</th></tr></thead><tbody>
 {rows}</tbody></table></div>

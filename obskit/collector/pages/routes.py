@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from obskit.collector.pages import (
     find_page,
+    incidents_page,
     kubernetes_page,
     logs_page,
     scatter,
@@ -23,6 +24,7 @@ from obskit.collector.workers import Workers
 
 _PAGES: dict[str, Page] = {
     "/find": find_page.show,
+    "/incidents": incidents_page.show,
     "/kubernetes": kubernetes_page.show,
     "/logs": logs_page.show,
     "/traces": traces_page.show,

@@ -119,6 +119,17 @@ class Cells:
                 found.setdefault((key[0], key[1], key[2], key[3]), Numbers()).add(numbers)
         return found
 
+    def by_minute(self, first: int, last: int) -> dict[str, dict[int, Numbers]]:
+        """The numbers of each service by the minute (microseconds divided by 60 million)."""
+        self.update()
+        statement = "SELECT minute, service, calls, errors, buckets FROM cells WHERE minute BETWEEN ? AND ?"
+        found: dict[str, dict[int, Numbers]] = {}
+        rows = self._database.rows(statement, first // _MINUTE, last // _MINUTE)
+        for minute, service, calls, errors, buckets in rows:
+            numbers = Numbers(calls, errors, Counter(_decode_buckets(buckets)))
+            found.setdefault(service, {}).setdefault(minute, Numbers()).add(numbers)
+        return found
+
     def totals(self) -> list[tuple[str, int, int]]:
         """Each service with its calls and failed calls, in all minutes that are kept."""
         self.update()
