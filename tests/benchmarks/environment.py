@@ -1,17 +1,24 @@
-"""The Python that all sides run on: one environment, kept by the benchmark, with obskit's wheel and its peers."""
+"""The Python that all sides run on: one environment, kept by the benchmark, with obskit's wheel and its peers.
+
+The peers and what they need have the versions of ``counts.json``, so that figures of two days or machines compare.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venvs" / "bench"
 PYTHON = FOLDER / "bin" / "python"
 _DIST = ROOT / ".venvs" / "bench-dist"
 _STAMP = FOLDER / "requirements"
+_CONSTRAINTS = FOLDER / "constraints"
+RECORD = Path(__file__).parent / "counts.json"
 _REQUIREMENTS = (
     "django",
     "fastapi",
@@ -42,21 +49,26 @@ _SHOWN = (
 _PREFIXES = ("OBSKIT_", "OTEL_", "PYTHON", "K_", "GAE_")
 
 
-def prepare() -> None:
+def prepare(newest: bool = False) -> None:
     """Make the environment where it is missing, and put this checkout's wheel into it: built from the sdist, as for
     users, and compiled, so that neither an editable install's finder nor a first compilation is measured.
+
+    With ``newest`` the peers have their newest releases instead of those of the record.
     """
-    wanted = "\n".join([sys.version, *_REQUIREMENTS])
-    if not _STAMP.exists() or _STAMP.read_text() != wanted:
+    recorded = {} if newest else record().get("libraries", {})
+    constraints = "\n".join(f"{name}=={version}" for name, version in recorded.items())
+    wanted = "\n".join([sys.version, *_REQUIREMENTS, constraints])
+    if newest or not _STAMP.exists() or _STAMP.read_text() != wanted:
         _run(sys.executable, "-m", "venv", "--clear", FOLDER)
-        _pip("install", *_REQUIREMENTS)
+        _CONSTRAINTS.write_text(constraints)
+        _install(*_REQUIREMENTS)
         _STAMP.write_text(wanted)
     for old in _DIST.glob("*.whl"):
         old.unlink()
     _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", _DIST, ROOT)
     wheel = next(_DIST.glob("*.whl"))
-    _pip("install", wheel)  # its dependencies, where they are missing
-    _pip("install", "--no-deps", "--force-reinstall", "--compile", wheel)
+    _install(wheel)  # its dependencies, where they are missing
+    _install("--no-deps", "--force-reinstall", "--compile", wheel)
 
 
 def variables() -> dict[str, str]:
@@ -66,13 +78,41 @@ def variables() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of what is compared."""
-    code = f"from importlib.metadata import version\nfor name in {_SHOWN}: print(name, version(name))"
-    output = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True, env=variables()).stdout
-    return dict(line.split() for line in output.splitlines())
+    installed = libraries()
+    return {name: installed[name] for name in _SHOWN}
 
 
-def _pip(*arguments: str | Path) -> None:
-    _run(PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments)
+def libraries() -> dict[str, str]:
+    """Return the versions of all that is installed."""
+    code = "from importlib.metadata import distributions\nfor one in distributions(): print(one.name, one.version)"
+    return dict(line.split() for line in sorted(_output(code).lower().splitlines()))
+
+
+def build() -> dict[str, str]:
+    """Return what tells builds of CPython apart, whose instructions differ for the same work."""
+    code = """if True:
+        import json, platform, sysconfig
+        get = sysconfig.get_config_var
+        print(json.dumps({
+            "python": platform.python_version(), "compiler": platform.python_compiler(), "flags": get("PY_CFLAGS"),
+            "profiled": "--enable-optimizations" in (get("CONFIG_ARGS") or ""),
+            "machine": platform.machine(), "libc": " ".join(platform.libc_ver()),
+        }))"""
+    found: dict[str, str] = json.loads(_output(code))
+    return found
+
+
+def record() -> dict[str, Any]:
+    """Return what ``counts.json`` holds; empty where there is none."""
+    return json.loads(RECORD.read_text()) if RECORD.exists() else {}
+
+
+def _output(code: str) -> str:
+    return subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True, env=variables()).stdout
+
+
+def _install(*what: str | Path) -> None:
+    _run(PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--constraint", _CONSTRAINTS, *what)
 
 
 def _run(*command: str | Path) -> None:

@@ -145,6 +145,7 @@ def served(
 
         def run() -> Figures:
             requests = [request(variant, number) for number in range(REQUESTS)]
+            delivery.settle()
             figures = timed(REQUESTS, lambda: serve(app, requests), settle)
             delivery.check(expected)
             return figures

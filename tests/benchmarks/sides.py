@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable
+from http.client import HTTPConnection
 from typing import Any
 
 BARE, OBSKIT, PEER = "bare", "obskit", "opentelemetry"
 
 Flush = Callable[[], object]
+
+
+def added(counts: dict[str, int]) -> dict[str, int]:
+    """Return what each side adds to the bare one, where there is a bare one."""
+    bare = counts.get(BARE, 0)
+    return {side: count - bare for side, count in counts.items() if side != BARE}
 
 
 def start_obskit(exporter: Any) -> Flush:
@@ -60,7 +66,8 @@ class Delivery:
     """Checks, outside of what is timed, that the receiver got what the side was paid for."""
 
     def __init__(self, side: str, receiver: str) -> None:
-        self._url = f"{receiver}/count/{side}"
+        self._receiver = receiver.rpartition("/")[2]
+        self._path = f"/count/{side}"
         self._last = self._count()
 
     def settle(self) -> None:
@@ -74,5 +81,9 @@ class Delivery:
         self._last = now
 
     def _count(self) -> int:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self._url) as response:
-            return int(response.read())
+        connection = HTTPConnection(self._receiver)
+        try:
+            connection.request("GET", self._path)
+            return int(connection.getresponse().read())
+        finally:
+            connection.close()
