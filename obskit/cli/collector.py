@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obskit.cli.forward import Forwarder, forward_urls
+from obskit.cli.state_file import default_storage
 from obskit.export.net.url import is_loopback, masked
 from obskit.export.zipkin.kafka_url import parse_url
 
@@ -43,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
     parser.add_argument("--grpc-port", default="", metavar="PORT", help="take spans over gRPC here, too")
     parser.add_argument("--kafka", default="", metavar="BROKERS", help="read spans from Kafka, too: HOST:PORT[/TOPIC]")
-    parser.add_argument("--storage", default="memory", help="memory or sqlite:///PATH (default: %(default)s)")
+    parser.add_argument("--storage", help="memory or sqlite:///PATH (default: a file in the user's state folder)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
     parser.add_argument("--max-line-bytes", default="400M", help="the same of log lines (default: %(default)s)")
@@ -72,6 +73,7 @@ def _add_zipkin_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until a signal comes. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    _choose_storage(args)
     if args.backup:
         return _backup(args)
     try:
@@ -89,11 +91,23 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:  # the store and the server say what failed
         return _fail(_FAILED, str(error))
     try:
-        return _serve_until_signal(server, forwarder, has_token=bool(args.token))
+        return _serve_until_signal(server, forwarder, args)
     finally:
         server.stop()
         for line in forwarder.report():
             _fail(_FAILED, line)
+
+
+def _choose_storage(args: argparse.Namespace) -> None:
+    """Where no storage is named it is a file, or memory where there can be none."""
+    if args.storage is not None:
+        return
+    try:
+        args.storage = default_storage(os.environ)
+    except OSError as error:
+        args.storage = "memory"
+        remedy = "name a file with --storage sqlite:///PATH, or --storage memory"
+        _fail(_FAILED, f"cannot use {error.filename}: {error.strerror}; spans are kept in memory; {remedy}")
 
 
 def _forwarder(args: argparse.Namespace) -> Forwarder:
@@ -230,7 +244,9 @@ def _check_reach(args: argparse.Namespace) -> None:
         raise _UsageError(f"--host: {args.host} would let everybody in from {where}; {remedy}")
 
 
-def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, *, has_token: bool) -> int:
+def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: argparse.Namespace) -> int:
+    from obskit.collector.store.opening import path_of
+
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -238,9 +254,11 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, *, has_to
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    print(f"obskit collector listens on {server.url}", flush=True)
+    print(
+        f"obskit collector keeps spans in {path_of(args.storage) or 'memory'} and listens on {server.url}", flush=True
+    )
     if where := _reach(server.host):
-        who = "who knows the token" if has_token else "whoever reaches it"
+        who = "who knows the token" if args.token else "whoever reaches it"
         print(f"obskit collector is open to {where}: {who} can read and write all traces", flush=True)
     for intake in server.intakes:
         print(f"obskit collector takes spans over {intake}", flush=True)

@@ -67,7 +67,8 @@ def collector(*urls: str, forwards: int | None = None, **environ: str) -> Iterat
 
 def run(*flags: str, **environ: str) -> subprocess.Popen[str]:
     kept = {name: value for name, value in clean_environ().items() if name not in CLOUD}
-    command = [sys.executable, "-m", "obskit", "collector", *flags]
+    storage = () if "--storage" in flags else ("--storage", "memory")
+    command = [sys.executable, "-m", "obskit", "collector", *storage, *flags]
     return subprocess.Popen(command, env={**kept, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,5 +1,6 @@
 """``obskit collector`` as a process of its own."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import urllib.request
 
 import pytest
+
+from obskit.cli.state_file import default_storage
 
 PROGRAM = """
 import argparse, sys
@@ -18,13 +21,16 @@ sys.exit(collector.run(args))
 """
 
 
-def start(*args):
-    command = [sys.executable, "-c", PROGRAM, "collector", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*args, **environ):
+    """Runs the command, in memory unless told: its default is a file of the user's."""
+    storage = () if environ or "--storage" in args else ("--storage", "memory")
+    command = [sys.executable, "-c", PROGRAM, "collector", *storage, *args]
+    pipe, merged = subprocess.PIPE, {**os.environ, **environ}
+    return subprocess.Popen(command, env=merged, stdout=pipe, stderr=pipe, text=True)
 
 
-def finish(*args):
-    process = start(*args)
+def finish(*args, **environ):
+    process = start(*args, **environ)
     out, err = process.communicate(timeout=30)
     return process.returncode, out, err
 
@@ -34,7 +40,7 @@ def test_it_prints_its_address_serves_and_ends_well_on_a_signal(number, tmp_path
     process = start("--port", "0", "--storage", f"sqlite:///{tmp_path}/x.db")
     try:
         line = process.stdout.readline()
-        assert line.startswith("obskit collector listens on http://127.0.0.1:")
+        assert line.startswith(f"obskit collector keeps spans in {tmp_path}/x.db and listens on http://127.0.0.1:")
         with urllib.request.urlopen(line.split()[-1] + "/health", timeout=10) as response:
             assert response.status == 200
         process.send_signal(number)
@@ -123,3 +129,40 @@ def test_it_copies_its_file_while_it_runs(tmp_path):
         process.kill()
         process.communicate()
     assert finish("--port", "0", "--storage", storage, "--max-spans", "0")[0] == 2
+
+
+def test_unless_told_it_keeps_spans_in_the_users_state_folder(tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    file = tmp_path / "state" / "obskit" / "collector.db"
+    with start("--port", "0", **environ) as process:
+        try:
+            assert f"keeps spans in {file} and listens" in process.stdout.readline()
+            assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+            status, out, err = finish("--port", "0", **environ)
+            assert (status, out, len(err.splitlines())) == (1, "", 1)
+            assert f"{file} is in use by another collector" in err
+            assert finish("--backup", str(tmp_path / "copy.db"), **environ) == (0, "", "")
+        finally:
+            process.kill()
+    assert (tmp_path / "copy.db").exists()
+
+
+def test_a_relative_state_folder_does_not_count(tmp_path):
+    assert default_storage({"XDG_STATE_HOME": str(tmp_path)}) == f"sqlite:///{tmp_path}/obskit/collector.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        for environ in ({}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "state"}):
+            assert default_storage(environ) == f"sqlite:///{tmp_path}/.local/state/obskit/collector.db"
+
+
+def test_where_there_can_be_no_file_it_keeps_spans_in_memory_and_says_why(tmp_path):
+    (tmp_path / "state").write_text("")
+    with start("--port", "0", XDG_STATE_HOME=str(tmp_path / "state")) as process:
+        try:
+            assert "keeps spans in memory and listens" in process.stdout.readline()
+            process.terminate()
+            err = process.stderr.read()
+        finally:
+            process.kill()
+    assert len(err.splitlines()) == 1
+    assert "spans are kept in memory; name a file with --storage" in err

@@ -29,7 +29,7 @@ def _collector(lab: Lab) -> Iterator[int]:
     """Run the collector with some spans in it; give its port."""
     need("starlette", "uvicorn")
     environ = lab.environ(lab.folder, "none", lab.side)
-    command = [lab.python, "-m", "obskit", "collector", "--port", "0"]
+    command = [lab.python, "-m", "obskit", "collector", "--port", "0", "--storage", "memory"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
     try:
         assert process.stdout is not None
