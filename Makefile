@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak demo bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak fuzz demo bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -40,6 +40,14 @@ host-suites: .venv/ready
 # Load for two minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
 soak: .venv/ready
 	.venv/bin/python -m tests.soak.flapping --minutes $(or $(MINUTES),2) $(ARGS)
+
+# What reads bytes from outside, fuzzed for a minute each. MINUTES=60 for longer, ARGS="json thrift" for some.
+fuzz: .venv/fuzz
+	.venv/bin/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(ARGS)
+
+.venv/fuzz: .venv/ready
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)

@@ -1,0 +1,1 @@
+"""Decoders given bytes that nobody would send; see ``__main__``."""
