@@ -6,6 +6,7 @@ import ast
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -210,3 +211,11 @@ def test_no_request_span_line_or_delivery_imports_opentelemetrys_sdk() -> None:
     with receiver() as server:
         done = run(EVERYTHING, server.url)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["2 []"]), done.stderr
+
+
+def test_the_wheel_has_every_package() -> None:
+    """They are listed by name, since two of them have their folders elsewhere."""
+    settings = (ROOT / "pyproject.toml").read_text()
+    listed = set(re.findall(r'"(obskit[\w.]*)"', settings.partition("\npackages = [")[2].partition("]")[0]))
+    found = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "obskit").rglob("__init__.py")}
+    assert listed == found | {"obskit.examples", "obskit.integrations"}
