@@ -111,6 +111,18 @@ def current(span: PropagatedSpan) -> Iterator[None]:
         detach(token)
 
 
+@contextmanager
+def installed(names: tuple[str, ...]) -> Iterator[None]:
+    """Install further integrations for the length of the block."""
+    patches, hooks = Patches(), ImportHooks()
+    install(names, hooks, patches)
+    try:
+        yield
+    finally:
+        hooks.remove()
+        patches.remove()
+
+
 def ids(span: Any) -> tuple[str, str, str | None]:
     """Return trace id, span id and parent id of a span."""
     return span.trace_id, span.span_id, span.parent_id

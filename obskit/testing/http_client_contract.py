@@ -18,14 +18,11 @@ from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failures
 from obskit.instrumentation.client import begin
-from obskit.instrumentation.imports import ImportHooks
-from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.tracer import propagator, tracer
-from obskit.integrations import install
 from obskit.propagation import mesh
 from obskit.propagation.headers import LOWER
 from obskit.propagation.mesh import MESH_KEY
-from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract, current
+from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract, current, installed
 from obskit.testing.servers import http_server
 from obskit.tracing.current import attach, current_span, detach, get_context, suppressed
 from obskit.tracing.propagated import PropagatedSpan
@@ -500,15 +497,3 @@ class HttpClientContract(Contract):
 def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield every choice of ``names``, from none to all."""
     return itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
-
-
-@contextmanager
-def installed(names: tuple[str, ...]) -> Iterator[None]:
-    """Install further integrations for the length of the block."""
-    patches, hooks = Patches(), ImportHooks()
-    install(names, hooks, patches)
-    try:
-        yield
-    finally:
-        hooks.remove()
-        patches.remove()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import http.client
-import threading
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
@@ -17,13 +16,21 @@ import pytest
 from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failures
-from obskit.instrumentation.tracer import propagator, provider
-from obskit.propagation import mesh
-from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract
-from obskit.tracing.current import current_span, get_context
+from obskit.instrumentation.tracer import provider
+from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, Contract, installed
+from obskit.testing.http_site import Site
+
+__all__ = ["SERVER", "HttpServerContract", "Site"]
 
 SERVER = SpanKind.SERVER
 _GIANT = "4" * 60_000
+_LARGE = b"x" * 300_000
+_HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",  # RFC 6455, section 1.2
+}
 
 
 def _soon(condition: Callable[[], bool]) -> bool:
@@ -32,54 +39,6 @@ def _soon(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
-
-
-class Site:
-    """The application's business: plain functions that a test's framework code calls from its routes.
-
-    ``go_on`` lets a stream continue, which with ``endless`` never ends; ``closed`` says that it was ended or closed.
-    """
-
-    def __init__(self) -> None:
-        self.go_on = threading.Event()
-        self.closed = threading.Event()
-        self.endless = False
-        self.next_hop: dict[str, str] = {}
-
-    def item(self, name: str) -> tuple[str, int]:
-        """Serve ``/items/{name}``: return a text, the trace id but for ``same``, and a status; ``raise`` raises."""
-        self.next_hop = {**mesh.of(get_context())}
-        propagator.inject_span(current_span(), self.next_hop.__setitem__)
-        if name == "raise":
-            raise ValueError("no such luck")
-        text = name if name == "same" else f"{current_span().trace_id}"
-        return text, int(name) if name.isascii() and name.isdecimal() else 200
-
-    def stream(self) -> Iterator[bytes]:
-        """Serve ``/stream``: chunks that carry the current trace id, the second one when the test says go on."""
-        try:
-            yield self._chunk()
-            assert self.go_on.wait(10)
-            yield self._chunk()
-            while self.endless:
-                yield b"." * 65536
-        finally:
-            self.closed.set()
-
-    async def stream_async(self) -> AsyncIterator[bytes]:
-        """Serve ``/stream`` where the framework iterates asynchronously."""
-        try:
-            yield self._chunk()
-            assert await asyncio.to_thread(self.go_on.wait, 10)
-            yield self._chunk()
-            while self.endless:
-                yield b"." * 65536
-                await asyncio.sleep(0)  # a server whose client has left may take chunks without ever waiting
-        finally:
-            self.closed.set()
-
-    def _chunk(self) -> bytes:
-        return f"{current_span().trace_id}\n".encode()
 
 
 class HttpServerContract(Contract):
@@ -314,6 +273,82 @@ class HttpServerContract(Contract):
             for path, error in (("items/a", None), ("stream", None), ("items/raise", "ValueError"), ("items/b", None)):
                 self.get(f"/{path}")
                 assert self.recorder.take(SERVER, error=error).parent_id is None
+
+    def test_requests_on_one_connection_are_traces_of_their_own(self) -> None:
+        """Bodies that are large, or that nobody reads, leave nothing either."""
+        cases = [("POST", "/items/a", {}), ("GET", "/items/large", B3), ("GET", "/stream", {}), ("GET", "/items/b", {})]
+        with self.site() as site:
+            site.go_on.set()
+            connection = http.client.HTTPConnection(self._netloc, timeout=10)
+            for method, path, headers in cases:
+                connection.request(method, path, _LARGE if method == "POST" else None, headers)
+                response = connection.getresponse()
+                response.read()
+                span = self.recorder.take(SERVER, error=str(response.status) if response.status >= 400 else None)
+                assert span.tags["http.path"] == path
+                assert span.parent_id == headers.get("X-B3-SpanId")
+            connection.close()
+
+    def test_pipelined_requests_are_traces_of_their_own(self) -> None:
+        """A server that closes the connection after the first one has not served the others."""
+        request = f"GET /items/apple HTTP/1.1\r\nHost: {self.__class__.__name__}\r\n"
+        with self.site():
+            host, _, port = self._netloc.partition(":")
+            with socket.create_connection((host, int(port)), 10) as connection, connection.makefile("rb") as file:
+                connection.sendall(f"{request}\r\n{request}\r\n{request}Connection: close\r\n\r\n".encode())
+                answers = file.read().count(b"HTTP/1.")
+            spans = [self.recorder.take(SERVER) for _ in range(answers)]
+        assert answers in (1, 3)
+        assert len({span.trace_id for span in spans}) == answers
+        assert {span.parent_id for span in spans} == {None}
+
+    def test_head_is_a_request_like_any_other(self) -> None:
+        """Whether the application knows it or not, its span has a method, a status and no wait for a body."""
+        with self.site():
+            status, text = self.get("/items/same", method="HEAD")
+            span = self.recorder.take(SERVER, error=None if status == 200 else str(status))
+        assert (text, span.tags["http.status_code"]) == ("", str(status))
+        assert (span.name.split()[0], span.tags["http.method"]) == ("HEAD", "HEAD")
+
+    def test_path_of_the_root_is_a_slash(self) -> None:
+        """Never empty, also where only a query follows the host."""
+        with self.site():
+            status, _ = self.get("/?secret=1")
+            assert self.recorder.take(SERVER, error=str(status)).tags["http.path"] == "/"
+
+    def test_exception_that_cannot_be_shown_is_told_by_its_class(self) -> None:
+        """The response is the one without obskit, too."""
+        with self.site():
+            assert self.get("/items/unprintable")[0] == 500
+            self.recorder.take(SERVER, error="Unprintable")
+
+    def test_exception_before_the_first_chunk_is_the_error(self) -> None:
+        """The status is what the client got, if it got any."""
+        with self.site() as site:
+            site.failing = True
+            try:
+                status, _ = self.get("/stream")
+            except (http.client.HTTPException, ConnectionError):
+                status = 0
+            span = self.recorder.take(SERVER, error="ValueError: no first chunk")
+        assert span.tags["http.status_code"] == str(status or span.tags["http.status_code"])
+
+    def test_work_handed_to_a_pool_belongs_to_the_request(self) -> None:
+        """With ``threading`` instrumented. The pool's thread keeps nothing of it."""
+        with self.site() as site, installed(("threading",)):
+            for _ in range(2):
+                status, text = self.get("/items/pooled")
+                assert (status, text) == (200, self.recorder.take(SERVER).trace_id)
+            assert site.pool.submit(site.trace).result(10) == "None"
+
+    def test_web_socket_handshake_that_is_not_taken_is_a_request_like_any_other(self) -> None:
+        """It continues the caller's trace, and is answered as without obskit; Flask refuses it."""
+        with self.site():
+            status, text = self.get("/items/same", *_HANDSHAKE.items(), *B3.items())
+            span = self.recorder.take(SERVER, error=None if status == 200 else str(status))
+            self.uninstall()
+            assert self.get("/items/same", *_HANDSHAKE.items(), *B3.items()) == (status, text)
+        assert (span.trace_id, span.parent_id, span.tags["http.status_code"]) == (TRACE_ID, SPAN_ID, str(status))
 
     def test_failure_of_ours_is_not_the_applications(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A tracer that fails, when a span starts or when it ends, is counted and changes no response."""

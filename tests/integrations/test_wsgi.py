@@ -8,6 +8,7 @@ import json
 import pickle
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,6 +82,25 @@ def one_thread(app: Application) -> Iterator[str]:
             thread.join(10)
 
 
+@contextmanager
+def on_waitress(app: Application) -> Iterator[str]:
+    """Serve with a pool of threads, on connections that stay open.
+
+    An option that is to be removed has chunks sent as they come, not from 18000 bytes on.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        running = waitress.create_server(app, port=0, host="127.0.0.1", send_bytes=1, outbuf_high_watermark=2**17)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.effective_port}"
+    finally:
+        running.trigger.pull_trigger(running.close)  # on its own thread, which then has nothing to serve
+        thread.join(10)
+        running.task_dispatcher.shutdown()
+
+
 class TestWsgi(HttpServerContract):
     """The middleware, on a server with a thread for each request."""
 
@@ -106,6 +126,13 @@ class TestWsgi(HttpServerContract):
             return (traced if self.traced else bare)(environ, start_response)
 
         return app
+
+
+class TestWsgiOnWaitress(TestWsgi):
+    """Where many requests share a connection, pipelined or not."""
+
+    def serve(self, site: Site) -> AbstractContextManager[str]:
+        return on_waitress(self.application(site))
 
 
 class TestWsgiOnOneThread(TestWsgi):
@@ -540,19 +567,6 @@ BODIES = {
     "iterator": lambda: iter([b"hello"]),
     "empty": list,
 }
-
-
-@contextmanager
-def on_waitress(app: Application) -> Iterator[str]:
-    running = waitress.create_server(app, port=0, host="127.0.0.1")
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.effective_port}"
-    finally:
-        running.trigger.pull_trigger(running.close)  # on its own thread, which then has nothing to serve
-        thread.join(10)
-        running.task_dispatcher.shutdown()
 
 
 @pytest.mark.parametrize("serving", [wsgi_server, on_waitress])
