@@ -51,6 +51,7 @@ def init(
     keep_errors: bool | None = None,
     keep_slow: float | None = None,
     backpressure: bool | None = None,
+    exclude: Sequence[str] | None = None,
     propagation: Sequence[str] | None = None,
     propagate_to: Sequence[str] | None = None,
     logs: LogForm | None = None,
@@ -105,6 +106,8 @@ def init(
     - ``keep_slow``: Requests that take at least this many seconds are kept although their traces are not sampled.
       Default: none.
     - ``backpressure``: Whether fewer new traces are recorded while the queue of spans fills up. Default: ``true``.
+    - ``exclude``: Requests that are left out: paths, in which ``*`` stands for anything, and beginnings of user agents.
+      Default: ``/healthz,/livez,/readyz,/grpc.health.v1.Health/*,kube-probe,GoogleHC``.
     - ``propagation``: The formats that outbound calls carry, in order: ``b3multi``, ``b3``, ``w3c``. Default:
       ``b3multi``.
     - ``propagate_to``: The hosts to which requests carry the trace's headers, such as

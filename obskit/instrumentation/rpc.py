@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.values import error_text
 from obskit.instrumentation.client import may_know
+from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
@@ -178,10 +179,13 @@ def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Serv
     context = get_context()
     if context.get(SUPPRESS_KEY):
         return None
-    parent, meshed = read(_text_by_name(metadata), LOWER)
+    headers = _text_by_name(metadata)
+    parent, meshed = read(headers, LOWER)
     context = outside(context)
     name, tags = _described(method)
-    span = tracer.start(name, SpanKind.SERVER, parent, {**tags})
+    span = left_out(method, headers.get(LOWER.user_agent), parent) or tracer.start(
+        name, SpanKind.SERVER, parent, {**tags}
+    )
     call = ServedCall(span, context)
     values = {**context, SPAN_KEY: span, LIFE_KEY: call}
     if meshed is not None:

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
+from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.http_tags import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
@@ -240,12 +241,17 @@ def begin(
         else:
             context = outside(context)
     name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
-    tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
-    span = tracer.start(name, SpanKind.SERVER, parent, tags)
-    if type(span) is Span:
-        span.remote_endpoint = remote
+    unseen = left_out(path, headers.get(names.user_agent), parent)
+    span: AnySpan
+    if unseen is not None:
+        span = unseen
+    else:
+        tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
+        span = tracer.start(name, SpanKind.SERVER, parent, tags)
+        if type(span) is Span:
+            span.remote_endpoint = remote
     exchange = ServerExchange(span, method, name, context)
-    if _on_finish is not None:
+    if _on_finish is not None and unseen is None:
         exchange.seen = Seen(path, remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
     elif _watch_all:

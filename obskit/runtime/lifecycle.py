@@ -18,6 +18,7 @@ from obskit.base.process import around_fork, check_fork, on_fork
 from obskit.base.redaction import Redactor
 from obskit.export.delivery.pipeline import Pipeline
 from obskit.instrumentation.client import Hosts, propagate_to
+from obskit.instrumentation.exclusions import exclude
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
@@ -106,6 +107,7 @@ class Runtime:
         provider.sample(sampling_options(settings), self._spans.fill)
         provider.resource_attributes = resource_attributes(settings)
         provider.redactor = Redactor(settings.mask_keys)
+        exclude(settings.exclude)
         propagator.use(settings.propagation)
         baggage.use(settings.baggage)
         propagate_to(None if settings.propagate_to is None else Hosts(settings.propagate_to))

@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     keep_errors: bool
     keep_slow: float | None
     backpressure: bool
+    exclude: tuple[str, ...]
     propagation: tuple[str, ...]
     propagate_to: tuple[str, ...] | None
     logs: str

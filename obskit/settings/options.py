@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from obskit.base.redaction import DEFAULT_KEYS
 from obskit.base.resource_attributes import RESOURCE_ATTRIBUTES
+from obskit.instrumentation.exclusions import HEALTH_PROBES
 from obskit.settings.environment import (
     LONGEST_TIMEOUT,
     ZIPKIN,
@@ -175,6 +176,12 @@ OPTIONS = (
         read_boolean,
         lambda _: True,
         "Whether fewer new traces are recorded while the queue of spans fills up.",
+    ),
+    Option(
+        "exclude",
+        read_names,
+        lambda _: HEALTH_PROBES,
+        "Requests that are left out: paths, in which `*` stands for anything, and beginnings of user agents.",
     ),
     Option(
         "propagation",
