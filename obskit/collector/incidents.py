@@ -46,7 +46,7 @@ class Incident:
 
 def of_service(service: str, minutes: ByMinute, until: int, *, called: bool) -> list[Incident]:
     """Return the incidents of one service. ``until`` is the first minute that is not over; ``called`` by others."""
-    shares = {minute: one.errors / one.calls for minute, one in minutes.items() if _fails(one)}
+    shares = {minute: one.errors / one.calls for minute, one in minutes.items() if fails(one)}
     found = _joined(service, "errors", shares, "{:.0%} failed")
     found += _joined(service, "slow", _slow(minutes), "p95 {:.1f} times that of the hour before")
     return found + (_silences(service, sorted(minutes), until) if called else [])
@@ -81,7 +81,8 @@ def of_changes(changes: Sequence[Change], now: int) -> list[Incident]:
     return found
 
 
-def _fails(numbers: Numbers) -> bool:
+def fails(numbers: Numbers) -> bool:
+    """Return True where enough requests failed, and a large enough part of them."""
     return numbers.errors >= FEWEST_ERRORS and numbers.errors > ERROR_SHARE * numbers.calls
 
 

@@ -12,13 +12,8 @@ from .test_kubernetes import listed, pod
 
 NOW = int(time.time() * 1_000_000)
 PAGES = [
-    "/traces",
-    "/traces?service=front",
-    "/traces?last=all&sort=-took",
-    "/traces?min=x",
-    "/traces/a1",
-    "/traces/77",
-    "/incidents",
+    *("/", "/?last=all", "/?last=x", "/services/front", "/graph", "/graph?service=back&last=all", "/incidents"),
+    *("/traces", "/traces?service=front", "/traces?last=all&sort=-took", "/traces?min=x", "/traces/a1", "/traces/77"),
     "/kubernetes",
 ]
 
@@ -47,6 +42,26 @@ def test_a_page_keeps_to_the_content_policy_and_never_scrolls_sideways(browser, 
     tab = browser.tab(width, height).open(collector.url + path)
     assert tab.problems == []
     assert tab.overflow <= 0
+
+
+def test_from_the_first_page_a_failing_request_is_two_actions_away(browser, collector):
+    """The number of a service's errors, then the row."""
+    client_of(collector).post(trace("ef", timestamp=NOW + 1, tags={"error": "planted"}))
+    tab = browser.tab().open(f"{collector.url}/")
+    tab.run("document.querySelector('.health a[href*=errors]').click()")
+    tab.wait("location.pathname == '/traces' && !!document.querySelector('.traces a')")
+    tab.run("document.querySelector('.traces a').click()")
+    tab.wait("location.pathname == '/traces/00000000000000ef' && document.documentElement.dataset.ready")
+    assert tab.run("document.querySelector('#span').textContent").count("planted") == 1
+
+
+def test_a_rectangle_on_the_first_page_lists_on_the_page_of_traces(browser, collector):
+    tab = browser.tab(height=1600).open(f"{collector.url}/")
+    tab.wait("document.documentElement.dataset.ready")
+    x, y, width, height = box(tab, "document.querySelector('#scatter canvas')")
+    tab.drag((x + 1, y + 1), (x + width - 1, y + height - 1))
+    tab.wait("location.pathname == '/traces' && !!document.querySelector('.traces a')")
+    assert tab.problems == []
 
 
 def test_light_and_dark_and_the_time_zone_are_switched_and_stay(browser, collector):

@@ -10,8 +10,10 @@ from obskit.collector.pages.markup import Html, join, render
 
 # Address, name and the key that leads there after g.
 PAGES = (
+    ("/", "Services", "s"),
     ("/traces", "Traces", "t"),
     ("/logs", "Logs", "l"),
+    ("/graph", "Graph", "d"),
     ("/incidents", "Incidents", "i"),
     ("/kubernetes", "Kubernetes", "k"),
 )

@@ -17,6 +17,7 @@ from obskit.collector.lines.line import SEVERITIES
 from obskit.collector.lines.search import LineQuery, search
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.period_links import of_period
 from obskit.collector.pages.periods import LASTS, Period, parse_period
 from obskit.collector.pages.show import duration, moment
 from obskit.collector.pages.website import Site
@@ -63,6 +64,14 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
     else:
         body = Html('<div class="card message">No incidents in this time.</div>')
     return page("Incidents", join([_form(period.last), body, _rules()]), here=_HERE)
+
+
+def strip(site: Site, period: Period, deadline: Deadline) -> Html:
+    """Return the lanes of a time for another page, which lead to this one."""
+    found = list(_all(site, period, deadline))
+    lanes = _lanes(found, period) if found else Html('<div class="card message short">None in this time.</div>\n')
+    heading = render('<h2><a href="/incidents?{query}">Incidents</a></h2>\n', query=urlencode(of_period(period)))
+    return join([heading, lanes])
 
 
 def _all(site: Site, period: Period, deadline: Deadline) -> Iterator[Incident]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from obskit.collector.pages import (
     find_page,
+    graph_page,
+    home_page,
     incidents_page,
     kubernetes_page,
     logs_page,
     scatter,
+    service_page,
     trace_data,
     trace_page,
     traces_page,
@@ -23,6 +24,9 @@ from obskit.collector.pages.website import Page, Site
 from obskit.collector.workers import Workers
 
 _PAGES: dict[str, Page] = {
+    "/": home_page.show,
+    "/services/{service:path}": service_page.show,
+    "/graph": graph_page.show,
     "/find": find_page.show,
     "/incidents": incidents_page.show,
     "/kubernetes": kubernetes_page.show,
@@ -33,6 +37,7 @@ _PAGES: dict[str, Page] = {
     "/api/obskit/v1/trace/{trace_id}/rows": trace_data.rows,
     "/api/obskit/v1/trace/{trace_id}/find": trace_data.find,
     "/api/obskit/v1/trace/{trace_id}/span": trace_data.span,
+    "/zipkin/dependency": graph_page.show,
     "/zipkin/": traces_page.show,
     "/zipkin/traces/{trace_id}": trace_page.show,
 }
@@ -41,12 +46,7 @@ _PAGES: dict[str, Page] = {
 def page_routes(site: Site, workers: Workers) -> list[Route]:
     """Return the routes of the pages over the stores, and of the files that they use."""
     return [
-        Route("/", _to_traces),
-        Route("/zipkin", _to_traces),
+        Route("/zipkin", traces_page.to_traces),
         Route("/static/{name}", asset),
         *[Route(path, workers.reading(partial(show, site))) for path, show in _PAGES.items()],
     ]
-
-
-def _to_traces(_request: Request) -> Response:
-    return RedirectResponse("/traces", 302)

@@ -6,7 +6,8 @@ Above the top of the scale a request stands on the upper edge, so that none is m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.requests import Request as HttpRequest
@@ -26,7 +27,8 @@ _WIDE, _HIGH = 240, 60  # cells of the density
 _DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for readers without script
 _CELL = 10  # its size there
 _NICE = (1, 2, 5)
-_FIGURE = """<figure class="card scatter" id="scatter" data-url="/api/obskit/v1/requests" data-top="{top}">
+_FIGURE = """<figure class="card scatter" id="scatter" data-url="/api/obskit/v1/requests" \
+data-top="{top}" data-query="{query}">
 <figcaption><span>{caption}</span><span class="tools" id="scatter-tools"></span></figcaption>
 <div class="plot"><span class="top-label">{top_text}</span><svg viewBox="0 0 {width} {height}" \
 preserveAspectRatio="none" role="img" aria-label="{caption}">{marks}</svg></div>
@@ -58,14 +60,18 @@ def _marks(found: Sequence[Request], period: Period, top: int) -> dict[str, obje
     return {"wide": _WIDE, "high": _HIGH, "grid": grid}
 
 
-def figure(found: Sequence[Request], period: Period, what: str) -> Html:
-    """Return the picture, which a script makes larger and live; ``what`` is said of the requests."""
+def figure(found: Sequence[Request], period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:
+    """Return the picture, which a script makes live; ``what`` is said of the requests.
+
+    ``query`` is what the page of traces calls these requests, on any other page.
+    """
     period, top = _covered(period, found), top_of(found)
     failed = sum(one.failed for one in found)
     caption = f"{count(len(found), 'request')}{what}, {count(failed, 'error')}"
     return render(
         _FIGURE,
         top=top,
+        query=urlencode(query or {}),
         top_text=duration(top),
         caption=caption,
         width=_DRAWN_WIDE * _CELL,

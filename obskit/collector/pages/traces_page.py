@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
@@ -84,6 +84,11 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         body = join([_form(site, params), result])
         return page("Traces", body, here="/traces", status=400)
     return page("Traces", join([_form(site, params), result, Html(_UPLOAD)]), here="/traces", modules=("traces.js",))
+
+
+def to_traces(_request: HttpRequest) -> Response:
+    """Redirect to this page."""
+    return RedirectResponse("/traces", 302)
 
 
 def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:

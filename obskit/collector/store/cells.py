@@ -11,7 +11,7 @@ import math
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -52,14 +52,24 @@ class Numbers:
         self.errors += other.errors
         self.buckets.update(other.buckets)
 
+    @property
+    def took(self) -> int:
+        """About how many microseconds all of them took together."""
+        return sum(count * duration_of(bucket + 0.5) for bucket, count in self.buckets.items())
+
     def percentile(self, part: float) -> int | None:
         """The duration, in microseconds, within which this part of the timed calls ended; None where none was timed."""
         wanted, seen = part * self.buckets.total(), 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]
             if seen >= wanted:
-                return round(2 ** ((bucket + 0.5) / _PER_OCTAVE))
+                return duration_of(bucket + 0.5)
         return None
+
+
+def duration_of(bucket: float) -> int:
+    """The shortest duration, in microseconds, that a bucket holds."""
+    return round(2 ** (bucket / _PER_OCTAVE))
 
 
 class Cells:
@@ -121,14 +131,23 @@ class Cells:
 
     def by_minute(self, first: int, last: int) -> dict[str, dict[int, Numbers]]:
         """The numbers of each service by the minute (microseconds divided by 60 million)."""
-        self.update()
-        statement = "SELECT minute, service, calls, errors, buckets FROM cells WHERE minute BETWEEN ? AND ?"
         found: dict[str, dict[int, Numbers]] = {}
-        rows = self._database.rows(statement, first // _MINUTE, last // _MINUTE)
-        for minute, service, calls, errors, buckets in rows:
-            numbers = Numbers(calls, errors, Counter(_decode_buckets(buckets)))
+        for minute, service, _, numbers in self.by_operation(first, last):
             found.setdefault(service, {}).setdefault(minute, Numbers()).add(numbers)
         return found
+
+    def by_operation(
+        self, first: int, last: int, service: str | None = None
+    ) -> Iterator[tuple[int, str, str, Numbers]]:
+        """The numbers of each minute, service and name, the oldest first."""
+        self.update()
+        condition, values = ("", ()) if service is None else ("AND service = ?", (service,))
+        statement = f"""
+            SELECT minute, service, name, calls, errors, buckets FROM cells
+            WHERE minute BETWEEN ? AND ? {condition} ORDER BY minute
+        """
+        for row in self._database.rows(statement, first // _MINUTE, last // _MINUTE, *values):
+            yield row[0], row[1], row[2], Numbers(row[3], row[4], Counter(_decode_buckets(row[5])))
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Each service with its calls and failed calls, in all minutes that are kept."""

@@ -89,6 +89,12 @@ class Requests:
         self._numbers: dict[str, int] = {"other": 0}
         self._texts = ["other"]  # many names are remembered, beyond that one stands for the rest
 
+    def forget(self) -> None:
+        """Forget what was read: a write has failed, and numbers of its blocks may come again."""
+        with self._lock:
+            self._packed.clear()
+            self._kept = 0
+
     def text(self, number: int) -> str:
         """Return the service or name of a number."""
         return self._texts[number]

@@ -20,6 +20,7 @@ from obskit.collector.store.block_table import BlockTable
 from obskit.collector.store.blocks import Block, low_id, pack, slices, trace_numbers
 from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
+from obskit.collector.store.holdings import Holdings, holdings
 from obskit.collector.store.ids import find_ids
 from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.link_minutes import LinkMinutes
@@ -216,6 +217,7 @@ class SpanStore:
         """After a failure: what was not written is not remembered."""
         self._failure = None if isinstance(error, TooMany) else str(error)
         self._reader.forget()
+        self.requests.forget()
         try:
             self._reload()
         except (StoreError, sqlite3.Error):
@@ -257,6 +259,10 @@ class SpanStore:
         found = self._links.count(*window, deadline)
         found.add_counted(self._gone_links.between(*window))
         return found.as_list()
+
+    def holdings(self) -> Holdings:
+        """What is stored now, and what was ever stored here."""
+        return holdings(self._database, self._reader)
 
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
         """The trace, and the span if it is one's, of an id or of the 8 digits that end a trace's."""

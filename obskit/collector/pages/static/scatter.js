@@ -11,7 +11,7 @@ const EDGE = 10, BASE = 18; // pixels at the top, where what is above the scale 
 export class Scatter {
   constructor(figure) {
     this.figure = figure;
-    this.asked = new URLSearchParams(location.search);
+    this.asked = new URLSearchParams(figure.dataset.query || location.search);
     this.top = Number(figure.dataset.top);
     this.canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": figure.querySelector("svg").getAttribute("aria-label") });
     this.canvas.title = "drag: list what is inside; arrows: earlier, later, longer, shorter";
@@ -192,7 +192,7 @@ export class Scatter {
   }
 
   go(changed) {
-    const url = new URL(this.figure.dataset.list ?? location.href, location.href);
+    const url = this.figure.dataset.query ? new URL(`/traces?${this.asked}`, location.href) : new URL(location);
     for (const [name, value] of Object.entries(changed)) {
       if (value === null) url.searchParams.delete(name); else url.searchParams.set(name, value);
     }

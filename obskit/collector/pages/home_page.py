@@ -1,0 +1,103 @@
+"""``/``: how every service is. What fails comes first, then what is called most."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.incidents import fails
+from obskit.collector.pages import scatter
+from obskit.collector.pages.charts import sparkline
+from obskit.collector.pages.frame import message, page
+from obskit.collector.pages.health import MINUTE, Health, health
+from obskit.collector.pages.incidents_page import strip
+from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.period_links import of_period, period_links
+from obskit.collector.pages.periods import Period, parse_period
+from obskit.collector.pages.show import count, duration, moment
+from obskit.collector.pages.website import Site
+from obskit.collector.query import QueryError, first_values
+from obskit.collector.store.cells import Numbers
+from obskit.collector.store.requests import Wanted
+
+_SECOND = 1_000_000
+_TABLE = """<div class="card scroll"><table class="health">
+<thead><tr><th>Service</th><th class="number">Requests</th><th class="number">a minute</th>\
+<th class="number">Errors</th><th class="number">p50</th><th class="number">p95</th><th class="number">p99</th>\
+<th class="over">Over time</th></tr></thead>
+<tbody>
+{rows}</tbody></table></div>
+"""
+_ROW = """<tr{red}><td><a href="/services/{path}?{query}">{badge}</a>{mark}</td><td class="number">{calls}</td>\
+<td class="number">{rate}</td><td class="number">{errors}</td><td class="number">{p50}</td>\
+<td class="number">{p95}</td><td class="number">{p99}</td><td class="over">{spark}</td></tr>
+"""
+_EMPTY = """<div class="card message">Nothing came in this time. Applications send spans to
+<code>POST /api/v2/spans</code>; <code>obskit.init()</code> does by itself.</div>"""
+
+
+def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
+    """Return the services, incidents, every request, and what is stored."""
+    params = first_values(http.query_params.multi_items())
+    try:
+        period = parse_period(params)
+    except QueryError as error:
+        return message("Not a time", error, 400, here="/")
+    found = health(site, period, deadline)
+    wanted = site.store.requests.find(Wanted(period.first, period.end), deadline)
+    shown = Period(found.first * MINUTE, period.end, period.last)
+    body = [
+        render("<h1>Services</h1>\n{links}", links=period_links(period, params, shown.first)),
+        _services(site, found, period),
+        strip(site, shown, deadline),
+        Html("<h2>Every request</h2>\n"),
+        scatter.figure(wanted, period, query=of_period(period)),
+        _stored(site),
+    ]
+    return page("Services", join(body), here="/", modules=("dots.js",))
+
+
+def _services(site: Site, found: Health, period: Period) -> Html:
+    if not found.services:
+        return Html(_EMPTY)
+    totals = {service: found.total(service) for service in found.services}
+    ordered = sorted(totals, key=lambda service: (not fails(totals[service]), -totals[service].calls, service))
+    return render(_TABLE, rows=join(_row(site, service, totals[service], found, period) for service in ordered))
+
+
+def _row(site: Site, service: str, total: Numbers, found: Health, period: Period) -> Html:
+    minutes = max(found.last - found.first + 1, 1)
+    failing = fails(total)
+    query = urlencode({**of_period(period), "service": service, "errors": "1"})
+    link = render('<a href="/traces?{query}">{text}</a>', query=query, text=errors_of(total))
+    return render(
+        _ROW,
+        red=Html(' class="red"') if failing else "",
+        path=quote(service, safe=""),
+        query=urlencode(of_period(period)),
+        badge=site.badge(service),
+        mark=Html('<span class="error">failing</span>') if failing else "",
+        calls=f"{total.calls:,}",
+        rate=f"{total.calls / minutes:,.1f}",
+        errors=link if total.errors else "0",
+        **{f"p{part}": duration(total.percentile(part / 100)) for part in (50, 95, 99)},
+        spark=sparkline(found.steps(service)),
+    )
+
+
+def errors_of(numbers: Numbers) -> str:
+    """Return ``12 (3.4 %)``."""
+    return f"{numbers.errors:,} ({100 * numbers.errors / (numbers.calls or 1):.1f} %)"
+
+
+def _stored(site: Site) -> Html:
+    """Say what is stored and since when, and what made room: a list without it would seem complete."""
+    held = site.store.holdings()
+    text = f"{count(held.spans, 'span')} stored, {held.size / 1_000_000:,.1f} MB"
+    gone = f"; {count(held.gone, 'older span')} made room" if held.gone else "; none had to make room"
+    since = render(" since {at}", at=moment(held.since * _SECOND)) if held.since else Html("")
+    note = '<p class="note">{text}{since}{gone}. Numbers of services stay when spans go.</p>\n'
+    return render(note, text=text, since=since, gone=gone)

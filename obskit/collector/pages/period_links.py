@@ -1,0 +1,35 @@
+"""The row of links that chooses the time of a page, and what is said below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.periods import LASTS, Period
+from obskit.collector.pages.show import moment
+
+_LINK = '<a href="?{query}"{current}>{text}</a>'
+_ROW = '<nav class="periods" aria-label="Time">{links}<span class="dim">{begin} to {end}</span></nav>\n'
+
+
+def period_links(period: Period, params: Mapping[str, str], first: int) -> Html:
+    """Return the links; ``first`` is the first moment shown, in epoch microseconds."""
+    kept = {name: value for name, value in params.items() if name not in {"last", "from", "to"}}
+    links = join(
+        render(
+            _LINK,
+            query=urlencode({**kept, "last": last}),
+            current=Html(' aria-current="true"') if last == period.last else "",
+            text=last,
+        )
+        for last in LASTS
+    )
+    return render(_ROW, links=links, begin=moment(first), end=moment(period.end))
+
+
+def of_period(period: Period) -> dict[str, str]:
+    """Return the parameters that lead to a page of the same time."""
+    if period.last:
+        return {"last": period.last}
+    return {"from": str(period.first // 1_000), "to": str(period.end // 1_000)}
