@@ -48,7 +48,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
     parser.add_argument("--max-line-bytes", default="400M", help="the same of log lines (default: %(default)s)")
-    parser.add_argument("--max-age", default="", metavar="AGE", help="delete spans and lines after 90s, 15m, 12h or 7d")
+    parser.add_argument("--max-profile-bytes", default="100M", help="the same of profiles (default: %(default)s)")
+    parser.add_argument("--max-age", default="", metavar="AGE", help="delete all after 90s, 15m, 12h or 7d")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
     parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, which may be in use, and end")
@@ -191,6 +192,7 @@ def _options(args: argparse.Namespace) -> Options:
         strict_trace_id=not args.lenient_trace_ids,
         search_enabled=not args.no_search,
         autocomplete_keys=tuple(filter(None, (key.strip() for key in args.autocomplete_keys.split(",")))),
+        max_profile_bytes=_scaled("--max-profile-bytes", args.max_profile_bytes, _SIZES),
         max_line_bytes=_scaled("--max-line-bytes", args.max_line_bytes, _SIZES),
         token=args.token or None,
     )

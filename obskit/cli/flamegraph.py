@@ -9,8 +9,7 @@ from html import escape
 from os.path import basename
 from typing import NamedTuple
 
-from obskit.profiling.pprof import Profile, Sample, ValueType
-from obskit.profiling.stacks import Location
+from obskit.base.pprof import Location, Profile, Sample, ValueType
 
 GROUPS = {"total": "", "endpoint": "http.route", "thread": "thread"}
 """What stacks may be grouped by, and the label that says it."""

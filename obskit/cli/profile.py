@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from obskit.profiling.pprof import Profile
+    from obskit.base.pprof import Profile
 
 _FAILED = 1
 _BAD_USAGE = 2
@@ -95,7 +95,7 @@ def _of_folder(folder: str, wanted: str | None, chosen: Callable[[str], bool]) -
 
 
 def _read(path: str) -> Profile:
-    from obskit.profiling.pprof import UnreadableProfile, decode
+    from obskit.base.pprof import UnreadableProfile, decode
 
     with open(path, "rb") as file:
         content = file.read()

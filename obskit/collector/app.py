@@ -34,6 +34,8 @@ from obskit.collector.openapi import openapi
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
 from obskit.collector.pages.website import Site
+from obskit.collector.profiles.api import ProfilesApi
+from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.query import QueryError, first_values, java_trim, parse_query, parse_window
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.store.database import StoreError
@@ -228,13 +230,15 @@ def create_app(
     workers, intake, times = Workers(), Intake(), RequestTimes()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     kubernetes = KubernetesStore(store.database)
+    profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
     api = Api(store, lines, workers, options, intake, times, forwarding, transports)
     app = Starlette(
         routes=[
             *_api_routes(api, workers),
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),
-            *page_routes(Site(store, lines, kubernetes), workers),
+            *ProfilesApi(profiles, intake).routes(),
+            *page_routes(Site(store, lines, kubernetes, profiles), workers),
         ],
         exception_handlers={
             Rejected: _rejected,

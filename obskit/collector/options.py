@@ -19,6 +19,7 @@ class Options:
     search_enabled: bool = True  # SEARCH_ENABLED: false answers traces by their ids alone
     autocomplete_keys: tuple[str, ...] = ()  # AUTOCOMPLETE_KEYS: tags whose values are listed
     max_line_bytes: int = 400 * 1024 * 1024  # of log lines; beyond, the oldest are deleted
+    max_profile_bytes: int = 100 * 1024 * 1024  # the same of profiles
     token: str | None = None  # what every request must know; None asks for nothing
 
     def keeps(self, span: Span) -> bool:

@@ -10,8 +10,7 @@ from os.path import basename
 from time import time_ns
 from typing import Any
 
-from obskit.profiling.pprof import Profile, Sample, ValueType
-from obskit.profiling.stacks import Location
+from obskit.base.pprof import Location, Profile, Sample, ValueType
 
 _FRAMES = 8
 

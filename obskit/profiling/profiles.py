@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
+from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.heap import heap_profile
-from obskit.profiling.pprof import Profile, Sample, ValueType, encode
 from obskit.profiling.sampler import Sampler
 from obskit.profiling.serving import UNKNOWN, is_untold
-from obskit.profiling.stacks import Entry, Location, Recording, SampledThread, line_at
+from obskit.profiling.stacks import Entry, Recording, SampledThread, line_at
 from obskit.profiling.threads import Identities
 
 

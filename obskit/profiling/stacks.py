@@ -11,6 +11,7 @@ import os
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
+from obskit.base.pprof import Location
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.serving import Reader, readers
 
@@ -39,15 +40,6 @@ class Stack:
         self.ours = not cut and bool(codes) and codes[-1].co_filename.startswith(_OBSKIT)
         self.readers: tuple[Reader, ...] = readers(codes)
         self.lasting = all(reader.lasting for reader in self.readers)
-
-
-class Location(NamedTuple):
-    """A line of a function, as profiles show it."""
-
-    function: str
-    file: str
-    first_line: int
-    line: int
 
 
 CUT = Location(f"[more than {DEEPEST} frames]", "", 0, 0)

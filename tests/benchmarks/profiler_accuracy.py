@@ -89,7 +89,7 @@ def shares(stacks: list[tuple[list[str], int]], names: dict[str, float]) -> dict
 
 
 def ours(folder: Path, kind: str) -> list[tuple[list[str], int]]:
-    from obskit.profiling.pprof import decode
+    from obskit.base.pprof import decode
 
     [file] = folder.glob(f"x-{kind}-*.pprof.gz")
     profile = decode(gzip.decompress(file.read_bytes()))

@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from obskit.profiling.pprof import Profile, Sample, ValueType, encode
-from obskit.profiling.stacks import Location
+from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
 
 COUNT, CPU, WALL = ValueType("samples", "count"), ValueType("cpu", "nanoseconds"), ValueType("wall", "nanoseconds")
 MAIN = Location("<module>", "/srv/app.py", 1, 9)

@@ -14,6 +14,7 @@ PAGES = (
     ("/traces", "Traces", "t"),
     ("/logs", "Logs", "l"),
     ("/graph", "Graph", "d"),
+    ("/profiles", "Profiles", "p"),
     ("/incidents", "Incidents", "i"),
     ("/kubernetes", "Kubernetes", "k"),
 )

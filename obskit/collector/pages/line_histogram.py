@@ -13,7 +13,7 @@ from obskit.collector.pages.website import Site
 _HEIGHT = 60
 _MOST_BARS = 60
 _PICTURE = """<figure class="card histogram">
-<svg viewBox="0 0 {width} 60" preserveAspectRatio="none" role="img" aria-label="{label}">{bars}</svg>
+<svg viewBox="0 0 {width} 60" preserveAspectRatio="none" role="group" aria-label="{label}">{bars}</svg>
 <figcaption>{first}<span>{said}</span>{last}</figcaption></figure>
 """
 _BAR = '<a href="?{query}"><title>{title}</title><rect class="ground" x="{x}" y="0" width="1" height="60"/>{parts}</a>'

@@ -13,6 +13,7 @@ from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.store import LineStore
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
+from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.store.spans import SpanStore
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Site:
     store: SpanStore
     lines: LineStore
     kubernetes: KubernetesStore
+    profiles: ProfileStore
     views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
 

@@ -10,10 +10,18 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from obskit.base.protobuf import BYTES, FIXED32, FIXED64, VARINT, read_varint, varint
-from obskit.profiling.stacks import Location
 
 _REST_EVERY = 200  # samples
 _GZIP = 16 + zlib.MAX_WBITS
+
+
+class Location(NamedTuple):
+    """A line of a function, as profiles show it."""
+
+    function: str
+    file: str
+    first_line: int
+    line: int
 
 
 class ValueType(NamedTuple):

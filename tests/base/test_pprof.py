@@ -9,8 +9,7 @@ import subprocess
 
 import pytest
 
-from obskit.profiling.pprof import Profile, Sample, UnreadableProfile, ValueType, decode, encode
-from obskit.profiling.stacks import Location
+from obskit.base.pprof import Location, Profile, Sample, UnreadableProfile, ValueType, decode, encode
 from tests.profiling.profiles import Line, Message, Read, ReadProfile
 
 COUNT, CPU = ValueType("samples", "count"), ValueType("cpu", "nanoseconds")

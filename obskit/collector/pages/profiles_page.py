@@ -1,0 +1,136 @@
+"""``/profiles``: where a service spends its time, of all requests, of a route or of one trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from obskit.collector.deadline import Deadline
+from obskit.collector.lines.params import parse_time, parse_trace
+from obskit.collector.pages.flame_picture import Shown, picture, tables
+from obskit.collector.pages.frame import page
+from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.show import count, moment
+from obskit.collector.pages.website import Site
+from obskit.collector.profiles.flame import Choice, Flame, fold
+from obskit.collector.profiles.store import MOST_MERGED
+from obskit.collector.query import QueryError, first_values
+
+_HERE = "/profiles"
+_ORDER = ("cpu", "wall")  # of the types; others come behind
+_TIMES = {"15m": "15 minutes", "1h": "1 hour", "1d": "1 day", "7d": "1 week", "": "all that is stored"}
+_GROUPS = {"": "calls alone", "http.route": "route", "thread": "thread"}
+_FORM = """<h1 class="unseen">Profiles</h1>
+<form action="/profiles" method="get">
+<label>Service<select name="service">{services}</select></label>
+<label>Type<select name="type">{types}</select></label>
+<label>Route<select name="route"><option value="">all</option>{routes}</select></label>
+<label>Trace<input class="narrow mono" name="trace" value="{trace}"></label>
+<label>Within<select name="last">{times}</select></label>
+<label>By<select name="by">{groups}</select></label>
+<label>Mark<input class="narrow" type="search" name="find" value="{find}" data-find spellcheck="false"></label>
+<button class="primary">Show</button>
+</form>
+"""
+_OPTION = '<option value="{value}"{selected}>{label}</option>'
+_SELECTED = Html(" selected")
+_NOTE = '<p class="note">{said}</p>\n'
+_TABLES = '<div class="tables card">{tables}</div>\n'
+_EMPTY = '<div class="card message">No profiles are stored. They come by POST /ingest, as Pyroscope takes them.</div>'
+
+
+def show(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return the flame graph that the form asks for, or what is wrong with the form."""
+    given = first_values(request.query_params.multi_items())
+    params = {name: value for name, value in given.items() if value}
+    kinds = site.profiles.kinds()
+    if not kinds:
+        return page("Profiles", Html(_EMPTY), here=_HERE)
+    service = params.get("service") or next(iter(kinds))
+    types = sorted(kinds.get(service, []), key=_rank)
+    kind, unit = next((one for one in types if one[0] == params.get("type")), types[0] if types else ("", ""))
+    params = {**params, "service": service, "type": kind}
+    try:
+        first, last = parse_time(params)
+        choice = _choice(params)
+    except QueryError as error:
+        problem = render('<div class="card message problem">{problem}</div>', problem=error)
+        return page("Profiles", join([_form(kinds, params, []), problem]), here=_HERE, status=400)
+    numbers = site.profiles.numbers(service, kind, first, last, choice.trace)
+    flame = fold(site.profiles.read(numbers[:MOST_MERGED]), choice)
+    shown = Shown(flame, unit, params, params.get("find", "").lower())
+    parts = [_form(kinds, params, _routes(flame)), _said(site, shown, len(numbers)), picture(shown)]
+    if shown.total:
+        parts.append(render(_TABLES, tables=tables(shown, of_function=bool(choice.function))))
+    return page(f"Profile of {service}", join(parts), here=_HERE)
+
+
+def _rank(kind: tuple[str, str]) -> tuple[int, str]:
+    return (_ORDER.index(kind[0]) if kind[0] in _ORDER else len(_ORDER), kind[0])
+
+
+def _choice(params: Mapping[str, str]) -> Choice:
+    group = params.get("by", "")
+    if group not in _GROUPS:
+        raise QueryError(f"by is {group[:40]!r}; give one of {', '.join(filter(None, _GROUPS))}")
+    trace = parse_trace(params.get("trace", ""))
+    return Choice(params.get("route", ""), trace, params.get("frame", ""), group)
+
+
+def _routes(flame: Flame) -> list[str]:
+    return sorted(route for route in flame.routes if route)
+
+
+def _form(kinds: Mapping[str, list[tuple[str, str]]], params: Mapping[str, str], routes: list[str]) -> Html:
+    types = [kind for kind, _ in sorted(kinds.get(params["service"], []), key=_rank)]
+    return render(
+        _FORM,
+        services=_options({name: name for name in kinds}, params["service"]),
+        types=_options({name: name for name in types}, params["type"]),
+        routes=_options({name: name for name in routes}, params.get("route", "")),
+        trace=params.get("trace", ""),
+        times=_options(_TIMES, params.get("last", "")),
+        groups=_options(_GROUPS, params.get("by", "")),
+        find=params.get("find", ""),
+    )
+
+
+def _options(labels: Mapping[str, str], chosen: str) -> Html:
+    shown = {**labels, chosen: labels.get(chosen, chosen)} if chosen else labels
+    return join(
+        render(_OPTION, value=value, label=label, selected=_SELECTED if value == chosen else Html(""))
+        for value, label in shown.items()
+    )
+
+
+def _said(site: Site, shown: Shown, found: int) -> Html:
+    """Return in words what was added up, and what was left out."""
+    params, flame = shown.params, shown.flame
+    _, first, last = site.profiles.extent(params["service"], params["type"])
+    text = f"{shown.amount(shown.total)} in {count(min(found, MOST_MERGED), 'profile')}"
+    text += f", the newest of {found:,}" if found > MOST_MERGED else ""
+    parts = [render("{text}; profiles of {service} are stored from ", text=text, service=params["service"])]
+    parts.append(join([moment(first), Html(" to "), moment(last), Html(".")]))
+    if params.get("frame"):
+        parts.append(_below(shown))
+    if flame.cut:
+        parts.append(render(" {n} of the smallest calls are left out.", n=f"{flame.cut:,}"))
+    if shown.find:
+        parts.append(_marked(shown))
+    return render(_NOTE, said=join(parts))
+
+
+def _below(shown: Shown) -> Html:
+    text = ' Below {function} alone; <a href="?{query}">show everything</a>.'
+    query = urlencode({name: value for name, value in shown.params.items() if name != "frame"})
+    return render(text, function=shown.params["frame"], query=query)
+
+
+def _marked(shown: Shown) -> Html:
+    own = sum(value for frame, value in shown.flame.own.items() if shown.marks(frame[:2]))
+    functions = sum(1 for place in shown.flame.total if shown.marks(place))
+    text = " {functions} marked; they themselves take {own}, {share}."
+    return render(text, functions=count(functions, "function"), own=shown.amount(own), share=shown.share(own))

@@ -1,0 +1,42 @@
+"""Profiles over HTTP: ``POST /ingest``."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from obskit.collector.intake.bodies import Intake
+from obskit.collector.intake.profiles import read_profile
+from obskit.collector.profiles.store import ProfileStore
+from obskit.collector.query import first_values
+
+
+class ProfilesApi:
+    """Takes profiles. Reading one may take a second: that has a thread of its own, so no span waits for it."""
+
+    def __init__(self, profiles: ProfileStore, intake: Intake) -> None:
+        self._profiles = profiles
+        self._intake = intake
+        self._thread = anyio.CapacityLimiter(1)
+
+    def routes(self) -> list[Route]:
+        """Where the endpoint is."""
+        return [Route("/ingest", self.post, methods=["POST"])]
+
+    async def post(self, request: Request) -> Response:
+        """200 once the profile is stored."""
+        params = first_values(request.query_params.multi_items())
+        kind = request.headers.get("content-type", "")
+
+        def work(body: bytes) -> None:
+            self._profiles.add(*read_profile(params, kind, body))
+
+        try:
+            async with self._intake.body(request) as body:
+                await anyio.to_thread.run_sync(work, body, limiter=self._thread)
+        except ClientDisconnect:
+            pass
+        return Response()

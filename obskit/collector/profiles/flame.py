@@ -1,0 +1,130 @@
+"""Adding samples up: to a tree of calls, and to tables of functions and lines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from obskit.collector.profiles.stacks import Frame, Labels, Stacks
+from obskit.zipkin.ids import trace_key
+
+MOST_NODES = 8_192
+_is_library = re.compile(r"[/\\](?:site-packages|dist-packages|lib[/\\]python[\d.]+)[/\\]|^<frozen |^$").search
+
+Place = tuple[str, str]
+"""Function and file."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which samples are added up: those of a route and a trace; below a function; grouped by a label."""
+
+    route: str = ""
+    trace: str = ""
+    function: str = ""
+    group: str = ""
+
+    def takes(self, labels: Labels) -> bool:
+        """True for samples with these labels."""
+        named = dict(labels)
+        return self.route in ("", named.get("http.route", "")) and (
+            not self.trace or trace_key(named.get("trace_id", "").lower()) == trace_key(self.trace)
+        )
+
+
+@dataclass
+class Node:
+    """A function, as called by those above it; with the line that most of its samples were at."""
+
+    place: Place
+    value: int = 0
+    lines: Counter[int] = field(default_factory=Counter)
+    children: dict[Place, Node] = field(default_factory=dict)
+
+    @property
+    def line(self) -> int:
+        """The line that most samples were at."""
+        return self.lines.most_common(1)[0][0] if self.lines else 0
+
+
+@dataclass
+class Flame:
+    """The calls of all samples that were chosen, and what stands in tables beside them."""
+
+    root: Node = field(default_factory=lambda: Node(("all", "")))
+    own: Counter[Frame] = field(default_factory=Counter)  # by line
+    total: Counter[Place] = field(default_factory=Counter)
+    callers: Counter[Place] = field(default_factory=Counter)  # of the function that was chosen
+    routes: Counter[str] = field(default_factory=Counter)  # of all samples, chosen or not
+    cut: int = 0  # nodes that were left out
+
+    def add(self, stacks: Stacks, choice: Choice) -> None:
+        """Adds the samples of a profile."""
+        taken = [choice.takes(labels) for labels in stacks.labels]
+        for stack, value, number in stacks.samples:
+            labels = dict(stacks.labels[number])
+            self.routes[labels.get("http.route", "")] += value
+            if taken[number]:
+                group = labels.get(choice.group, "(none)") if choice.group else ""
+                self._add([stacks.frames[frame] for frame in stack], value, choice.function, group)
+
+    def _add(self, frames: list[Frame], value: int, function: str, group: str) -> None:
+        if function:
+            begin = next((number for number, frame in enumerate(frames) if frame[0] == function), -1)
+            if begin < 0:
+                return
+            self.callers[frames[begin - 1][:2] if begin else ("(nobody)", "")] += value
+            frames = frames[begin:]
+        node = self.root
+        node.value += value
+        for frame in ([(group, "", 0)] if group else []) + frames:
+            node = node.children.setdefault(frame[:2], Node(frame[:2]))
+            node.value += value
+            node.lines[frame[2]] += value
+        if frames:
+            self.own[frames[-1]] += value
+        self.total.update(dict.fromkeys({frame[:2] for frame in frames}, value))
+
+    def callees(self) -> Counter[Place]:
+        """What the outermost functions called."""
+        found: Counter[Place] = Counter()
+        for node in self.root.children.values():
+            found.update({place: child.value for place, child in node.children.items()})
+        return found
+
+
+def fold(profiles: Iterable[Stacks], choice: Choice) -> Flame:
+    """The samples of profiles, of which the smallest calls are left out where there would be too many."""
+    flame = Flame()
+    for stacks in profiles:
+        flame.add(stacks, choice)
+    values = sorted((node.value for node in nodes(flame.root)), reverse=True)
+    if len(values) > MOST_NODES:
+        flame.cut = _cut(flame.root, values[MOST_NODES])
+    return flame
+
+
+def nodes(root: Node) -> Iterator[Node]:
+    """The root and all below it."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.children.values())
+
+
+def _cut(root: Node, least: int) -> int:
+    """Leaves out what has no more than ``least``; returns how many nodes that are."""
+    gone = 0
+    for node in list(nodes(root)):
+        small = [place for place, child in node.children.items() if child.value <= least]
+        for place in small:
+            gone += sum(1 for _ in nodes(node.children.pop(place)))
+    return gone
+
+
+def is_library(file: str) -> bool:
+    """True for code that is not the application's own."""
+    return _is_library(file) is not None
