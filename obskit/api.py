@@ -92,8 +92,8 @@ def init(
     - ``environment``: Where it runs, such as ``prod``: a tag of each span. Default: none.
     - ``exporter``: Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them. Default:
       ``http://127.0.0.1:9411/api/v2/spans``.
-    - ``collector``: An obskit collector for spans and log lines, such as ``http://127.0.0.1:9411``; spans go to an
-      ``exporter`` that is given as well. Default: none.
+    - ``collector``: An obskit collector for spans, log lines and profiles, such as ``http://127.0.0.1:9411``; spans go
+      to an ``exporter`` that is given as well. Default: none.
     - ``zipkin_encoding``: How spans go to Zipkin over HTTP and Kafka: ``json``, or the smaller ``proto3``. Default:
       ``json``.
     - ``sample_rate``: The share of new traces that is recorded, 0 to 1. Default: ``1.0``.
@@ -142,8 +142,9 @@ def init(
     - ``spool_write_through``: Whether spans go to the spool before they are sent, so that they survive ``kill -9``.
       Default: ``false``.
     - ``profiler``: Which profiler runs: ``builtin``, ``google`` (its agent), ``off``, or ``auto``: ``builtin`` in
-      Google Cloud and where ``profiler_output`` is given. Default: ``auto``.
-    - ``profiler_output``: The folder for profiles; without one they go to Cloud Profiler. Default: none.
+      Google Cloud and where ``profiler_output`` or ``collector`` is given. Default: ``auto``.
+    - ``profiler_output``: The folder for profiles; without one, or a ``collector``, they go to Cloud Profiler.
+      Default: none.
     - ``profiler_hz``: How many samples a second the profiler takes. Default: ``100.0``.
     - ``profiler_duration``: Seconds the profiler samples in each ``profiler_interval``. Default: ``10.0``.
     - ``profiler_interval``: Seconds from one profile to the next; not less than ``profiler_duration``, and where

@@ -29,9 +29,10 @@ _WHERE = "http://127.0.0.1:9411"
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     where = os.environ.get("OBSKIT_COLLECTOR") or _WHERE
-    usage = "COMMAND | obskit ship --service NAME"
+    usage = "COMMAND | obskit ship --service NAME\n       obskit ship --profiles FOLDER"
     parser = subparsers.add_parser("ship", help="send the lines that a program prints to a collector", usage=usage)
     parser.add_argument("--service", default="", help="the service's name; else what the lines say of it")
+    parser.add_argument("--profiles", metavar="FOLDER", help="send the profiles of a folder (*.pprof.gz) instead")
     parser.add_argument("--collector", default=where, metavar="URL", help=f"the collector (default: {_WHERE})")
     parser.set_defaults(run=run)
 
@@ -45,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"obskit ship: --collector {error}: got {args.collector!r}", file=sys.stderr)
         return _BAD_USAGE
+    if args.profiles is not None:
+        from obskit.cli.ship_profiles import send_profiles
+
+        return send_profiles(args.profiles, url, args.service)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, whose last words are still to come
     pipeline = _pipeline(url, args.service)
     try:

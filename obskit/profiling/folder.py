@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, Protocol
@@ -77,35 +78,45 @@ def request_file(folder: str, pid: int) -> str:
     return os.path.join(folder, f".{pid}.request")
 
 
-class FolderOutput:
-    """Writes profiles of ``types`` into ``folder``, made where it is missing.
+class Turns:
+    """When to sample: ``duration`` of every ``interval`` seconds, from a moment on that each process draws for itself.
 
-    It samples ``duration`` of every ``interval`` seconds, from a moment on that each process draws for itself. Of the
-    files of one service the newest thousand are kept.
+    Profiles of all ``types`` are made of the same samples.
     """
 
-    def __init__(self, folder: str, service: str, types: tuple[str, ...], duration: float, interval: float) -> None:
-        self._folder = folder
-        self._service = re.sub(r"[^\w.-]+", "_", service)
+    def __init__(self, types: tuple[str, ...], duration: float, interval: float) -> None:
         self._types = types
         self._duration = duration
         self._interval = interval
         self._due = 0.0
         self._pid = 0
 
-    def wait_turn(self, stop: Stop) -> Assignment | None:
-        """Wait until the next profile is due, or asked for."""
+    def wait(self, stop: Stop, asked: Callable[[], float] = lambda: 0.0) -> Assignment | None:
+        """Wait until the next profile is due, or ``asked`` for so many seconds; it is called once a second."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._due = monotonic() + _random() * (self._interval - self._duration)
         while (left := self._due - monotonic()) > 0:
             if stop.wait(min(left, _LOOK_FOR_REQUESTS)):
                 return None
-            seconds = self._requested()
+            seconds = asked()
             if seconds:
                 return Assignment(self._types[0], seconds, self._types[1:])
         self._due = max(self._due + self._interval, monotonic())
         return Assignment(self._types[0], self._duration, self._types[1:])
+
+
+class FolderOutput:
+    """Writes profiles into ``folder``, made where it is missing. Of one service the newest thousand files are kept."""
+
+    def __init__(self, folder: str, service: str, turns: Turns) -> None:
+        self._folder = folder
+        self._service = re.sub(r"[^\w.-]+", "_", service)
+        self._turns = turns
+
+    def wait_turn(self, stop: Stop) -> Assignment | None:
+        """Wait until the next profile is due, or asked for."""
+        return self._turns.wait(stop, self._requested)
 
     def _requested(self) -> float:
         """Return how many seconds a request file asks for, and remove it; 0 where there is none."""

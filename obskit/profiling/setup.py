@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from obskit.base.failures import tell
+from obskit.export.net.url import masked
 from obskit.instrumentation.server import watch_all
 from obskit.profiling.profiler import Profiler
 from obskit.profiling.threads import HAS_CPU_CLOCKS
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from obskit.profiling.folder import Output
 
 _NOWHERE = (
-    "profiler='builtin' has nowhere to put profiles: name a folder (profiler_output=, OBSKIT_PROFILER_OUTPUT); only in "
-    "Google Cloud they go to Cloud Profiler by themselves"
+    "profiler='builtin' has nowhere to put profiles: name a folder (profiler_output=, OBSKIT_PROFILER_OUTPUT) or a "
+    "collector; only in Google Cloud they go to Cloud Profiler by themselves"
 )
 
 
@@ -32,6 +33,7 @@ class ProfilerOptions(NamedTuple):
     service: str
     version: str | None
     project: str | None
+    collector: str | None = None
 
 
 class Running(Protocol):
@@ -54,7 +56,7 @@ def start(options: ProfilerOptions) -> Running | None:
     """Start the profiler of ``options``; None where it has nowhere to put profiles."""
     if options.mode == "google":
         return _Google(options)
-    if options.output is None and not options.upload:
+    if options.output is None and options.collector is None and not options.upload:
         tell(logging.WARNING, _NOWHERE)
         return None
     profiler = _Builtin(options)
@@ -66,7 +68,8 @@ class _Builtin(Profiler):
     """Our own, which needs the route of each request."""
 
     def __init__(self, options: ProfilerOptions) -> None:
-        destination = options.output or "Cloud Profiler"
+        named = (options.output, options.collector and masked(options.collector))
+        destination = ", ".join(filter(None, named)) or "Cloud Profiler"
         super().__init__(destination, lambda: _output(options), options.hz, options.heap)
 
     def start(self) -> None:
@@ -80,10 +83,16 @@ class _Builtin(Profiler):
 
 def _output(options: ProfilerOptions) -> Output:
     types = (*(["CPU"] if HAS_CPU_CLOCKS else []), "WALL", *(["HEAP"] if options.heap else []))
-    if options.output is not None:
-        from obskit.profiling.folder import FolderOutput
+    from obskit.profiling.folder import FolderOutput, Turns
 
-        return FolderOutput(options.output, options.service, types, options.duration, options.interval)
+    turns = Turns(types, options.duration, options.interval)
+    folder = FolderOutput(options.output, options.service, turns) if options.output is not None else None
+    if options.collector is not None:
+        from obskit.profiling.collector import CollectorOutput
+
+        return CollectorOutput(options.collector, options.service, turns, folder)
+    if folder is not None:
+        return folder
     from obskit.profiling.cloud_profiler import CloudProfilerOutput
 
     return CloudProfilerOutput(types, options.service, options.version, options.project)

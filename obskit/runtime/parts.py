@@ -80,7 +80,8 @@ def sampling_options(settings: Settings) -> SamplingOptions:
 def profiler_options(settings: Settings) -> ProfilerOptions | None:
     """Return what the profiler needs of the settings; None where it is off, and then not even imported."""
     upload = settings.profiler != "off" and in_google_cloud()
-    if settings.profiler == "off" or (settings.profiler == "auto" and not (upload or settings.profiler_output)):
+    wanted = upload or settings.profiler_output or settings.collector
+    if settings.profiler == "off" or (settings.profiler == "auto" and not wanted):
         return None
     from obskit.profiling.setup import ProfilerOptions
 
@@ -95,6 +96,7 @@ def profiler_options(settings: Settings) -> ProfilerOptions | None:
         service=settings.service,
         version=settings.version,
         project=settings.project,
+        collector=settings.collector,
     )
 
 

@@ -126,8 +126,8 @@ OPTIONS = (
         "collector",
         read_collector,
         lambda _: None,
-        "An obskit collector for spans and log lines, such as `http://127.0.0.1:9411`; spans go to an `exporter` that "
-        "is given as well.",
+        "An obskit collector for spans, log lines and profiles, such as `http://127.0.0.1:9411`; spans go to an "
+        "`exporter` that is given as well.",
     ),
     Option(
         "zipkin_encoding",
@@ -314,13 +314,13 @@ OPTIONS = (
         one_of("auto", "google", "builtin", "off"),
         lambda _: "auto",
         "Which profiler runs: `builtin`, `google` (its agent), `off`, or `auto`: `builtin` in Google Cloud and where "
-        "`profiler_output` is given.",
+        "`profiler_output` or `collector` is given.",
     ),
     Option(
         "profiler_output",
         read_folder,
         lambda _: None,
-        "The folder for profiles; without one they go to Cloud Profiler.",
+        "The folder for profiles; without one, or a `collector`, they go to Cloud Profiler.",
     ),
     Option("profiler_hz", number_from(1, 1000), lambda _: 100.0, "How many samples a second the profiler takes."),
     Option(

@@ -87,9 +87,9 @@ print(json.dumps(obskit.stats()["profiler"]))
 
 def test_it_samples_a_part_of_each_interval_from_a_moment_that_chance_draws(tmp_path: Path) -> None:
     code = """
-from obskit.profiling.folder import FolderOutput
+from obskit.profiling.folder import FolderOutput, Turns
 from obskit.profiling.folder import Stop
-output = lambda: FolderOutput("profiles", "x", ("WALL",), 10.0, 60.0)
+output = lambda: FolderOutput("profiles", "x", Turns(("WALL",), 10.0, 60.0))
 waits = []
 class Quick(Stop):
     def wait(self, seconds):
@@ -98,7 +98,7 @@ class Quick(Stop):
 for _ in range(300):
     one = output()
     one.wait_turn(Quick())
-    waits.append(one._due - time.monotonic())
+    waits.append(one._turns._due - time.monotonic())
 print(min(waits), max(waits))
 """
     least, most = map(float, run(code, tmp_path).stdout.split())
@@ -310,7 +310,7 @@ from obskit.profiling import folder
 from obskit.profiling.folder import Assignment
 folder._MOST_FILES = 5
 def deliver():
-    output = folder.FolderOutput("profiles", "orders", ("CPU",), 1.0, 1.0)
+    output = folder.FolderOutput("profiles", "orders", folder.Turns(("CPU",), 1.0, 1.0))
     for _ in range(300): output.deliver(Assignment("CPU", 1.0), b"x")
 children = []
 for _ in range(4):

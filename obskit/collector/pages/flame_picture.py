@@ -19,7 +19,7 @@ _MOST_ROWS = 20
 _FLAME = """<div class="card flame"><svg height="{height}" role="group" aria-label="Flame graph, outermost on top">
 {frames}</svg></div>
 """
-_FRAME = """<a href="?{query}" tabindex="-1"><svg x="{x}%" y="{y}" width="{width}%" height="17">\
+_FRAME = """<a href="/profiles?{query}" tabindex="-1"><svg x="{x}%" y="{y}" width="{width}%" height="17">\
 <title>{title}</title><rect class="{kind}" width="100%" height="17"/>{text}</svg></a>
 """
 _TEXT = '<text x="4" y="13">{name}</text>'
@@ -27,7 +27,7 @@ _TABLE = """<table><caption>{name}</caption><thead><tr><th>{what}</th><th class=
 <th class="number">share</th></tr></thead><tbody>{rows}</tbody></table>
 """
 _LINE = '<tr><td>{what}</td><td class="number">{value}</td><td class="number">{share}</td></tr>'
-_LINK = '<a href="?{query}">{function}</a> <span class="dim" title="{path}">{file}</span>'
+_LINK = '<a href="/profiles?{query}">{function}</a> <span class="dim" title="{path}">{file}</span>'
 
 
 @dataclass(frozen=True)

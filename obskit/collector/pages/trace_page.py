@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.frame import message, page
-from obskit.collector.pages.line_rows import of_trace
+from obskit.collector.pages.line_rows import of_trace as lines_of_trace
 from obskit.collector.pages.markup import Html, join, render
+from obskit.collector.pages.profile_part import of_trace as profile_of_trace
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.span_detail import details, panel
 from obskit.collector.pages.trace_data import matches
@@ -48,7 +49,7 @@ aria-label="Find in this trace" placeholder="find: name, tag, id, annotation" au
 {rest}</div>
 <aside class="card panel" id="span" aria-label="Chosen span" aria-live="polite">{panel}</aside>
 </div>
-{log}
+{more}
 """
 _ROW = """<a class="row{marks}" href="?{query}#span"><span class="what d{depth}">\
 {badge}<span class="name">{name}</span> \
@@ -71,7 +72,8 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     shown = site.views.get(trace_id, params)
     if not shown:
         return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
-    body = _body(site, trace_id, shown, params, of_trace(site, trace_id))
+    more = join([lines_of_trace(site, trace_id), profile_of_trace(site, trace_id, shown)])
+    body = _body(site, trace_id, shown, params, more)
     return page(_title(shown), body, here="/traces", modules=("waterfall.js",))
 
 
@@ -79,7 +81,7 @@ def _title(shown: View) -> str:
     return f"{shown.rows[0].service}: {shown.rows[0].span.name or 'unnamed'}"
 
 
-def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], log: Html) -> Html:
+def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], more: Html) -> Html:
     root = shown.rows[0]
     find = java_trim(params.get("find", "")).lower()
     found = matches(shown, find)
@@ -108,7 +110,7 @@ def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], log
         rows=join(_row(site, node, shown, params) for node in rows[begin : begin + _MOST_ROWS]),
         rest=_rest(len(rows), begin, params),
         panel=panel(site, details(shown, chosen)),
-        log=log,
+        more=more,
     )
 
 

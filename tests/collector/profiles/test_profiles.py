@@ -135,6 +135,22 @@ def test_a_form_without_a_profile_is_refused(shared):
     assert ingest(shared, b"", content_type="multipart/form-data").status == 400
 
 
+def test_a_trace_shows_its_profile_or_that_of_its_route(client):
+    root = {"id": "a1", "timestamp": NOW, "duration": 9, "name": "get /a", "localEndpoint": {"serviceName": "shop"}}
+    client.post([{**root, "traceId": TRACE}, {**root, "traceId": "b1", "tags": {"http.route": "/b"}}])
+    assert "Profile</h2>" not in client.get(f"/traces/{TRACE}").text
+    ingest(client, pprof())
+    ingest(client, pprof(kind="wall"))
+    text = client.get(f"/traces/{TRACE}").text.partition("Profile</h2>")[2]
+    assert "in the samples of this request, wall: 600 ms." in text
+    assert "parse.py:7" in text
+    assert f'href="/profiles?service=shop&amp;type=wall&amp;trace={TRACE}&amp;frame=work"' in text
+    text = client.get("/traces/b1").text.partition("Profile</h2>")[2]
+    assert "No sample saw this request. All requests of /b in the hour around it, wall: 300 ms." in text
+    ingest(client, pprof(begun=NOW + 7_200_000_000))
+    assert "300 ms." in client.get("/traces/b1").text
+
+
 def test_origin_and_token(shared):
     assert ingest(shared, pprof(), origin="http://elsewhere").status == 403
     with CollectorServer(options=Options(token="secret")) as server:
