@@ -23,6 +23,7 @@ def install(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module, "_find_method_handler", _find_handler)
     patches.wrap(module, "_reject_rpc", _reject)
     patches.wrap(module, "_abort", _abort)
+    patches.wrap(module, "_status", _answer)
     for name in ("_unary_response_in_pool", "_stream_response_in_pool"):
         patches.wrap(module, name, _handle)
 
@@ -35,11 +36,17 @@ def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 def _serve(event: Any, state: Any, method: Any) -> None:
     name = method.name() or event.call_details.method.decode()
-    call = state.context.run(serve_call, name, event.invocation_metadata)
+    call = state.context.run(_begin, name, event.invocation_metadata)
     if call is not None:
         call.came_from(event.call.peer)
         setattr(state, _CALL, call)
-        state.context.run(attach, call.context)
+
+
+def _begin(name: str, metadata: Any) -> ServedCall | None:
+    call = serve_call(name, metadata)
+    if call is not None:
+        attach(call.context)
+    return call
 
 
 def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -51,12 +58,13 @@ def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _rejected(state: Any, status: Any, details: bytes) -> None:
     call = vars(state).get(_CALL)
     if call is not None:
-        call.refuse(code_name(status), sys.exc_info()[1] or details)
+        error = sys.exc_info()[1]
+        call.refuse(code_name(status), details if error is None else error)
 
 
 def _abort(abort: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """End a call with an error. gRPC has caught the application's exception and is handling it."""
-    guarded("describing a gRPC call's failure", _aborted, args[0], *args[2:])
+    guarded("ending a gRPC server's span", _aborted, args[0], *args[2:])
     return abort(*args, **kwargs)
 
 
@@ -65,7 +73,22 @@ def _aborted(state: Any, status: Any, details: bytes) -> None:
     if call is not None:
         error = None if state.aborted else sys.exc_info()[1]
         code = code_name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
-        call.blame(code, error or state.details or details)
+        call.blame(code, (state.details or details) if error is None else error)
+        call.leave()
+
+
+def _answer(answer: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Send the status of a call whose handler is done. The span ends before: once it is sent, threads compete."""
+    guarded("ending a gRPC server's span", _answered, args[1])
+    return answer(*args, **kwargs)
+
+
+def _answered(state: Any) -> None:
+    call = vars(state).get(_CALL)
+    if call is not None and state.client != "cancelled":
+        if state.code is not None:
+            call.blame(getattr(state.code, "name", UNKNOWN), state.details)
+        call.leave()
 
 
 def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -78,7 +101,7 @@ def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def _handled(state: Any) -> None:
     call = vars(state).get(_CALL)
-    if call is None:
+    if call is None or call.ended:
         return
     with state.condition:
         over = state.statused or state.client == "cancelled" or state.callbacks is None

@@ -50,8 +50,9 @@ _RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "http.path": ("url.path", _text),
     "http.url": ("url.full", _text),
     "http.host": ("server.address", _text),
+    "grpc.status_code": ("rpc.response.status_code", _text),
 }
-"""All tags of HTTP that obskit's own integrations set, but for ``http.route``, which has one name in both worlds."""
+"""The tags that obskit's own integrations set, but for ``http.route``, which has one name in both worlds, and RPC's."""
 
 
 def to_readable(span: Span, resource: Resource) -> ReadableSpan:
@@ -137,6 +138,9 @@ def _renamed(tags: Mapping[str, Any]) -> dict[str, Any]:
         name, convert = _RENAMED.get(key, (key, _text))
         if name == key or name not in tags:
             attributes[name] = convert(value)
+    if "rpc.service" in tags and "rpc.method" in tags:
+        del attributes["rpc.service"]
+        attributes["rpc.method"] = f"{tags['rpc.service']}/{tags['rpc.method']}"
     if "http.host" in tags and "server.address" not in tags:
         host, _, port = str(tags["http.host"]).rpartition(":")
         if host and port.isdecimal():

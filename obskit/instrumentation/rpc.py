@@ -21,11 +21,13 @@ from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
+from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.carriers import Pairs
 from obskit.propagation.headers import LOWER
-from obskit.propagation.propagator import read
+from obskit.propagation.propagator import FIELDS, read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, get_context
 from obskit.tracing.span import Span
+from obskit.tracing.tracer import Tags
 
 OK, CANCELLED, UNKNOWN = "OK", "CANCELLED", "UNKNOWN"
 NOT_FOUND = "not_found"
@@ -41,6 +43,9 @@ _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http
 _LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
 
 Remote = tuple[str, int | None]
+
+
+_LOWER_CASE = {name: name.lower() for names in FIELDS.values() for name in names}
 
 
 class _Metadata(Pairs):
@@ -60,33 +65,33 @@ def begin_call(
     """
     try:
         context = get_context()
-        if context.get(SUPPRESS_KEY):
+        if context and context.get(SUPPRESS_KEY):
             return None, args, kwargs
         given = args[2] if len(args) > 2 else kwargs.get("metadata")
         pairs = [*given] if given is not None and len(given) else []  # what has no length is refused by gRPC, too
-        span, told = _start_call(context, method.decode(), target.decode())
-        if not told or not _write(span, context, pairs):
+        name, tags, remote, url = _called(method, target)
+        span = tracer.start(name, SpanKind.CLIENT, context.get(SPAN_KEY), tags.copy())
+        if type(span) is Span:
+            span.remote_endpoint = remote
+        if not may_know(url) or not _write(span, context, pairs):
             return span, args, kwargs
         if len(args) > 2:
-            return span, (*args[:2], tuple(pairs), *args[3:]), kwargs
-        return span, args, {**kwargs, "metadata": tuple(pairs)}
+            return span, (*args[:2], pairs, *args[3:]), kwargs
+        return span, args, {**kwargs, "metadata": pairs}
     except Exception:
         failed("starting a call's span")
         return None, args, kwargs
 
 
-def _start_call(context: Context, method: str, target: str) -> tuple[AnySpan, bool]:
-    name, tags = _described(method)
-    span = tracer.start(name, SpanKind.CLIENT, context.get(SPAN_KEY), {**tags})
-    remote, url = server_at(target)
-    if type(span) is Span:
-        span.remote_endpoint = remote
-    return span, may_know(url)
-
-
 def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
+    """Write the trace's headers to ``pairs``; most calls have no others, and nothing that came from a mesh."""
     try:
-        propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
+        if pairs or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
+            propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
+        else:
+            headers: dict[str, str] = {}
+            propagator.inject_span(span, headers.__setitem__)
+            pairs += [(_LOWER_CASE[name], value) for name, value in headers.items()]
     except Exception:
         failed("writing trace headers")
         return False
@@ -145,7 +150,7 @@ class ServedCall(Life):
     def came_from(self, peer: Callable[[], Any]) -> None:
         """Ask ``peer`` for gRPC's name of the caller's address, where the call is recorded."""
         if type(self.span) is Span:
-            self.span.remote_endpoint = _address(text_of(peer()))
+            self.span.remote_endpoint = _address(peer())
 
     def blame(self, code: str, why: Any = None) -> None:
         """Note how the call failed: by an exception, or with the details of a status. The first to tell knows best.
@@ -184,7 +189,7 @@ def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Serv
     context = outside(context)
     name, tags = _described(method)
     span = left_out(method, headers.get(LOWER.user_agent), parent) or tracer.start(
-        name, SpanKind.SERVER, parent, {**tags}
+        name, SpanKind.SERVER, parent, tags.copy()
     )
     call = ServedCall(span, context)
     values = {**context, SPAN_KEY: span, LIFE_KEY: call}
@@ -204,7 +209,7 @@ def _text_by_name(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]
 
 
 @lru_cache(maxsize=1024)
-def _described(method: str) -> tuple[str, dict[str, str]]:
+def _described(method: str) -> tuple[str, Tags]:
     """Return the name and the tags of a call's span."""
     name = method.lstrip("/")[:_LONGEST]
     service, _, short = name.rpartition("/")
@@ -213,6 +218,11 @@ def _described(method: str) -> tuple[str, dict[str, str]]:
 
 
 @lru_cache(maxsize=1024)
+def _called(method: bytes, target: bytes) -> tuple[str, Tags, Remote | None, str]:
+    """Return the name and the tags of a call's span, the address that it goes to, and a URL that leads there."""
+    return *_described(method.decode()), *server_at(target.decode())
+
+
 def server_at(target: str) -> tuple[Remote | None, str]:
     """Return the address that a target names, None where it names several or none, and a URL that leads there.
 
@@ -229,9 +239,10 @@ def server_at(target: str) -> tuple[Remote | None, str]:
     return remote, f"http://{rest}"
 
 
-def _address(peer: str) -> Remote | None:
+@lru_cache(maxsize=1024)
+def _address(peer: str | bytes) -> Remote | None:
     """Return the address of a caller, such as ``ipv4:127.0.0.1:5000`` or ``ipv6:%5B::1%5D:5000``."""
-    family, _, rest = peer.partition(":")
+    family, _, rest = text_of(peer).partition(":")
     return _split(unquote(rest)) if family in {"ipv4", "ipv6"} else None
 
 

@@ -28,14 +28,15 @@ Inject = Callable[[AnySpan, Set], None]
 FORMATS: dict[str, Inject] = {"b3multi": b3.inject_multi, "b3": b3.inject_single, "w3c": w3c.inject}
 """The formats that can be injected, by the names of the ``propagation`` option."""
 
-_FIELDS = {
+FIELDS = {
     "b3multi": {*B3_MULTI},
     "b3": {B3},
     "w3c": {"traceparent", "tracestate"},
 }
-_WRITTEN = {field.lower(): field for fields in _FIELDS.values() for field in fields}
+"""The headers of each format, as it spells them."""
+_WRITTEN = {field.lower(): field for fields in FIELDS.values() for field in fields}
 _BOTH_B3 = frozenset(name.lower() for name in (B3, *B3_MULTI))
-B3_AND_W3C = _BOTH_B3 | _FIELDS["w3c"]
+B3_AND_W3C = _BOTH_B3 | FIELDS["w3c"]
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -63,7 +64,7 @@ class Propagator(TextMapPropagator):
         """Inject ``formats`` (keys of FORMATS) from now on."""
         self.formats = tuple(formats)
         self._injects = tuple(FORMATS[name] for name in formats)
-        self._fields = {field for name in formats for field in _FIELDS[name]}
+        self._fields = {field for name in formats for field in FIELDS[name]}
 
     def inject_span(self, span: AnySpan, set_header: Set) -> None:
         """Write the headers by which the receiver continues ``span``."""

@@ -279,12 +279,12 @@ class RpcServerContract(Contract):
         """Message, status, text and metadata are equal, whatever the kind of answer."""
         with self.shop() as shop:
             shop.go_on.set()
-            requests = (b"same", b"raise", b"NOT_FOUND")
-            traced = [self._all_of(request) for request in requests]
-            for error in (None, "ValueError", ""):
+            traced = []
+            for request, error in ((b"same", None), (b"raise", "ValueError"), (b"NOT_FOUND", "")):
+                traced.append((request, self._all_of(request)))
                 self.recorder.take(SERVER, error=error)
             self.uninstall()
-            assert [self._all_of(request) for request in requests] == traced
+            assert [(request, self._all_of(request)) for request, _ in traced] == traced
 
     def _all_of(self, request: bytes) -> tuple[Any, ...]:
         call = self._channel.unary_unary(f"{SHOP}/Item").future(request, 10)

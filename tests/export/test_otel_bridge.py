@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 import obskit
+from obskit.instrumentation.rpc import begin_call, finish
 from obskit.instrumentation.tracer import provider, tracer
 from tests.export.receiver import receiver, run
 
@@ -55,6 +56,20 @@ def test_tags_have_the_names_of_the_stable_semantic_conventions():
     }
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None), "the attribute says 503"
     assert (span.name, span.kind) == ("GET /{x}", SpanKind.SERVER)
+
+
+def test_a_calls_method_is_named_in_full():
+    def make():
+        span, _, _ = begin_call(b"/shop.Orders/Get", b"orders:50051", (b"",), {})
+        finish(span, "NOT_FOUND")
+
+    (span,) = exported(make)
+    assert dict(span.attributes) == {
+        "rpc.method": "shop.Orders/Get",
+        "rpc.response.status_code": "NOT_FOUND",
+        "server.address": "orders",
+        "server.port": 50051,
+    }
 
 
 @pytest.fixture
