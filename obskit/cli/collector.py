@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
     parser.add_argument("--grpc-port", default="", metavar="PORT", help="take spans over gRPC here, too")
     parser.add_argument("--kafka", default="", metavar="BROKERS", help="read spans from Kafka, too: HOST:PORT[/TOPIC]")
-    parser.add_argument("--storage", help="memory or sqlite:///PATH (default: a file in the user's state folder)")
+    parser.add_argument("--storage", help="memory, sqlite:///PATH or zipkin+http://HOST:PORT (default: a file)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
     parser.add_argument("--max-line-bytes", default="400M", help="the same of log lines (default: %(default)s)")
@@ -112,7 +112,11 @@ def _choose_storage(args: argparse.Namespace) -> None:
 
 
 def _forwarder(args: argparse.Namespace) -> Forwarder:
+    from obskit.collector.store.opening import is_server
+
     urls = forward_urls(args.forward, os.environ)
+    if urls and is_server(args.storage):
+        raise _UsageError("--forward: spans that a Zipkin server keeps cannot be forwarded; use another --storage")
     if any(url.startswith("cloudtrace://") for url in urls):
         _check_key_file(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     try:
@@ -247,7 +251,7 @@ def _check_reach(args: argparse.Namespace) -> None:
 
 
 def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: argparse.Namespace) -> int:
-    from obskit.collector.store.opening import path_of
+    from obskit.collector.store.opening import where as storage_of
 
     stop = threading.Event()
 
@@ -256,9 +260,7 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: arg
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    print(
-        f"obskit collector keeps spans in {path_of(args.storage) or 'memory'} and listens on {server.url}", flush=True
-    )
+    print(f"obskit collector keeps spans in {storage_of(args.storage)} and listens on {server.url}", flush=True)
     if where := _reach(server.host):
         who = "who knows the token" if args.token else "whoever reaches it"
         print(f"obskit collector is open to {where}: {who} can read and write all traces", flush=True)

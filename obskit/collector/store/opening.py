@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS, SpanStore
+from obskit.collector.store.zipkin_server import SCHEMES, ZipkinStore
 
 
 def open_store(
@@ -13,7 +14,12 @@ def open_store(
     max_age: float = float("inf"),
     options: Options = DEFAULTS,
 ) -> SpanStore:
-    """A store from ``memory`` or ``sqlite:///PATH``. Raises ValueError for another URL, StoreError for a bad file."""
+    """A store from ``memory``, ``sqlite:///PATH`` or ``zipkin+http://HOST:PORT``.
+
+    Raises ValueError for another URL, StoreError for a bad file.
+    """
+    if is_server(url):
+        return ZipkinStore(url, max_spans, max_bytes, strict_trace_id=options.strict_trace_id)
     return SpanStore(
         path_of(url),
         max_spans,
@@ -24,11 +30,21 @@ def open_store(
     )
 
 
+def is_server(url: str) -> bool:
+    """True for a Zipkin server, which keeps the spans itself."""
+    return url.partition("://")[0] in SCHEMES
+
+
+def where(url: str) -> str:
+    """Where the spans are: a path, a server's address without a password, or ``memory``. Raises ValueError."""
+    return ZipkinStore.address(url) if is_server(url) else path_of(url) or url
+
+
 def path_of(url: str) -> str | None:
     """The path of a file, or None for memory. Raises ValueError."""
     if url == "memory":
         return None
     scheme, separator, path = url.partition(":///")
     if scheme != "sqlite" or not separator or not path:
-        raise ValueError(f"storage is {url!r}; use memory or sqlite:///PATH, such as sqlite:///traces.db")
+        raise ValueError(f"storage is {url!r}; use memory, sqlite:///PATH or zipkin+http://HOST:PORT")
     return path
