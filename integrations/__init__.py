@@ -24,6 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bottle": ("bottle",),
     "django": ("django.core.handlers.base", "django.core.handlers.wsgi", "django.core.handlers.asgi"),
     "eventlet": ("eventlet.greenthread", "eventlet.tpool"),
+    "falcon": ("falcon.app", "falcon.asgi.app"),
     "flask": ("flask.app",),
     "gevent": ("gevent", "gevent.threadpool"),
     "grpc_aio_client": ("grpc.aio._channel", "grpc.aio._call"),
@@ -32,6 +33,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "grpc_server": ("grpc._server",),
     "http_client": ("http.client",),
     "httpx": ("httpx",),
+    "quart": ("quart.app",),
     "requests": ("requests.adapters",),
     "starlette": ("starlette.applications", "starlette.routing", "fastapi.applications", "fastapi.routing"),
     "threading": (

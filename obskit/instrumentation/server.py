@@ -40,6 +40,7 @@ FORGOTTEN = "the response was forgotten before its end"
 _EXCHANGE_KEY = create_key("obskit-server-exchange")
 _LONGEST_NAME = 128
 _CANCELLATIONS = frozenset(["CancelledError", "Cancelled", "GeneratorExit"])
+_GROUPS = frozenset(["ExceptionGroup", "BaseExceptionGroup"])  # not a type before Python 3.11
 _LONGEST_RESPONSE = 3600 * 10**9  # no request to Cloud Run may take longer
 _BETWEEN_LOOKS = 60 * 10**9
 SERVER_ERROR = 500
@@ -187,11 +188,18 @@ class ServerExchange:
         self.leave()
 
     def _describe(self, span: Span, error: BaseException | str | None) -> None:
-        tag_response(span, self.status, error)
+        tag_response(span, self.status, _only(error))
         if self.route:
             span.tags["http.route"] = str(self.route)
         if self.route is not None and span.name is self.name:
             span.name = route_name(self.method, self.route, self.status)
+
+
+def _only(error: BaseException | str | None) -> BaseException | str | None:
+    """Return the exception in a group of one, which is all that a task group says of it."""
+    while type(error).__name__ in _GROUPS and len(error.exceptions) == 1:  # type: ignore[union-attr]
+        error = error.exceptions[0]  # type: ignore[union-attr]
+    return error
 
 
 _streams: set[ServerExchange] = set()
