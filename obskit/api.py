@@ -87,7 +87,7 @@ def init(
     touches no network.
 
     - ``enabled``: False switches everything off. Default: ``true``.
-    - ``service``: The service's name. Default: the program's name.
+    - ``service``: The service's name. Default: the application's package, or the program's name.
     - ``version``: The service's version. Default: none.
     - ``environment``: Where it runs, such as ``prod``: a tag of each span. Default: none.
     - ``exporter``: Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them. Default:

@@ -410,26 +410,6 @@ def test_a_comma_inside_a_url_does_not_divide_it():
     assert said(found, "exporter") == ("http://a/x?y=1,2", "console", "http://b")
 
 
-@pytest.mark.parametrize(
-    ("argv", "name"),
-    [
-        (["/srv/orders.py"], "orders"),
-        (["/usr/bin/gunicorn"], "gunicorn"),
-        (["/srv/shop/__main__.py"], "shop"),
-        (["-c"], "python"),
-        ([""], "python"),
-        ([], "python"),
-        (None, "python"),
-    ],
-)
-def test_the_service_is_the_programs_name_by_default(monkeypatch, argv, name):
-    if argv is None:
-        monkeypatch.delattr("sys.argv")
-    else:
-        monkeypatch.setattr("sys.argv", argv)
-    assert load({}, {}).service == name
-
-
 def test_an_opentelemetry_exporter_may_be_given_alone_or_in_a_list():
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 

@@ -87,14 +87,6 @@ def default_response_flush(environ: Mapping[str, str]) -> float:
     return 0.3 if "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ else 0.0
 
 
-def default_service(_: Mapping[str, str]) -> str:
-    """Return the program's name: the script's, or its folder's for ``python -m package``."""
-    folder, file = os.path.split((getattr(sys, "argv", None) or [""])[0])  # pathlib costs 10 ms of every start
-    stem = os.path.splitext(file)[0]
-    name = os.path.basename(folder) if stem == "__main__" else stem
-    return name if name and name not in ("-c", "-m") else "python"
-
-
 def default_sample_rate(environ: Mapping[str, str]) -> float:
     """Return the rate OTEL_TRACES_SAMPLER(_ARG) asks for; a decision that arrives with a request always stands."""
     given = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()

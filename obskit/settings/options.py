@@ -15,7 +15,6 @@ from obskit.settings.environment import (
     default_request_log,
     default_response_flush,
     default_sample_rate,
-    default_service,
     milliseconds,
     otel_enabled,
     otel_exporters,
@@ -24,6 +23,7 @@ from obskit.settings.environment import (
     timeout,
 )
 from obskit.settings.errors import Read
+from obskit.settings.service_name import default_service
 from obskit.settings.values import (
     number_from,
     one_of,
@@ -95,7 +95,7 @@ OPTIONS = (
             ("K_SERVICE", str),
             ("GAE_SERVICE", str),
         ],
-        "the program's name",
+        "the application's package, or the program's name",
     ),
     Option(
         "version",
