@@ -34,7 +34,15 @@ def cook(_request: HttpRequest, dish: str) -> JsonResponse:
     fetched = client.get(f"/ingredients/{quote(dish)}")
     if fetched.is_error:
         return JsonResponse({"sorry": f"nothing to make {dish} from"}, status=502)
-    return JsonResponse({"dish": f"{dish} with {' and '.join(fetched.json())}"})
+    return JsonResponse({"dish": f"{dish} with {' and '.join(map(chop, fetched.json()))}"})
+
+
+def chop(ingredient: str) -> str:
+    """Chop an ingredient; leeks have many layers, which takes a while."""
+    layers = 500_000 if ingredient == "leeks" else 1
+    while layers:
+        layers -= 1
+    return ingredient
 
 
 urlpatterns = [path("cook/<str:dish>", cook)]

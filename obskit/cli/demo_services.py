@@ -20,6 +20,7 @@ _START_TIMEOUT = 60.0  # seconds, for all of them together
 _STOP_TIMEOUT = 3.0
 _LOOK = 0.05
 _NOT_RECORDED = {"X-B3-Sampled": "0"}
+_PROFILED = {"OBSKIT_PROFILER_DURATION": "2", "OBSKIT_PROFILER_INTERVAL": "2"}  # seconds: always, and soon to be seen
 _SHOWN = 2000  # bytes of a failed service's output
 
 
@@ -95,7 +96,7 @@ def _environment(collector: str, ports: dict[str, int]) -> dict[str, str]:
     }
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     addresses = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    return {**kept, **addresses, "OBSKIT_EXPORTER": collector}
+    return {**kept, **addresses, "OBSKIT_COLLECTOR": collector, **_PROFILED}
 
 
 def _start(name: str, listener: socket.socket, environment: dict[str, str], log: IO[bytes]) -> Service:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
     with demo() as one:
         shown = one.read_until("Ctrl-C")
         collector = next(line.split()[-1] for line in shown.splitlines() if line.startswith("all traces"))
-        api = collector.removesuffix("zipkin/") + "api/v2/traces?limit=100"
+        api = collector.removesuffix("traces") + "api/v2/traces?limit=100"
         deadline = monotonic() + 30
         while len(json.load(urllib.request.urlopen(api))) <= SUMMARY["traces"]:
             assert monotonic() < deadline, "no order came after the first ones"
@@ -120,6 +121,7 @@ def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
         one.process.send_signal(signal.SIGINT)
         assert one.finish() == (0, "", "")
         one.assert_nothing_is_left()
+    shown = shown.partition("all traces")[0]
     rows = [line.split()[:4] for line in shown.splitlines() if line.startswith("  ")]
     assert rows == [
         ["a", "server", "get", "/order/<dish>"],
@@ -130,6 +132,29 @@ def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
         ["a", "client", "get", rows[5][3]],
         ["d", "server", "get", "/drink/<dish>"],
     ]
+
+
+def test_its_questions_are_answered_by_their_links():
+    with demo() as one:
+        shown = one.read_until("Ctrl-C")
+        slowest, pantry, kitchen = re.findall(r"\?\n  (http\S+)", shown)
+        assert "/order/&lt;dish&gt;" in read(slowest)
+        assert "LookupError: nothing on the shelves for fugu" in wait_for(pantry, "LookupError")
+        assert "chop" in wait_for(kitchen, "chop").partition("Hottest lines")[2]
+
+
+def read(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read().decode()
+
+
+def wait_for(url: str, text: str) -> str:
+    """Return a page once it has a text: lines and profiles come a little later than spans."""
+    deadline = monotonic() + 40
+    while text not in (page := read(url)):
+        assert monotonic() < deadline, page
+        sleep(0.2)
+    return page
 
 
 def test_killed_it_takes_its_services_along():
