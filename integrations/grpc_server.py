@@ -36,14 +36,14 @@ def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 def _serve(event: Any, state: Any, method: Any) -> None:
     name = method.name() or event.call_details.method.decode()
-    call = state.context.run(_begin, name, event.invocation_metadata)
+    call = state.context.run(_begin, name, event.invocation_metadata, event.call.peer)
     if call is not None:
         call.came_from(event.call.peer)
         setattr(state, _CALL, call)
 
 
-def _begin(name: str, metadata: Any) -> ServedCall | None:
-    call = serve_call(name, metadata)
+def _begin(name: str, metadata: Any, peer: Any) -> ServedCall | None:
+    call = serve_call(name, metadata, peer)
     if call is not None:
         attach(call.context)
     return call

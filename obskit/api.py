@@ -52,6 +52,7 @@ def init(
     keep_slow: float | None = None,
     backpressure: bool | None = None,
     exclude: Sequence[str] | None = None,
+    trust_incoming: Literal["always", "never"] | Sequence[str] | None = None,
     propagation: Sequence[str] | None = None,
     propagate_to: Sequence[str] | None = None,
     logs: LogForm | None = None,
@@ -108,6 +109,8 @@ def init(
     - ``backpressure``: Whether fewer new traces are recorded while the queue of spans fills up. Default: ``true``.
     - ``exclude``: Requests that are left out: paths, in which ``*`` stands for anything, and beginnings of user agents.
       Default: ``/healthz,/livez,/readyz,/grpc.health.v1.Health/*,kube-probe,GoogleHC``.
+    - ``trust_incoming``: Whose trace headers count: ``always``, ``never``, or those of callers in networks such as
+      ``10.0.0.0/8``. Default: ``always``.
     - ``propagation``: The formats that outbound calls carry, in order: ``b3multi``, ``b3``, ``w3c``. Default:
       ``b3multi``.
     - ``propagate_to``: The hosts to which requests carry the trace's headers, such as

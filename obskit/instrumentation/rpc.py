@@ -20,6 +20,7 @@ from obskit.instrumentation.client import may_know
 from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
+from obskit.instrumentation.trust import trusted_peer
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.carriers import Pairs
@@ -40,6 +41,7 @@ _CODES = (
 )  # fmt: skip
 _LONGEST = 256
 _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
+_NOBODY = ("an unknown address", None)
 _LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
 
 Remote = tuple[str, int | None]
@@ -179,13 +181,19 @@ class ServedCall(Life):
         finish(self.span, self.code, self.error)
 
 
-def serve_call(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> ServedCall | None:
-    """Start serving a call of ``method``: read its metadata and decide. None where tracing is suppressed."""
+def serve_call(
+    method: str, metadata: Iterable[tuple[str, str | bytes]], peer: Callable[[], Any] | None = None
+) -> ServedCall | None:
+    """Start serving a call of ``method``: read its metadata and decide. None where tracing is suppressed.
+
+    ``peer`` gives gRPC's name of the caller's address; a caller without one is trusted where everybody is.
+    """
     context = get_context()
     if context.get(SUPPRESS_KEY):
         return None
     headers = _text_by_name(metadata)
-    parent, meshed = read(headers, LOWER)
+    known = trusted_peer(lambda: _NOBODY if peer is None else _address(text_of(peer())))
+    parent, meshed = read(headers, LOWER) if known else (None, None)
     context = outside(context)
     name, tags = _described(method)
     span = left_out(method, headers.get(LOWER.user_agent), parent) or tracer.start(

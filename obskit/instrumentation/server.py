@@ -16,6 +16,7 @@ from obskit.base.values import error_text
 from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.http_tags import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
+from obskit.instrumentation.trust import trusted
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
@@ -241,14 +242,15 @@ def begin(
     context = get_context()
     if context.get(SUPPRESS_KEY):
         return None
-    remote_parent, meshed = read(headers, names)
+    known = trusted(remote)
+    remote_parent, meshed = read(headers, names) if known else (None, None)
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
         if _is_of_same_request(context, remote_parent):
             parent = context[SPAN_KEY]
         else:
             context = outside(context)
-    name = (headers.get(names.span_name) or span_name(method))[:_LONGEST_NAME]
+    name = ((known and headers.get(names.span_name)) or span_name(method))[:_LONGEST_NAME]
     unseen = left_out(path, headers.get(names.user_agent), parent)
     span: AnySpan
     if unseen is not None:

@@ -24,6 +24,7 @@ from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
 from obskit.instrumentation.server import abandon_streams
 from obskit.instrumentation.tracer import propagator, provider
+from obskit.instrumentation.trust import trust
 from obskit.integrations import MODULES, install, others
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
@@ -108,6 +109,7 @@ class Runtime:
         provider.resource_attributes = resource_attributes(settings)
         provider.redactor = Redactor(settings.mask_keys)
         exclude(settings.exclude)
+        trust(settings.trust_incoming)
         propagator.use(settings.propagation)
         baggage.use(settings.baggage)
         propagate_to(None if settings.propagate_to is None else Hosts(settings.propagate_to))

@@ -37,6 +37,7 @@ class Settings(NamedTuple):
     keep_slow: float | None
     backpressure: bool
     exclude: tuple[str, ...]
+    trust_incoming: str | tuple[str, ...]
     propagation: tuple[str, ...]
     propagate_to: tuple[str, ...] | None
     logs: str

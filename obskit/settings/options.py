@@ -40,6 +40,7 @@ from obskit.settings.values import (
     read_request_log,
     read_service,
     read_text,
+    read_trust,
 )
 from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
 
@@ -182,6 +183,12 @@ OPTIONS = (
         read_names,
         lambda _: HEALTH_PROBES,
         "Requests that are left out: paths, in which `*` stands for anything, and beginnings of user agents.",
+    ),
+    Option(
+        "trust_incoming",
+        read_trust,
+        lambda _: "always",
+        "Whose trace headers count: `always`, `never`, or those of callers in networks such as `10.0.0.0/8`.",
     ),
     Option(
         "propagation",

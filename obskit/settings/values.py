@@ -84,6 +84,21 @@ def read_hosts(value: Any) -> tuple[str, ...]:
     return names
 
 
+def read_trust(value: Any) -> str | tuple[str, ...]:
+    """Read ``always``, ``never``, or networks."""
+    if value in ("always", "never"):
+        return str(value)
+    import ipaddress  # here, since most programs do without it
+
+    try:
+        names = read_names(value)
+        for name in names:
+            ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        raise ValueError("must be always, never, or a list of networks such as 10.0.0.0/8, ::1") from None
+    return names
+
+
 def read_log_mode(value: Any) -> str:
     """Read the form of log lines; ``cloud`` needs its package."""
     mode: str = _log_form(value)
