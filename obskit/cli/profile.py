@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--type", help="cpu, wall or heap (default: the first of these that is there)")
     parser.add_argument("--by", default="total", help="total, endpoint or thread (default: %(default)s)")
     parser.add_argument("--output", metavar="NAME", help="write NAME.folded and NAME.svg (default: profile-TYPE)")
+    parser.add_argument("--serve", action="store_true", help="show the collector's page of them, until Ctrl-C")
     parser.add_argument("--seconds", default="10", help="how long a process is sampled (default: %(default)s)")
     parser.add_argument("--folder", help="where a process writes its profiles, if its environment does not say")
     parser.set_defaults(run=run)
@@ -45,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         _check(args)
         kind, profiles = _profiles(args)
+        if args.serve:
+            return _serve(args, profiles)
         _write(args, kind, profiles)
     except _UsageError as error:
         return _fail(_BAD_USAGE, str(error))
@@ -179,6 +185,32 @@ def _wait_for(folder: str, pid: int, before: set[str], seconds: float) -> None:
 
 def _is_of(name: str, pid: int) -> bool:
     return name.endswith(f".{pid}.pprof.gz")
+
+
+def _serve(args: argparse.Namespace, profiles: list[Profile]) -> int:
+    """Show the profiles on a collector's page, in memory, until Ctrl-C or SIGTERM. Raises _Failure."""
+    from obskit.base.pprof import encode
+    from obskit.cli.flamegraph import GROUPS
+    from obskit.cli.ship_profiles import post_profile
+
+    try:
+        from obskit.collector.server import CollectorServer
+
+        server = CollectorServer().start()
+    except ImportError as error:
+        raise _Failure(str(error)) from None
+    service = os.path.basename(os.path.normpath(args.what))
+    with server:
+        for profile in profiles:
+            if problem := post_profile(encode(profile), server.url, service):
+                raise _Failure(problem)
+        query = urlencode({"service": service, "type": profiles[0].sample_types[-1].kind, "by": GROUPS[args.by]})
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        print(f"{server.url}/profiles?{query}\nCtrl-C ends", flush=True)
+        stop.wait()
+    return 0
 
 
 def _write(args: argparse.Namespace, kind: str, profiles: list[Profile]) -> None:

@@ -40,12 +40,18 @@ def _send(path: str, url: str, service: str) -> str:
             content = file.read()
     except OSError as error:
         return f"{path}: {error.strerror}"
-    sender = HttpSender(f"{url}/ingest?name={quote(name, safe='')}&format=pprof", _HEADERS)
+    problem = post_profile(content, url, name)
+    return f"{path}: {problem}" if problem else ""
+
+
+def post_profile(content: bytes, url: str, service: str) -> str:
+    """Send a profile; return what went wrong."""
+    sender = HttpSender(f"{url}/ingest?name={quote(service, safe='')}&format=pprof", _HEADERS)
     try:
         outcome = sender.post(content, time.monotonic() + _TIMEOUT)
     finally:
         sender.close()
-    return f"{path}: {outcome.detail}" if outcome.reason else ""
+    return outcome.detail if outcome.reason else ""
 
 
 def _fail(message: str) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -165,3 +167,19 @@ def test_without_an_argument_it_says_what_is_missing(tmp_path: Path) -> None:
     status, printed, errors = obskit(cwd=tmp_path)
     assert (status, printed, errors.count("\n")) == (2, "", 1)
     assert "WHAT" in errors
+
+
+def test_profiles_of_a_folder_are_served_on_the_collectors_page_until_ctrl_c(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / "profiles", CPU, f"a-cpu-{number}.pprof.gz", seconds=number + 1)
+    command = [sys.executable, "-m", "obskit", "profile", "profiles/", "--serve", "--by", "endpoint"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert process.stdout.readline() == "Ctrl-C ends\n"
+        with urllib.request.urlopen(url) as answer:
+            page = answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert "15 s in 2 profiles" in page
+    assert "/orders/&lt;id&gt;: 12 s, 80.0 %" in page
