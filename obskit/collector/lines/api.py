@@ -77,7 +77,7 @@ class LinesApi:
             return _json(encode_found(Found(around(database, line, deadline))))
         query = parse_lines_query(params)
         if "after" in params:
-            return _json(encode_found(arrived(database, query, whole_number("after", params["after"]))))
+            return _json(encode_found(arrived(database, query, whole_number("after", params["after"]), deadline)))
         return _json(encode_found(search(database, query, deadline)))
 
 

@@ -91,9 +91,9 @@ def newer(database: Database, query: LineQuery) -> Found:
     return _settled(lambda: _newer(database, query))
 
 
-def arrived(database: Database, query: LineQuery, last_id: int) -> Found:
-    """The newest of the lines that match and came after a line. Raises StoreError."""
-    return _settled(lambda: _arrived(database, query, last_id))
+def arrived(database: Database, query: LineQuery, last_id: int, deadline: Deadline) -> Found:
+    """The last of the lines that match and came after a line. Raises StoreError or Stopped."""
+    return _settled(lambda: _arrived(database, query, last_id, deadline))
 
 
 def line_of(database: Database, line_id: int) -> Line | None:
@@ -132,11 +132,14 @@ def _newer(database: Database, query: LineQuery) -> Found:
     return Found(sorted(found, key=_place)[: query.limit])
 
 
-def _arrived(database: Database, query: LineQuery, last_id: int) -> Found:
-    statement = "SELECT number, last_id FROM line_blocks WHERE last_id > ? ORDER BY last_id"
+def _arrived(database: Database, query: LineQuery, last_id: int, deadline: Deadline) -> Found:
+    statement = "SELECT number, last_id FROM line_blocks WHERE last_id > ? ORDER BY last_id DESC"
     found, newest = list[Line](), last_id
     for number, last in database.rows(statement, last_id):
+        deadline.check()
         newest = max(newest, last)
+        if len(found) > query.limit:
+            break
         lines = _lines(database, number, query.words)
         found += (line for line in lines if line.id > last_id and query.matches(line))
     return replace(_cut(found, query), last_id=newest)

@@ -115,10 +115,10 @@ class LineStore:
         blocks, lines, size = connection.execute(statement, (service,)).fetchone()
         if blocks < 2 or (blocks < _MOST_SMALL and lines < MOST_LINES and size < MOST_BYTES // 4):
             return
-        statement = "SELECT number, size, data FROM line_blocks WHERE service = ? AND small = 1 ORDER BY number"
+        statement = "SELECT number, size FROM line_blocks WHERE service = ? AND small = 1 ORDER BY number"
         merged: list[Line] = []
-        for number, size, data in connection.execute(statement, (service,)).fetchall():
-            merged += self._take_out(connection, service, number, size, data)
+        for number, size in connection.execute(statement, (service,)).fetchall():
+            merged += self._take_out(connection, service, number, size)
         if merged:
             self._insert(connection, service, pack(merged))
 
@@ -139,11 +139,11 @@ class LineStore:
         self, connection: sqlite3.Connection, condition: str, *values: object, excess: int = 0, floor: int = 0
     ) -> int:
         """Deletes some of the oldest blocks: until ``excess`` bytes are gone, or a service is at the floor."""
-        columns = "number, service, size, lines, data"
+        columns = "number, service, size, lines"
         statement = f"SELECT {columns} FROM line_blocks WHERE {condition} ORDER BY number LIMIT {_DROPPED_AT_ONCE}"
         dropped = 0
-        for number, service, size, lines, data in connection.execute(statement, values).fetchall():
-            self._take_out(connection, service, number, size, data)
+        for number, service, size, lines in connection.execute(statement, values).fetchall():
+            self._take_out(connection, service, number, size)
             dropped += lines
             excess -= size
             if floor and (excess <= 0 or self._sizes[service] <= floor):
@@ -151,12 +151,11 @@ class LineStore:
         connection.execute("UPDATE line_totals SET dropped = dropped + ?", (dropped,))
         return dropped
 
-    def _take_out(
-        self, connection: sqlite3.Connection, service: str, number: int, size: int, data: bytes
-    ) -> list[Line]:
+    def _take_out(self, connection: sqlite3.Connection, service: str, number: int, size: int) -> list[Line]:
         """Deletes a block; returns the lines that it had, none where it is damaged."""
+        statement = "SELECT data FROM line_blocks WHERE number = ?"
         try:
-            lines = unpack(data)
+            lines = unpack(connection.execute(statement, (number,)).fetchone()[0])
             parts = [(trace, number) for trace in traces_of(lines)]
             connection.executemany("DELETE FROM line_traces WHERE trace = ? AND number = ?", parts)
         except Damaged:

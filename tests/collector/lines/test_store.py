@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.lines import search as searches
 from obskit.collector.lines import store as stores
 from obskit.collector.lines.blocks import MOST_LINES
 from obskit.collector.lines.line import Line, Words
@@ -177,13 +178,24 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(lines
 
 def test_a_tail_reads_what_came_since(lines):
     lines.add([line(5), line(9)])
-    first = arrived(lines.database, LineQuery(), 0)
+    first = arrived(lines.database, LineQuery(), 0, Deadline(5))
     assert messages(first) == ["line 5", "line 9"]
     assert first.last_id == 2
     lines.add([line(7)])  # late
-    assert messages(arrived(lines.database, LineQuery(), 2)) == ["line 7"]
-    nothing = arrived(lines.database, LineQuery(words=Words.parse("nowhere")), 2)
+    assert messages(arrived(lines.database, LineQuery(), 2, Deadline(5))) == ["line 7"]
+    nothing = arrived(lines.database, LineQuery(words=Words.parse("nowhere")), 2, Deadline(5))
     assert (nothing.lines, nothing.last_id) == ([], 3)
+
+
+def test_a_tail_of_very_much_reads_the_last_of_it_alone(lines, monkeypatch):
+    for number in range(20):
+        lines.add(line(number * MOST_LINES + k) for k in range(MOST_LINES))
+    read = []
+    unpack = searches.unpack
+    monkeypatch.setattr(searches, "unpack", lambda data, words: read.append(1) or unpack(data, words))
+    found = arrived(lines.database, LineQuery(limit=200), 0, Deadline(5))
+    assert messages(found) == [f"line {number}" for number in range(20 * MOST_LINES - 200, 20 * MOST_LINES)]
+    assert (len(read), found.last_id) == (1, 20 * MOST_LINES)
 
 
 def test_lines_around_one_are_of_the_same_process(lines):
