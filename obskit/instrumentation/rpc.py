@@ -144,7 +144,9 @@ class ServedCall(Life):
     __slots__ = ("code", "context", "error")
 
     def __init__(self, span: AnySpan, outside: Context) -> None:
-        super().__init__(span, outside)
+        self.span = span
+        self.outside = outside
+        self.ended = False
         self.code = OK
         self.error: str | None = None
         self.context: Context
@@ -177,8 +179,9 @@ class ServedCall(Life):
         self.context = self.outside  # the other one holds this
 
     def __del__(self) -> None:
-        self.blame(CANCELLED, "the call was forgotten before its end")
-        finish(self.span, self.code, self.error)
+        if not self.ended:
+            self.blame(CANCELLED, "the call was forgotten before its end")
+            finish(self.span, self.code, self.error)
 
 
 def serve_call(

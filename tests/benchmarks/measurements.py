@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import api_span
 import flask_request
+import grpc_call
 import log_record
 import read_headers
 import throughput
@@ -75,5 +76,9 @@ MEASUREMENTS = (
         for variant in (read_headers.MULTI, read_headers.SINGLE, read_headers.NONE)
     ),
     Measurement("call with requests", "client_call"),
+    *(
+        Measurement(f"unary gRPC call, {variant}", "grpc_call", variant)
+        for variant in (grpc_call.CLIENT, grpc_call.SERVER)
+    ),
     Measurement("hostile headers", "hostile_headers", bars=(Bar(microseconds=50),), rounds=6),
 )
