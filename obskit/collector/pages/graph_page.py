@@ -29,7 +29,7 @@ _MOST_DRAWN = 300  # links; a table has all
 _PAGE = """<h1>Who calls whom</h1>
 {links}{focus}
 <div class="card scroll"><svg class="graph" width="{width}" height="{height}" viewBox="-8 -8 {width} {height}" \
-role="img" aria-label="Dependency graph; the table below says the same">{edges}{nodes}</svg></div>
+role="group" aria-label="Dependency graph; the table below says the same">{edges}{nodes}</svg></div>
 <div class="card scroll"><table><thead><tr><th>Caller</th><th>Called</th><th class="number">Calls</th>\
 <th class="number">Errors</th></tr></thead><tbody>
 {rows}</tbody></table></div>

@@ -18,12 +18,12 @@ _Minutes = dict[int, Numbers]  # by minute since the epoch
 
 @dataclass
 class Health:
-    """Numbers by service and minute, and by service and name, of the minutes ``first`` to ``last``."""
+    """Numbers by service and minute, and of one service by name, of the minutes ``first`` to ``last``."""
 
     first: int
     last: int
     services: dict[str, _Minutes] = field(default_factory=lambda: defaultdict(dict))
-    operations: dict[tuple[str, str], Numbers] = field(default_factory=lambda: defaultdict(Numbers))
+    operations: dict[str, Numbers] = field(default_factory=lambda: defaultdict(Numbers))
 
     @property
     def step(self) -> int:
@@ -63,7 +63,8 @@ def health(site: Site, period: Period, deadline: Deadline, service: str | None =
         deadline.check()
         begun = begun or minute
         found.services[its_service].setdefault(minute, Numbers()).add(numbers)
-        found.operations[its_service, name].add(numbers)
+        if service is not None:
+            found.operations[name].add(numbers)
     if not period.first:
         found.first = begun or found.last
     return found

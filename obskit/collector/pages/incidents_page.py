@@ -37,7 +37,7 @@ aria-label="{count} of {subject}">{marks}</svg></td></tr>
 """
 _MARK = '<rect class="{kind}" x="{x}" y="2" width="{width}" height="12"><title>{title}</title></rect>'
 _TABLE = """<div class="card"><table><thead><tr><th>Began</th><th>Lasted</th><th>Of</th><th>What</th><th>Worst</th>\
-<th></th></tr></thead><tbody>
+<td></td></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _ROW = """<tr><td>{first}</td><td>{lasted}</td><td>{subject}</td><td>{kind}</td><td>{worst}</td>\
@@ -58,7 +58,9 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
     except QueryError as error:
         problem = render('<div class="card message">{error}</div>', error=error)
         return page("Incidents", join([_form(""), problem]), here=_HERE, status=400)
-    found = sorted(_all(site, period, deadline), key=lambda one: one.first, reverse=True)
+    found = sorted(
+        _all(site, period, deadline, _called(site, period, deadline)), key=lambda one: one.first, reverse=True
+    )
     if found:
         body = join([_lanes(found, period), _table(found[:_MOST_LISTED])])
     else:
@@ -67,19 +69,24 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
 
 
 def strip(site: Site, period: Period, deadline: Deadline) -> Html:
-    """Return the lanes of a time for another page, which lead to this one."""
-    found = list(_all(site, period, deadline))
+    """Return the lanes of a time for another page, which lead to this one. Links would take long: names tell enough."""
+    services = site.store.service_names()
+    called = {name for service in services for name in site.store.remote_service_names(service)}
+    found = list(_all(site, period, deadline, called))
     lanes = _lanes(found, period) if found else Html('<div class="card message short">None in this time.</div>\n')
     heading = render('<h2><a href="/incidents?{query}">Incidents</a></h2>\n', query=urlencode(of_period(period)))
     return join([heading, lanes])
 
 
-def _all(site: Site, period: Period, deadline: Deadline) -> Iterator[Incident]:
+def _called(site: Site, period: Period, deadline: Deadline) -> set[str]:
+    window = TraceQuery(end_ts=period.end // 1_000, lookback=max(period.length // 1_000, 1))
+    return {link.child for link in site.store.links(window, deadline)}
+
+
+def _all(site: Site, period: Period, deadline: Deadline, called: set[str]) -> Iterator[Incident]:
     """Yield the incidents that end within a time; what is usual is told by the hour before, too."""
     now = time.time_ns() // 1_000
     minutes = site.store.cells.by_minute(max(period.first - _HOUR, 0), period.end)
-    window = TraceQuery(end_ts=period.end // 1_000, lookback=max(period.length // 1_000, 1))
-    called = {link.child for link in site.store.links(window, deadline)}
     until = min(period.end, now) // _MINUTE
     found = [
         one

@@ -43,6 +43,8 @@ _PAGES: dict[str, Page] = {
     "/zipkin/": traces_page.show,
     "/zipkin/traces/{trace_id}": trace_page.show,
 }
+# Times the timeout of a search: links are counted when they are asked for first.
+_PATIENCE = dict.fromkeys(("/services/{service:path}", "/graph", "/incidents", "/zipkin/dependency"), 6.0)
 
 
 def page_routes(site: Site, workers: Workers) -> list[Route]:
@@ -50,5 +52,5 @@ def page_routes(site: Site, workers: Workers) -> list[Route]:
     return [
         Route("/zipkin", traces_page.to_traces),
         Route("/static/{name}", asset),
-        *[Route(path, workers.reading(partial(show, site))) for path, show in _PAGES.items()],
+        *[Route(path, workers.reading(partial(show, site), _PATIENCE.get(path, 1.0))) for path, show in _PAGES.items()],
     ]

@@ -6,7 +6,8 @@ Above the top of the scale a request stands on the upper edge, so that none is m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress, repeat
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,13 +21,15 @@ from obskit.collector.pages.request_query import own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.query import first_values
-from obskit.collector.store.requests import Request
+from obskit.collector.store.cells import duration_of
+from obskit.collector.store.requests import TICK, Found
 
 MOST_DOTS = 50_000
 _WIDE, _HIGH = 240, 60  # cells of the density
 _DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for readers without script
 _CELL = 10  # its size there
 _NICE = (1, 2, 5)
+_SAMPLE = 10_000
 _FIGURE = """<figure class="card scatter" id="scatter" data-url="/api/obskit/v1/requests" \
 data-top="{top}" data-query="{query}">
 <figcaption><span>{caption}</span><span class="tools" id="scatter-tools"></span></figcaption>
@@ -48,25 +51,26 @@ def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
     return Response(msgspec.json.encode({**shown, **_marks(found, period, top)}), media_type="application/json")
 
 
-def _marks(found: Sequence[Request], period: Period, top: int) -> dict[str, object]:
+def _marks(found: Found, period: Period, top: int) -> dict[str, object]:
     if len(found) <= MOST_DOTS:
+        dots, first = found.all, period.first
         return {
-            "end": [one.end - period.first for one in found],
-            "took": [one.took for one in found],
-            "failed": [number for number, one in enumerate(found) if one.failed],
+            "end": [end - first for end in dots.ends],
+            "took": dots.took.tolist(),
+            "failed": list(compress(range(len(dots)), dots.failed)),
         }
     cells = _density(found, period, top, _WIDE, _HIGH)
     grid = [[x, y, *numbers] for (x, y), numbers in cells.items()]
     return {"wide": _WIDE, "high": _HIGH, "grid": grid}
 
 
-def figure(found: Sequence[Request], period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:
+def figure(found: Found, period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:
     """Return the picture, which a script makes live; ``what`` is said of the requests.
 
     ``query`` is what the page of traces calls these requests, on any other page.
     """
     period, top = _covered(period, found), top_of(found)
-    failed = sum(one.failed for one in found)
+    failed = found.errors
     caption = f"{count(len(found), 'request')}{what}, {count(failed, 'error')}"
     return render(
         _FIGURE,
@@ -82,39 +86,62 @@ def figure(found: Sequence[Request], period: Period, what: str = "", query: Mapp
     )
 
 
-def top_of(found: Sequence[Request]) -> int:
-    """Return a round duration that all but one in a hundred are below."""
-    if not found:
+def top_of(found: Found) -> int:
+    """Return a round duration that all but about one in a hundred are below; of many some tell."""
+    if not len(found):
         return 1_000_000
-    high = sorted(one.took for one in found)[int(len(found) * 0.99)] * 1.1
+    every = max(len(found) // _SAMPLE, 1)
+    some = sorted(took for part in found.parts for took in part.took[::every])
+    high = some[int(len(some) * 0.99)] * 1.1
     top = 1
     while top * _NICE[-1] < high:
         top *= 10
     return next((top * nice for nice in _NICE if top * nice >= high), top * 10)
 
 
-def _covered(period: Period, found: Sequence[Request]) -> Period:
+def _covered(period: Period, found: Found) -> Period:
     """Return the time that is shown: of all that is stored, only from the first request on."""
-    if period.first or not found:
+    if period.first or not len(found):
         return period
-    return Period(min(one.end for one in found), max(one.end for one in found) + 1, period.last)
+    first, last = found.extent
+    return Period(first, last + 1, period.last)
 
 
-def _density(
-    found: Sequence[Request], period: Period, top: int, wide: int, high: int
-) -> dict[tuple[int, int], list[int]]:
-    """Return how many requests, and failed ones, are in each cell that has some."""
+def _density(found: Found, period: Period, top: int, wide: int, high: int) -> dict[tuple[int, int], list[int]]:
+    """Return how many requests, and failed ones, are in each cell that has some.
+
+    Many requests are counted in steps of 10 s and 9 % first, which are kept; the middle of a step is what counts then.
+    """
+    if len(found) <= MOST_DOTS:
+        dots = found.all
+        exact: Iterable[tuple[int, int, int, int]] = zip(dots.ends, dots.took, repeat(1), dots.failed)
+    else:
+        exact = _counted(found)
     cells: dict[tuple[int, int], list[int]] = {}
     across, up = wide / period.length, high / top
-    for one in found:
-        x = min(int((one.end - period.first) * across), wide - 1)
-        numbers = cells.setdefault((x, min(int(one.took * up), high - 1)), [0, 0])
-        numbers[0] += 1
-        numbers[1] += one.failed
+    for end, took, requests, failed in exact:
+        x = min(max(int((end - period.first) * across), 0), wide - 1)
+        numbers = cells.setdefault((x, min(int(took * up), high - 1)), [0, 0])
+        numbers[0] += requests
+        numbers[1] += failed
     return cells
 
 
-def _drawn(found: Sequence[Request], period: Period, top: int) -> str:
+def _counted(found: Found) -> Iterator[tuple[int, int, int, int]]:
+    counts: dict[tuple[int, int], list[int]] = {}
+    for part in found.parts:
+        for step, (requests, failed) in part.counts.items():
+            known = counts.get(step)
+            if known is None:
+                counts[step] = [requests, failed]
+            else:
+                known[0] += requests
+                known[1] += failed
+    for (tick, bucket), (requests, failed) in counts.items():
+        yield tick * TICK + TICK // 2, duration_of(bucket + 0.5), requests, failed
+
+
+def _drawn(found: Found, period: Period, top: int) -> str:
     """Return a path for cells with few, some and many requests, and one for crosses; numbers only."""
     paths = {"few": "", "some": "", "many": "", "cross": ""}
     for (x, y), (requests, failed) in _density(found, period, top, _DRAWN_WIDE, _DRAWN_HIGH).items():

@@ -21,7 +21,7 @@ from obskit.collector.pages.periods import Period, parse_period
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, TraceQuery, first_values
-from obskit.collector.store.requests import Request, Wanted
+from obskit.collector.store.requests import Found, Wanted
 
 _MOST_OPERATIONS = 100
 _LATEST = 10
@@ -36,7 +36,7 @@ _OPERATIONS = """<h2>Operations, by the time they took together</h2>
 <div class="card scroll"><table class="health operations">\
 <thead><tr><th>Operation</th><th class="number">Requests</th><th class="number">Errors</th>\
 <th class="number">p50</th><th class="number">p95</th><th class="number">p99</th><th class="number">Together</th>\
-<th class="over"></th></tr></thead><tbody>
+<td class="over"></td></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _OPERATION = """<tr><td><a href="/traces?{query}">{name}</a></td><td class="number">{calls}</td>\
@@ -133,7 +133,7 @@ def _operations(found: Health, asked: Mapping[str, str]) -> Html:
             together=duration(numbers.took),
             share=f"{100 * numbers.took / (most or 1):.1f}",
         )
-        for (_, name), numbers in ordered[:_MOST_OPERATIONS]
+        for name, numbers in ordered[:_MOST_OPERATIONS]
     )
     rest = len(ordered) - _MOST_OPERATIONS
     note = render('<p class="note">{rest} more took less.</p>', rest=rest) if rest > 0 else Html("")
@@ -159,8 +159,10 @@ def _neighbours(site: Site, service: str, links: Sequence[Link], times: Mapping[
     return render(_NEIGHBOURS, callers=callers, called=table([(k.child, k) for k in links if k.parent == service]))
 
 
-def _errors(site: Site, requests: Sequence[Request]) -> Html:
-    failed = sorted((one for one in requests if one.failed), reverse=True)[:_LATEST]
+def _errors(site: Site, requests: Found) -> Html:
+    failed = Found([part.only(map(bool, part.failed)) for part in requests.parts]).extremes(
+        "end", _LATEST, largest=True
+    )
     if not failed:
         return Html("")
     rows = join(

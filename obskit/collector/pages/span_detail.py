@@ -12,7 +12,7 @@ from obskit.collector.waterfall.nodes import Node
 from obskit.collector.waterfall.view import View, ids_of
 from obskit.zipkin.model import Endpoint
 
-_PART = "<section><h3>{badge}{title}</h3>{tables}</section>"
+_PART = "<section><h2>{badge}{title}</h2>{tables}</section>"
 _TABLE = "<table><caption>{name}</caption><tbody>{rows}</tbody></table>"
 _ROW = '<tr><th scope="row">{key}</th><td>{value}</td></tr>'
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from urllib.parse import urlencode
 
 from starlette.requests import Request as HttpRequest
@@ -20,12 +20,13 @@ from obskit.collector.pages.request_query import SORTS, RequestQuery, own_names,
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, first_values
-from obskit.collector.store.requests import Request, Wanted
+from obskit.collector.store.requests import Found, Request, Wanted
 from obskit.collector.tree import service_of
 from obskit.zipkin.model import Span
 
 _LIMITS = ("20", "50", "100", "200")
-_FORM = """<form id="search" action="/traces" method="get">
+_FORM = """<h1>Traces</h1>
+<form id="search" action="/traces" method="get">
 <label>Service<select name="service"><option value="">all</option>{services}</select></label>
 <label>Span<input name="name" value="{name}" list="names" class="narrow" autocomplete="off"></label>
 <label>Calls<input name="remote" value="{remote}" list="remotes" class="narrow" placeholder="service"></label>
@@ -46,7 +47,7 @@ _FORM = """<form id="search" action="/traces" method="get">
 _OPTION = '<option value="{value}"{selected}>{label}</option>'
 _TABLE = """<p class="note"><span id="summary">{summary}</span> <a id="new" hidden href="{again}"></a></p>
 <div class="card scroll"><table class="traces">
-<thead><tr><th>Request</th><th>Ended</th><th class="number">Duration</th><th class="length"></th>\
+<thead><tr><th>Request</th><th>Ended</th><th class="number">Duration</th><td class="length"></td>\
 <th class="number">Spans</th><th>Services</th></tr></thead>
 <tbody>
 {rows}</tbody></table></div>
@@ -108,18 +109,16 @@ def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline
     return join([picture, render(_TABLE, summary=f"{summary}.", rows=lines, again=f"?{urlencode(params)}")])
 
 
-def _by_request(site: Site, query: RequestQuery, found: Iterable[Request]) -> list[_Row]:
+def _by_request(site: Site, query: RequestQuery, found: Found) -> list[_Row]:
     """Return the requests to list: of each trace its root, where that is among them, else the first in this order."""
-    sign = -1 if query.sort.startswith("-") else 1
-    by = Request._fields.index(query.sort.lstrip("-"))
-    first = heapq.nsmallest(query.limit * 10, found, key=lambda one: sign * one[by])
+    by, largest = query.sort.lstrip("-"), query.sort.startswith("-")
     chosen: dict[tuple[int, int], Request] = {}
-    for one in first:
+    for one in found.extremes(by, query.limit * 10, largest=largest):
         known = chosen.get((one.high, one.low))
         if (known is None and len(chosen) < query.limit) or (known and one.root and not known.root):
             chosen[one.high, one.low] = one
     text = site.store.requests.text
-    ordered = sorted(chosen.values(), key=lambda one: sign * one[by])
+    ordered = sorted(chosen.values(), key=attrgetter(by), reverse=largest)
     traces = ((one, site.store.trace(one.trace_id)) for one in ordered)
     return [
         _Row(one.end, one.took, bool(one.failed), text(one.service), text(one.name), spans)
@@ -176,11 +175,11 @@ def _line(site: Site, row: _Row, longest: int) -> Html:
 
 def _nothing(site: Site, query: RequestQuery, deadline: Deadline) -> Html:
     """Say that there is nothing, and where there is something."""
-    anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else []
-    if not anything:
+    anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else Found([])
+    if not len(anything):
         text, link = "No requests match. Send spans to POST /api/v2/spans.", Html("")
     else:
-        newest = max(one.end for one in anything)
+        newest = anything.extent[1]
         text = f"No requests match in this time. {count(len(anything), 'request')} of any time are stored, the newest:"
         link = render(' <a href="?last=1h&amp;to={to}">{at}</a>', to=newest // 1_000 + 1, at=moment(newest))
     return render('<div class="card message">{text}{link}</div>', text=text, link=link)

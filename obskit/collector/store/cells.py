@@ -67,6 +67,11 @@ class Numbers:
         return None
 
 
+def bucket_of(duration: int) -> int:
+    """The bucket of a duration in microseconds; what took none is in the first."""
+    return int(math.log2(duration) * _PER_OCTAVE) if duration > 0 else 0
+
+
 def duration_of(bucket: float) -> int:
     """The shortest duration, in microseconds, that a bucket holds."""
     return round(2 ** (bucket / _PER_OCTAVE))
@@ -166,7 +171,7 @@ def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
         numbers.calls += 1
         numbers.errors += "error" in span.tags
         if span.duration:
-            numbers.buckets[int(math.log2(span.duration) * _PER_OCTAVE)] += 1
+            numbers.buckets[bucket_of(span.duration)] += 1
 
 
 def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:

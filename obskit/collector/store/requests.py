@@ -6,20 +6,25 @@ are read from the blocks once and kept in memory, 42 bytes each; blocks do not c
 
 from __future__ import annotations
 
+import heapq
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from itertools import compress
+from typing import Any, NamedTuple
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.query import is_entry
+from obskit.collector.store.cells import bucket_of
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 from obskit.zipkin.model import Span
 
+TICK = 10_000_000  # microseconds: how exactly it is counted when many requests ended
 _AROUND = 900_000_000  # microseconds: blocks of requests that began so long before the window are looked at too
 _MOST_KEPT = 2_000_000  # requests in memory
 _LATEST = 2**63 - 1
@@ -59,8 +64,8 @@ class Wanted:
 
 
 @dataclass
-class _Packed:
-    """The requests of a block, a column each."""
+class Packed:
+    """Some requests, a column each: those of a block, or those of it that were asked for."""
 
     ends: array[int] = field(default_factory=lambda: array("q"))
     took: array[int] = field(default_factory=lambda: array("q"))
@@ -70,12 +75,80 @@ class _Packed:
     names: array[int] = field(default_factory=lambda: array("I"))
     highs: array[int] = field(default_factory=lambda: array("Q"))
     lows: array[int] = field(default_factory=lambda: array("Q"))
-    first: int = 0
-    last: int = 0
 
-    def requests(self) -> Iterator[Request]:
-        columns = (self.ends, self.took, self.failed, self.roots, self.services, self.names, self.highs, self.lows)
-        return map(Request._make, zip(*columns, strict=True))
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def columns(self) -> list[Any]:
+        """Return the columns in the order of the fields of ``Request``."""
+        return [self.ends, self.took, self.failed, self.roots, self.services, self.names, self.highs, self.lows]
+
+    def __getitem__(self, number: int) -> Request:
+        return Request(*(column[number] for column in self.columns))
+
+    def add(self, other: Packed) -> None:
+        """Add other requests."""
+        for mine, its in zip(self.columns, other.columns, strict=True):
+            mine.extend(its)
+
+    def only(self, chosen: Iterable[bool]) -> Packed:
+        """Return those that are chosen."""
+        numbers = list(compress(range(len(self)), chosen))
+        some = Packed()
+        for mine, its in zip(some.columns, self.columns, strict=True):
+            mine.extend([its[number] for number in numbers])
+        return some
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """Return when the first and the last one ended."""
+        return min(self.ends, default=0), max(self.ends, default=0)
+
+    @cached_property
+    def counts(self) -> dict[tuple[int, int], list[int]]:
+        """Return how many requests, and failed ones, ended in each 10 s and took as long as each bucket says."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for end, took, failed in zip(self.ends, self.took, self.failed, strict=True):
+            counts = found.setdefault((end // TICK, bucket_of(took)), [0, 0])
+            counts[0] += 1
+            counts[1] += failed
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """The requests that were found, of each block those that were asked for."""
+
+    parts: list[Packed]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def errors(self) -> int:
+        """Return how many of them failed."""
+        return sum(part.failed.count(1) for part in self.parts)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Return when the first and the last one ended; 0 where there is none."""
+        extents = [part.extent for part in self.parts]
+        return min((first for first, _ in extents), default=0), max((last for _, last in extents), default=0)
+
+    @cached_property
+    def all(self) -> Packed:
+        """Return them as one."""
+        whole = Packed()
+        for part in self.parts:
+            whole.add(part)
+        return whole
+
+    def extremes(self, field_name: str, number: int, *, largest: bool) -> list[Request]:
+        """Return so many of the largest or smallest by a field, in this order."""
+        pick = heapq.nlargest if largest else heapq.nsmallest
+        column = self.all.columns[Request._fields.index(field_name)]
+        return [self.all[place] for place in pick(number, range(len(column)), key=column.__getitem__)]
 
 
 class Requests:
@@ -84,7 +157,7 @@ class Requests:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._lock = threading.Lock()
-        self._packed: OrderedDict[BlockKey, _Packed] = OrderedDict()
+        self._packed: OrderedDict[BlockKey, Packed] = OrderedDict()
         self._kept = 0
         self._numbers: dict[str, int] = {"other": 0}
         self._texts = ["other"]  # many names are remembered, beyond that one stands for the rest
@@ -99,32 +172,33 @@ class Requests:
         """Return the service or name of a number."""
         return self._texts[number]
 
-    def find(self, wanted: Wanted, deadline: Deadline) -> list[Request]:
+    def find(self, wanted: Wanted, deadline: Deadline) -> Found:
         """Return the requests, those of the newest blocks first. Raises Stopped at the deadline."""
-        found: list[Request] = []
+        parts: list[Packed] = []
         for header in self._reader.headers(max(wanted.first - _AROUND, 1), wanted.last):
             deadline.check()
-            packed = self._block(header.key)
-            if packed.ends and packed.last >= wanted.first and packed.first <= wanted.last:
-                found += self._matching(packed, wanted)
-        return found
+            part = self._matching(self._block(header.key), wanted)
+            if part:
+                parts.append(part)
+        return Found(parts)
 
-    def _matching(self, packed: _Packed, wanted: Wanted) -> Iterable[Request]:
-        found = packed.requests()
-        if packed.first < wanted.first or packed.last > wanted.last:
-            found = (one for one in found if wanted.first <= one.end <= wanted.last)
+    def _matching(self, packed: Packed, wanted: Wanted) -> Packed:
+        """Return those of a block that are wanted; all of them without a copy."""
+        first, last = packed.extent
+        if first > wanted.last or last < wanted.first:
+            return Packed()
+        if first < wanted.first or last > wanted.last:
+            packed = packed.only(wanted.first <= end <= wanted.last for end in packed.ends)
         if wanted.service is not None:
-            service = self._numbers.get(wanted.service, -1)
-            found = (one for one in found if one.service == service)
+            packed = packed.only(map(self._numbers.get(wanted.service, -1).__eq__, packed.services))
         if wanted.name is not None:
-            name = self._numbers.get(wanted.name, -1)
-            found = (one for one in found if one.name == name)
+            packed = packed.only(map(self._numbers.get(wanted.name, -1).__eq__, packed.names))
         if wanted.shortest or wanted.longest is not None:
-            longest = wanted.longest if wanted.longest is not None else 2**63
-            found = (one for one in found if wanted.shortest <= one.took <= longest)
-        return (one for one in found if one.failed) if wanted.failed else found
+            longest = _LATEST if wanted.longest is None else wanted.longest
+            packed = packed.only(wanted.shortest <= took <= longest for took in packed.took)
+        return packed.only(map(bool, packed.failed)) if wanted.failed else packed
 
-    def _block(self, key: BlockKey) -> _Packed:
+    def _block(self, key: BlockKey) -> Packed:
         with self._lock:
             packed = self._packed.get(key)
             if packed is not None:
@@ -141,8 +215,8 @@ class Requests:
                 self._kept -= len(self._packed.popitem(last=False)[1].ends)
         return packed
 
-    def _pack(self, spans: Iterable[Span]) -> _Packed:
-        packed = _Packed()
+    def _pack(self, spans: Iterable[Span]) -> Packed:
+        packed = Packed()
         for span in spans:
             took = span.duration or 0
             service = (span.local_endpoint and span.local_endpoint.service_name) or "unknown"
@@ -154,7 +228,6 @@ class Requests:
             packed.names.append(self._number(span.name or ""))
             packed.highs.append(int(span.trace_id[:-_HALF] or "0", 16))
             packed.lows.append(int(span.trace_id[-_HALF:], 16))
-        packed.first, packed.last = min(packed.ends, default=0), max(packed.ends, default=0)
         return packed
 
     def _number(self, text: str) -> int:

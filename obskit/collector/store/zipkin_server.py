@@ -20,7 +20,7 @@ from obskit.collector.deadline import SEARCH_TIMEOUT, Deadline
 from obskit.collector.links import Link
 from obskit.collector.query import TraceQuery
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.requests import Request, Requests, Wanted
+from obskit.collector.store.requests import Found, Requests, Wanted
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.json_v2 import encode_list
@@ -111,7 +111,7 @@ class _ReadRequests(Requests):
         super().__init__(store._reader)
         self._store = store
 
-    def find(self, wanted: Wanted, deadline: Deadline) -> list[Request]:
+    def find(self, wanted: Wanted, deadline: Deadline) -> Found:
         """Return the requests, those of the newest blocks first. Raises Stopped at the deadline."""
         last = min(wanted.last // _MILLISECOND + 1, int(time.time() * 1_000) + _FUTURE)
         query = TraceQuery(

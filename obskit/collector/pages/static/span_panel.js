@@ -27,7 +27,7 @@ function groupOf(trace, row, [count, sum, shortest, longest, failed]) {
 }
 
 function heading(service, colour, title) {
-  return element("h3", {}, element("span", { class: `service ${colour}` }, service), title);
+  return element("h2", {}, element("span", { class: `service ${colour}` }, service), title);
 }
 
 function table(name, rows) {
