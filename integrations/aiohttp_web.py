@@ -12,7 +12,7 @@ from typing import Any
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wanted_headers
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.response_flush import deliver_async, wanted
+from obskit.instrumentation.response_flush import deliver_async
 from obskit.instrumentation.server import ServerExchange, begin, current_exchange
 from obskit.propagation.headers import LOWER
 from obskit.tracing.current import attach, detach
@@ -100,7 +100,7 @@ def _starting(exchange: ServerExchange, response: Any, request: Any) -> None:
 
 def _write_eof(wrapped: Any, _response: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     exchange = current_exchange()
-    if exchange is None or not wanted(exchange):
+    if exchange is None or not exchange.prompt:
         return wrapped(*args, **kwargs)
     return _deliver_first(exchange, wrapped, *args, **kwargs)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mutabl
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
-from obskit.instrumentation.response_flush import deliver_async, ends_at, wanted
+from obskit.instrumentation.response_flush import deliver_async, ends_at
 from obskit.instrumentation.server import (
     EXCHANGE,
     FORGOTTEN,
@@ -46,7 +46,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     if exchange is None:
         return await application(scope, receive, send)
     measured = exchange.seen is not None
-    if wanted(exchange):
+    if exchange.prompt:
         send, measured = _delivering(send, exchange), True
 
     async def observe(message: Message) -> None:

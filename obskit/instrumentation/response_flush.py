@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server import ServerExchange, hold_responses
+from obskit.tracing.current import AnySpan
 from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
@@ -90,22 +91,23 @@ def flush_responses(flush: Flush | None, seconds: float = 0.0) -> None:
     before, _current = _current, _ResponseFlush(flush, seconds) if flush is not None and seconds > 0 else None
     if before is not None:
         before.stop()
+    hold_responses(None if _current is None else _wanted)
 
 
-def wanted(exchange: ServerExchange) -> bool:
-    """Return whether the response to ``exchange`` is to wait for what has ended: its span, or what others left."""
-    return _current is not None and (type(exchange.span) is Span or _current.left)
+def _wanted(span: AnySpan) -> bool:
+    """Return whether a response is to wait for what has ended: its span, or what others left."""
+    return _current is not None and (type(span) is Span or _current.left)
 
 
 def deliver(exchange: ServerExchange | None) -> None:
     """Deliver where that is wanted and ``exchange`` is over, on this thread. Never raises."""
-    if _current is not None and exchange is not None and exchange.over and wanted(exchange):
+    if exchange is not None and exchange.prompt and exchange.over and _current is not None:
         _current.deliver()
 
 
 async def deliver_async(exchange: ServerExchange | None) -> None:
     """Do the same without blocking the event loop, which is asyncio's: under another one nothing is delivered."""
-    if _current is not None and exchange is not None and exchange.over and wanted(exchange):
+    if exchange is not None and exchange.prompt and exchange.over and _current is not None:
         await _current.deliver_async()
 
 

@@ -21,7 +21,17 @@ from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
-from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, attach, detach, get_context
+from obskit.tracing.current import (
+    LIFE_KEY,
+    SPAN_KEY,
+    SUPPRESS_KEY,
+    AnySpan,
+    attach,
+    detach,
+    get_context,
+    living,
+    stored_context,
+)
 from obskit.tracing.ids import new_span_id
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span
@@ -59,6 +69,7 @@ class Seen(NamedTuple):
 OnFinish = Callable[["ServerExchange"], object]
 _on_finish: OnFinish | None = None
 _watch_all = False
+_held: Callable[[AnySpan], bool] | None = None
 
 
 def on_finish(call: OnFinish | None) -> None:
@@ -73,16 +84,23 @@ def watch_all(wanted: bool) -> None:
     _watch_all = wanted
 
 
+def hold_responses(wanted: Callable[[AnySpan], bool] | None) -> None:
+    """Have a response wait until its span has left, where ``wanted`` says so of the span; None: no response waits."""
+    global _held  # noqa: PLW0603 - chosen when configuring, as above
+    _held = wanted
+
+
 class ServerExchange:
     """One request being served, from the reading of its headers until its response is over.
 
     Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
-    ``blame``, which sets ``error``. ``sent`` says whether the client has got the status already.
+    ``blame``, which sets ``error``. ``sent`` says whether the client has got the status already, ``prompt`` whether the
+    response waits until its span has left, ``watched`` whether anybody asks for its status and route.
     """
 
     __slots__ = (
-        "context", "ended", "error", "mark", "method", "name", "outside", "over", "route", "seen", "sent", "size",
-        "span", "status", "watched",
+        "context", "ended", "error", "mark", "method", "name", "outside", "over", "prompt", "route", "seen", "sent",
+        "size", "span", "status", "watched",
     )  # fmt: skip
 
     def __init__(self, span: AnySpan, method: str, name: str, outside: Context) -> None:
@@ -97,7 +115,8 @@ class ServerExchange:
         self.mark: str | None = None
         self.outside = outside
         self.ended = False
-        self.watched = type(span) is Span
+        self.prompt = _held is not None and _held(span)
+        self.watched = self.prompt or type(span) is Span
         self.seen: Seen | None = None
         self.size: int | None = None
         self.context: Context
@@ -239,8 +258,8 @@ def begin(
 
     ``remote`` is the caller's address and port as the server knows it.
     """
-    context = get_context()
-    if context.get(SUPPRESS_KEY):
+    context = stored_context()
+    if context and (context := living(context)).get(SUPPRESS_KEY):
         return None
     known = trusted(remote)
     remote_parent, meshed = read(headers, names) if known else (None, None)
@@ -250,7 +269,8 @@ def begin(
             parent = context[SPAN_KEY]
         else:
             context = outside(context)
-    name = ((known and headers.get(names.span_name)) or span_name(method))[:_LONGEST_NAME]
+    name = headers.get(names.span_name) if known else None
+    name = name[:_LONGEST_NAME] if name else span_name(method)
     unseen = left_out(path, headers.get(names.user_agent), parent)
     span: AnySpan
     if unseen is not None:

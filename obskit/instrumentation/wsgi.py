@@ -7,12 +7,12 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
-from obskit.instrumentation.response_flush import deliver, wanted
+from obskit.instrumentation.response_flush import deliver
 from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size, exchange_in
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
-from obskit.tracing.current import attach, detach
+from obskit.tracing.current import attach, reset
 
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper
@@ -49,28 +49,37 @@ def serve(
     exchange = begin(environ)
     if exchange is None:
         return application(environ, start_response)
-    prompt = wanted(exchange)
-    measured = prompt or exchange.seen is not None
-
-    def observe(status: str, *rest: Any, **named: Any) -> Any:
-        _set_route(exchange, environ, route)
-        write = start_response(status, *rest, **named)
-        exchange.status = _code(status)
-        if exchange.status >= SERVER_ERROR:
-            _set_error(exchange, *rest, **named)
-        if measured and rest:
-            exchange.size = body_size(rest[0])
-        return partial(_write, exchange, write)
-
     token = attach(exchange.context)
     try:
-        body = application(environ, observe if exchange.watched or prompt else start_response)
+        observed = partial(_observe, exchange, environ, route, start_response) if exchange.watched else start_response
+        body = application(environ, observed)
     except BaseException as error:
         _fail(exchange, environ, error)
         raise
     finally:
-        detach(token)
+        reset(token)
     return (finish or finish_with)(body, exchange, environ)
+
+
+def _observe(
+    exchange: ServerExchange,
+    environ: Environ,
+    route: Route,
+    start_response: Callable[..., Any],
+    status: str,
+    *rest: Any,
+    **named: Any,
+) -> Any:
+    """Call the server's ``start_response``, and note what that says of the response."""
+    if not exchange.route:
+        _set_route(exchange, environ, route)
+    write = start_response(status, *rest, **named)
+    exchange.status = _code(str(status))
+    if exchange.status >= SERVER_ERROR:
+        _set_error(exchange, *rest, **named)
+    if rest and (exchange.prompt or exchange.seen is not None):
+        exchange.size = body_size(rest[0])
+    return partial(_write, exchange, write)
 
 
 def _write(exchange: ServerExchange, write: Callable[[bytes], object], chunk: bytes) -> object:
@@ -134,7 +143,8 @@ def _serve_inner(
     exchange: ServerExchange,
 ) -> Iterable[bytes]:
     def observe(status: str, *rest: Any, **named: Any) -> Any:
-        _set_route(exchange, environ, route)
+        if not exchange.route:
+            _set_route(exchange, environ, route)
         return start_response(status, *rest, **named)
 
     return application(environ, observe)
@@ -147,8 +157,6 @@ def _set_error(exchange: ServerExchange, _headers: Any = None, exc_info: Any = N
 
 
 def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None:
-    if exchange.route:
-        return
     try:
         found = route(environ)
         if found is not None:
@@ -157,13 +165,9 @@ def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None
         failed("reading a route")
 
 
-def _code(status: object) -> int:
-    """Return the number that starts a status line, 0 where an application gave something else."""
-    return _number(status) if type(status) is str else _number(str(status))
-
-
 @lru_cache(maxsize=256)
-def _number(status: str) -> int:
+def _code(status: str) -> int:
+    """Return the number that starts a status line, 0 where an application gave something else."""
     text = status[:3]
     return int(text) if text.isdecimal() and text.isascii() else 0
 

@@ -9,9 +9,9 @@ from typing import Any
 from weakref import WeakMethod
 
 from obskit.base.failures import failed
-from obskit.instrumentation.response_flush import deliver, ends_at, wanted
+from obskit.instrumentation.response_flush import deliver, ends_at
 from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
-from obskit.tracing.current import attach, detach, stored_context
+from obskit.tracing.current import attach, reset, stored_context
 
 Environ = dict[str, Any]
 SWITCHING_PROTOCOLS = 101
@@ -61,7 +61,7 @@ def upgraded(exchange: ServerExchange, environ: Environ) -> bool:
 
 def traced_body(body: Iterable[bytes], exchange: ServerExchange) -> Body:
     """Return ``body`` such that its end is the span's."""
-    return DeliveredBody(body, exchange) if wanted(exchange) else Body(body, exchange)
+    return DeliveredBody(body, exchange) if exchange.prompt else Body(body, exchange)
 
 
 def finish_with_response(response: Any, exchange: ServerExchange, environ: Environ) -> Any:
@@ -72,10 +72,10 @@ def finish_with_response(response: Any, exchange: ServerExchange, environ: Envir
     if not hasattr(type(response), "streaming"):  # a file, in the server's wrapper
         return finish_with(response, exchange, environ)
     streams = response.streaming and not response.is_async
-    if not streams or not wanted(exchange):
+    if not streams or not exchange.prompt:
         finish_with_close(response, exchange)
     if streams:
-        content = DeliveredBody if wanted(exchange) else Content
+        content = DeliveredBody if exchange.prompt else Content
         response.streaming_content = content(response.streaming_content, exchange)
     deliver(exchange)
     return response
@@ -86,7 +86,7 @@ def finish_with_close(body: Any, exchange: ServerExchange) -> None:
 
     Where the span is to leave before the response ends it ends now, as nobody says when the last byte is sent.
     """
-    if wanted(exchange):
+    if exchange.prompt:
         exchange.finish()
         return
     try:
@@ -117,7 +117,7 @@ class _Close:
             self._exchange.fail(error)
             raise
         finally:
-            detach(token)
+            reset(token)
             self._exchange.finish()
             self._exchange.leave()
 
@@ -162,7 +162,7 @@ class Body:
             self._exchange.fail(error)
             raise
         finally:
-            detach(token)
+            reset(token)
 
     def close(self) -> None:
         """Close the application's body, as the server asks, and end the span."""
@@ -175,13 +175,14 @@ class Body:
             self._exchange.fail(error)
             raise
         finally:
-            detach(token)
+            reset(token)
             self._leave()
 
     def _leave(self) -> None:
-        if not self._exchange.over:
-            self._exchange.finish()
-        self._exchange.leave()
+        exchange = self._exchange
+        if not exchange.over:
+            exchange.finish()
+        exchange.leave()
 
     def __del__(self) -> None:
         exchange = self._exchange

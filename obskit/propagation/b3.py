@@ -25,7 +25,22 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     A valid ``b3`` header wins wholly over the ``X-B3-*`` ones.
     """
     single = get(names.b3)
-    return (single is not None and _parse_single(single)) or _extract_multi(get, names)
+    found = None if single is None else _parse_single(single)
+    if found is not None:
+        return found
+    trace_id, sampled_text = get(names.trace_id), get(names.sampled)
+    sampled = None
+    if sampled_text is not None:
+        sampled = _SAMPLED.get(sampled_text)
+        if sampled is None and len(sampled_text) <= _LONGEST_DECISION:
+            sampled = _SAMPLED.get(sampled_text.lower())
+        if sampled is None:
+            return None
+    debug = get(names.flags) == "1"
+    sampled = debug or sampled
+    if trace_id is not None:
+        return _with_ids(trace_id, get(names.span_id), get(names.parent_id), sampled, debug)
+    return None if sampled is None else PropagatedSpan(None, None, None, sampled, debug, True)
 
 
 def _parse_single(text: str) -> PropagatedSpan | None:
@@ -48,30 +63,17 @@ def _decision(char: str) -> PropagatedSpan | None:
     return PropagatedSpan(None, None, None, char != "0", char == "d", remote=True)
 
 
-def _extract_multi(get: Get, names: HeaderNames) -> PropagatedSpan | None:
-    trace_id, sampled_text = get(names.trace_id), get(names.sampled)
-    sampled = None
-    if sampled_text is not None:
-        sampled = _SAMPLED.get(sampled_text)
-        if sampled is None and len(sampled_text) <= _LONGEST_DECISION:
-            sampled = _SAMPLED.get(sampled_text.lower())
-        if sampled is None:
-            return None
-    debug = get(names.flags) == "1"
-    sampled = debug or sampled
-    if trace_id is not None:
-        return _with_ids(trace_id, get(names.span_id), get(names.parent_id), sampled, debug)
-    return None if sampled is None else PropagatedSpan(None, None, None, sampled, debug, remote=True)
-
-
 def _with_ids(
     trace_id: str, span_id: str | None, parent_id: str | None, sampled: bool | None, debug: bool
 ) -> PropagatedSpan | None:
-    if span_id is None or not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
+    if span_id is None:
         return None
-    ordinary = len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16)
-    if ordinary and _ZERO not in (ids := f"{trace_id}{span_id}{parent_id or ''}") and _is_whole_hex(ids):
-        return PropagatedSpan(trace_id, span_id, parent_id, sampled, debug, True)
+    if len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16):
+        ids = trace_id + span_id if parent_id is None else trace_id + span_id + parent_id
+        if _ZERO not in ids and _is_whole_hex(ids):
+            return PropagatedSpan(trace_id, span_id, parent_id, sampled, debug, True)
+    if not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
+        return None
     if parent_id is not None:
         if not 2 <= len(parent_id) <= 16 or not _is_hex(parent_id) or not parent_id.strip("0"):
             return None

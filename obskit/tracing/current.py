@@ -28,15 +28,16 @@ AnySpan = Span | PropagatedSpan
 
 stored_context: Callable[[], Context]
 attach: Callable[[Context], Token[Context]]
-_reset: Callable[[Token[Context]], None]
+reset: Callable[[Token[Context]], None]
+"""Undoes an ``attach`` within the same call; where a generator or task may have moved in between, ``detach`` does."""
 
 _runtime = otel_context._RUNTIME_CONTEXT
 if type(_runtime) is ContextVarsRuntimeContext:
     stored_context = _runtime._current_context.get
     attach = _runtime._current_context.set
-    _reset = _runtime._current_context.reset
+    reset = _runtime._current_context.reset
 else:
-    stored_context, attach, _reset = otel_context.get_current, otel_context.attach, otel_context.detach
+    stored_context, attach, reset = otel_context.get_current, otel_context.attach, otel_context.detach
 
 
 class Life:
@@ -109,7 +110,7 @@ def lasting(context: Context) -> Context:
 def detach(token: Token[Context]) -> bool:
     """Undo an ``attach``. In another execution context than the attaching one there is nothing to undo: False."""
     try:
-        _reset(token)
+        reset(token)
     except ValueError:
         return False
     return True

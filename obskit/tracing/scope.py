@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -26,16 +26,20 @@ from obskit.tracing.entry import ENTRY_KEY, Entry, entry_of
 from obskit.tracing.propagated import NOOP_SPAN
 
 if TYPE_CHECKING:
-    from obskit.tracing.tracer import Tracer
+    from obskit.tracing.tracer import Given, Tracer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-Start = Callable[[Context], AnySpan]
-"""Starts a span in a context."""
+class Ending(NamedTuple):
+    """What becomes of a span after its block, as OpenTelemetry's options say."""
 
-End = Callable[[AnySpan, BaseException | None], None]
-"""Ends a span after the block it was current in, with what the block raised."""
+    records_exception: bool = True
+    sets_status: bool = True
+    ends: bool = True
+
+
+_AS_USUAL = Ending()
 
 
 class SpanScope(Entry):
@@ -45,15 +49,48 @@ class SpanScope(Entry):
     call: of a function or coroutine until it returns, of a generator (also asynchronous) until it is over, current
     only while the generator's own code runs.
 
-    Entered once it is its own entry; each further time another scope is, which ``_again`` makes.
+    Entered once it is its own entry; each further time another scope is, which ``_again`` makes. The span is a child of
+    the current one, or of that in ``parent``.
     """
 
-    __slots__ = ("_others", "_unused")
-    _start: Start
-    _end: End
-    _again: Callable[[], SpanScope]
-    _unused: bool
-    _others: list[SpanScope]
+    __slots__ = ("_ending", "_given", "_kind", "_name", "_others", "_parent", "_tags", "_tracer", "_unused")
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        kind: SpanKind,
+        tags: Mapping[str, Any] | None,
+        given: Given | None = None,
+        parent: Context | None = None,
+        ending: Ending = _AS_USUAL,
+    ) -> None:
+        self.token = None
+        self._unused = True
+        self._others: list[SpanScope] = []
+        self._tracer = tracer
+        self._name = name
+        self._kind = kind
+        self._tags = tags
+        self._given = given
+        self._parent = parent
+        self._ending = ending
+
+    def _again(self) -> SpanScope:
+        about = self._tracer, self._name, self._kind, self._tags, self._given, self._parent, self._ending
+        return type(self)(*about)
+
+    def _start(self, context: Context) -> AnySpan:
+        parent = self._parent
+        context = context if parent is None else parent
+        return self._tracer.start_with(self._name, self._kind, self._tags, self._given, context)
+
+    def _end(self, span: AnySpan, error: BaseException | None) -> None:
+        ending = self._ending
+        if error is not None:
+            span.fail(error, ending.records_exception, ending.sets_status)
+        if ending is _AS_USUAL or ending.ends:
+            span.end()
 
     def begin(self) -> tuple[AnySpan, Context]:
         """Start the span; return it, and the context in which it is current."""
@@ -142,19 +179,7 @@ def _is(kind: Callable[[object], bool], function: object) -> bool:
 class ChildScope(SpanScope):
     """Children of the current span, whose ``error`` tag is the exception that leaves the block."""
 
-    __slots__ = ("_kind", "_name", "_tags", "_tracer")
-
-    def __init__(self, tracer: Tracer, name: str, kind: SpanKind, tags: dict[str, Any]) -> None:
-        self.token = None
-        self._unused = True
-        self._others = []
-        self._tracer = tracer
-        self._name = name
-        self._kind = kind
-        self._tags = tags
-
-    def _start(self, context: Context) -> AnySpan:
-        return self._tracer.start_with(self._name, self._kind, self._tags, None, context)
+    __slots__ = ()
 
     def _end(self, span: AnySpan, error: BaseException | None) -> None:
         """End the span; leaving early (GeneratorExit) is no error."""
@@ -162,28 +187,9 @@ class ChildScope(SpanScope):
             span.error(error)
         span.end()
 
-    def _again(self) -> ChildScope:
-        return ChildScope(self._tracer, self._name, self._kind, self._tags)
-
-    def made_of(self) -> tuple[str, SpanKind, dict[str, Any]]:
+    def made_of(self) -> tuple[str, SpanKind, Any]:
         """Return name, kind and tags, of which another process makes the same scope with a tracer of its own."""
         return self._name, self._kind, self._tags
-
-
-class CallScope(SpanScope):
-    """Spans that two functions start and end."""
-
-    __slots__ = ("_end", "_start")
-
-    def __init__(self, start: Start, end: End) -> None:
-        self.token = None
-        self._unused = True
-        self._others = []
-        self._start = start
-        self._end = end
-
-    def _again(self) -> CallScope:
-        return CallScope(self._start, self._end)
 
 
 def _generator(scope: SpanScope, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace as otel
@@ -21,7 +20,7 @@ from obskit.tracing.ids import new_span_id, new_trace_id
 from obskit.tracing.limits import limits
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
-from obskit.tracing.scope import CallScope, End, SpanScope, Start
+from obskit.tracing.scope import Ending, SpanScope
 from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Tracer(otel.Tracer):
         parent: object,
         tags: Tags,
         context: Context | None = None,
-        given: _Given | None = None,
+        given: Given | None = None,
     ) -> AnySpan:
         """Start a span below ``parent``: a span of ours or of another OpenTelemetry provider, or None for a new trace.
 
@@ -156,7 +155,7 @@ class Tracer(otel.Tracer):
         name: str,
         kind: SpanKind,
         attributes: Mapping[str, Any] | None,
-        given: _Given | None,
+        given: Given | None,
         context: Context,
     ) -> AnySpan:
         """Start a span in ``context`` with what the application chose, whatever it is. Never raises."""
@@ -173,19 +172,19 @@ class Tracer(otel.Tracer):
                 else:
                     if len(attributes) <= limits.attributes:
                         return self.start(name, kind, context.get(SPAN_KEY), {**attributes}, context, given)
-                return self._start_mixed(name, kind, context, attributes, given or _Given())
+                return self._start_mixed(name, kind, context, attributes, given or Given())
             return self.start(name, kind, context.get(SPAN_KEY), {}, context, given)
         except Exception:
             misused("a new span")
             return self._start_bare(name, kind, context, given)
 
     def _start_mixed(
-        self, name: str, kind: SpanKind, context: Context, attributes: Mapping[str, Any], given: _Given
+        self, name: str, kind: SpanKind, context: Context, attributes: Mapping[str, Any], given: Given
     ) -> AnySpan:
         tags, dropped = clean_all(attributes, limits.attributes, limits.length)
         return self.start(name, kind, context.get(SPAN_KEY), tags, context, given._replace(mixed=True, dropped=dropped))
 
-    def _start_bare(self, name: object, kind: SpanKind, context: Context, given: _Given | None) -> AnySpan:
+    def _start_bare(self, name: object, kind: SpanKind, context: Context, given: Given | None) -> AnySpan:
         """Start a span without attributes, in the current context where the given one is none."""
         try:
             kind = kind if type(kind) is SpanKind else SpanKind.INTERNAL
@@ -212,7 +211,7 @@ class Tracer(otel.Tracer):
         given = None
         both = record_exception is True and set_status_on_exception is True
         if links is not None or start_time is not None or not both:
-            given = _Given(links, start_time, record_exception, set_status_on_exception)
+            given = Given(links, start_time, record_exception, set_status_on_exception)
         return self.start_with(name, kind, attributes, given, get_context() if context is None else context)
 
     def start_as_current_span(  # type: ignore[override]
@@ -228,37 +227,14 @@ class Tracer(otel.Tracer):
         end_on_exit: bool = True,
     ) -> SpanScope:
         """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
-
-        given = None if links is None and start_time is None else _Given(links, start_time)
-
-        start: Start = partial(self.start_with, name, kind, attributes, given)
-        if context is not None:
-            start = partial(_start_elsewhere, start, context)
+        given = None if links is None and start_time is None else Given(links, start_time)
         if record_exception is True and set_status_on_exception is True and end_on_exit is True:
-            return CallScope(start, _end)
-        return CallScope(start, _ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit)))
+            return SpanScope(self, name, kind, attributes, given, context)
+        ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
+        return SpanScope(self, name, kind, attributes, given, context, ending)
 
 
-def _start_elsewhere(start: Start, context: Context, _current: Context) -> AnySpan:
-    return start(context)
-
-
-def _end(span: AnySpan, error: BaseException | None) -> None:
-    if error is not None:
-        span.fail(error, True, True)
-    span.end()
-
-
-def _ending(records_exception: bool, sets_status: bool, ends: bool) -> End:
-    def end(span: AnySpan, error: BaseException | None) -> None:
-        span.fail(error, records_exception, sets_status)
-        if ends:
-            span.end()
-
-    return end
-
-
-class _Given(NamedTuple):
+class Given(NamedTuple):
     """What few spans are started with, to be set before anybody sees the span."""
 
     links: Sequence[Link] | None = None
