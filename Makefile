@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak fuzz demo bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak soak-collector fuzz demo bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -40,6 +40,10 @@ host-suites: .venv/ready
 # Load for two minutes with a receiver that comes and goes: memory, threads and the ledger. MINUTES=60 for longer.
 soak: .venv/ready
 	.venv/bin/python -m tests.soak.flapping --minutes $(or $(MINUTES),2) $(ARGS)
+
+# Ten minutes of 200 connections, and a collector that is killed in the middle. MINUTES=1 for fewer.
+soak-collector: .venv/ready
+	.venv/bin/python -m tests.soak.collector_load --minutes $(or $(MINUTES),10)
 
 # What reads bytes from outside, fuzzed for a minute each. MINUTES=60 for longer, ARGS="json thrift" for some.
 fuzz: .venv/fuzz
