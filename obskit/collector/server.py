@@ -13,6 +13,7 @@ from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.reception import Reception
 from obskit.collector.metrics import Forwarding, Metrics
 from obskit.collector.options import DEFAULTS, Options
+from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
 
@@ -81,6 +82,7 @@ class CollectorServer:
         self._forwarding = forwarding
         self._options = options
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
+        self._spare_time: SpareTime | None = None
 
     @property
     def url(self) -> str:
@@ -122,6 +124,7 @@ class CollectorServer:
         self.port = listener.getsockname()[1]
         thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
         self._running = (server, thread, store)
+        self._spare_time = SpareTime(store)
         thread.start()
         self._await_start(server, thread)
         return self
@@ -146,6 +149,8 @@ class CollectorServer:
             intake.close()
         if self._on_stop is not None:
             self._on_stop()
+        if self._spare_time is not None:
+            self._spare_time.stop()
         store.close()
 
     def _await_start(self, server: uvicorn.Server, thread: threading.Thread) -> None:

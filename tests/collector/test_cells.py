@@ -6,6 +6,8 @@ import sqlite3
 import pytest
 
 from obskit.collector.store.cells import Numbers
+from obskit.collector.store.database import backup
+from obskit.collector.store.room import TooMany
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
 
@@ -142,4 +144,22 @@ def test_numbers_of_a_file_from_before_workloads_stay(tmp_path):
     assert read(store) == {("shop", "get /"): (2, 0)}
     ((rows,),) = store._database.rows("SELECT count(*) FROM cells")
     assert rows == 1
+    store.close()
+
+
+def test_a_message_that_is_refused_is_not_counted_and_a_crash_loses_no_number(tmp_path):
+    path, copy = str(tmp_path / "x.db"), str(tmp_path / "copy.db")
+    store = SpanStore(path, max_spans=100)
+    assert read(store) == {}
+    store.add([entry(number) for number in range(1, 11)])
+    with pytest.raises(TooMany):
+        store.add([entry(number) for number in range(11, 200)])
+    store.add([entry(number) for number in range(201, 211)])
+    backup(path, copy)  # what the next process would find
+    assert read(store) == {("shop", "get /"): (20, 0)}
+    store.add([entry(211)])
+    assert read(store) == {("shop", "get /"): (21, 0)}
+    store.close()
+    store = SpanStore(copy, max_spans=100)
+    assert read(store) == {("shop", "get /"): (20, 0)}
     store.close()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from obskit.collector.deadline import Deadline
 from obskit.collector.links import links
 from obskit.collector.query import parse_window
+from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Endpoint, Span
@@ -145,3 +147,37 @@ def test_only_so_many_links_are_kept_and_the_oldest_go(monkeypatch):
     assert 40 <= count <= 60
     assert oldest > 120
     store.close()
+
+
+def test_links_are_counted_while_nothing_comes(monkeypatch):
+    monkeypatch.setattr("obskit.collector.spare_time._IDLE", 0.05)
+    store = SpanStore()
+    call = {"kind": "CLIENT", "local_endpoint": Endpoint("a"), "remote_endpoint": Endpoint("b")}
+    spare_time = SpareTime(store)
+    try:
+        for first in range(1, 10_001, 500):
+            traces = range(first, first + 500)
+            store.add([Span(trace_id=f"{n:016x}", id="1" * 16, timestamp=NOW * 1000, **call) for n in traces])
+        deadline = time.monotonic() + 30
+        while store._database.rows("SELECT count(*) FROM links") != [(2,)] and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        spare_time.stop()
+    assert store.count_ahead() is False
+    read = []
+    block = store._reader.block
+    monkeypatch.setattr(store._reader, "block", lambda key: read.append(key) or block(key))
+    query = parse_window({"endTs": str(NOW), "lookback": "1000"})
+    assert by_name(store.links(query, Deadline(60))) == [{"parent": "a", "child": "b", "callCount": 10_000}]
+    assert 0 < len(read) < 20
+    store.close()
+
+
+def test_spare_time_ends_when_told_and_outlives_a_store_that_fails():
+    store = SpanStore()
+    store.add([Span(trace_id="1", id="1")])
+    store.close()
+    spare_time = SpareTime(store)
+    spare_time._count()
+    spare_time.stop()
+    assert not spare_time._thread.is_alive()

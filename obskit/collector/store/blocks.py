@@ -142,9 +142,3 @@ def slices(lines: Sequence[bytes]) -> Iterator[slice]:
 def is_small(spans: int, size: int) -> bool:
     """True for a block that should be merged with its neighbours: many small ones are slow to search."""
     return spans < MOST_SPANS // 2 and size < MOST_BYTES // 4
-
-
-def merged(parts: Iterable[bytes], *, final: bool) -> Block:
-    """One block with the spans of several, whose data is ``parts``. Raises Damaged."""
-    lines = [line for data in parts for line in lines_of(data)]
-    return pack(decode_lines(lines), lines, final=final)

@@ -1,8 +1,9 @@
 """Health numbers: how often each service was called under which name, how often that failed and how long it took.
 
-Counted by the minute from entry spans: those of servers and consumers, and the roots of traces. They are counted from
-the storage, at a place in the order of arrival that moves in the transaction which writes the numbers: no span counts
-twice, and none is missed by a crash. They stay when the traces go.
+Counted by the minute from entry spans: those of servers and consumers, and the roots of traces. They are counted in
+memory as spans come, and written now and then, with the place in the order of arrival up to which they are. What comes
+after that place is counted from the storage by the next process: no span counts twice, and none is missed by a crash.
+They stay when the traces go.
 """
 
 from __future__ import annotations
@@ -82,15 +83,49 @@ class Cells:
 
     def __init__(self, database: Database, reader: Reader) -> None:
         self._database = database
+        self._reader = reader
         self._outbox = Outbox(database, reader, _PLACE)
+        self._pending: dict[_Key, Numbers] | None = None  # what came after the place; None: the storage knows
         self._updating = threading.Lock()
         self._written = _PRUNE_EVERY  # since the last look at how many there are
 
     def update(self) -> None:
         """Counts the spans that were stored since the last time."""
         with self._updating:
-            while self._update_some():
+            while self._pending is None and self._update_some():
                 pass
+            try:
+                with self._database.transaction() as connection:
+                    self._write_pending(connection)
+            except BaseException:
+                self.forget()
+                raise
+
+    def note(self, spans: Iterable[Span]) -> None:
+        """Counts spans in the transaction that stores them, so that they need not be read again for it."""
+        if self._pending is not None:
+            _count(self._pending, spans)
+
+    def forget(self) -> None:
+        """Counts from the storage again: what was noted may not have been stored."""
+        self._pending = None
+
+    def _write_pending(self, connection: sqlite3.Connection) -> None:
+        """Writes what was noted; nobody stores spans meanwhile."""
+        if self._pending:
+            self._write(connection, self._pending)
+        if self._pending is not None:
+            self._outbox.move(connection, Waiting(*self._reader.end()))
+        if self._pending is not None or not self._outbox.count():
+            self._pending = {}
+
+    def _write(self, connection: sqlite3.Connection, cells: dict[_Key, Numbers]) -> None:
+        for key, numbers in cells.items():
+            _write(connection, key, numbers)
+        self._written += len(cells)
+        if self._written >= _PRUNE_EVERY:
+            self._written = 0
+            _prune(connection)
 
     def _update_some(self) -> bool:
         """Counts some blocks together: each cell that is written costs more than the spans in it."""
@@ -105,13 +140,8 @@ class Cells:
         if last is None:
             return False
         with self._database.transaction() as connection:
-            for key, numbers in cells.items():
-                _write(connection, key, numbers)
+            self._write(connection, cells)
             self._outbox.move(connection, last)
-            self._written += len(cells)
-            if self._written >= _PRUNE_EVERY:
-                self._written = 0
-                _prune(connection)
         return True
 
     def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:

@@ -23,6 +23,7 @@ from obskit.collector.store.search import by_moment
 from obskit.zipkin.model import Span
 
 _CELL = 4_000  # spans of the blocks of a cell, at least
+_BEHIND = 2**62  # all blocks
 _read_links = msgspec.json.Decoder(list[Link]).decode
 
 
@@ -55,10 +56,19 @@ class LinkCells:
         cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
         for cell in cells:
             self._add_cell(found, cell, first, last, deadline)
-        for keys in self._without_cell(cells):
+        for keys in self._without_cell((cell.first, cell.last) for cell in cells):
             deadline.check()
             self._add_blocks(found, keys, first, last)
         return found
+
+    def count_ahead(self) -> bool:
+        """Counts one cell that is missing, before somebody asks; False when none is."""
+        ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
+        for keys in self._without_cell(ranges):
+            if sum(spans for _, _, spans in keys) >= _CELL:
+                self._add_blocks(Links(), keys, 0, 0)
+                return True
+        return False
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
         """Forget the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
@@ -80,11 +90,11 @@ class LinkCells:
                 if any(span.timestamp for span in spans) and _is_in(spans, first, last):
                     found.add(spans)
 
-    def _without_cell(self, cells: list[_Cell]) -> Iterator[list[BlockKey]]:
-        """The blocks between and behind the cells, in groups that would make a cell."""
+    def _without_cell(self, ranges: Iterable[tuple[int, int]]) -> Iterator[list[BlockKey]]:
+        """The blocks between and behind the cells, whose ``ranges`` these are, in groups that would make a cell."""
         begin = 1
-        for cell in [*cells, None]:
-            end = cell.first - 1 if cell else 2**62
+        for first, last in [*ranges, (_BEHIND, _BEHIND)]:
+            end = first - 1
             group: list[BlockKey] = []
             for key in self._reader.keys_between(begin, end) if end >= begin else ():
                 group.append(key)
@@ -93,7 +103,7 @@ class LinkCells:
                     group = []
             if group:
                 yield group
-            begin = cell.last + 1 if cell else end
+            begin = last + 1
         yield list(self._reader.keys_to_merge())
 
     def _add_blocks(self, found: Links, keys: list[BlockKey], first: int, last: int) -> None:
@@ -112,9 +122,10 @@ class LinkCells:
                     timeless.add(spans)
             found.add_counted(inside.as_list())
             found.add_counted(timeless.as_list() if first == 0 else ())
-            if moments and sum(spans for _, _, spans in keys) >= _CELL:
+            if sum(spans for _, _, spans in keys) >= _CELL:
                 outside.add_counted(inside.as_list())
-                oldest, newest = min(moment for moment, _ in moments), [moment for _, moment in moments]
+                oldest = min([moment for moment, _ in moments], default=0)
+                newest = [moment for _, moment in moments] or [0]
                 encoded = [msgspec.json.encode(links.as_list()) for links in (outside, timeless)]
                 self._keep(_Cell(keys[0][0], keys[-1][1], oldest, min(newest), max(newest), *encoded), keys, changed)
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class SpanStore:
     ) -> None:
         self.on_stored: Callable[[list[Span]], None] | None = None  # told of the new spans, on the writer's thread
         self._max_spans, self._max_bytes, self.max_age = max_spans, max_bytes, max_age
+        self.last_added = 0.0  # of the monotonic clock
         self._writing = threading.Lock()
         self._failure: str | None = None
         self._database = Database(path)
@@ -110,6 +112,7 @@ class SpanStore:
         ``lines`` is the JSON of each, where the caller has it.
         """
         lines = lines or [encode_span(span) for span in spans]
+        self.last_added = time.monotonic()
         with self._writing:
             try:
                 self._count_before(len(spans), sum(map(len, lines)))
@@ -150,7 +153,8 @@ class SpanStore:
             with self._database.transaction() as connection:
                 self._links.forget(connection, changed - {0})
                 for cut, block in zip(cuts, blocks, strict=True):
-                    self._insert(connection, block, new_spans[cut], known)
+                    self._insert(connection, block, new_spans[cut], new_lines[cut], known)
+                self.cells.note(new_spans)
                 self._make_room(connection, known.keys())
                 self._tail.merge(connection)
                 self._table.write_totals(connection)
@@ -181,7 +185,12 @@ class SpanStore:
         return known
 
     def _insert(
-        self, connection: sqlite3.Connection, block: Block, spans: Sequence[Span], known: Mapping[int, Known]
+        self,
+        connection: sqlite3.Connection,
+        block: Block,
+        spans: list[Span],
+        lines: list[bytes],
+        known: Mapping[int, Known],
     ) -> None:
         is_small = not block.filter
         if not is_small:
@@ -191,7 +200,7 @@ class SpanStore:
         for trace in trace_numbers(block.traces):
             known[trace].begin = known[trace].begin or number
         if is_small:
-            self._tail.append(number, block)
+            self._tail.append(number, block, spans, lines)
 
     def _make_room(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> None:
         """Deletes the oldest, but for the traces ``kept``, and what is known of it elsewhere. Raises TooMany."""
@@ -218,6 +227,7 @@ class SpanStore:
         self._failure = None if isinstance(error, TooMany) else str(error)
         self._reader.forget()
         self.requests.forget()
+        self.cells.forget()
         try:
             self._reload()
         except (StoreError, sqlite3.Error):
@@ -267,6 +277,10 @@ class SpanStore:
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
         """The trace, and the span if it is one's, of an id or of the 8 digits that end a trace's."""
         return find_ids(self._database, self._reader, text, deadline)
+
+    def count_ahead(self) -> bool:
+        """Counts some of what ``links`` would have to, while there is time; False when nothing is left."""
+        return self._links.count_ahead()
 
     def service_names(self) -> list[str]:
         """The local services, sorted."""
