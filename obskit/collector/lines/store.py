@@ -22,7 +22,7 @@ from obskit.collector.store.database import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS line_blocks (
-    number INTEGER PRIMARY KEY,  -- order of arrival
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of arrival; never used again, so a search sees what has gone
     arrived INTEGER NOT NULL,    -- epoch seconds
     service TEXT NOT NULL,
     lines INTEGER NOT NULL,

@@ -176,6 +176,37 @@ def test_a_search_without_time_says_how_far_it_came_and_goes_on_from_there(lines
     assert turns == 10
 
 
+def test_lines_of_blocks_whose_times_overlap_are_in_order_on_every_page(lines):
+    for number in range(6):  # each block has lines of the whole time
+        lines.add(line(k * 6 + number) for k in range(MOST_LINES))
+    for patience in (60.0, 0.0):
+        seen, before = [], None
+        for _ in range(200):
+            found = find(lines, patience=patience, limit=400, before=before)
+            seen = messages(found) + seen
+            before = found.more
+            if before is None:
+                break
+        assert seen == [f"line {number}" for number in range(6 * MOST_LINES)][-len(seen) :]
+        assert len(seen) == 6 * MOST_LINES or not patience  # without time, each page is a few lines
+
+
+def test_a_search_begins_anew_where_lines_were_moved_under_its_hands(lines, monkeypatch):
+    for number in range(5):
+        lines.add([line(number)])
+    unpack, moved = searches.unpack, []
+
+    def move_and_unpack(data, words):
+        if not moved:
+            moved.append(1)
+            for number in range(40):  # merges all blocks that were listed
+                lines.add([line(100 + number)])
+        return unpack(data, words)
+
+    monkeypatch.setattr(searches, "unpack", move_and_unpack)
+    assert messages(find(lines, last=50_000_000)) == [f"line {number}" for number in range(5)]
+
+
 def test_a_tail_reads_what_came_since(lines):
     lines.add([line(5), line(9)])
     first = arrived(lines.database, LineQuery(), 0, Deadline(5))
