@@ -17,13 +17,15 @@ Excluded = Callable[[str, str | None], bool]
 
 def excluding(entries: Sequence[str]) -> Excluded | None:
     """Return what leaves out ``entries``: paths, in which ``*`` stands for anything, and beginnings of user agents."""
-    paths = frozenset(entry for entry in entries if entry.startswith("/") and "*" not in entry)
-    patterns = [re.escape(entry).replace(r"\*", ".*") for entry in entries if entry.startswith("/") and "*" in entry]
+    named = [entry for entry in entries if entry.startswith("/")]
+    paths = frozenset(entry for entry in named if "*" not in entry)
+    beginnings = tuple(entry[:-1] for entry in named if entry.find("*") == len(entry) - 1)  # cheaper than a pattern
+    patterns = [re.escape(entry).replace(r"\*", ".*") for entry in named if "*" in entry[:-1]]
     agents = tuple(entry for entry in entries if not entry.startswith("/"))
     matches = re.compile("|".join(patterns), re.DOTALL).fullmatch if patterns else None
 
     def excluded(path: str, agent: str | None) -> bool:
-        if path in paths or (agent is not None and agent.startswith(agents)):
+        if path in paths or path.startswith(beginnings) or (agent is not None and agent.startswith(agents)):
             return True
         return matches is not None and matches(path) is not None
 
