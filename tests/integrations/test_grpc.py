@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import grpc.experimental
 import pytest
 from opentelemetry.trace import SpanKind
 
@@ -64,6 +66,29 @@ def test_channels_stubs_and_servers_that_were_made_before_are_traced(patched):
             served, called = sorted([recorder.take(), recorder.take()], key=lambda span: span.kind.value)
     assert (served.kind, called.kind) == (SERVER, CLIENT)
     assert (served.trace_id, served.parent_id) == (called.trace_id, called.span_id)
+
+
+@pytest.mark.parametrize("single_threaded", [0, 1])
+def test_a_stream_that_is_forgotten_ends_its_span_at_once(patched, single_threaded):
+    """We hold nothing of a call, so gRPC cancels it when the program lets go, and not when garbage is collected."""
+    options = [(grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)] if single_threaded else []
+    shop = Shop()
+    gc.disable()
+    try:
+        with (
+            recording() as recorder,
+            rpc_server(*handlers(shop)) as address,
+            grpc.insecure_channel(address, options) as channel,
+        ):
+            patched()
+            answers = channel.unary_stream(f"{SHOP}/Stream")(b"")
+            next(answers)
+            del answers
+            assert recorder.take(CLIENT, error="CANCELLED").tags["grpc.status_code"] == "CANCELLED"
+            shop.go_on.set()
+            recorder.take(SERVER, error="CANCELLED")
+    finally:
+        gc.enable()
 
 
 def test_each_try_of_an_interceptor_is_a_span(patched):
