@@ -126,7 +126,7 @@ def test_a_file_of_another_schema_is_refused(path):
 
 @pytest.mark.parametrize("url", ["", "sqlite", "sqlite:///", "sqlite://x.db", "postgres:///x", "Memory"])
 def test_another_storage_is_refused_with_what_can_be_used(url):
-    with pytest.raises(ValueError, match="use memory or sqlite:///PATH"):
+    with pytest.raises(ValueError, match="use memory, sqlite:///PATH or zipkin"):
         open_store(url)
 
 
