@@ -15,39 +15,38 @@ Excluded = Callable[[str, str | None], bool]
 """Whether a request for a path, by a user agent, is left out."""
 
 
-def excluding(entries: Sequence[str]) -> Excluded | None:
+def excluding(entries: Sequence[str]) -> Excluded:
     """Return what leaves out ``entries``: paths, in which ``*`` stands for anything, and beginnings of user agents."""
-    named = [entry for entry in entries if entry.startswith("/")]
-    paths = frozenset(entry for entry in named if "*" not in entry)
-    beginnings = tuple(entry[:-1] for entry in named if entry.find("*") == len(entry) - 1)  # cheaper than a pattern
-    patterns = [re.escape(entry).replace(r"\*", ".*") for entry in named if "*" in entry[:-1]]
+    paths = [entry for entry in entries if entry.startswith("/")]
     agents = tuple(entry for entry in entries if not entry.startswith("/"))
+    exact = frozenset(path for path in paths if "*" not in path)
+    beginnings = tuple(path[:-1] for path in paths if path.find("*") == len(path) - 1)
+    patterns = [re.escape(path).replace(r"\*", ".*") for path in paths if "*" in path[:-1]]
     matches = re.compile("|".join(patterns), re.DOTALL).fullmatch if patterns else None
 
     def excluded(path: str, agent: str | None) -> bool:
-        if path in paths or path.startswith(beginnings) or (agent is not None and agent.startswith(agents)):
+        if path in exact or path.startswith(beginnings) or (agent is not None and agent.startswith(agents)):
             return True
         return matches is not None and matches(path) is not None
 
-    return excluded if entries else None
+    return excluded
 
 
-_excluded: Excluded | None = excluding(HEALTH_PROBES)
+is_excluded: Excluded = excluding(HEALTH_PROBES)
+"""To be asked as ``exclusions.is_excluded``, since it is replaced when configuring."""
 
 
 def exclude(entries: Sequence[str]) -> None:
     """Leave out ``entries`` from now on."""
-    global _excluded  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    _excluded = excluding(entries)
+    global is_excluded  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    is_excluded = excluding(entries)
 
 
-def left_out(path: str, agent: str | None, parent: object) -> PropagatedSpan | None:
-    """Return the span that stands for a request which is left out; None where it is not.
+def unseen(parent: object) -> PropagatedSpan | None:
+    """Return the span that stands for a request which is left out; None where ``parent`` is there to debug it.
 
-    It is not recorded, nor is what the application does and calls meanwhile, unless ``parent`` is there to debug it.
+    It is not recorded, nor is what the application does and calls meanwhile.
     """
-    if _excluded is None or not _excluded(path, agent):
-        return None
     if isinstance(parent, PropagatedSpan) and parent.trace_id is not None:
         return None if parent.debug else parent.denied()
     trace_id = new_trace_id()

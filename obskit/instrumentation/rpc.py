@@ -16,11 +16,10 @@ from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
 from obskit.base.values import error_text
+from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.client import may_know
-from obskit.instrumentation.exclusions import left_out
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
-from obskit.instrumentation.trust import trusted_peer
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.carriers import Pairs
@@ -195,13 +194,14 @@ def serve_call(
     if context.get(SUPPRESS_KEY):
         return None
     headers = _text_by_name(metadata)
-    known = trusted_peer(lambda: _NOBODY if peer is None else _address(text_of(peer())))
+    known = trust.everybody or trust.trusted(_NOBODY if peer is None else _address(text_of(peer())))
     parent, meshed = read(headers, LOWER) if known else (None, None)
     context = outside(context)
     name, tags = _described(method)
-    span = left_out(method, headers.get(LOWER.user_agent), parent) or tracer.start(
-        name, SpanKind.SERVER, parent, tags.copy()
-    )
+    unseen = None
+    if exclusions.is_excluded(method, headers.get(LOWER.user_agent)):
+        unseen = exclusions.unseen(parent)
+    span = unseen or tracer.start(name, SpanKind.SERVER, parent, tags.copy())
     call = ServedCall(span, context)
     values = {**context, SPAN_KEY: span, LIFE_KEY: call}
     if meshed is not None:

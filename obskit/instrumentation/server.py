@@ -13,10 +13,9 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
-from obskit.instrumentation.exclusions import left_out
+from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.http_tags import path_tag, route_name, span_name, tag_response
 from obskit.instrumentation.tracer import tracer
-from obskit.instrumentation.trust import trusted
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
@@ -261,7 +260,7 @@ def begin(
     context = stored_context()
     if context and (context := living(context)).get(SUPPRESS_KEY):
         return None
-    known = trusted(remote)
+    known = trust.everybody or trust.trusted(remote)
     remote_parent, meshed = read(headers, names) if known else (None, None)
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
@@ -271,7 +270,9 @@ def begin(
             context = outside(context)
     name = headers.get(names.span_name) if known else None
     name = name[:_LONGEST_NAME] if name else span_name(method)
-    unseen = left_out(path, headers.get(names.user_agent), parent)
+    unseen = None
+    if exclusions.is_excluded(path, headers.get(names.user_agent)):
+        unseen = exclusions.unseen(parent)
     span: AnySpan
     if unseen is not None:
         span = unseen

@@ -9,23 +9,22 @@ Remote = tuple[str, int | None]
 
 _LOCAL = "127.0.0.1"  # a caller over a socket of Unix has no address
 
-_trusts: Callable[[str], bool] | None = None
+everybody = True
+"""Whether nobody's address needs to be looked at: to be asked as ``trust.everybody``, since configuring replaces it."""
+
+_holds: Callable[[str], bool]
 
 
 def trust(whom: str | Sequence[str]) -> None:
     """Read the trace headers of ``whom`` from now on: ``always``, ``never``, or networks such as ``10.0.0.0/8``."""
-    global _trusts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    _trusts = None if whom == "always" else _in_networks(() if whom == "never" else whom)
+    global everybody, _holds  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    everybody = whom == "always"
+    _holds = _in_networks(whom if not isinstance(whom, str) else ())
 
 
 def trusted(remote: Remote | None) -> bool:
     """Return whether the trace headers of a caller count, whose address the server knows."""
-    return _trusts is None or _trusts(remote[0] if remote else _LOCAL)
-
-
-def trusted_peer(address: Callable[[], Remote | None]) -> bool:
-    """Return the same, asking for the address only where it matters."""
-    return _trusts is None or trusted(address())
+    return everybody or _holds(remote[0] if remote else _LOCAL)
 
 
 def _in_networks(names: Sequence[str]) -> Callable[[str], bool]:

@@ -150,5 +150,14 @@ with wsgi_server(ObskitMiddleware(application)) as url:
     assert logged == ["/orders"]
 
 
-def test_nothing_to_leave_out_costs_nothing_to_ask():
-    assert excluding([]) is None
+@pytest.mark.parametrize(
+    ("entry", "path", "expected"),
+    [
+        ("/a*", "/abc", True), ("/a*", "/b", False), ("/*/health", "/a/b/health", True),
+        ("/*/health", "/health", False), ("/*", "/", True), ("/a.b", "/axb", False), ("/a*c*", "/abcd", True),
+        ("/a*c*", "/abd", False),
+    ],
+)  # fmt: skip
+def test_an_asterisk_stands_for_anything(entry, path, expected):
+    assert excluding([entry])(path, None) is expected
+    assert not excluding([])(path, "curl")
