@@ -60,15 +60,17 @@ class Service:
 
 
 @contextmanager
-def running(collector: str) -> Iterator[dict[str, Service]]:
+def running(collector: str, exporter: str = "") -> Iterator[dict[str, Service]]:
     """Run the services, which report to ``collector`` (its URL), for the length of the block; all are ready.
+
+    Their spans also go to ``exporter``, where one is given.
 
     Raises DemoError, with a service's own output, when one does not come up.
     """
     with ExitStack() as stack:
         # All ports are known before the first service starts, and no other program can take them in between.
         listeners = {name: stack.enter_context(_listener()) for name in SERVICES}
-        environment = _environment(collector, {name: one.getsockname()[1] for name, one in listeners.items()})
+        environment = _environment(collector, exporter, {name: one.getsockname()[1] for name, one in listeners.items()})
         services = {}
         for name, listener in listeners.items():
             log = stack.enter_context(tempfile.TemporaryFile())
@@ -87,7 +89,7 @@ def _listener() -> socket.socket:
     return listener
 
 
-def _environment(collector: str, ports: dict[str, int]) -> dict[str, str]:
+def _environment(collector: str, exporter: str, ports: dict[str, int]) -> dict[str, str]:
     """Return the environment without what would change the demo: settings of obskit's, and proxies."""
     foreign = {
         name
@@ -96,7 +98,8 @@ def _environment(collector: str, ports: dict[str, int]) -> dict[str, str]:
     }
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     addresses = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    return {**kept, **addresses, "OBSKIT_COLLECTOR": collector, **_PROFILED}
+    also = {"OBSKIT_EXPORTER": exporter} if exporter else {}
+    return {**kept, **addresses, "OBSKIT_COLLECTOR": collector, **also, **_PROFILED}
 
 
 def _start(name: str, listener: socket.socket, environment: dict[str, str], log: IO[bytes]) -> Service:

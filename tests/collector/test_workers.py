@@ -12,7 +12,7 @@ from obskit.collector.store import spans as store
 
 from .conftest import client_of
 
-READS = ["/api/v2/traces", "/api/v2/dependencies?endTs=1", "/zipkin/"]
+READS = ["/api/v2/traces", "/api/v2/dependencies?endTs=1", "/zipkin/?annotationQuery=error"]
 PATIENCE = 20.0
 
 
