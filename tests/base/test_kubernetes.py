@@ -72,7 +72,7 @@ IN_POD = {
 @pytest.mark.usefixtures("inside")
 def test_the_first_span_of_a_trace_in_this_process_says_where_it_ran_unless_it_says_otherwise():
     with receiver() as server:
-        obskit.init(service="orders", exporter=server.url, integrations=[], profiler="off")
+        obskit.init(service="orders", exporter=server.url, integrations=[], logs="off", profiler="off")
         with obskit.span("root"), obskit.span("child"):
             pass
         headers = {"x-b3-traceid": "a" * 32, "x-b3-spanid": "b" * 16, "x-b3-sampled": "1"}
@@ -85,7 +85,7 @@ def test_the_first_span_of_a_trace_in_this_process_says_where_it_ran_unless_it_s
 
 @pytest.mark.usefixtures("inside")
 def test_exporters_of_opentelemetry_are_told_by_the_resource():
-    obskit.init(service="orders", exporter="none", integrations=[], profiler="off")
+    obskit.init(service="orders", exporter="none", integrations=[], logs="off", profiler="off")
     from obskit.instrumentation.tracer import provider
 
     known = provider.resource.attributes
