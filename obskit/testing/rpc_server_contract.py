@@ -39,11 +39,12 @@ class Unprintable(Exception):
 class Shop:
     """The application's business: plain functions that a test's server calls from its handlers.
 
-    ``go_on`` lets a stream continue; ``left`` says that it was ended or closed.
+    ``go_on`` lets a stream continue, which with ``endless`` never ends; ``left`` says that it was ended or closed.
     """
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
+        self.endless = False
         self.left = threading.Event()
         self.next_hop: dict[str, str] = {}
 
@@ -73,6 +74,8 @@ class Shop:
             yield _trace_id()
             assert self.go_on.wait(10)
             yield _trace_id()
+            while self.endless:
+                yield b"more"
         finally:
             self.left.set()
 
@@ -82,6 +85,8 @@ class Shop:
             yield _trace_id()
             assert await asyncio.to_thread(self.go_on.wait, 10)
             yield _trace_id()
+            while self.endless:
+                yield b"more"
         finally:
             self.left.set()
 
@@ -252,6 +257,7 @@ class RpcServerContract(Contract):
     def test_caller_that_leaves_in_mid_stream_ends_the_span(self) -> None:
         """With the status that gRPC gives to it."""
         with self.shop() as shop:
+            shop.endless = True
             answers = self.stream()
             next(answers)
             answers.cancel()

@@ -80,6 +80,7 @@ def test_a_stream_that_is_forgotten_ends_its_span_at_once(patched, single_thread
             rpc_server(*handlers(shop)) as address,
             grpc.insecure_channel(address, options) as channel,
         ):
+            shop.endless = True
             patched()
             answers = channel.unary_stream(f"{SHOP}/Stream")(b"")
             next(answers)
