@@ -44,8 +44,9 @@ def _references(originals: dict[int, str], modules: Iterable[str]) -> Iterator[s
         if type(module) is ModuleType:
             yield from _held(vars(module), module_name, originals)
             for name, value in list(vars(module).items()):
-                if issubclass(type(value), type) and _names_of(value).get("__module__") == module_name:
-                    yield from _held(_names_of(value), f"{module_name}.{name}", originals)
+                names = _names_of(value) if issubclass(type(value), type) else None
+                if names and names.get("__module__") == module_name:  # a type that C code has not made ready has none
+                    yield from _held(names, f"{module_name}.{name}", originals)
 
 
 def _held(names: Mapping[str, Any], place: str, originals: dict[int, str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from obskit.base.distributions import installed
+from obskit.base.failures import failed
 from obskit.instrumentation.instrumentors import library_of
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.stale import stale_references
@@ -80,5 +81,9 @@ def _unpatched(patches: Patches, modules: tuple[str, ...]) -> list[str]:
     state = (modules, len(patches.targets()), len(patches.installed))
     if _looked_at[0] != state:
         libraries = [module for name, module in patches.installed.items() if name not in MODULES]
-        _looked_at = state, stale_references(patches, libraries, modules)
+        try:
+            _looked_at = state, stale_references(patches, libraries, modules)
+        except Exception:  # it looks at whatever the program's modules hold
+            failed("looking for references that stay unpatched")
+            _looked_at = state, []
     return _looked_at[1]

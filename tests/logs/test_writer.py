@@ -167,8 +167,8 @@ def test_a_reader_that_has_stopped_costs_lines_that_are_counted_but_no_time(flag
         text=True,
     ) as program:
         stats = ""
-        while not stats.endswith("}"):
-            stats += program.stderr.read(1)
+        while not stats.endswith("}") and (text := program.stderr.read(1)):
+            stats += text
         program.stdin.close()
         lines = messages(program.stdout.read())
     counted = json.loads(stats)
