@@ -24,7 +24,7 @@ from obskit.collector.guard import Guard
 from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.otlp_messages import store_otlp
-from obskit.collector.intake.zipkin import Message, Rejected, store_message
+from obskit.collector.intake.zipkin import Rejected, store_message
 from obskit.collector.kubernetes.api import KubernetesApi
 from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.api import LinesApi
@@ -95,12 +95,10 @@ class Api:
 
     async def _take(self, request: Request, store: Callable[..., _T]) -> _T | None:
         """What ``store`` makes of a message. Decoding and writing run on one thread at a time."""
-        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         version = 1 if request.url.path.startswith("/api/v1/") else 2
         try:
-            async with self._intake.body(request) as body:
+            async with self._intake.message(request, version) as message:
                 self._metrics.received()
-                message = Message(version, body, kind, encoding)
                 work = partial(store, self._store, self._metrics, self._options.keeps, message)
                 return await self._workers.write(request, work)
         except Rejected:

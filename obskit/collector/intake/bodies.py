@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from obskit.collector.intake.zipkin import MAX_BODY, Rejected, too_large
+from obskit.collector.intake.zipkin import MAX_BODY, Message, Rejected, too_large
 
 BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored
@@ -41,6 +41,13 @@ class Intake:
             yield await self._receive(request, held)
         finally:
             self._release(held)
+
+    @asynccontextmanager
+    async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
+        """The whole body with what its headers say of it, held as ``body`` does."""
+        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
+        async with self.body(request) as body:
+            yield Message(version, body, kind, encoding)
 
     async def _receive(self, request: Request, held: _Held) -> bytes:
         coming = asyncio.ensure_future(self._collect(request, held))

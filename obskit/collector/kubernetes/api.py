@@ -39,11 +39,9 @@ class KubernetesApi:
 
     async def post(self, request: Request) -> Response:
         """200 once the objects are stored, with how many there were."""
-        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         cluster = first_values(request.query_params.multi_items()).get("cluster", "")[:_MOST_NAME]
         try:
-            async with self._intake.body(request) as body:
-                message = Message(2, body, kind, encoding)
+            async with self._intake.message(request) as message:
                 count = await self._workers.write(request, lambda deadline: self._put(cluster, message, deadline))
         except ClientDisconnect:
             return Response()
@@ -52,7 +50,7 @@ class KubernetesApi:
     def _put(self, cluster: str, message: Message, deadline: Deadline) -> int:
         body = message.inflated(self._metrics, deadline)
         try:
-            objects, whole = read_objects(bytes(body))
+            objects, whole = read_objects(body)
         except NotKubernetes as error:
             raise Rejected(400, str(error)) from None
         return self._store.put(cluster, objects, whole=whole)

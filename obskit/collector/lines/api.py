@@ -59,10 +59,8 @@ class LinesApi:
 
     async def _take(self, request: Request, store: Callable[..., _T]) -> _T | None:
         """What ``store`` makes of a message; None when the client has left. Raises Rejected or StoreError."""
-        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         try:
-            async with self._intake.body(request) as body:
-                message = Message(2, body, kind, encoding)
+            async with self._intake.message(request) as message:
                 return await self._workers.write(request, partial(store, self._lines, self._metrics, message))
         except ClientDisconnect:
             return None
