@@ -1,5 +1,5 @@
-"""The collector's web pages: one module for each, server-side HTML and SVG; ``static`` has style sheet and scripts.
+"""The collector's web pages: a module each, HTML and SVG made by the server; ``static`` has style sheet and scripts.
 
-Each page is complete without script. Modules of ours make it quicker to use: they build elements and never parse
-markup, which the content policy forbids (Trusted Types).
+Each page is complete without scripts, which only make it quicker to use. They build elements and never parse markup:
+the content security policy (Trusted Types) forbids it.
 """

@@ -1,4 +1,4 @@
-"""The style sheet and the scripts. They are files, because the content policy forbids both inside pages."""
+"""The style sheet and the scripts. They are files because the content security policy forbids both inside pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def asset(request: Request) -> Response:
-    """Return a file, or 304 for a browser that has it. Each is asked for again: an update changes all together."""
+    """Return a file, or 304 if the browser has it. Browsers always revalidate: an update replaces all files at once."""
     found = _read().get(request.path_params["name"])
     if found is None:
         return PlainTextResponse("there is no such file\n", 404)
@@ -27,6 +27,6 @@ def asset(request: Request) -> Response:
 
 @cache
 def _read() -> dict[str, tuple[bytes, str, str]]:
-    """Return contents, type and tag of each file by its name."""
+    """Return contents, media type and ETag of each file by its name."""
     files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
     return {name: (body, kind, f'"{blake2b(body, digest_size=9).hexdigest()}"') for name, (body, kind) in files.items()}

@@ -1,4 +1,4 @@
-"""Charts as SVG from the server: every bar is a link, and says its number when pointed at. Numbers only, no texts."""
+"""Charts as SVG made by the server: every bar links, with its value as title. Only numbers are inserted, no texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from obskit.collector.store.cells import Numbers, duration_of
 _NICE = (1, 2, 5, 10)
 _HIGH = 100  # units of a chart's height
 _PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-Link = tuple[Mapping[str, str], str]  # the query of the list behind a step, and what the step says
+Link = tuple[Mapping[str, str], str]  # the query of the list behind a step, and the step's title
 
 _NO_AXIS = Html("")
 _CHART = """<figure class="card chart"><figcaption>{title} <span class="dim">{legend}</span></figcaption>
@@ -32,7 +32,7 @@ def nice(number: float) -> float:
 
 
 def sparkline(steps: Sequence[Numbers]) -> Html:
-    """Return requests over time in a line of text, failed ones in red."""
+    """Return a chart as high as a line of text: requests over time, errors in red."""
     most = max((numbers.calls for numbers in steps), default=0) or 1
     bars = []
     for x, numbers in enumerate(steps):
@@ -48,7 +48,7 @@ def sparkline(steps: Sequence[Numbers]) -> Html:
 def bars(
     title: str, values: Sequence[float], tops: str, links: Sequence[Link], kind: str, axis: Html = _NO_AXIS
 ) -> Html:
-    """Return a bar for each value; ``tops`` is how the top of the scale is written."""
+    """Return a bar for each value; ``tops`` labels the top of the scale."""
     top = nice(max(values, default=0) or 1)
     steps = []
     for x, (value, (query, text)) in enumerate(zip(values, links, strict=True)):
@@ -59,12 +59,12 @@ def bars(
 
 
 def percentiles(title: str, steps: Sequence[Numbers], links: Sequence[Link]) -> Html:
-    """Return how long requests took over time, a line for each percentile."""
+    """Return the durations of requests over time, a line for each percentile."""
     series = {name: [numbers.percentile(part) for numbers in steps] for name, part in _PERCENTILES}
     top = nice(max((value or 0 for values in series.values() for value in values), default=0) or 1)
     lines = [_line(name, values, top) for name, values in series.items()]
     hits = [_step(x, query, text, "") for x, (query, text) in enumerate(links)]
-    legend = "p50, p95 and p99, the stronger the higher"
+    legend = "p50, p95 and p99, from faint to strong"
     marks = join([*hits, *map(Html, lines)])
     return render(
         _CHART, title=title, legend=legend, top=duration(round(top)), width=len(steps), marks=marks, axis=_NO_AXIS
@@ -72,7 +72,7 @@ def percentiles(title: str, steps: Sequence[Numbers], links: Sequence[Link]) -> 
 
 
 def distribution(total: Numbers, query: Mapping[str, str]) -> Html:
-    """Return how many requests took how long, on a logarithmic scale."""
+    """Return a histogram of durations on a logarithmic scale."""
     if not total.buckets:
         return Html("")
     first, last = min(total.buckets), max(total.buckets) + 1
@@ -93,7 +93,7 @@ def _step(x: int, query: Mapping[str, str], text: str, bar: str) -> Html:
 
 
 def _line(name: str, values: Iterable[int | None], top: float) -> str:
-    """Return a path with a gap where nothing was timed."""
+    """Return a path with gaps where nothing was measured."""
     path, is_down = "", False
     for x, value in enumerate(values):
         if value is not None:

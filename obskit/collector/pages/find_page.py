@@ -1,4 +1,4 @@
-"""``/find``: from an id, as it was copied from anywhere, to the page of its trace."""
+"""``/find``: redirects from an id, in any of its forms, to the page of its trace."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from obskit.zipkin.ids import normalise_trace_id
 
 _hex = re.compile(r"[0-9a-f]{1,32}").fullmatch
 _traceparent = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}").fullmatch
-_SHORT = 8  # characters of a trace id at the end of console lines
+_SHORT = 8  # last characters of a trace id, which console log lines show
 
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
-    """Redirect to the trace of an id: whole, upper case, its last 8 characters, or a span's id."""
+    """Redirect to the trace of a trace id (in any case, or its last 8 characters) or of a span id."""
     text = java_trim(request.query_params.get("q", "")).lower()
     parent = _traceparent(text)
     wanted = parent[1] if parent else text.replace("-", "")
     if not _hex(wanted) or not wanted.strip("0"):
-        return message("Not an id", f"{text[:80]!r} is no id: 1 to 32 hexadecimal digits, a traceparent too.", 400)
+        return message("Not an id", f"{text[:80]!r} is not an id; give 1 to 32 hex digits, or a traceparent.", 400)
     if site.store.trace(whole := normalise_trace_id(wanted)):
         return _to(whole)
     found = site.store.find_ids(wanted, deadline)
     if found:
         return _to(*found)
-    hint = "Its spans may not have come yet, or may have made room for newer ones."
+    hint = "Its spans may not have arrived yet, or may have been deleted to make room for newer ones."
     return message("Nothing has this id", f"No trace and no span with the id {wanted} is stored here. {hint}", 404)
 
 

@@ -32,7 +32,7 @@ _LINK = '<a href="/profiles?{query}">{function}</a> <span class="dim" title="{pa
 
 @dataclass(frozen=True)
 class Shown:
-    """What a picture is of, its unit, the parameters of its page, and a text whose frames are marked."""
+    """What a flame graph shows: stacks, their unit, the page's parameters, and the text to highlight."""
 
     flame: Flame
     unit: str
@@ -41,23 +41,23 @@ class Shown:
 
     @property
     def total(self) -> int:
-        """All that was measured."""
+        """Return the sum of all values."""
         return self.flame.root.value
 
     def amount(self, value: int) -> str:
-        """Return a value as people read it."""
+        """Return a value with its unit."""
         return amount(value, self.unit)
 
     def share(self, value: int) -> str:
-        """Return its part of all."""
+        """Return a value as a percentage of the total."""
         return f"{100 * value / self.total:.1f} %" if self.total else "-"
 
     def of_function(self, function: str) -> str:
-        """Return the parameters of the page of a function."""
+        """Return the parameters of the page for one function."""
         return urlencode({**self.params, "frame": function})
 
     def marks(self, place: Place) -> bool:
-        """Return True for a function that is looked for."""
+        """Return whether a function matches the search."""
         return bool(self.find) and (self.find in place[0].lower() or self.find in place[1].lower())
 
 
@@ -71,7 +71,7 @@ def amount(value: int, unit: str) -> str:
 
 
 def picture(shown: Shown) -> Html:
-    """Return the flame graph; nothing where nothing was measured."""
+    """Return the flame graph; nothing if the total is 0."""
     if not shown.total:
         return Html("")
     boxes = [box for box, _ in zip(_boxes(shown.flame.root), range(_MOST_DRAWN), strict=False)]
@@ -88,7 +88,7 @@ class _Box:
 
 
 def _boxes(root: Node) -> Iterator[_Box]:
-    """Yield the places of calls that are wide enough to be seen, a row after the other."""
+    """Yield the positions of the calls that are wide enough to be seen, row by row."""
     waiting = [_Box(root, 0.0, 100.0, 0)]
     for box in waiting:
         yield box
@@ -118,7 +118,7 @@ def _frame(box: _Box, shown: Shown) -> Html:
 
 
 def tables(shown: Shown, *, of_function: bool) -> Html:
-    """Return the hottest lines and functions; of one function also who called it and what it called."""
+    """Return tables of the hottest lines and functions; for one function also its callers and callees."""
     flame = shown.flame
     lines = [(_place(shown, frame[:2], frame[2]), value) for frame, value in flame.own.most_common(_MOST_ROWS)]
     parts = [_table(shown, "Hottest lines: time of the line itself", "Line", lines)]

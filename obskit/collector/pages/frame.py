@@ -1,4 +1,4 @@
-"""What all pages have around them: the way to the others, the box for ids, the switches for light and time zone."""
+"""What surrounds every page: navigation, the box for ids, the switches for the theme and the time zone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, Response
 
 from obskit.collector.pages.markup import Html, join, render
 
-# Address, name and the key that leads there after g.
+# Address, name, and the key that opens it when typed after g.
 PAGES = (
     ("/", "Services", "s"),
     ("/traces", "Traces", "t"),
@@ -50,9 +50,9 @@ _CURRENT = Html(' aria-current="page"')
 
 
 def page(title: str, body: Html, *, here: str = "", modules: Iterable[str] = (), status: int = 200) -> Response:
-    """Return a whole page. ``here`` is the address of the page, among ``PAGES``, that it is or belongs to.
+    """Return a complete page. ``here`` is the entry of ``PAGES`` that it is, or belongs to.
 
-    ``modules`` are scripts in ``static`` that it uses besides the common one.
+    ``modules`` are the scripts in ``static`` that it uses besides the common one.
     """
     links = join(
         render(_LINK, url=url, key=key, name=name, current=_CURRENT if url == here else "") for url, name, key in PAGES
@@ -62,6 +62,6 @@ def page(title: str, body: Html, *, here: str = "", modules: Iterable[str] = (),
 
 
 def message(title: str, text: object, status: int, *, here: str = "") -> Response:
-    """Return a page that only says something: what is missing, or cannot be."""
+    """Return a page with only a message, for what was not found or is not valid."""
     body = render('<h1>{title}</h1><div class="card message">{text}</div>', title=title, text=text)
     return page(title, body, here=here, status=status)

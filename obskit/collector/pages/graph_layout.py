@@ -1,7 +1,7 @@
-"""Where the services of a graph stand: callers left of what they call, with few crossings.
+"""Lays out a graph of services: callers to the left of callees, with few crossings.
 
-The layers are those of Sugiyama's method: calls that close a circle are left out, each service stands one layer after
-the last of its callers, and each layer is ordered by the middle of its neighbours, there and back some times.
+This is Sugiyama's method: calls that close a cycle are left out, each service is one layer after the last of its
+callers, and each layer is ordered by the mean position of its neighbours, in several passes forward and backward.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Places = dict[str, tuple[int, float]]
 
 
 def layout(edges: Sequence[tuple[str, str]]) -> Places:
-    """Return layer and place in it, 0 being the top, of each name; layers are centred on the tallest."""
+    """Return for each name its layer and its position there (0 is the top). Layers are centred on the tallest."""
     names = list(dict.fromkeys(name for edge in edges for name in edge))
     below = {name: [child for parent, child in edges if parent == name and child != name] for name in names}
     order = _downward(names, below)
@@ -38,7 +38,7 @@ def layout(edges: Sequence[tuple[str, str]]) -> Places:
 
 
 def _downward(names: Iterable[str], below: Mapping[str, list[str]]) -> list[str]:
-    """Return the names so that callers come first, as far as no circle forbids it."""
+    """Return the names in an order in which callers come first, as far as cycles allow."""
     called = {child for children in below.values() for child in children}
     finished: list[str] = []
     seen: set[str] = set()

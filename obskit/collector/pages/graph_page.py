@@ -1,4 +1,4 @@
-"""``/graph``: which service calls which. The wider a line the more calls, the redder the more of them failed."""
+"""``/graph``: which service calls which. Wider lines are more calls, redder ones more errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, TraceQuery, first_values
 
 _WIDE, _HIGH = 176, 40  # of a node
-_ACROSS, _DOWN = 270, 62  # from one to the next
+_ACROSS, _DOWN = 270, 62  # between two layers
 _LONGEST = 20  # characters of a name
 _MOST_DRAWN = 300  # links; a table has all
 _PAGE = """<h1>Who calls whom</h1>
@@ -49,7 +49,7 @@ _ROW = """<tr><td>{parent}</td><td>{child}</td><td class="number"><a href="/trac
 
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
-    """Return the graph of a time, or the part of it around one service."""
+    """Return the graph of a window of time, or the part of it around one service."""
     params = first_values(http.query_params.multi_items())
     try:
         period = parse_period(params)

@@ -1,4 +1,4 @@
-"""Health numbers of a time in steps: what the pages of services draw."""
+"""Health numbers of a window of time, in the steps that charts draw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Minutes = dict[int, Numbers]  # by minute since the epoch
 
 @dataclass
 class Health:
-    """Numbers by service and minute, and of one service by name, of the minutes ``first`` to ``last``."""
+    """Numbers by service and minute, or of one service by operation, of the minutes ``first`` to ``last``."""
 
     first: int
     last: int
@@ -27,7 +27,7 @@ class Health:
 
     @property
     def step(self) -> int:
-        """Return how many minutes a step of a chart is."""
+        """Return the length of a chart's step in minutes."""
         return max(-(-(self.last - self.first + 1) // _MOST_STEPS), 1)
 
     def steps(self, service: str) -> list[Numbers]:
@@ -38,12 +38,12 @@ class Health:
         return steps
 
     def period(self, number: int) -> tuple[int, int]:
-        """Return when a step begins and ends, in epoch milliseconds."""
+        """Return the begin and end of a step in epoch milliseconds."""
         begin = (self.first + number * self.step) * MINUTE
         return begin // 1_000, (begin + self.step * MINUTE) // 1_000
 
     def total(self, service: str) -> Numbers:
-        """Return the numbers of a service in all of the time."""
+        """Return the numbers of a service in the whole window."""
         return added(self.services.get(service, {}).values())
 
 
@@ -56,7 +56,7 @@ def added(numbers: Iterable[Numbers]) -> Numbers:
 
 
 def health(site: Site, period: Period, deadline: Deadline, service: str | None = None) -> Health:
-    """Return the numbers of a time, of one service or of all. Raises Stopped at the deadline."""
+    """Return the numbers of a window, of one service or of all. Raises Stopped at the deadline."""
     found = Health(period.first // MINUTE, period.end // MINUTE)
     begun = 0
     for minute, its_service, name, numbers in site.store.cells.by_operation(period.first, period.end, service):

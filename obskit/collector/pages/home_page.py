@@ -1,4 +1,4 @@
-"""``/``: how every service is. What fails comes first, then what is called most."""
+"""``/``: the state of every service. Failing ones come first, then the most called."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EMPTY = """<div class="card message">Nothing came in this time. Applications se
 
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
-    """Return the services, incidents, every request, and what is stored."""
+    """Return the page: services, incidents, the plot of requests, and how much is stored."""
     params = first_values(http.query_params.multi_items())
     try:
         period = parse_period(params)
@@ -94,7 +94,7 @@ def errors_of(numbers: Numbers) -> str:
 
 
 def _stored(site: Site) -> Html:
-    """Say what is stored and since when, and what made room: a list without it would seem complete."""
+    """Return how much is stored, since when, and how much was evicted, lest the lists seem complete."""
     held = site.store.holdings()
     text = f"{count(held.spans, 'span')} stored, {held.size / 1_000_000:,.1f} MB"
     gone = f"; {count(held.gone, 'older span')} made room" if held.gone else "; none had to make room"

@@ -1,4 +1,4 @@
-"""The page of incidents: one lane for each service or pod, and a line for each incident."""
+"""``/incidents``: a lane for each service or pod, and a row for each incident."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ others call is silent after {silent} minutes without a request. Lines of severit
 
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
-    """Return the incidents of a time."""
+    """Return the page of the incidents of a window."""
     params = first_values(request.query_params.multi_items())
     try:
         period = parse_period(params, "1d")
@@ -69,7 +69,7 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
 
 
 def strip(site: Site, period: Period, deadline: Deadline) -> Html:
-    """Return the lanes of a time for another page, which lead to this one. Links would take long: names tell enough."""
+    """Return the lanes of a window for another page. They link to this page, as links for each are slow to compute."""
     services = site.store.service_names()
     called = {name for service in services for name in site.store.remote_service_names(service)}
     found = list(_all(site, period, deadline, called))
@@ -84,7 +84,7 @@ def _called(site: Site, period: Period, deadline: Deadline) -> set[str]:
 
 
 def _all(site: Site, period: Period, deadline: Deadline, called: set[str]) -> Iterator[Incident]:
-    """Yield the incidents that end within a time; what is usual is told by the hour before, too."""
+    """Yield the incidents that end within a window. The hour before is read too, to know what is usual."""
     now = time.time_ns() // 1_000
     minutes = site.store.cells.by_minute(max(period.first - _HOUR, 0), period.end)
     until = min(period.end, now) // _MINUTE
@@ -149,7 +149,7 @@ def _table(found: list[Incident]) -> Html:
 
 
 def _link(one: Incident) -> str:
-    """Return the address of what explains an incident: the first bad requests, the lines, the pod."""
+    """Return the address of the page that explains an incident: its first bad requests, log lines or pod."""
     if one.kind == "kubernetes":
         return f"/kubernetes?{urlencode({'namespace': one.subject.partition('/')[0]})}"
     first, last = one.first // 1_000, -(-one.last // 1_000)

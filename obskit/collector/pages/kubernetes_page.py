@@ -1,4 +1,4 @@
-"""The page of clusters: cluster, namespace, workload, pod, container, what is unwell first, and what changed."""
+"""``/kubernetes``: a tree of cluster, namespace, workload, pod and container, troubled ones first, and changes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from obskit.collector.pages.website import Site
 from obskit.collector.query import first_values
 
 _CHANGES_OF = 24 * 3600  # seconds
-_STATES = {"bad": "unwell", "well": "well", "silent": f"not heard of for {SILENT_AFTER // 60} min"}
-_LEVELS = {"Cluster": "cluster", "Namespace": "namespace", "Pod": "pod"}  # the parameters that narrow the tree
+_STATES = {"bad": "unwell", "well": "well", "silent": f"not seen for {SILENT_AFTER // 60} min"}
+_LEVELS = {"Cluster": "cluster", "Namespace": "namespace", "Pod": "pod"}  # parameters that select a part of the tree
 _EMPTY = """<div class="card message">Nothing is known of a cluster yet. Send its state, again and again:
 <pre>kubectl get pods,deployments,statefulsets,daemonsets -A -o json |
   curl -H content-type:application/json --data-binary @- {url}</pre></div>
@@ -43,7 +43,7 @@ _NONE = Html('<div class="card message">No such object.</div>')
 
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
-    """Return the tree, or the part of it that the parameters choose."""
+    """Return the tree, or the part of it that the parameters select."""
     params = first_values(request.query_params.multi_items())
     now = time.time()
     tree = build(site.kubernetes.objects(), now)
@@ -56,11 +56,11 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     return page("Kubernetes", join([Html("<h1>Kubernetes</h1>\n"), body]), here="/kubernetes")
 
 
-_Path = dict[str, str]  # the parameters that choose a node
+_Path = dict[str, str]  # the parameters that select a node
 
 
 def _chosen(node: Node, params: Mapping[str, str], path: _Path) -> list[tuple[Node, _Path]]:
-    """Return the highest nodes for which every parameter is met, each with the parameters that choose it."""
+    """Return the topmost nodes that match all parameters, each with the parameters that select it."""
     open_ones = {name for name in (*_LEVELS.values(), "workload") if params.get(name)} - path.keys()
     if path and not open_ones:
         return [(node, path)]
@@ -97,7 +97,7 @@ def _node(node: Node, path: _Path, now: float) -> Html:
 
 
 def _state(node: Node, now: float) -> Html:
-    """Return the state of all but containers, whose troubles are their pod's."""
+    """Return the state of a node; a container's troubles are shown at its pod."""
     if node.kind == "Container":
         return Html("")
     state = node.state(now)

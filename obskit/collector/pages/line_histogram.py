@@ -1,4 +1,4 @@
-"""How many lines there were when, by severity: bars, each of which leads to its lines."""
+"""A histogram of log lines over time, by severity. Each bar links to its lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEVELS = (("quiet", 0), ("warned", 400), ("bad", 500))
 
 
 def picture(site: Site, query: LineQuery, params: Mapping[str, str]) -> Html:
-    """Return the bars over the time of ``query``, as far as lines are stored; nothing where there are none."""
+    """Return the histogram over the window of ``query``, as far as lines are stored; nothing if there are none."""
     oldest, newest = site.lines.extent()
     first, last = max(query.first, oldest), min(query.last, newest) + 1
     if not oldest or last <= first:
@@ -51,7 +51,7 @@ def _bar(number: int, part: Mapping[int, int], highest: int, begin: int, width: 
 
 
 def _stack(x: int, part: Mapping[int, int], highest: int) -> list[str]:
-    """Return the parts of a bar, the worst at the bottom; numbers and our own class names only."""
+    """Return the parts of a bar, errors at the bottom. Only numbers and fixed class names are inserted."""
     made, y = [], float(_HEIGHT)
     for position, (level, lowest) in reversed(list(enumerate(_LEVELS))):
         above = _LEVELS[position + 1][1] if position + 1 < len(_LEVELS) else 10_000

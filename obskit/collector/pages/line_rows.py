@@ -1,4 +1,4 @@
-"""Log lines as rows that open, on ``/logs`` and below a trace."""
+"""Log lines as expandable rows, on ``/logs`` and below a trace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import count, moment
 from obskit.collector.pages.website import Site
 
-_MOST_CHARACTERS = 32_768  # of a message in a page; all of it is in the JSON
+_MOST_CHARACTERS = 32_768  # characters of a message on a page; the JSON has all of it
 _SUMMARY = 300
 _NEW_LINE = "\n"
 _MOST_SHOWN = 200
@@ -32,17 +32,17 @@ _is_word = re.compile(r"[^\s\"-][^\s\"]*").fullmatch
 
 
 def rows(site: Site, lines: Iterable[Line], chosen: int = 0) -> Html:
-    """Return one row for each line, the ``chosen`` one open."""
+    """Return a row for each line, the ``chosen`` one expanded."""
     return join(_row(site, line, " chosen" if line.id == chosen else "") for line in lines)
 
 
 def level(line: Line) -> str:
-    """Return the class of a severity: there are three that are told apart by colour."""
+    """Return the CSS class of a severity; there are three colours."""
     return "bad" if line.severity >= 500 else "warned" if line.severity >= 400 else "quiet"
 
 
 def of_trace(site: Site, trace_id: str) -> Html:
-    """Return the first lines of a trace, for its page; nothing where it has none."""
+    """Return the first lines of a trace for its page; nothing if it has none."""
     lines = newer(site.lines.database, LineQuery(trace=trace_id, limit=_MOST_SHOWN + 1)).lines
     if not lines:
         return Html("")
@@ -72,7 +72,7 @@ def _row(site: Site, line: Line, marks: str) -> Html:
 
 
 def _summary(message: str) -> str:
-    """Return the first line, and of a traceback the last: it says what went wrong."""
+    """Return the first line of a message; of a traceback also the last, which names the exception."""
     first, _, rest = message.partition("\n")
     end = f" … {rest.rpartition(_NEW_LINE)[2][:_SUMMARY]}" if "Traceback (" in message else " …"
     return first[:_SUMMARY] + (end if rest or len(first) > _SUMMARY else "")
@@ -92,7 +92,7 @@ def _links(line: Line) -> Iterable[Html]:
 
 
 def _facts(line: Line) -> Iterable[tuple[str, Html]]:
-    """Return what there is besides the message; what can be searched for is a link to such lines."""
+    """Return the other fields. Those that can be searched link to the lines that share them."""
     for name in ("service", "instance", "logger", "trace"):
         if value := getattr(line, name):
             yield name, _filter({name: value}, value)

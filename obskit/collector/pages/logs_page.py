@@ -1,4 +1,4 @@
-"""``/logs``: lines found by words and more, how many there were when, those around one, and a live tail."""
+"""``/logs``: search of log lines by text and fields, a histogram, the context of one line, and a live tail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from POST /v1/logs and from a pipe: python app.py | obskit ship --service app</d
 
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
-    """Return the lines that match the form, or what is wrong with it; or those around the line ``line``."""
+    """Return the lines that match the form, or what is wrong with it; or the context of the line ``line``."""
     given = first_values(request.query_params.multi_items())
     params = {name: value for name, value in given.items() if value}
     try:
@@ -62,7 +62,7 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
     except QueryError as error:
         problem = render('<div class="card message problem">{problem}</div>', problem=error)
         return page("Log lines", join([_form(site, params), problem]), here=_HERE, status=400)
-    last_id = site.lines.last_id  # before the search: what comes meanwhile is shown by the tail
+    last_id = site.lines.last_id  # before the search: the live tail shows what arrives meanwhile
     found = search(site.lines.database, query, deadline)
     body = join([_form(site, params), picture(site, query, params), _list(site, found, params, last_id)])
     return page("Log lines", body, here=_HERE, modules=("tail.js",))
@@ -92,14 +92,14 @@ def _form(site: Site, params: Mapping[str, str]) -> Html:
 
 
 def _time(params: Mapping[str, str]) -> Html:
-    """Return the time of the form: a span until now, or the two ends that a bar of the picture has set."""
+    """Return the window of the form: a period until now, or the two times that a bar of the histogram has set."""
     if "from" in params or "to" in params:
         return render(_BETWEEN, first=params.get("from", ""), last=params.get("to", ""))
     return render(_WITHIN, times=_options(_TIMES, params.get("last", "")))
 
 
 def _options(labels: Mapping[str, str], chosen: str) -> Html:
-    """Options of a list; a chosen value that is not among them is added, so that the form keeps what was asked."""
+    """Return the options of a list. A chosen value that is not among them is added, so that the form keeps it."""
     shown = {**labels, chosen: labels.get(chosen, chosen)} if chosen else labels
     return join(
         render(_OPTION, value=value, label=label, selected=_SELECTED if value == chosen else Html(""))
@@ -126,12 +126,12 @@ def _list(site: Site, found: Found, params: Mapping[str, str], last_id: int) -> 
 
 
 def _said(site: Site, found: Found) -> Html:
-    """Return in words what the list is, and what it is not."""
+    """Return a description of the list, and what is missing from it."""
     stored, dropped, oldest = site.lines.totals()
     parts = [render("{n}, newest first.", n=count(len(found.lines), "line"))]
     if found.searched_from:
         parts.append(render(" Looked back to {time} so far.", time=moment(found.searched_from)))
     if oldest:
         parts.append(render(" {stored} stored since {time}", stored=count(stored, "line"), time=moment(oldest)))
-        parts.append(render("; {n} older made room.", n=f"{dropped:,}") if dropped else Html("."))
+        parts.append(render("; {n} older ones were deleted to make room.", n=f"{dropped:,}") if dropped else Html("."))
     return join(parts)

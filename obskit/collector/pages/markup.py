@@ -1,4 +1,4 @@
-"""HTML from templates in which every value is escaped, unless it is HTML already."""
+"""HTML from templates in which every value is escaped unless it is ``Html`` already."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Html(str):
 
 
 def render(template: str, **values: object) -> Html:
-    """The template with each ``{name}`` replaced by the value, escaped for text and quoted attributes."""
+    """Return the template with each ``{name}`` replaced by the value, escaped for text and quoted attributes."""
     return Html(template.format_map({name: _escape(value) for name, value in values.items()}))
 
 
 def join(parts: Iterable[Html]) -> Html:
-    """Pieces of markup one after the other."""
+    """Return pieces of markup, concatenated."""
     return Html("".join(parts))
 
 

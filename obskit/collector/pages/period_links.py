@@ -1,4 +1,4 @@
-"""The row of links that chooses the time of a page, and what is said below it."""
+"""The row of links that selects a page's window of time, and the line below it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROW = '<nav class="periods" aria-label="Time">{links}<span class="dim">{begin} 
 
 
 def period_links(period: Period, params: Mapping[str, str], first: int) -> Html:
-    """Return the links; ``first`` is the first moment shown, in epoch microseconds."""
+    """Return the links; ``first`` is the begin of the window, in epoch microseconds."""
     kept = {name: value for name, value in params.items() if name not in {"last", "from", "to"}}
     links = join(
         render(
@@ -29,7 +29,7 @@ def period_links(period: Period, params: Mapping[str, str], first: int) -> Html:
 
 
 def of_period(period: Period) -> dict[str, str]:
-    """Return the parameters that lead to a page of the same time."""
+    """Return the parameters of a page with the same window."""
     if period.last:
         return {"last": period.last}
     return {"from": str(period.first // 1_000), "to": str(period.end // 1_000)}

@@ -1,4 +1,4 @@
-"""Times and durations as people write them in forms and addresses: ``15m``, ``100ms``, ``2026-11-26 14:02``."""
+"""Reads times and durations in forms and addresses: ``15m``, ``100ms``, ``2026-11-26 14:02``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNITS |= {"d": 24 * _UNITS["h"], "w": 7 * 24 * _UNITS["h"]}
 _quantity = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*([a-zµ]+)").fullmatch
 _LARGEST = 2**62
 _FORM = "%Y-%m-%d %H:%M:%S"
-LASTS = ("15m", "1h", "6h", "1d", "7d", "all")  # what forms offer
+LASTS = ("15m", "1h", "6h", "1d", "7d", "all")  # the choices of forms
 
 
 @dataclass(frozen=True)
 class Period:
-    """Two moments in epoch microseconds. ``last`` is how it was asked for when it ends now."""
+    """A window of time in epoch microseconds. ``last`` is the text, such as ``15m``, of one that ends now."""
 
     first: int
     end: int
@@ -28,12 +28,12 @@ class Period:
 
     @property
     def length(self) -> int:
-        """Microseconds."""
+        """Return the length in microseconds."""
         return max(self.end - self.first, 1)
 
 
 def parse_period(params: Mapping[str, str], default: str = "1h") -> Period:
-    """Return the time from ``from`` to ``to``, or of the ``last`` so long. Raises QueryError."""
+    """Return the window from ``from`` to ``to``, or of length ``last`` until now. Raises QueryError."""
     now = time.time_ns() // 1_000
     begin, end = (parse_moment(name, params.get(name, "")) for name in ("from", "to"))
     last = params.get("last", "")
@@ -48,7 +48,7 @@ def parse_period(params: Mapping[str, str], default: str = "1h") -> Period:
 
 
 def parse_duration(name: str, text: str) -> int:
-    """Return microseconds. Raises QueryError, which names the parameter."""
+    """Return a duration in microseconds. Raises QueryError, which names the parameter."""
     found = _quantity(text.strip().lower())
     if not found or found[2] not in _UNITS:
         raise QueryError(f"{name} is {text[:40]!r}; give a number with a unit, such as 100ms, 1.5s, 15m, 1h")
@@ -56,7 +56,7 @@ def parse_duration(name: str, text: str) -> int:
 
 
 def parse_moment(name: str, text: str) -> int | None:
-    """Return epoch microseconds of epoch milliseconds or of an ISO date and time (UTC); None of an empty text."""
+    """Return epoch microseconds from epoch milliseconds or an ISO date and time (UTC); None for an empty text."""
     text = text.strip()
     if not text:
         return None
@@ -70,7 +70,7 @@ def parse_moment(name: str, text: str) -> int | None:
 
 
 def written(milliseconds: int) -> str:
-    """Return a moment as ``parse_moment`` reads it; one that no calendar has as a number."""
+    """Return a time in the form that ``parse_moment`` reads; as a number if it is beyond the calendar."""
     try:
         at = datetime.fromtimestamp(milliseconds // 1_000, timezone.utc)
     except (OverflowError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The profile of one request, for the page of its trace; where no sample saw it, that of its route."""
+"""The profile of one request, for the page of its trace; if it was never sampled, the profile of its route."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _ONE = """<p class="note">{badge}{said} <a href="/profiles?{query}">alone, and m
 
 
 def of_trace(site: Site, trace_id: str, shown: View) -> Html:
-    """Return the flame graphs of a trace, of each service; nothing where there is nothing to show."""
+    """Return the flame graphs of a trace, one for each service; nothing if there are none."""
     parts = list(_of_request(site, trace_id)) or list(_of_route(site, shown))
     return render(_PART, parts=join(parts)) if parts else Html("")
 
 
 def _of_request(site: Site, trace_id: str) -> Iterator[Html]:
-    kinds = dict(sorted(site.profiles.of_trace(trace_id)))  # of cpu and wall the latter: waiting counts, too
+    kinds = dict(sorted(site.profiles.of_trace(trace_id)))  # wall time rather than CPU time, as it includes waiting
     for service, kind in list(kinds.items())[:_MOST_SERVICES]:
         said = "in the samples of this request, {kind}: {amount}."
         yield from _one(site, service, kind, Choice(trace=trace_id), (0, _EVER), said)
 
 
 def _of_route(site: Site, shown: View) -> Iterator[Html]:
-    """Yield the hour of the route that the trace began with."""
+    """Yield the profile of the trace's first route, in the hour around the trace."""
     root = shown.rows[0]
     route = root.span.tags.get("http.route", "")
     kinds = [kind for kind, _ in site.profiles.kinds().get(root.service, []) if kind in {"cpu", "wall"}]

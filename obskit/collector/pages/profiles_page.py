@@ -1,4 +1,4 @@
-"""``/profiles``: where a service spends its time, of all requests, of a route or of one trace."""
+"""``/profiles``: where a service spends its time, over all requests, one route or one trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from obskit.collector.profiles.store import MOST_MERGED
 from obskit.collector.query import QueryError, first_values
 
 _HERE = "/profiles"
-_ORDER = ("cpu", "wall")  # of the types; others come behind
+_ORDER = ("cpu", "wall")  # the order of the types; others follow
 _TIMES = {"15m": "15 minutes", "1h": "1 hour", "1d": "1 day", "7d": "1 week", "": "all that is stored"}
 _GROUPS = {"": "calls alone", "http.route": "route", "thread": "thread"}
 _FORM = """<h1 class="unseen">Profiles</h1>
@@ -108,7 +108,7 @@ def _options(labels: Mapping[str, str], chosen: str) -> Html:
 
 
 def _said(site: Site, shown: Shown, found: int) -> Html:
-    """Return in words what was added up, and what was left out."""
+    """Return a description of what was added up, and what was left out."""
     params, flame = shown.params, shown.flame
     _, first, last = site.profiles.extent(params["service"], params["type"])
     text = f"{shown.amount(shown.total)} in {count(min(found, MOST_MERGED), 'profile')}"

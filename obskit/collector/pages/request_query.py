@@ -1,4 +1,4 @@
-"""Which requests the page of traces is asked for: its own parameters, and those of Zipkin's interface."""
+"""The query of ``/traces``: this page's own parameters, and those of Zipkin's interface."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from obskit.collector.store.requests import Wanted
 
 SORTS = {"-end": "newest", "end": "oldest", "-took": "longest", "took": "shortest"}
 MOST_LISTED = 200
-# What Zipkin's interface calls them, and what a bare number there counts.
+# The names of the parameters in Zipkin's interface, and the unit of a bare number there.
 _ZIPKIN = {
     "serviceName": "service",
     "spanName": "name",
@@ -42,18 +42,18 @@ class RequestQuery:
 
     @property
     def by_trace(self) -> bool:
-        """True where whole traces must be looked at: requests alone know no tags and no remote service."""
+        """Return whether whole traces must be read: requests have no tags and no remote service."""
         return bool(self.remote or self.tags)
 
     @property
     def wanted(self) -> Wanted:
-        """Return what the requests themselves tell."""
+        """Return the conditions that can be decided from a request alone."""
         period = self.period
         return Wanted(period.first, period.end, self.service, self.name, self.shortest, self.longest, self.failed)
 
     @property
     def trace_query(self) -> TraceQuery:
-        """Return the search for traces, as Zipkin's API has it."""
+        """Return the same search as a query of Zipkin's API."""
         return TraceQuery(
             end_ts=self.period.end // 1_000,
             lookback=max(self.period.length // 1_000, 1),
@@ -68,7 +68,7 @@ class RequestQuery:
 
 
 def own_names(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that say something, under this page's names."""
+    """Return the parameters that are set, under this page's names."""
     found = {name: value.strip() for name, value in params.items() if value.strip() and name not in _ZIPKIN}
     for zipkin, name in _ZIPKIN.items():
         text = params.get(zipkin, "").strip()
@@ -78,7 +78,7 @@ def own_names(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse_requests(params: Mapping[str, str]) -> RequestQuery:
-    """Return the search of ``own_names``. Raises QueryError."""
+    """Return the search that parameters under this page's names ask for. Raises QueryError."""
     shortest, longest = (parse_duration(name, params[name]) if name in params else None for name in ("min", "max"))
     if longest is not None and longest < (shortest or 0):
         raise QueryError("max is less than min; exchange them")

@@ -1,4 +1,4 @@
-"""Which address shows which page. Those below ``/zipkin`` are where Zipkin's own interface has them."""
+"""The addresses of the pages. Those below ``/zipkin`` are the addresses of Zipkin's own interface."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PAGES: dict[str, Page] = {
     "/zipkin/": traces_page.show,
     "/zipkin/traces/{trace_id}": trace_page.show,
 }
-# Times the timeout of a search: links are counted when they are asked for first.
+# Times the timeout of a search: links are computed by the first query that needs them.
 _PATIENCE = dict.fromkeys(("/services/{service:path}", "/graph", "/incidents", "/zipkin/dependency"), 6.0)
 
 

@@ -1,7 +1,7 @@
-"""Every request as a dot: when it ended from left to right, how long it took from bottom to top, failed ones crosses.
+"""The scatter plot: every request is a dot at its end (x) and duration (y), a cross if it failed.
 
-Beyond some number dots hide each other, and a browser takes long to draw them: then it gets how many there are where.
-Above the top of the scale a request stands on the upper edge, so that none is missing.
+Too many dots hide each other and are slow to draw: beyond a number the browser gets a density, the count in each cell.
+Requests above the top of the scale are drawn on the upper edge, so that none is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from obskit.collector.store.requests import TICK, Found
 
 MOST_DOTS = 50_000
 _WIDE, _HIGH = 240, 60  # cells of the density
-_DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for readers without script
+_DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for browsers without scripts
 _CELL = 10  # its size there
 _NICE = (1, 2, 5)
 _SAMPLE = 10_000
@@ -41,7 +41,7 @@ preserveAspectRatio="none" role="img" aria-label="{caption}">{marks}</svg></div>
 
 
 def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
-    """Return the dots of a search, or how many there are where. Times are microseconds since ``first``."""
+    """Return the dots of a search, or their density. Times are microseconds since ``first``."""
     params = own_names(first_values(request.query_params.multi_items()))
     query = parse_requests(params)
     found = site.store.requests.find(query.wanted, deadline)
@@ -65,9 +65,9 @@ def _marks(found: Found, period: Period, top: int) -> dict[str, object]:
 
 
 def figure(found: Found, period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:
-    """Return the picture, which a script makes live; ``what`` is said of the requests.
+    """Return the plot, which a script makes interactive; ``what`` describes the requests.
 
-    ``query`` is what the page of traces calls these requests, on any other page.
+    On pages other than ``/traces``, ``query`` has the parameters that select these requests there.
     """
     period, top = _covered(period, found), top_of(found)
     failed = found.errors
@@ -87,7 +87,7 @@ def figure(found: Found, period: Period, what: str = "", query: Mapping[str, str
 
 
 def top_of(found: Found) -> int:
-    """Return a round duration that all but about one in a hundred are below; of many some tell."""
+    """Return a round duration above all but about one in a hundred requests, estimated from a sample of many."""
     if not len(found):
         return 1_000_000
     every = max(len(found) // _SAMPLE, 1)
@@ -100,7 +100,7 @@ def top_of(found: Found) -> int:
 
 
 def _covered(period: Period, found: Found) -> Period:
-    """Return the time that is shown: of all that is stored, only from the first request on."""
+    """Return the window that is shown; for everything stored, it begins with the first request."""
     if period.first or not len(found):
         return period
     first, last = found.extent
@@ -108,9 +108,9 @@ def _covered(period: Period, found: Found) -> Period:
 
 
 def _density(found: Found, period: Period, top: int, wide: int, high: int) -> dict[tuple[int, int], list[int]]:
-    """Return how many requests, and failed ones, are in each cell that has some.
+    """Return the numbers of requests and of errors in each cell that is not empty.
 
-    Many requests are counted in steps of 10 s and 9 % first, which are kept; the middle of a step is what counts then.
+    Many requests are first counted in steps of 10 s and 9 %, which are cached; then each step counts at its middle.
     """
     if len(found) <= MOST_DOTS:
         dots = found.all
@@ -142,7 +142,7 @@ def _counted(found: Found) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _drawn(found: Found, period: Period, top: int) -> str:
-    """Return a path for cells with few, some and many requests, and one for crosses; numbers only."""
+    """Return paths for cells with few, some and many requests, and one for crosses. Only numbers are inserted."""
     paths = {"few": "", "some": "", "many": "", "cross": ""}
     for (x, y), (requests, failed) in _density(found, period, top, _DRAWN_WIDE, _DRAWN_HIGH).items():
         left, above = x * _CELL, (_DRAWN_HIGH - 1 - y) * _CELL

@@ -1,4 +1,4 @@
-"""``/services/{name}``: one service over time, by operation, and between its neighbours."""
+"""``/services/{name}``: one service over time, by operation, with its callers and callees."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _ERROR = """<tr><td>{at}</td><td><a href="/traces/{id}">{name}</a></td><td class
 
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
-    """Return a service in a time."""
+    """Return the page of a service for a window of time."""
     service = str(http.path_params["service"]).lower()
     params = first_values(http.query_params.multi_items())
     try:

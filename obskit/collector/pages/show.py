@@ -1,4 +1,4 @@
-"""How the pages show durations, moments, numbers and errors."""
+"""Formats durations, times, numbers and errors for the pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOMENT = '<time datetime="{iso}Z"><span class="date">{date} </span>{time}</time
 
 
 def duration(microseconds: int | None) -> str:
-    """Return ``12 µs``, ``3.46 ms``, ``789 ms``, ``2 min 5 s``: three digits; a dash when it is not known."""
+    """Return ``12 µs``, ``3.46 ms``, ``789 ms``, ``2 min 5 s``: three digits; a dash if it is unknown."""
     if not microseconds:
         return "-"
     for below, divisor, unit in _UNITS:
@@ -25,9 +25,9 @@ def duration(microseconds: int | None) -> str:
 
 
 def moment(microseconds: int | None) -> Html:
-    """Return epoch microseconds as UTC to the millisecond, which a script may show as local time.
+    """Return epoch microseconds as UTC to the millisecond; a script may turn it into local time.
 
-    A dash when it is not known, the number when it is absurd.
+    Return a dash if it is unknown, the number itself if it is beyond the calendar.
     """
     if not microseconds:
         return Html("-")
@@ -45,12 +45,12 @@ def count(number: int, singular: str, plural: str = "") -> str:
 
 
 def error_mark(failed: bool) -> Html:
-    """Return the mark of a failed span or trace."""
+    """Return the error mark of a failed span or trace."""
     return _ERROR if failed else Html("")
 
 
 def failed(span: Span) -> bool:
-    """Return True when the span has an ``error`` tag, even an empty one."""
+    """Return whether the span has an ``error`` tag, even an empty one."""
     return "error" in span.tags
 
 

@@ -19,7 +19,7 @@ _ROW = '<tr><th scope="row">{key}</th><td>{value}</td></tr>'
 
 @dataclass(frozen=True)
 class Detail:
-    """What a span says of itself: tables with a name, each of keys and values."""
+    """The details of a span: named tables of keys and values."""
 
     title: str
     service: str
@@ -27,13 +27,13 @@ class Detail:
 
 
 def details(shown: View, ids: set[str]) -> list[Detail]:
-    """Return the spans with these ids, the client's half before the server's."""
+    """Return the spans with these ids, the client's span before the server's."""
     nodes = [node for node in shown.rows if not node.repeats and not ids.isdisjoint(ids_of(node))]
     return [_detail(half, shown) for node in nodes for half in (node, node.half) if half]
 
 
 def panel(site: Site, found: Iterable[Detail]) -> Html:
-    """Return the details as HTML, for readers without script."""
+    """Return the details as HTML, for browsers without scripts."""
     return join(_part(site, detail) for detail in found)
 
 

@@ -1,4 +1,4 @@
-"""What the script of a trace's page asks for: all lines as columns, one span in detail, where a text is found."""
+"""The JSON that the script of a trace's page requests: all rows in columns, one span's details, matches of a search."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from obskit.collector.waterfall.view import View
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.model import Span
 
-ERROR, ORPHAN, MOVED, REPEATS = 1, 2, 4, 8  # flags of a line
+ERROR, ORPHAN, MOVED, REPEATS = 1, 2, 4, 8  # flags of a row
 
 
 def rows(site: Site, request: Request, _deadline: Deadline) -> Response:
-    """Return the lines in columns. Times are microseconds since the first one began."""
+    """Return the rows in columns. Times are microseconds since the first one began."""
     return _answer(site, request, lambda shown: _columns(site, shown))
 
 
 def find(site: Site, request: Request, _deadline: Deadline) -> Response:
-    """Return the numbers of the lines whose names, ids, tags or annotations hold the text ``q``."""
+    """Return the numbers of the rows whose names, ids, tags or annotations contain the text ``q``."""
     text = java_trim(request.query_params.get("q", "")).lower()
     return _answer(site, request, lambda shown: {"spans": shown.spans, "rows": matches(shown, text)})
 
@@ -53,7 +53,7 @@ def _answer(site: Site, request: Request, make: Callable[[View], object]) -> Res
 
 
 def matches(shown: View, text: str) -> list[int]:
-    """Return the numbers of the lines of spans that hold the text; the case of letters does not matter."""
+    """Return the numbers of the rows whose spans contain the text, in any case."""
     if not text:
         return []
     return [number for number, node in enumerate(shown.rows) if not node.repeats and any(_holds(node, text))]
@@ -109,7 +109,7 @@ def _columns(site: Site, shown: View) -> dict[str, object]:
 
 
 class _Numbering:
-    """Texts that come often, each once."""
+    """Numbers repeated texts, so that each is sent once."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -128,7 +128,7 @@ def _flags(node: Node) -> int:
 
 
 def _repeats(node: Node) -> list[int]:
-    """Return how many, their sum, the shortest, the longest, and how many failed."""
+    """Return number, total, shortest and longest duration, and errors of repeated spans."""
     took = [child.duration for child in node.children]
     return [node.repeats, sum(took), min(took), max(took), sum(child.failed for child in node.children)]
 

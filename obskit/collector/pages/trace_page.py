@@ -1,4 +1,4 @@
-"""``/traces/{id}``: what one request did, as a waterfall. ``waterfall.js`` shows all lines, without it 200."""
+"""``/traces/{id}``: one trace as a waterfall. ``waterfall.js`` shows all rows; without it there are 200."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from obskit.collector.waterfall.view import View, ids_of
 from obskit.zipkin.ids import normalise_trace_id
 
 _MOST_ROWS = 200
-_DEEPEST = 24  # lines below this depth are not indented further
+_DEEPEST = 24  # rows below this depth are not indented further
 _NARROWEST = 0.2  # percent of the width, so that a short span can be seen
 _TICKS = (0, 25, 50, 75, 100)
 _PAGE = """<h1>{badge}<span class="name">{name}</span> {error}</h1>
@@ -63,7 +63,7 @@ _HIDDEN = '<input type="hidden" name="{name}" value="{value}">'
 
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
-    """Return the page of a trace, or what is wrong with its id."""
+    """Return the page of a trace, or a message if its id is malformed or unknown."""
     try:
         trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
     except ValueError as error:
@@ -119,7 +119,7 @@ def _notes(shown: View, params: Mapping[str, str]) -> Html:
 
 
 def _sentences(shown: View, params: Mapping[str, str]) -> Iterator[tuple[str, Html]]:
-    """Return what the reader would not know from the lines, each with a way out."""
+    """Return sentences about what the rows do not show, each with a link that changes it."""
     if params.get("skew") == "raw":
         yield "Times are as each machine's clock had them.", _link({**params, "skew": ""}, "make clocks agree")
     elif shown.moved:
@@ -134,7 +134,7 @@ def _sentences(shown: View, params: Mapping[str, str]) -> Iterator[tuple[str, Ht
 
 
 def _own(site: Site, shown: View) -> Html:
-    """Return where the time was spent: a bar, and each service with its share."""
+    """Return where the time was spent: a bar, and the share of each service."""
     total = sum(shown.own.values())
     if len(shown.own) < 2 or not total:
         return Html("")
@@ -156,7 +156,7 @@ def _own(site: Site, shown: View) -> Html:
 
 
 def _rest(rows: int, begin: int, params: Mapping[str, str]) -> Html:
-    """Return the way to the lines that are not on the page; the script shows all."""
+    """Return links to the rows that are not on the page; the script shows all of them."""
     if rows <= _MOST_ROWS and not begin:
         return Html("")
     end = min(begin + _MOST_ROWS, rows)
@@ -192,7 +192,7 @@ def _row(site: Site, node: Node, shown: View, params: Mapping[str, str]) -> Html
 
 
 def _bars(site: Site, node: Node, shown: View) -> Iterable[str]:
-    """Return the bar and, inside it, that of the server's half; numbers and our own class names only."""
+    """Return the span's bar and, inside it, the server's. Only numbers and fixed class names are inserted."""
     for part, y, height in ((node, 7, 10), (node.half, 9, 6)):
         if part and part.start:
             x = 100 * (part.start - shown.start) / (shown.duration or 1)

@@ -1,4 +1,4 @@
-"""``/traces``: which requests there were. A form, every one as a dot, and a list of some."""
+"""``/traces``: search for requests: a form, the scatter plot, and a list."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _UPLOAD = """<div class="note" id="upload" hidden>Look at a trace from a file, Z
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of the list: a request, and what its trace is."""
+    """A row of the list: a request and its trace."""
 
     end: int
     took: int
@@ -75,7 +75,7 @@ class _Row:
 
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
-    """Return the requests that the form asks for, or what is wrong with it."""
+    """Return the requests that match the form, or what is wrong with it."""
     params = own_names(first_values(http.query_params.multi_items()))
     try:
         query = parse_requests(params)
@@ -88,13 +88,13 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
 
 
 def to_traces(_request: HttpRequest) -> Response:
-    """Redirect to this page."""
+    """Redirect from Zipkin's address of this page."""
     return RedirectResponse("/traces", 302)
 
 
 def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
     found = site.store.requests.find(query.wanted, deadline)
-    what = " (tags and called services are asked of the list alone)" if query.by_trace else ""
+    what = " (tags and remote services narrow the list, not the plot)" if query.by_trace else ""
     picture = scatter.figure(found, query.period, what)
     rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
     if not rows:
@@ -110,7 +110,7 @@ def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline
 
 
 def _by_request(site: Site, query: RequestQuery, found: Found) -> list[_Row]:
-    """Return the requests to list: of each trace its root, where that is among them, else the first in this order."""
+    """Return the requests to list: of each trace its root if that was found, else the first in the chosen order."""
     by, largest = query.sort.lstrip("-"), query.sort.startswith("-")
     chosen: dict[tuple[int, int], Request] = {}
     for one in found.extremes(by, query.limit * 10, largest=largest):
@@ -140,7 +140,7 @@ def _by_trace(site: Site, query: RequestQuery, deadline: Deadline) -> list[_Row]
 
 
 def _root(spans: Sequence[Span]) -> Span:
-    """Return the span that no other one led to, or the first."""
+    """Return the root of the trace, or its first span."""
     return next((span for span in spans if span.parent_id is None), None) or min(
         spans, key=lambda span: span.timestamp or 2**63
     )
@@ -174,7 +174,7 @@ def _line(site: Site, row: _Row, longest: int) -> Html:
 
 
 def _nothing(site: Site, query: RequestQuery, deadline: Deadline) -> Html:
-    """Say that there is nothing, and where there is something."""
+    """Return a message for an empty list: how to send spans, or a link to the newest ones."""
     anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else Found([])
     if not len(anything):
         text, link = "No requests match. Send spans to POST /api/v2/spans.", Html("")
@@ -210,12 +210,12 @@ def _form(site: Site, params: Mapping[str, str]) -> Html:
 
 
 def _moment_text(text: str) -> str:
-    """Return epoch milliseconds as a date; what is none as it was typed."""
+    """Return epoch milliseconds as a date; any other text unchanged."""
     return written(int(text)) if text.isascii() and text.isdecimal() and len(text) < 20 else text
 
 
 def _options(labels: Mapping[str, str], chosen: str) -> Html:
-    """Options of a list; a chosen value that is not among them is added, so that the form keeps what was asked."""
+    """Return the options of a list. A chosen value that is not among them is added, so that the form keeps it."""
     shown = {**labels, chosen: labels.get(chosen, chosen)} if chosen else labels
     return join(
         render(_OPTION, value=value, label=label, selected=Html(" selected" if value == chosen else ""))

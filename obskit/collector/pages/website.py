@@ -24,7 +24,7 @@ COLOURS = 20  # classes s0, s1, ... of the style sheet
 
 @dataclass
 class Site:
-    """The stores that the pages show, and in which order its services were seen."""
+    """The stores that the pages show, and the order in which services were first seen."""
 
     store: SpanStore
     lines: LineStore
@@ -37,14 +37,14 @@ class Site:
         self.views = Views(self.store)
 
     def colour(self, service: str) -> str:
-        """Return the class that colours a service: twenty of them have twenty colours, the same for every reader."""
+        """Return the CSS class of a service's colour: twenty services have twenty colours, the same for all readers."""
         if service not in self._seen:
             for name in [*self.store.service_names(), service]:
                 self._seen.setdefault(name, len(self._seen))
         return f"s{self._seen[service] % COLOURS}"
 
     def badge(self, service: str, count: int = 1) -> Html:
-        """Return a service with its colour, and with how many spans it has when there are several."""
+        """Return a service's name in its colour, with the number of its spans if there are several."""
         text = service if count == 1 else f"{service} x{count}"
         return render('<span class="service {colour}">{text}</span>', colour=self.colour(service), text=text)
 

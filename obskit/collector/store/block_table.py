@@ -1,4 +1,4 @@
-"""The table of blocks, as the writer changes it, with what belongs to each block and what all make together."""
+"""Writes to the table of blocks, to the tables that refer to a block, and to the totals over all blocks."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _UPDATE = """
 
 
 class BlockTable:
-    """Changes to blocks, each within a transaction of the caller's. ``reload`` when it was rolled back."""
+    """Changes to blocks, within the caller's transaction. Call ``reload`` after a rollback."""
 
     def __init__(self) -> None:
-        self.spans = self.size = 0  # of all blocks
-        self._last = 0  # the number of the last one
-        self._ordinal = 0  # how many spans were stored, ever
+        self.spans = self.size = 0  # in all blocks
+        self._last = 0  # the number of the last block
+        self._ordinal = 0  # spans stored since the file was created
         self.shares = Shares()
 
     def reload(self, database: Database, reader: Reader) -> None:
-        """Reads what the database holds."""
+        """Read the totals from the database."""
         ((self.spans, self.size, self._last),) = database.rows("SELECT spans, size, last FROM totals")
         self._ordinal = reader.end()[1]
         rows = database.rows("SELECT service, sum(spans), sum(bytes) FROM held GROUP BY service")
         self.shares = Shares((service, spans, size) for service, spans, size in rows)
 
     def insert(self, connection: sqlite3.Connection, block: Block) -> int:
-        """Adds a block, which gets the next number."""
+        """Add a block, which gets the next number."""
         number = self._last = self._last + 1
         row = (number, number, int(time.time()), block.spans, block.size, block.first, block.newest, block.longest)
         connection.execute(_INSERT, (*row, block.filter, block.traces, block.data))
@@ -49,7 +49,7 @@ class BlockTable:
         return number
 
     def replace(self, connection: sqlite3.Connection, first: int, last: int, block: Block) -> None:
-        """Makes one block of what came with some numbers, or of what is left of it."""
+        """Replace a range of block numbers by one block, which holds the same spans or some of them."""
         self._subtract(connection, first, last)
         self._delete(connection, first + 1, last)
         times = (block.first, block.newest, block.longest)
@@ -60,18 +60,18 @@ class BlockTable:
         self.size += block.size
 
     def delete(self, connection: sqlite3.Connection, first: int, last: int) -> None:
-        """Deletes what came with some numbers."""
+        """Delete the blocks of a range of numbers."""
         self._subtract(connection, first, last)
         self._delete(connection, first, last)
 
     def hold(self, connection: sqlite3.Connection, number: int, services: Mapping[int, tuple[int, int]]) -> None:
-        """Notes what services have in a block."""
+        """Record how many spans and bytes each service has in a block."""
         rows = [(number, service, *amounts) for service, amounts in services.items()]
         connection.executemany("INSERT INTO held VALUES (?, ?, ?, ?)", rows)
         self.shares.add(services)
 
     def write_totals(self, connection: sqlite3.Connection) -> None:
-        """Writes what all blocks make."""
+        """Write the totals over all blocks."""
         connection.execute("UPDATE totals SET spans = ?, size = ?, last = ?", (self.spans, self.size, self._last))
 
     def _subtract(self, connection: sqlite3.Connection, first: int, last: int) -> None:

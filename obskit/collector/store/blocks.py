@@ -1,4 +1,4 @@
-"""Blocks: some hundred spans in order of arrival, kept as one compressed JSON list with what searches ask about it."""
+"""Blocks: some hundred spans in order of arrival, stored as one compressed JSON list with an index for searches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import msgspec
 from obskit.collector.store.filters import build, tokens_of
 from obskit.zipkin.model import Span
 
-MOST_SPANS = 500  # of a block: reading one span costs reading its block
-MOST_BYTES = 1024 * 1024  # of their JSON, but for a single larger one
+MOST_SPANS = 500  # in a block: to read one span, its whole block is read
+MOST_BYTES = 1024 * 1024  # of their JSON; a single larger span is a block of its own
 _SEPARATOR = b",\n"  # between two spans; JSON has no newline within a text
 TRACE_SIZE = 8  # bytes of an id in ``Block.traces``
-_LEVEL = 1  # of compression: spans repeat themselves so much that more effort gains little
+_LEVEL = 1  # compression level: spans are so repetitive that a higher one gains little
 
 _decode = msgspec.json.Decoder(list[Span]).decode
 
@@ -47,25 +47,25 @@ class Block:
 
 
 def low_id(trace_id: str) -> int:
-    """The low 64 bits of a trace id, as a signed number: what SQLite has."""
+    """Return the low 64 bits of a trace id as a signed number, which is SQLite's integer type."""
     number = int(trace_id[-16:], 16)
     return number - (1 << 64) if number >> 63 else number
 
 
 def service_id(name: str | None) -> int:
-    """A number for a service, whose name may be long; that of spans without a service is 0."""
+    """Return a number that stands for a service's name, which may be long; 0 for spans without a service."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) if name else 0
 
 
 def local_service(span: Span) -> str | None:
-    """The service that reported a span."""
+    """Return the service that reported a span."""
     return span.local_endpoint.service_name if span.local_endpoint else None
 
 
 def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:
-    """The block of these spans, whose JSON is ``lines``.
+    """Return a block of these spans; ``lines`` is the JSON of each.
 
-    A small one is merged with its neighbours soon, so it is neither compressed nor given a filter before it is final.
+    A small block will soon be merged with its neighbours, so it is neither compressed nor given a filter.
     """
     data = _joined(lines)
     small = not final and is_small(len(spans), len(data))
@@ -94,7 +94,7 @@ def services_of(spans: Iterable[Span], lines: Iterable[bytes]) -> dict[int, tupl
 
 
 def unpack(data: bytes) -> list[Span]:
-    """The spans of a block's data. Raises Damaged."""
+    """Return the spans of a block's data. Raises Damaged."""
     try:
         return _decode(zlib.decompress(data))
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:
@@ -102,7 +102,7 @@ def unpack(data: bytes) -> list[Span]:
 
 
 def decode_lines(lines: Iterable[bytes]) -> list[Span]:
-    """The spans of their JSON. Raises Damaged."""
+    """Return the spans of their JSON. Raises Damaged."""
     try:
         return _decode(_joined(lines))
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
@@ -114,7 +114,7 @@ def _joined(lines: Iterable[bytes]) -> bytes:
 
 
 def lines_of(data: bytes) -> list[bytes]:
-    """The JSON of each span. Raises Damaged."""
+    """Return the JSON of each span. Raises Damaged."""
     try:
         return zlib.decompress(data)[1:-1].split(_SEPARATOR)
     except (zlib.error, TypeError) as error:
@@ -122,14 +122,14 @@ def lines_of(data: bytes) -> list[bytes]:
 
 
 def trace_numbers(traces: bytes) -> array[int]:
-    """The ids in ``Block.traces``."""
+    """Return the ids in ``Block.traces``."""
     numbers = array("q")
     numbers.frombytes(traces)
     return numbers
 
 
 def slices(lines: Sequence[bytes]) -> Iterator[slice]:
-    """How a message is cut into blocks."""
+    """Yield where to cut a message into blocks."""
     start = size = 0
     for number, line in enumerate(lines):
         size += len(line)
@@ -140,5 +140,5 @@ def slices(lines: Sequence[bytes]) -> Iterator[slice]:
 
 
 def is_small(spans: int, size: int) -> bool:
-    """True for a block that should be merged with its neighbours: many small ones are slow to search."""
+    """Return True for a block that should be merged with its neighbours: many small ones are slow to search."""
     return spans < MOST_SPANS // 2 and size < MOST_BYTES // 4

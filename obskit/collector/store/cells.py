@@ -1,9 +1,9 @@
-"""Health numbers: how often each service was called under which name, how often that failed and how long it took.
+"""Health numbers: calls, errors and durations of each operation of each service, by the minute.
 
-Counted by the minute from entry spans: those of servers and consumers, and the roots of traces. They are counted in
-memory as spans come, and written now and then, with the place in the order of arrival up to which they are. What comes
-after that place is counted from the storage by the next process: no span counts twice, and none is missed by a crash.
-They stay when the traces go.
+They are counted from entry spans: those of servers and consumers, and the roots of traces. Counting happens in memory
+as spans arrive; the result is written now and then, together with the position (in order of arrival) that it includes.
+After a crash the next process counts the spans behind that position from the store, so no span counts twice and none
+is missed. The numbers are kept when the traces they were counted from are deleted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from obskit.zipkin.model import Span
 _MINUTE = 60_000_000  # microseconds
 _PER_OCTAVE = 8  # buckets: a duration is known to 9 percent
 _MOST_CELLS = 500_000
-_PRUNE_EVERY = 10_000  # cells that were written
-_AT_ONCE = 32  # blocks that are counted in one transaction
-_PLACE = "health numbers"  # in the table of what destinations have been sent
-_WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that say where a span ran
+_PRUNE_EVERY = 10_000  # cells written between two looks at the table's size
+_AT_ONCE = 32  # blocks counted in one transaction
+_PLACE = "health numbers"  # the row of the positions table that says how far they are counted
+_WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that name where a span ran
 _Key = tuple[int, str, str, str, str]  # minute, service, name, workload, pod
 _WRITE = """
     INSERT OR REPLACE INTO cells (minute, digest, service, name, workload, pod, calls, errors, buckets)
@@ -41,14 +41,14 @@ _decode_buckets = msgspec.json.Decoder(dict[int, int]).decode
 
 @dataclass
 class Numbers:
-    """Calls, failed ones, and how many took how long: bucket n holds durations from 2**(n/8) microseconds on."""
+    """Calls, errors, and a histogram of durations: bucket n holds those from 2**(n/8) microseconds on."""
 
     calls: int = 0
     errors: int = 0
     buckets: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Numbers) -> None:
-        """Adds what was counted elsewhere."""
+        """Add other numbers to these."""
         self.calls += other.calls
         self.errors += other.errors
         self.buckets.update(other.buckets)
@@ -59,7 +59,7 @@ class Numbers:
         return sum(count * duration_of(bucket + 0.5) for bucket, count in self.buckets.items())
 
     def percentile(self, part: float) -> int | None:
-        """The duration, in microseconds, within which this part of the timed calls ended; None where none was timed."""
+        """Return the duration (microseconds) that this part of the timed calls did not exceed; None without any."""
         wanted, seen = part * self.buckets.total(), 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]
@@ -69,12 +69,12 @@ class Numbers:
 
 
 def bucket_of(duration: int) -> int:
-    """The bucket of a duration in microseconds; what took none is in the first."""
+    """Return the bucket of a duration in microseconds; 0 is in the first."""
     return int(math.log2(duration) * _PER_OCTAVE) if duration > 0 else 0
 
 
 def duration_of(bucket: float) -> int:
-    """The shortest duration, in microseconds, that a bucket holds."""
+    """Return the shortest duration, in microseconds, that a bucket holds."""
     return round(2 ** (bucket / _PER_OCTAVE))
 
 
@@ -90,7 +90,7 @@ class Cells:
         self._written = _PRUNE_EVERY  # since the last look at how many there are
 
     def update(self) -> None:
-        """Counts the spans that were stored since the last time."""
+        """Count the spans that were stored since the last time."""
         with self._updating:
             while self._pending is None and self._update_some():
                 pass
@@ -102,16 +102,16 @@ class Cells:
                 raise
 
     def note(self, spans: Iterable[Span]) -> None:
-        """Counts spans in the transaction that stores them, so that they need not be read again for it."""
+        """Count spans within the transaction that stores them, so that they need not be read again."""
         if self._pending is not None:
             _count(self._pending, spans)
 
     def forget(self) -> None:
-        """Counts from the storage again: what was noted may not have been stored."""
+        """Count from the store again: the noted spans may not have been stored."""
         self._pending = None
 
     def _write_pending(self, connection: sqlite3.Connection) -> None:
-        """Writes what was noted; nobody stores spans meanwhile."""
+        """Write what was noted. No span may be stored meanwhile."""
         if self._pending:
             self._write(connection, self._pending)
         if self._pending is not None:
@@ -128,7 +128,7 @@ class Cells:
             _prune(connection)
 
     def _update_some(self) -> bool:
-        """Counts some blocks together: each cell that is written costs more than the spans in it."""
+        """Count several blocks at a time: writing a cell costs more than counting its spans."""
         cells: dict[_Key, Numbers] = {}
         last: Waiting | None = None
         for _ in range(_AT_ONCE):
@@ -145,14 +145,14 @@ class Cells:
         return True
 
     def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:
-        """The numbers of each service and name in the minutes of two moments (microseconds)."""
+        """Return the numbers of each service and name in the minutes between two times (microseconds)."""
         found: dict[tuple[str, str], Numbers] = {}
         for (its_service, name, *_), numbers in self.by_place(first, last, service).items():
             found.setdefault((its_service, name), Numbers()).add(numbers)
         return found
 
     def by_place(self, first: int, last: int, service: str | None) -> dict[tuple[str, str, str, str], Numbers]:
-        """The same for each service, name, workload and pod; the last two are empty where spans do not say."""
+        """Return the same for each service, name, workload and pod; the last two are empty where spans do not say."""
         self.update()
         fields = "service, name, workload, pod, calls, errors, buckets"
         statement = f"SELECT {fields} FROM cells WHERE minute BETWEEN ? AND ?"
@@ -165,7 +165,7 @@ class Cells:
         return found
 
     def by_minute(self, first: int, last: int) -> dict[str, dict[int, Numbers]]:
-        """The numbers of each service by the minute (microseconds divided by 60 million)."""
+        """Return the numbers of each service by the minute (microseconds divided by 60 million)."""
         found: dict[str, dict[int, Numbers]] = {}
         for minute, service, _, numbers in self.by_operation(first, last):
             found.setdefault(service, {}).setdefault(minute, Numbers()).add(numbers)
@@ -174,7 +174,7 @@ class Cells:
     def by_operation(
         self, first: int, last: int, service: str | None = None
     ) -> Iterator[tuple[int, str, str, Numbers]]:
-        """The numbers of each minute, service and name, the oldest first."""
+        """Yield the numbers of each minute, service and name, oldest first."""
         self.update()
         condition, values = ("", ()) if service is None else ("AND service = ?", (service,))
         statement = f"""
@@ -185,7 +185,7 @@ class Cells:
             yield row[0], row[1], row[2], Numbers(row[3], row[4], Counter(_decode_buckets(row[5])))
 
     def totals(self) -> list[tuple[str, int, int]]:
-        """Each service with its calls and failed calls, in all minutes that are kept."""
+        """Return each service with its calls and errors in all stored minutes."""
         self.update()
         statement = "SELECT service, sum(calls), sum(errors) FROM cells GROUP BY service ORDER BY service"
         return [(str(service), int(calls), int(errors)) for service, calls, errors in self._database.rows(statement)]
@@ -205,7 +205,7 @@ def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
 
 
 def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:
-    """Adds to a cell; long names are told apart by their digest."""
+    """Add to a cell. Its key is a digest, as names may be long."""
     minute, *texts = key
     digest = blake2b("\0".join(texts if any(texts[2:]) else texts[:2]).encode(), digest_size=16).digest()
     where = "FROM cells WHERE minute = ? AND digest = ?"
@@ -217,7 +217,7 @@ def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:
 
 
 def _prune(connection: sqlite3.Connection) -> None:
-    """Deletes the oldest cells where there are too many."""
+    """Delete the oldest cells where there are too many."""
     (count,) = connection.execute("SELECT count(*) FROM cells").fetchone()
     if count > _MOST_CELLS:
         oldest = "SELECT minute FROM cells ORDER BY minute LIMIT 1 OFFSET ?"

@@ -1,4 +1,4 @@
-"""The SQLite file: opened by one process alone, in the schema of this release, at the place where it was opened."""
+"""The SQLite file: opened by one process at a time, migrated to this release's schema, checked not to have moved."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ CREATE TABLE IF NOT EXISTS link_minutes (  -- of what is not stored any more, se
 
 
 class StoreError(Exception):
-    """The database refused or returned rubbish; the message is one line which says what."""
+    """The database failed or returned damaged data; the message is one line that says what happened."""
 
 
 class Database:
-    """One connection, guarded by a lock: statements are short, and SQLite has a single writer anyway.
+    """One connection, guarded by a lock: statements are short, and SQLite allows one writer at a time anyway.
 
-    ``path`` None means memory. A file is created readable by its owner alone. Raises StoreError.
+    ``path`` None means memory. A file is created readable by its owner only. Raises StoreError.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -101,7 +101,7 @@ class Database:
             raise
 
     def prepare(self, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
-        """Creates the schema, or has ``migrate`` move what an older version kept. Closes what it cannot read."""
+        """Create the schema, or call ``migrate`` for an older version. Closes a file that it cannot read."""
         try:
             with self.access() as connection:
                 _configure(connection)
@@ -117,14 +117,14 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Closes the file and leaves it to others; what was in memory is gone."""
+        """Close the file and release its lock. A database in memory is gone."""
         with self._lock:
             self._connection.close()
             self._unlock()
 
     @contextmanager
     def access(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone. What SQLite raises becomes StoreError."""
+        """Give this thread exclusive use of the connection. SQLite's exceptions become StoreError."""
         with self._lock:
             try:
                 self._check_file()
@@ -134,18 +134,18 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The same; all that is written in the block is there after it, or nothing is."""
+        """Give the connection for one transaction: it is committed at the end of the block, rolled back on an error."""
         with self.access() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         with self.access() as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def _check_file(self) -> None:
-        """SQLite goes on in a file that was deleted or replaced: what it keeps there, no later start would find."""
+        """Raise StoreError if the file was deleted or replaced: SQLite would go on writing to the one that is gone."""
         if self._file is not None and _identity(self.name) != self._file:
             raise StoreError(
                 f"{self.name}: the file was deleted or replaced while it was open; start the collector anew"
@@ -158,7 +158,7 @@ class Database:
 
 
 def backup(source: str, target: str) -> None:
-    """A copy of the database in ``source``, also while a collector writes to it. Raises StoreError."""
+    """Copy the database ``source``, even while a collector writes to it, to a new file. Raises StoreError."""
     if not os.path.exists(source):
         raise StoreError(f"{source} does not exist")
     try:
@@ -176,7 +176,7 @@ def backup(source: str, target: str) -> None:
 
 
 def _lock(path: str) -> int:
-    """An open, locked file beside the database: two writers would not know of each other's spans."""
+    """Return an open, locked file beside the database. Two writers would corrupt each other's view of it."""
     descriptor = _open(f"{path}-lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,9 +187,7 @@ def _lock(path: str) -> int:
 
 
 def _connect(path: str | None) -> sqlite3.Connection:
-    if (
-        path is not None
-    ):  # sqlite3 would create the file readable by others; its journal files take the mode of this one
+    if path is not None:  # sqlite3 would create the file readable by others; journal files take its mode
         os.close(_open(path))
     return sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
 
@@ -204,7 +202,7 @@ def _open(path: str) -> int:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which file this is; None where there is none."""
+    """Return device and inode of the file; None if it does not exist."""
     try:
         found = os.stat(path)
     except OSError:
@@ -213,14 +211,14 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from a stranger
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from an untrusted source
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # survives a crash of this process
     connection.execute("PRAGMA cache_size = -16384")  # KiB
 
 
 def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
-    """In one transaction: a crash leaves the old file."""
+    """Upgrade the schema in one transaction, so that a crash leaves the old file."""
     new = "DROP TABLE names" if version == 2 else _SCHEMA
     with connection:
         connection.execute("BEGIN IMMEDIATE")

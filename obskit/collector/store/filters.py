@@ -1,6 +1,6 @@
-"""Whether a block of spans can hold a text, without reading the block: Bloom filters.
+"""Bloom filters: whether a block of spans can contain a text, without reading the block.
 
-A filter never says no to a text that is there, and says yes to about one in a hundred that are not.
+A filter never denies a text that is there, and confirms about one in a hundred that are not.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _SPREAD = 0x9E3779B1  # odd: multiplying by it gives a second, independent posit
 
 
 def token(kind: str, *texts: str) -> int:
-    """A number for a text of some kind: ``token("tag", "http.method", "GET")``."""
+    """Return the hash of a text of some kind: ``token("tag", "http.method", "GET")``."""
     return crc32("\0".join((kind, *texts)).encode())
 
 
 def tokens_of(spans: Iterable[Span]) -> set[int]:
-    """The tokens of everything that searches ask for by equality."""
+    """Return the tokens of everything that searches compare by equality."""
     places: set[tuple[str, str, str]] = set()
     tags: set[tuple[str, str]] = set()
     words: set[str] = set()
@@ -42,7 +42,7 @@ def tokens_of(spans: Iterable[Span]) -> set[int]:
 
 
 def _tokens(texts: list[str]) -> set[int]:
-    """The token of each text; all are encoded at once, unless one holds what stands between them."""
+    """Return the token of each text. All are encoded at once, unless one contains the separator."""
     encoded = _BETWEEN.join(texts).encode().split(_BETWEEN.encode())
     if len(encoded) != len(texts):
         encoded = [text.encode() for text in texts]
@@ -50,7 +50,7 @@ def _tokens(texts: list[str]) -> set[int]:
 
 
 def build(tokens: set[int]) -> bytes:
-    """The filter of these tokens: a power of two of bits."""
+    """Return the filter of these tokens. Its number of bits is a power of two."""
     size = 1 << max(6, (len(tokens) * _BITS - 1).bit_length())
     mask = size - 1
     bits = bytearray(size >> 3)
@@ -62,7 +62,7 @@ def build(tokens: set[int]) -> bytes:
 
 
 def may_hold(bits: bytes, number: int) -> bool:
-    """False when no text with this token is in the block. Small blocks have no filter yet: they may hold anything."""
+    """Return False if no text with this token is in the block; True for small blocks, which have no filter yet."""
     if not bits:
         return True
     mask = (len(bits) << 3) - 1

@@ -1,4 +1,4 @@
-"""How much is stored, since when, and how much made room: what pages say, so that nothing is missing without a word."""
+"""How much is stored, since when, and how much was evicted: pages say so, lest a list seem complete when it is not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from obskit.collector.store.reading import Reader
 
 @dataclass(frozen=True)
 class Holdings:
-    """Spans and about how many bytes are stored; ``since`` is when the oldest of them came, in epoch seconds, or 0."""
+    """Stored spans and about how many bytes they take; ``since`` is when the oldest arrived (epoch seconds), or 0."""
 
     spans: int
     size: int
-    ever: int  # spans that were stored since the file began
+    ever: int  # spans stored since the file was created
     since: int
 
     @property
     def gone(self) -> int:
-        """Return how many spans made room."""
+        """Return how many spans were evicted."""
         return max(self.ever - self.spans, 0)
 
 

@@ -1,4 +1,4 @@
-"""From a piece of an id to the trace that has it."""
+"""Finds the trace of an id of which only a part is known."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.store.database import Database
 from obskit.collector.store.reading import Reader
 
-_TAIL = 8  # digits of a trace id that console lines end with
+_TAIL = 8  # last digits of a trace id, which console log lines show
 _TAIL_BITS = 0xFFFFFFFF
 _SPAN_ID = 16
 _ANY_TIME = 2**63 - 1
 
 
 def find_ids(database: Database, reader: Reader, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
-    """Return the newest trace whose id ends with these 8 hexadecimal digits, or a trace and its span with this id."""
+    """Return the newest trace whose id ends with 8 given digits, or the trace and span of a full span id."""
     if len(text) == _TAIL:
         statement = f"SELECT trace FROM parts WHERE trace & {_TAIL_BITS} = ? ORDER BY number DESC LIMIT 1"
         for (low,) in database.rows(statement, int(text, 16)):

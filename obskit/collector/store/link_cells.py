@@ -1,9 +1,8 @@
-"""Dependency links counted once for many traces: adding up cells answers for a long time in milliseconds.
+"""Dependency links, precomputed for ranges of blocks: adding up such cells answers for long windows in milliseconds.
 
-A cell holds the links of the traces that began to arrive with a range of blocks. When a later span belongs to one of
-them, or a block goes, the cell is forgotten and counted anew by the next question. At the edges of a window, where only
-some traces of a cell lie inside, and for what has no cell yet, the traces themselves are looked at: the answer is the
-same.
+A cell holds the links of the traces whose first block lies in a range. When a later span joins one of them, or a block
+is deleted, the cell is dropped and computed again by the next query. At the edges of a window, where only some traces
+of a cell lie inside, and for blocks without a cell, the traces themselves are read: the answer is the same.
 """
 
 from __future__ import annotations
@@ -22,36 +21,36 @@ from obskit.collector.store.recent import BlockKey
 from obskit.collector.store.search import by_moment
 from obskit.zipkin.model import Span
 
-_CELL = 4_000  # spans of the blocks of a cell, at least
+_CELL = 4_000  # minimum number of spans in the blocks of a cell
 _BEHIND = 2**62  # all blocks
 _read_links = msgspec.json.Decoder(list[Link]).decode
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """The links of the traces that began in some blocks, and when these traces were. Times are microseconds."""
+    """The links of the traces that began in some blocks, and the times of these traces in microseconds."""
 
     first: int  # numbers of blocks
     last: int
-    oldest: int  # the earliest moment of all
-    least: int  # the earliest of the newest moments of each trace
+    oldest: int  # the earliest timestamp of all
+    least: int  # the earliest of the traces' newest timestamps
     newest: int
     links: bytes
-    timeless: bytes  # those of traces without any timestamp
+    timeless: bytes  # the links of traces without any timestamp
 
 
 class LinkCells:
-    """The cells of a database. Any thread may ask; ``forget`` is for the writer's transactions."""
+    """The cells of a database. Any thread may query; ``forget`` is called within the writer's transactions."""
 
     def __init__(self, database: Database, reader: Reader) -> None:
         self._database = database
         self._reader = reader
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
-        self._counting: list[set[int]] = []  # for each cell that is being counted, what changed meanwhile
+        self._counting: list[set[int]] = []  # for each cell being computed, which blocks changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
-        """The links of the traces with a span between two moments, a span without a timestamp being at 0."""
+        """Return the links of the traces with a span between two times; a span without a timestamp counts as 0."""
         found = Links()
         cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
         for cell in cells:
@@ -62,7 +61,7 @@ class LinkCells:
         return found
 
     def count_ahead(self) -> bool:
-        """Counts one cell that is missing, before somebody asks; False when none is."""
+        """Compute one missing cell ahead of any query; return False if none is missing."""
         ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
         for keys in self._without_cell(ranges):
             if sum(spans for _, _, spans in keys) >= _CELL:
@@ -71,7 +70,7 @@ class LinkCells:
         return False
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-        """Forget the cells of traces that changed; ``numbers`` are those of the first blocks of the traces."""
+        """Drop the cells of traces that changed; ``numbers`` are the numbers of the traces' first blocks."""
         numbers = list(numbers)
         for changed in tuple(self._counting):
             changed.update(numbers)
@@ -91,7 +90,7 @@ class LinkCells:
                     found.add(spans)
 
     def _without_cell(self, ranges: Iterable[tuple[int, int]]) -> Iterator[list[BlockKey]]:
-        """The blocks between and behind the cells, whose ``ranges`` these are, in groups that would make a cell."""
+        """Yield the blocks not covered by the cells' ``ranges``, in groups of the size of a cell."""
         begin = 1
         for first, last in [*ranges, (_BEHIND, _BEHIND)]:
             end = first - 1
@@ -107,7 +106,7 @@ class LinkCells:
         yield list(self._reader.keys_to_merge())
 
     def _add_blocks(self, found: Links, keys: list[BlockKey], first: int, last: int) -> None:
-        """Counts traces one by one, and keeps what they make together as a cell."""
+        """Count the links of traces one by one, and store their sum as a cell."""
         changed: set[int] = set()
         self._counting.append(changed)
         try:
@@ -132,7 +131,7 @@ class LinkCells:
             self._counting = [other for other in self._counting if other is not changed]
 
     def _keep(self, cell: _Cell, keys: list[BlockKey], changed: set[int]) -> None:
-        """Stores a cell, unless a span of its traces came or a block went while it was counted."""
+        """Store a cell, unless one of its traces or blocks changed while it was computed."""
         with self._database.transaction() as connection:
             unchanged = not any(cell.first <= number <= cell.last for number in changed)
             if unchanged and list(self._reader.keys_between(cell.first, cell.last)) == keys:
@@ -141,7 +140,7 @@ class LinkCells:
                 self._covered = max(self._covered, cell.last)
 
     def _traces_that_begin(self, keys: list[BlockKey]) -> Iterator[list[Span]]:
-        """The traces whose first block is one of these, with all their spans."""
+        """Yield the traces whose first block is one of these, with all their spans."""
         for key in keys:
             traces = list(self._reader.block(key))
             first = {trace: numbers[0] for trace, numbers in self._reader.numbers(traces).items()}

@@ -1,7 +1,7 @@
-"""Dependency links that outlive their traces: what the traces that make room lose is kept by the minute they began in.
+"""Dependency links of evicted traces, kept by the minute in which the trace began.
 
-What is stored and what is kept are together what all traces made: when spans go, the links of their traces before,
-without those of what is left, are added to the minute.
+When spans are deleted, the difference between the links of their traces before and after is added to the minute. So
+the links of the stored traces and those kept here add up to the links of all traces ever stored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from obskit.collector.store.reading import Reader
 from obskit.collector.store.search import by_moment
 
 _MINUTE = 60_000_000  # microseconds
-_MOST = 500_000  # rows; the oldest minutes go
-_PRUNE_EVERY = 10_000  # rows that were written
+_MOST = 500_000  # rows; beyond, the oldest minutes are deleted
+_PRUNE_EVERY = 10_000  # rows written between two looks at the table's size
 _Row = tuple[int, str, str]  # minute, parent, child
 _WRITE = """
     INSERT INTO link_minutes VALUES (?, ?, ?, ?, ?, ?)
@@ -28,7 +28,7 @@ _WRITE = """
 
 
 class LinkMinutes:
-    """The links that are kept in a database."""
+    """The links of evicted traces in a database."""
 
     def __init__(self, database: Database, reader: Reader) -> None:
         self._database = database
@@ -37,7 +37,7 @@ class LinkMinutes:
 
     @contextmanager
     def outlive(self, connection: sqlite3.Connection, traces: set[int]) -> Iterator[None]:
-        """Keeps what these traces lose while spans of theirs are deleted in the block, within its transaction."""
+        """Keep the links that these traces lose to the deletions in the block, within its transaction."""
         calls, errors = self._count(traces)
         yield
         left_calls, left_errors = self._count(traces)
@@ -49,14 +49,14 @@ class LinkMinutes:
         self._prune(connection, len(rows))
 
     def between(self, first: int, last: int) -> list[Link]:
-        """What is kept of the minutes of two moments (microseconds)."""
+        """Return the links kept for the minutes between two times (microseconds)."""
         statement = """
             SELECT parent, child, sum(calls), sum(errors) FROM link_minutes WHERE minute BETWEEN ? AND ? GROUP BY digest
         """
         return [Link(*row) for row in self._database.rows(statement, first // _MINUTE, last // _MINUTE)]
 
     def _count(self, traces: set[int]) -> tuple[Counter[_Row], Counter[_Row]]:
-        """The calls and errors of what is stored of traces. A damaged block has none."""
+        """Return calls and errors of the stored spans of traces. A damaged block counts as empty."""
         minutes: dict[int, Links] = {}
         try:
             stored = self._reader.traces(list(traces)).values()
@@ -74,7 +74,7 @@ class LinkMinutes:
         return calls, errors
 
     def _prune(self, connection: sqlite3.Connection, written: int) -> None:
-        """Deletes the oldest minutes where there are too many rows."""
+        """Delete the oldest minutes where there are too many rows."""
         self._written += written
         if self._written < _PRUNE_EVERY:
             return

@@ -1,4 +1,4 @@
-"""Moving what older versions of the schema kept, within a transaction of the caller's."""
+"""Migrates spans from older versions of the schema, within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AT_ONCE = 1_000  # spans
 
 
 def migrate(connection: sqlite3.Connection, version: int, table: BlockTable, names: Names) -> None:
-    """Moves the spans of version 1, which had a row for each, or counts those of version 2 by their services."""
+    """Move the spans of version 1, which had a row each; or count those of version 2 by service."""
     if version == 1:
         _move_spans(connection, table, names)
     else:
@@ -41,7 +41,7 @@ def _count_services(connection: sqlite3.Connection, table: BlockTable, names: Na
 
 
 def _read(data: bytes) -> tuple[list[bytes], list[Span]]:
-    """The spans of a block; none of a damaged one."""
+    """Return the spans of a block; an empty list if it is damaged."""
     try:
         lines = lines_of(data)
         return lines, decode_lines(lines)

@@ -1,4 +1,4 @@
-"""The names of services and spans, and which services call which: lists that are asked for without a search."""
+"""The names of services and spans, remote services and values of tags, kept as lists so that no search is needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from obskit.zipkin.model import Span
 
 _Name = tuple[str, str, str]  # kind, service, name
 _MOST_REMEMBERED = 50_000
-_LONGEST_USUAL = 400  # characters of names that are remembered
-_STEP = 256  # blocks: a name that is there already is noted again only so often
+_LONGEST_USUAL = 400  # characters of names that are cached
+_STEP = 256  # blocks between two updates of the row of a known name
 _NEVER = 2**62
 _PRUNE = """
     DELETE FROM names WHERE number < ?2 AND number < coalesce(
@@ -23,16 +23,16 @@ _PRUNE = """
 
 
 class Names:
-    """The names in a database. They go with the spans of their service that had them, a little later."""
+    """The names in a database. A name is deleted some time after the last block that had it."""
 
     def __init__(self, database: Database, tags: Iterable[str] = ()) -> None:
         self._database = database
-        self._tags = frozenset(tags)  # those whose values are noted
+        self._tags = frozenset(tags)  # the tags whose values are listed
         self._noted: dict[_Name, int] = {}
         self._pruned = 0
 
     def note(self, connection: sqlite3.Connection, spans: Sequence[Span], number: int) -> None:
-        """Notes the names of the spans of a block, within its transaction."""
+        """Record the names of the spans of a block, within its transaction."""
         step = number // _STEP
         fresh = [name for name in self._names_of(spans) if self._noted.get(name) != step]
         connection.executemany(
@@ -45,29 +45,29 @@ class Names:
         self._noted.update(dict.fromkeys(usual[:_MOST_REMEMBERED], step))
 
     def forget(self) -> None:
-        """Remembers nothing of what was noted: it may not have been written."""
+        """Empty the cache: what was recorded may not have been written."""
         self._noted.clear()
 
     def prune(self, connection: sqlite3.Connection, number: int) -> None:
-        """Deletes, now and then, the names that no block has any more; ``number`` is that of one which made room."""
+        """Delete, now and then, the names that no block has any more; ``number`` is an evicted block's."""
         if number // _STEP != self._pruned:
             self._pruned = number // _STEP
             connection.execute(_PRUNE, (_NEVER, number - _STEP, _STEP))
 
     def services(self) -> list[str]:
-        """The local services, sorted."""
+        """Return the local services, sorted."""
         return self._sorted("service", "")
 
     def spans(self, service: str) -> list[str]:
-        """The names of the spans of a local service, sorted."""
+        """Return the names of the spans of a local service, sorted."""
         return self._sorted("span", service)
 
     def remote_services(self, service: str) -> list[str]:
-        """The remote services of the spans of a local service, sorted."""
+        """Return the remote services of the spans of a local service, sorted."""
         return self._sorted("remote", service)
 
     def tag_values(self, key: str) -> list[str]:
-        """The values of one of the tags that are noted, sorted."""
+        """Return the values of one of the listed tags, sorted."""
         return self._sorted("tag", key)
 
     def _names_of(self, spans: Sequence[Span]) -> set[_Name]:

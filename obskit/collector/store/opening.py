@@ -1,4 +1,4 @@
-"""From the URL of a storage to a store."""
+"""Opens the store that a URL names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_store(
     max_age: float = float("inf"),
     options: Options = DEFAULTS,
 ) -> SpanStore:
-    """A store from ``memory``, ``sqlite:///PATH`` or ``zipkin+http://HOST:PORT``.
+    """Return a store from ``memory``, ``sqlite:///PATH`` or ``zipkin+http://HOST:PORT``.
 
     Raises ValueError for another URL, StoreError for a bad file.
     """
@@ -31,17 +31,17 @@ def open_store(
 
 
 def is_server(url: str) -> bool:
-    """True for a Zipkin server, which keeps the spans itself."""
+    """Return whether the URL names a Zipkin server, which stores the spans itself."""
     return url.partition("://")[0] in SCHEMES
 
 
 def where(url: str) -> str:
-    """Where the spans are: a path, a server's address without a password, or ``memory``. Raises ValueError."""
+    """Return where spans are stored: a path, a server's address without password, or ``memory``. Raises ValueError."""
     return ZipkinStore.address(url) if is_server(url) else path_of(url) or url
 
 
 def path_of(url: str) -> str | None:
-    """The path of a file, or None for memory. Raises ValueError."""
+    """Return the path of a file, or None for memory. Raises ValueError."""
     if url == "memory":
         return None
     scheme, separator, path = url.partition(":///")

@@ -1,7 +1,7 @@
-"""What one destination has not been sent yet: a place in the order of arrival, kept in the database.
+"""What one destination has not been sent yet, as a position in the order of arrival, stored in the database.
 
-Nothing is stored twice: what waits is what was stored after that place. So an outage of days costs no memory, a restart
-goes on where the last run ended, and what must make room before it was sent is counted.
+Nothing is stored twice: the spans behind the position are those that wait. So an outage of days costs no memory, a
+restart continues where the last run ended, and spans evicted before they were sent are counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from obskit.zipkin.model import Span
 
 @dataclass(frozen=True)
 class Waiting:
-    """Some spans that are to be sent next, and the place behind them. ``missed`` were deleted before their turn."""
+    """The spans to send next, and the position after them. ``missed`` spans were deleted before they were sent."""
 
     number: int
     ordinal: int
@@ -26,7 +26,7 @@ class Waiting:
 
 
 class Outbox:
-    """The spans that wait for one destination. A new one begins with what comes next. Raises StoreError."""
+    """The spans that wait for one destination. A new destination starts with the next span. Raises StoreError."""
 
     def __init__(self, database: Database, reader: Reader, destination: str) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class Outbox:
             connection.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, ?)", row)
 
     def next(self, after: Waiting | None = None) -> Waiting | None:
-        """What is to be sent next, or after something else that waits, a block at a time; None when that is all."""
+        """Return the next spans to send, or those after ``after``, a block at a time; None when there are no more."""
         number, ordinal = (after.number, after.ordinal) if after else self._place()
         for key in self._reader.keys_after(number):
             begin = self._reader.ordinal(key[0])
@@ -54,17 +54,17 @@ class Outbox:
         return None
 
     def done(self, waiting: Waiting) -> None:
-        """Moves on: these spans were sent, or will never be."""
+        """Advance the position: these spans were sent, or never will be."""
         with self._database.transaction() as connection:
             self.move(connection, waiting)
 
     def move(self, connection: sqlite3.Connection, waiting: Waiting) -> None:
-        """The same, within a transaction that writes what these spans led to."""
+        """Advance the position within a transaction that also writes what was computed from these spans."""
         values = (waiting.number, waiting.ordinal, self._destination)
         connection.execute("UPDATE positions SET number = ?, ordinal = ? WHERE destination = ?", values)
 
     def count(self) -> int:
-        """How many spans wait."""
+        """Return how many spans wait."""
         return max(self._reader.end()[1] - self._place()[1], 0)
 
     def _place(self) -> tuple[int, int]:
@@ -74,7 +74,7 @@ class Outbox:
 
 
 def move_places(connection: sqlite3.Connection, number: int, last: int, stay: Sequence[bool]) -> None:
-    """Moves places within a block of which some spans are deleted, so that the others wait as they did."""
+    """Adjust the positions within a block whose spans are partly deleted, so that the others still wait."""
     statement = """
         SELECT destination, positions.ordinal, positions.ordinal - arrivals.ordinal FROM positions, arrivals
         WHERE positions.number BETWEEN ? AND ? AND arrivals.number = ?
@@ -86,6 +86,6 @@ def move_places(connection: sqlite3.Connection, number: int, last: int, stay: Se
 
 
 def is_place_within(connection: sqlite3.Connection, first: int, last: int) -> bool:
-    """True when a destination has been sent a part of what came with some numbers: then that must not be joined."""
+    """Return whether a destination's position is inside these blocks, which then must not be merged."""
     statement = "SELECT 1 FROM positions WHERE number BETWEEN ? AND ? LIMIT 1"
     return connection.execute(statement, (first, last)).fetchone() is not None

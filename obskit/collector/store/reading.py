@@ -1,4 +1,4 @@
-"""Reading blocks: the spans of traces, and the blocks of a time, newest first."""
+"""Reads blocks: the spans of traces, and the blocks of a time window, newest first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.zipkin.model import Span
 
-_AT_ONCE = 500  # parameters of a statement; SQLite takes 999 at least
-_PAGE = 32  # blocks that are looked at between two turns of the writer
+_AT_ONCE = 500  # parameters of a statement; every SQLite accepts 999
+_PAGE = 32  # blocks read before the writer gets the lock again
 _LATEST = 2**63 - 1
 
 
@@ -27,18 +27,18 @@ class Header:
 
 
 class Reader:
-    """Reads from a database, each statement by itself: the writer never waits for a search."""
+    """Reads from a database in separate short statements, so that the writer never waits for a search."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recent = RecentBlocks()
 
     def forget(self) -> None:
-        """Remembers no block: some may have been read in a transaction that was rolled back."""
+        """Empty the cache: blocks may have been read in a transaction that was rolled back."""
         self._recent = RecentBlocks()
 
     def numbers(self, traces: Sequence[int]) -> dict[int, list[int]]:
-        """For those of the traces that are stored, the numbers of the blocks that came with their spans."""
+        """Return the numbers of the blocks with spans of each trace; traces that are not stored are missing."""
         found: dict[int, list[int]] = defaultdict(list)
         for start in range(0, len(traces), _AT_ONCE):
             some = traces[start : start + _AT_ONCE]
@@ -49,7 +49,7 @@ class Reader:
         return found
 
     def traces(self, traces: Sequence[int]) -> dict[int, list[Span]]:
-        """The spans of each trace, by the low 64 bits of its id, in order of arrival."""
+        """Return the spans of each trace, by the low 64 bits of its id, in order of arrival."""
         numbers = self.numbers(traces)
         spans: dict[int, list[Span]] = {trace: [] for trace in traces if trace in numbers}
         for key in self.keys({number for found in numbers.values() for number in found}):
@@ -59,7 +59,7 @@ class Reader:
         return spans
 
     def keys(self, numbers: Iterable[int]) -> Iterator[BlockKey]:
-        """The blocks that hold what came with these numbers, in order of arrival."""
+        """Yield the blocks that now hold these numbers, in order of arrival."""
         last = 0
         for number in sorted(numbers):
             if number <= last:
@@ -71,25 +71,25 @@ class Reader:
                     yield key[0], last, key[2]
 
     def keys_between(self, first: int, last: int) -> Iterator[BlockKey]:
-        """The final blocks in a range of numbers, in order of arrival."""
+        """Yield the final blocks in a range of numbers, in order of arrival."""
         return self._keys("number BETWEEN ? AND ? AND length(filter) > 0", first, last)
 
     def keys_to_merge(self) -> Iterator[BlockKey]:
-        """The blocks that will be merged with others: they are small, and the last."""
+        """Yield the small blocks at the end, which will be merged."""
         return self._keys("length(filter) = 0")
 
     def keys_after(self, number: int) -> Iterator[BlockKey]:
-        """The block that holds what came with a number, and the next one."""
+        """Yield the block that holds a number, and the next one."""
         begin = "coalesce((SELECT max(number) FROM blocks WHERE number <= ?), 0)"
         return self._keys(f"number >= {begin}", number, limit=2)
 
     def ordinal(self, number: int) -> int:
-        """How many spans were stored before those of a block."""
+        """Return how many spans were stored before this block's."""
         ((ordinal,),) = self._database.rows("SELECT ordinal FROM arrivals WHERE number = ?", number)
         return int(ordinal)
 
     def end(self) -> tuple[int, int]:
-        """The number of the last block, and how many spans were stored up to its end."""
+        """Return the number of the last block, and how many spans were stored up to its end."""
         statement = """
             SELECT totals.last, coalesce(ordinal + blocks.spans, 0) FROM totals
             LEFT JOIN (SELECT max(number) AS number FROM blocks) AS newest
@@ -99,7 +99,7 @@ class Reader:
         return number, ordinal
 
     def in_order(self, key: BlockKey) -> list[Span]:
-        """The spans of a block in order of arrival."""
+        """Return the spans of a block in order of arrival."""
         rows = self._database.rows("SELECT data FROM blocks WHERE number = ?", key[0])
         try:
             return unpack(rows[0][0]) if rows else []
@@ -111,12 +111,12 @@ class Reader:
         yield from ((row[0], row[1], row[2]) for row in self._database.rows(statement, *parameters))
 
     def last_number(self) -> int:
-        """The number of the block that came last."""
+        """Return the number of the last block."""
         ((number,),) = self._database.rows("SELECT last FROM totals")
         return int(number)
 
     def block(self, key: BlockKey) -> SpansByTrace:
-        """The spans of one block by trace; of what was merged in the meantime, all; of what was deleted, none."""
+        """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted."""
         found = self._recent.get(key)
         if found is not None:
             return found
@@ -136,7 +136,7 @@ class Reader:
         return found
 
     def headers(self, first: int, last: int) -> Iterator[Header]:
-        """The blocks with a span between two moments, the one with the newest span first, those without a time last."""
+        """Yield the blocks with a span between two times, by their newest span; those without timestamps last."""
         last = min(last, _LATEST)
         yield from self._pages(max(first, 1), last, _LATEST)
         yield from self._pages(0, last, 0)

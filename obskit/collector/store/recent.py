@@ -1,4 +1,4 @@
-"""What the store remembers in memory: which spans came lately, and the blocks that were read lately. Both bounded."""
+"""The store's caches, both bounded: hashes of recently stored spans, and recently read blocks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 
 from obskit.zipkin.model import Span
 
-BlockKey = tuple[int, int, int]  # number, last, spans: one that was merged or cut is another block
+BlockKey = tuple[int, int, int]  # number, last, spans: a block that was merged or cut has another key
 SpansByTrace = dict[int, list[Span]]
 _MOST_HASHES = 200_000
-_MOST_BYTES = 1024 * 1024  # as stored, compressed; in memory it is some thirty times as much
+_MOST_BYTES = 1024 * 1024  # compressed bytes; in memory they take about thirty times as much
 
 
 @dataclass
 class Known:
-    """What is remembered of a trace: the number of its first block (0: none yet), and the hashes of its spans."""
+    """What is known of a trace: the number of its first block (0: none yet), and the hashes of its spans."""
 
     begin: int = 0
     hashes: set[int] = field(default_factory=set)
 
 
 class RecentSpans:
-    """The hashes of the spans of recent traces: what is sent again is found without reading blocks.
+    """The hashes of the spans of recent traces: a span that is sent again is recognised without reading blocks.
 
     For one thread at a time.
     """
@@ -34,13 +34,13 @@ class RecentSpans:
         self._count = 0
 
     def take(self, trace: int) -> Known | None:
-        """What is remembered of a trace, or None. It must be put back."""
+        """Remove and return what is known of a trace, or None. The caller must ``put`` it back."""
         known = self._traces.pop(trace, None)
         self._count -= len(known.hashes) if known else 0
         return known
 
     def put(self, trace: int, known: Known) -> None:
-        """Remembers a trace, and drops those that were not used for longest."""
+        """Cache a trace, and drop the least recently used ones."""
         self.drop([trace])
         self._traces[trace] = known
         self._count += len(known.hashes)
@@ -48,13 +48,13 @@ class RecentSpans:
             self._count -= len(self._traces.popitem(last=False)[1].hashes)
 
     def drop(self, traces: Iterable[int]) -> None:
-        """Forget traces: some of their spans are not stored any more."""
+        """Drop traces of which some spans are no longer stored."""
         for trace in traces:
             self.take(trace)
 
 
 class RecentBlocks:
-    """Blocks as they were read. Any thread may use it."""
+    """Decoded blocks. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class RecentBlocks:
         self._size = 0
 
     def get(self, key: BlockKey) -> SpansByTrace | None:
-        """The spans of a block, or None. They must not be changed."""
+        """Return the spans of a block, or None. They must not be changed."""
         with self._lock:
             found = self._blocks.get(key)
             if found is None:
@@ -71,7 +71,7 @@ class RecentBlocks:
             return found[0]
 
     def put(self, key: BlockKey, spans: SpansByTrace, size: int) -> None:
-        """Keeps a block, and drops those that were not used for longest."""
+        """Cache a block, and drop the least recently used ones."""
         with self._lock:
             if size > _MOST_BYTES or key in self._blocks:
                 return

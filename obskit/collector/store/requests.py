@@ -1,7 +1,7 @@
-"""Every stored request: when it ended, how long it took, whether it failed. What the scatter plot draws.
+"""Every stored request (when it ended, how long it took, whether it failed), as the scatter plot draws them.
 
-A request is an entry span: that of a server or a consumer, or the root of a trace; health numbers count the same. They
-are read from the blocks once and kept in memory, 42 bytes each; blocks do not change, new ones are read when asked for.
+A request is an entry span: that of a server or a consumer, or the root of a trace, as for the health numbers. Requests
+are read from the blocks once and cached at 42 bytes each: blocks do not change, and new ones are read on demand.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 from obskit.zipkin.model import Span
 
-TICK = 10_000_000  # microseconds: how exactly it is counted when many requests ended
-_AROUND = 900_000_000  # microseconds: blocks of requests that began so long before the window are looked at too
+TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.counts``
+_AROUND = 900_000_000  # microseconds: requests that began up to this long before the window are found
 _MOST_KEPT = 2_000_000  # requests in memory
 _LATEST = 2**63 - 1
 _MOST_TEXTS = 100_000
-_HALF = 16  # digits of half a trace id
+_HALF = 16  # hexadecimal digits of half a trace id
 
 
 class Request(NamedTuple):
-    """One request. Times are microseconds; service and name are numbers of ``Requests.text``."""
+    """One request. Times are microseconds; service and name are keys of ``Requests.text``."""
 
     end: int
     took: int
     failed: int
-    root: int  # nothing led to it
+    root: int  # it has no parent
     service: int
     name: int
     high: int  # of the trace id
@@ -52,7 +52,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which requests: those that ended between two moments and took so long (microseconds, both included)."""
+    """A filter: requests that ended within a window, with a duration within a range (microseconds, inclusive)."""
 
     first: int
     last: int
@@ -60,12 +60,12 @@ class Wanted:
     name: str | None = None
     shortest: int = 0
     longest: int | None = None
-    failed: bool = False  # only those that failed
+    failed: bool = False  # only failed ones
 
 
 @dataclass
 class Packed:
-    """Some requests, a column each: those of a block, or those of it that were asked for."""
+    """Requests of one block in columns."""
 
     ends: array[int] = field(default_factory=lambda: array("q"))
     took: array[int] = field(default_factory=lambda: array("q"))
@@ -93,7 +93,7 @@ class Packed:
             mine.extend(its)
 
     def only(self, chosen: Iterable[bool]) -> Packed:
-        """Return those that are chosen."""
+        """Return the selected ones."""
         numbers = list(compress(range(len(self)), chosen))
         some = Packed()
         for mine, its in zip(some.columns, self.columns, strict=True):
@@ -102,12 +102,12 @@ class Packed:
 
     @cached_property
     def extent(self) -> tuple[int, int]:
-        """Return when the first and the last one ended."""
+        """Return when the first and the last request ended."""
         return min(self.ends, default=0), max(self.ends, default=0)
 
     @cached_property
     def counts(self) -> dict[tuple[int, int], list[int]]:
-        """Return how many requests, and failed ones, ended in each 10 s and took as long as each bucket says."""
+        """Return the numbers of requests and of errors by 10 s of their end and bucket of their duration."""
         found: dict[tuple[int, int], list[int]] = {}
         for end, took, failed in zip(self.ends, self.took, self.failed, strict=True):
             counts = found.setdefault((end // TICK, bucket_of(took)), [0, 0])
@@ -118,7 +118,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Found:
-    """The requests that were found, of each block those that were asked for."""
+    """The requests that were found, by block."""
 
     parts: list[Packed]
 
@@ -132,27 +132,27 @@ class Found:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Return when the first and the last one ended; 0 where there is none."""
+        """Return when the first and the last request ended; 0 if there is none."""
         extents = [part.extent for part in self.parts]
         return min((first for first, _ in extents), default=0), max((last for _, last in extents), default=0)
 
     @cached_property
     def all(self) -> Packed:
-        """Return them as one."""
+        """Return all of them in one set of columns."""
         whole = Packed()
         for part in self.parts:
             whole.add(part)
         return whole
 
     def extremes(self, field_name: str, number: int, *, largest: bool) -> list[Request]:
-        """Return so many of the largest or smallest by a field, in this order."""
+        """Return the ``number`` largest or smallest by a field, sorted."""
         pick = heapq.nlargest if largest else heapq.nsmallest
         column = self.all.columns[Request._fields.index(field_name)]
         return [self.all[place] for place in pick(number, range(len(column)), key=column.__getitem__)]
 
 
 class Requests:
-    """The requests of a store. Any thread may ask. Raises StoreError."""
+    """The requests of a store. Any thread may use it. Raises StoreError."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -160,10 +160,10 @@ class Requests:
         self._packed: OrderedDict[BlockKey, Packed] = OrderedDict()
         self._kept = 0
         self._numbers: dict[str, int] = {"other": 0}
-        self._texts = ["other"]  # many names are remembered, beyond that one stands for the rest
+        self._texts = ["other"]  # names are bounded: one number stands for all beyond the limit
 
     def forget(self) -> None:
-        """Forget what was read: a write has failed, and numbers of its blocks may come again."""
+        """Empty the cache: a write has failed, so block numbers may be used again."""
         with self._lock:
             self._packed.clear()
             self._kept = 0
@@ -183,7 +183,7 @@ class Requests:
         return Found(parts)
 
     def _matching(self, packed: Packed, wanted: Wanted) -> Packed:
-        """Return those of a block that are wanted; all of them without a copy."""
+        """Return the matching requests of a block; if all match, without a copy."""
         first, last = packed.extent
         if first > wanted.last or last < wanted.first:
             return Packed()
@@ -206,7 +206,7 @@ class Requests:
                 return packed
         try:
             spans = [span for trace in self._reader.block(key).values() for span in trace]
-        except StoreError:  # damaged: the others can be shown all the same
+        except StoreError:  # damaged: the others can still be shown
             spans = []
         with self._lock:
             packed = self._packed[key] = self._pack(span for span in spans if is_entry(span))

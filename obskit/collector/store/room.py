@@ -1,4 +1,4 @@
-"""Making room in a full store: what came first goes, of services that hold more than their share (see ``shares``)."""
+"""Eviction from a full store: the oldest spans of services that hold more than their share (see ``shares``)."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.outbox import is_place_within, move_places
 from obskit.zipkin.model import Span
 
-_TOGETHER = 1 / 16  # of the largest age: what is merged expires together
+_TOGETHER = 1 / 16  # of the maximum age: merged spans expire together
 
 
 class TooMany(StoreError):
-    """A message, with what is stored of its traces, is larger than the store may get."""
+    """A message, together with the stored spans of its traces, exceeds the store's limits."""
 
 
 @dataclass
 class _Excess:
-    """By how much services are above their share, in spans or in bytes."""
+    """By how much services exceed their share, in spans or in bytes."""
 
     amounts: dict[int, float]
     in_bytes: bool
 
     def covers(self, services: Iterable[tuple[int, int, int]]) -> bool:
-        """True when all of this can go: services, each with spans and bytes."""
+        """Return whether all of this may be evicted: services, each with spans and bytes."""
         return all(self.amounts.get(service, 0) >= amounts[self.in_bytes] for service, *amounts in services)
 
     def takes(self, span: Span, line: bytes) -> bool:
-        """True when the span must go, which makes the excess of its service smaller."""
+        """Return whether the span must be evicted, and subtract it from the excess of its service."""
         service = service_id(local_service(span))
         above = self.amounts.get(service, 0)
         if above > 0:
@@ -55,21 +55,21 @@ class _Excess:
 
 @dataclass
 class Removed:
-    """What was deleted: the traces that are not whole any more, and the numbers of the blocks that changed."""
+    """What was deleted: the traces that lost spans, and the numbers of the blocks that changed."""
 
     traces: set[int] = field(default_factory=set)
     numbers: set[int] = field(default_factory=set)
 
 
 class Room:
-    """The limits of a store, kept within transactions of the caller's."""
+    """The limits of a store, enforced within the caller's transactions."""
 
     def __init__(self, table: BlockTable, links: LinkMinutes, max_spans: int, max_bytes: int, max_age: float) -> None:
         self._table, self._links = table, links
         self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
 
     def make(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> Removed:
-        """Deletes what is too old, and what is too much but for the traces ``kept``. Raises TooMany."""
+        """Delete what is too old or over the limits, except the traces ``kept``. Raises TooMany."""
         removed = Removed()
         self._expire(connection, removed)
         number = 0
@@ -97,7 +97,7 @@ class Room:
     def _reduce(
         self, connection: sqlite3.Connection, number: int, excess: _Excess, kept: AbstractSet[int], removed: Removed
     ) -> None:
-        """Deletes from a block what is above the shares, a whole block at once where it can."""
+        """Delete from a block what exceeds the shares, the whole block at once if possible."""
         statement = "SELECT last, traces, data FROM blocks WHERE number = ?"
         ((last, traces, data),) = connection.execute(statement, (number,)).fetchall()
         held = connection.execute("SELECT service, spans, bytes FROM held WHERE number = ?", (number,)).fetchall()
@@ -142,7 +142,7 @@ class Room:
         stay: Sequence[bool],
         removed: Removed,
     ) -> None:
-        """Keeps some spans of a block. What is left of many blocks is joined: searches look at every block."""
+        """Keep some spans of a block. Remnants of blocks are merged, as every search looks at every block."""
         changed = {low_id(span.trace_id) for span, stays in zip(spans, stay, strict=True) if not stays}
         left = {low_id(span.trace_id) for span, stays in zip(spans, stay, strict=True) if stays}
         move_places(connection, number, last, stay)
@@ -155,7 +155,7 @@ class Room:
         removed.numbers |= {first, number}
 
     def _neighbour(self, connection: sqlite3.Connection, number: int, last: int, spans: int) -> tuple[int, list[bytes]]:
-        """The number and spans of the block before, where what is left of this one can join it; else its own."""
+        """Return number and spans of the block before, if the remnant can be merged into it; else its own number."""
         statement = """
             SELECT number, arrived, data, (SELECT arrived FROM blocks WHERE number = ?1) - arrived FROM blocks
             WHERE number = (SELECT max(number) FROM blocks WHERE number < ?1) AND spans <= ?2 AND length(filter) > 0
@@ -173,13 +173,13 @@ class Room:
 
 
 def _oldest(connection: sqlite3.Connection, services: Iterable[int], after: int) -> int:
-    """The number of the first block after another one that has spans of some services; 0 when there is none."""
+    """Return the number of the next block with spans of some services; 0 if there is none."""
     statement = "SELECT min(number) FROM held WHERE service = ? AND number > ?"
     found = [connection.execute(statement, (service, after)).fetchone()[0] for service in services]
     return min(filter(None, found), default=0)
 
 
 def _leave(connection: sqlite3.Connection, traces: Iterable[int], number: int, last: int) -> None:
-    """A block has no spans of these traces any more."""
+    """Record that a block no longer has spans of these traces."""
     ends = [(trace, number, last) for trace in traces]
     connection.executemany("DELETE FROM parts WHERE trace = ? AND number BETWEEN ? AND ?", ends)

@@ -1,8 +1,8 @@
-"""Searches over blocks: which traces match, the one with the newest span first.
+"""Searches over blocks: the matching traces, ordered by their newest span.
 
-A trace is found by a block that holds what one condition asks for; then its spans are gathered from all blocks, and
-``TraceQuery.matches`` decides. Spans of one trace come in different messages, so the block may lie outside the window
-that the trace itself lies in: how far is a limit, stated below.
+A trace is found through a block with a span that meets one condition; then its spans are read from all blocks, and
+``TraceQuery.matches`` decides. Spans of one trace arrive in different messages, so that block may lie outside the
+window that the trace itself lies in, up to the limit below.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from obskit.collector.store.reading import Header, Reader
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.model import Span
 
-_AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are looked for
-_LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than what it was found by
-_SAMPLE = 64  # blocks that show which condition is the rarest
+_AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are searched
+_LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than the span it was found by
+_SAMPLE = 64  # blocks that are sampled to find the rarest condition
 
 
 @dataclass(frozen=True)
 class _Condition:
-    """Something that one span of a matching trace has; ``may_hold`` says whether a block can have such a span."""
+    """Something that one span of a matching trace must have; ``may_hold`` tells if a block can contain such a span."""
 
     may_hold: Callable[[Header], bool]
     holds: Callable[[Span], bool]
 
 
 def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: bool) -> Iterator[list[Span]]:
-    """The traces that match. As in Zipkin, ``query.limit`` counts those whose ids share their low 64 bits once.
+    """Yield the traces that match. As in Zipkin, ``query.limit`` counts those whose ids share their low 64 bits once.
 
-    Unless ``strict``, these are one trace.
+    Unless ``strict``, such traces are merged into one.
     """
     for group in islice(_groups(reader, query, deadline), query.limit):
         for spans in reader.traces([group]).values():
@@ -44,9 +44,9 @@ def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: boo
 
 
 def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[int]:
-    """The low 64 bits of the ids of traces that match, the newest first."""
+    """Yield the low 64 bits of the ids of matching traces, newest first."""
     seen: set[int] = set()
-    waiting: list[tuple[int, int]] = []  # a heap: what matches, until nothing newer can come
+    waiting: list[tuple[int, int]] = []  # a heap of matches, held back until nothing newer can follow
     headers, condition = _rarest(_headers(reader, query), query)
     for header in headers:
         deadline.check()
@@ -71,7 +71,7 @@ def _headers(reader: Reader, query: TraceQuery) -> Iterator[Header]:
 
 
 def _rarest(headers: Iterator[Header], query: TraceQuery) -> tuple[Iterable[Header], _Condition]:
-    """The condition to look for: that which the fewest of the newest blocks can meet."""
+    """Return the condition that the fewest of the newest blocks can meet."""
     conditions = _conditions(query)
     if not conditions:
         first, last = query.window
@@ -83,7 +83,7 @@ def _rarest(headers: Iterator[Header], query: TraceQuery) -> tuple[Iterable[Head
 
 
 def _conditions(query: TraceQuery) -> list[_Condition]:
-    """What is asked of spans of the query's service, or of any."""
+    """Return the query's conditions on single spans, of its service or of any."""
     service = (query.service,) if query.service else ()
     found: list[_Condition] = []
 
@@ -113,12 +113,12 @@ def _longer(shortest: int, query: TraceQuery) -> _Condition:
 
 
 def _newest(spans: list[Span], first: int, last: int) -> int | None:
-    """The latest timestamp within two moments; a span without one began at 0."""
+    """Return the latest timestamp between two times; a span without one counts as 0."""
     return max((moment for span in spans if first <= (moment := span.timestamp or 0) <= last), default=None)
 
 
 def by_moment(spans: list[Span]) -> list[Span]:
-    """The spans as Zipkin keeps them, those of one moment together: of several roots it decides which one counts."""
+    """Return the spans as Zipkin groups them, by timestamp: of several roots, the order decides which one counts."""
     moments: dict[int, list[Span]] = {}
     for span in spans:
         moments.setdefault(span.timestamp or 0, []).append(span)
@@ -126,7 +126,7 @@ def by_moment(spans: list[Span]) -> list[Span]:
 
 
 def _by_id(spans: list[Span]) -> Iterable[list[Span]]:
-    """The spans by their whole trace id."""
+    """Return the spans by their whole trace id."""
     traces: dict[str, list[Span]] = {}
     for span in spans:
         traces.setdefault(trace_key(span.trace_id), []).append(span)

@@ -1,6 +1,6 @@
-"""The store of spans: what it takes is there until the store is full, and is there once.
+"""The store of spans: each is stored once, and stays until the store is full.
 
-Spans are kept in blocks (see ``blocks``), in the order in which they came; the oldest blocks go first.
+Spans are kept in blocks (see ``blocks``) in order of arrival; the oldest blocks are evicted first.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from obskit.zipkin.model import Span
 
 MAX_SPANS = 500_000
 MAX_BYTES = 1024 * 1024 * 1024
-_COUNT_EVERY = 128  # messages
-_MOST_COMPARED = 4_000  # spans of the last blocks of a trace: one that is sent again soon is found there
+_COUNT_EVERY = 128  # messages between two updates of the health numbers
+_MOST_COMPARED = 4_000  # spans in the last blocks of a trace that are searched for duplicates
 
 
 @dataclass
 class _Uncounted:
-    """What came since health numbers were counted."""
+    """What was stored since the health numbers were updated."""
 
     messages: int = 0
     spans: int = 0
@@ -53,7 +53,7 @@ class _Uncounted:
 
 
 class SpanStore:
-    """Spans in memory (``path`` None) or in a file; beyond its limits the oldest make room. Raises StoreError."""
+    """Spans in memory (``path`` None) or in a file; beyond its limits the oldest are evicted. Raises StoreError."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class SpanStore:
         strict_trace_id: bool = True,
         autocomplete_keys: Iterable[str] = (),
     ) -> None:
-        self.on_stored: Callable[[list[Span]], None] | None = None  # told of the new spans, on the writer's thread
+        self.on_stored: Callable[[list[Span]], None] | None = None  # called with the new spans, on the writer's thread
         self._max_spans, self._max_bytes, self.max_age = max_spans, max_bytes, max_age
         self.last_added = 0.0  # of the monotonic clock
         self._writing = threading.Lock()
@@ -92,12 +92,12 @@ class SpanStore:
             raise
 
     def close(self) -> None:
-        """Closes the database; a store in memory is gone."""
+        """Close the database. A store in memory is gone."""
         with self._writing:
             self._database.close()
 
     def check(self) -> None:
-        """Raises StoreError when the database cannot be read, or could not be written last and still cannot."""
+        """Raise StoreError if the database cannot be read, or if the last write failed and writing still does."""
         self._database.rows("SELECT number FROM blocks LIMIT 1")
         if self._failure is not None:
             with self._writing, self._database.transaction() as connection:
@@ -107,9 +107,9 @@ class SpanStore:
     # --- writing ------------------------------------------------------------------------------------------
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
-        """Stores all of the spans, or none and raises StoreError. Spans that are there already stay as they are.
+        """Store all of the spans, or none and raise StoreError. Spans that are stored already are left unchanged.
 
-        ``lines`` is the JSON of each, where the caller has it.
+        ``lines`` is the JSON of each, if the caller has it.
         """
         lines = lines or [encode_span(span) for span in spans]
         self.last_added = time.monotonic()
@@ -125,7 +125,7 @@ class SpanStore:
             self.on_stored(new)
 
     def _count_before(self, spans: int, size: int) -> None:
-        """Counts health numbers now and then, and before the spans could have to make room."""
+        """Update the health numbers now and then, and always before uncounted spans could be evicted."""
         uncounted = self._uncounted
         uncounted.messages += 1
         uncounted.spans += spans
@@ -163,7 +163,7 @@ class SpanStore:
         return [spans[number] for number in new]
 
     def _known(self, traces: list[int]) -> dict[int, Known]:
-        """What is known of each trace: where it began, and the hashes of those of its spans that came last."""
+        """Return what is known of each trace: its first block, and the hashes of its latest spans."""
         found = {trace: known for trace in traces if (known := self._recent.take(trace)) is not None}
         missing = [trace for trace in traces if trace not in found]
         numbers = self._reader.numbers(missing)
@@ -180,7 +180,7 @@ class SpanStore:
                 looked_at += key[2]
                 if looked_at >= _MOST_COMPARED:
                     break
-        except StoreError:  # a damaged block must not keep new spans of its traces out
+        except StoreError:  # a damaged block must not prevent storing new spans of its traces
             pass
         return known
 
@@ -203,7 +203,7 @@ class SpanStore:
             self._tail.append(number, block, spans, lines)
 
     def _make_room(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> None:
-        """Deletes the oldest, but for the traces ``kept``, and what is known of it elsewhere. Raises TooMany."""
+        """Evict the oldest spans, except the traces ``kept``, and what caches know of them. Raises TooMany."""
         removed = self._room.make(connection, kept)
         if not removed.numbers:
             return
@@ -214,7 +214,7 @@ class SpanStore:
             self._tail.remove(number)
             self._names.prune(connection, number)
 
-    # --- what memory knows of the database ----------------------------------------------------------------
+    # --- caches -------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
         self._table.reload(self._database, self._reader)
@@ -223,7 +223,7 @@ class SpanStore:
         self._names.forget()
 
     def _fail(self, error: BaseException) -> None:
-        """After a failure: what was not written is not remembered."""
+        """Empty the caches after a failed write."""
         self._failure = None if isinstance(error, TooMany) else str(error)
         self._reader.forget()
         self.requests.forget()
@@ -235,35 +235,35 @@ class SpanStore:
 
     @property
     def database(self) -> Database:
-        """The database, for what is kept beside the spans."""
+        """Return the database, for other tables in the same file."""
         return self._database
 
     def outbox(self, destination: str) -> Outbox:
-        """What one destination has not been sent yet."""
+        """Return the spans that one destination has not been sent yet."""
         return Outbox(self._database, self._reader, destination)
 
     # --- reading ------------------------------------------------------------------------------------------
 
     def trace(self, trace_id: str) -> list[Span]:
-        """The spans of a trace in order of arrival, as they were sent; empty when it is unknown."""
+        """Return the spans of a trace in order of arrival, as they were sent; empty for an unknown trace."""
         key, low = trace_key(trace_id), low_id(trace_id)
         spans = self._reader.traces([low]).get(low, [])
         return [span for span in spans if not self._strict or trace_key(span.trace_id) == key]
 
     def traces(self, trace_ids: Iterable[str], deadline: Deadline) -> Iterator[list[Span]]:
-        """Each trace in its turn. Raises Stopped at the deadline."""
+        """Yield each trace, read one at a time. Raises Stopped at the deadline."""
         for trace_id in trace_ids:
             deadline.check()
             yield self.trace(trace_id)
 
     def search(self, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
-        """The traces which match, that with the newest span first; each is read in its turn."""
+        """Yield the traces that match, by their newest span, read one at a time."""
         return searches.search(self._reader, query, deadline, strict=self._strict)
 
     def links(self, query: TraceQuery, deadline: Deadline) -> list[Link]:
-        """Which service calls which, over the traces with a span in a window, and over those that are gone by minute.
+        """Return which service calls which: traces with a span in a window, and evicted traces by minute.
 
-        What some services cut to the low 64 bits of an id is one trace.
+        Traces whose ids share their low 64 bits count as one, as some services truncate ids.
         """
         window = query.window_by_millisecond
         found = self._links.count(*window, deadline)
@@ -271,29 +271,29 @@ class SpanStore:
         return found.as_list()
 
     def holdings(self) -> Holdings:
-        """What is stored now, and what was ever stored here."""
+        """Return how much is stored now, and how much was ever stored."""
         return holdings(self._database, self._reader)
 
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
-        """The trace, and the span if it is one's, of an id or of the 8 digits that end a trace's."""
+        """Return the trace of a trace id or of its last 8 digits; of a span id, the trace and the span."""
         return find_ids(self._database, self._reader, text, deadline)
 
     def count_ahead(self) -> bool:
-        """Counts some of what ``links`` would have to, while there is time; False when nothing is left."""
+        """Precompute some of what ``links`` needs, while there is time; return False if nothing is left to do."""
         return self._links.count_ahead()
 
     def service_names(self) -> list[str]:
-        """The local services, sorted."""
+        """Return the local services, sorted."""
         return self._names.services()
 
     def span_names(self, service: str) -> list[str]:
-        """The names of the spans of a local service, sorted."""
+        """Return the names of the spans of a local service, sorted."""
         return self._names.spans(service)
 
     def remote_service_names(self, service: str) -> list[str]:
-        """The remote services of the spans of a local service, sorted."""
+        """Return the remote services of the spans of a local service, sorted."""
         return self._names.remote_services(service)
 
     def tag_values(self, key: str) -> list[str]:
-        """The values of one of the tags for which they are noted, sorted."""
+        """Return the values of one of the listed tags, sorted."""
         return self._names.tag_values(key)

@@ -1,4 +1,4 @@
-"""The small blocks at the end: every search reads them, so they are merged."""
+"""Merges the small blocks at the end of the store, which every search has to read."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from obskit.collector.store.blocks import MOST_BYTES, MOST_SPANS, Block, Damaged
 from obskit.collector.store.database import Database
 from obskit.zipkin.model import Span
 
-_TINY = 16  # spans: blocks of fewer are merged early
+_TINY = 16  # spans: blocks with fewer are merged early
 _MOST_TINY = 32
 _LONGEST = _MOST_TINY + MOST_SPANS // _TINY
 
 
 @dataclass(frozen=True)
 class _Small:
-    """A block that will be merged with the next ones."""
+    """A block that will be merged with the following ones."""
 
     number: int
     last: int
     spans: int
     size: int
-    content: tuple[list[Span], list[bytes]] | None = None  # the spans and their JSON, unless another process stored it
+    content: tuple[list[Span], list[bytes]] | None = None  # None if an earlier process stored it
 
 
 class Tail:
-    """The blocks that are not final, in order; changes are made within transactions of the caller's."""
+    """The blocks that are not final, in order. Changes are made within the caller's transactions."""
 
     def __init__(self, table: BlockTable) -> None:
         self._table = table
         self._blocks: list[_Small] = []
 
     def reload(self, database: Database) -> None:
-        """Reads what the database holds."""
+        """Read the small blocks from the database."""
         self._blocks.clear()
         last_ones = "SELECT number, last, spans, length(data), length(filter) FROM blocks ORDER BY number DESC LIMIT ?"
         for number, last, spans, size, filter_size in database.rows(last_ones, _LONGEST):
@@ -43,15 +43,15 @@ class Tail:
             self._blocks.insert(0, _Small(number, last, spans, size))
 
     def append(self, number: int, block: Block, spans: list[Span], lines: list[bytes]) -> None:
-        """Remembers a small block that was stored, and what is in it."""
+        """Note a small block that was stored, with its contents."""
         self._blocks.append(_Small(number, number, block.spans, len(block.data), (spans, lines)))
 
     def remove(self, number: int) -> None:
-        """Forgets a block that was deleted, or is final now."""
+        """Remove a block that was deleted, or is final now."""
         self._blocks = [small for small in self._blocks if small.number != number]
 
     def merge(self, connection: sqlite3.Connection) -> None:
-        """Makes one final block of all once they are enough, and one small of the tiny ones before."""
+        """Merge all into a final block once they are large enough; before that, merge tiny ones into a small one."""
         spans, size = sum(small.spans for small in self._blocks), sum(small.size for small in self._blocks)
         tiny = [small for small in self._blocks[-_MOST_TINY:] if small.spans < _TINY]
         if spans >= MOST_SPANS or size >= MOST_BYTES // 4:
@@ -60,15 +60,15 @@ class Tail:
             self._blocks[-_MOST_TINY:] = self._merge(connection, tiny, final=False)
 
     def finish(self, connection: sqlite3.Connection) -> None:
-        """Makes one final block of all."""
+        """Merge all into one final block."""
         if self._blocks:
             self._merge(connection, self._blocks, final=True)
             self._blocks.clear()
 
     def _merge(self, connection: sqlite3.Connection, small: list[_Small], *, final: bool) -> list[_Small]:
-        """What came with the number of any is found by the range of the new one.
+        """Merge some blocks and return the new one in a list; its range includes the numbers of all.
 
-        Damaged ones stay as they are, and none is returned.
+        If one is damaged, all stay as they are and the list is empty.
         """
         first, last = small[0].number, small[-1].last
         try:
@@ -81,7 +81,7 @@ class Tail:
 
 
 def _contents(small: list[_Small]) -> tuple[list[Span], list[bytes]] | None:
-    """What is in some blocks, where it is known and no other block is between them."""
+    """Return the contents of some blocks, if they are known and the blocks are adjacent."""
     spans: list[Span] = []
     lines: list[bytes] = []
     for number, block in enumerate(small):
@@ -93,7 +93,7 @@ def _contents(small: list[_Small]) -> tuple[list[Span], list[bytes]] | None:
 
 
 def _read(connection: sqlite3.Connection, first: int, last: int) -> tuple[list[Span], list[bytes]]:
-    """The same from the database. Raises Damaged."""
+    """Read the contents of the blocks from the database. Raises Damaged."""
     statement = "SELECT data FROM blocks WHERE number BETWEEN ? AND ? ORDER BY number"
     lines = [line for (data,) in connection.execute(statement, (first, last)).fetchall() for line in lines_of(data)]
     return decode_lines(lines), lines

@@ -1,7 +1,7 @@
-"""A Zipkin server as storage: what is asked for is read from it, so that the pages work over whatever it stands on.
+"""A Zipkin server as storage: traces are read from it, so that the pages work over any of its storage backends.
 
-What it answers is also kept here, in memory: pages that ask for more than Zipkin's API can tell (requests by duration,
-health numbers) know the traces that were read before. Spans that are sent here are passed on to it.
+Its answers are also kept in memory: pages that need more than Zipkin's API offers (requests by duration, health
+numbers) show the traces that were read before. Spans sent to the collector are passed on to the server.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from obskit.zipkin.model import Span
 
 SCHEMES = ("zipkin+http", "zipkin+https")
 _LARGEST = 256 * 1024 * 1024  # bytes of an answer
-_REQUESTS = 1_000  # traces that are read for a page which asks for all requests of a time
-_LONGEST = 7 * 86_400_000  # milliseconds: some servers look at an index for each day
-_FUTURE = 60_000  # milliseconds by which clocks differ
+_REQUESTS = 1_000  # traces read for a page that shows all requests of a window
+_LONGEST = 7 * 86_400_000  # milliseconds: some backends read one index for each day
+_FUTURE = 60_000  # milliseconds by which clocks may differ
 _MILLISECOND = 1_000  # microseconds
 _T = TypeVar("_T")
 
 
 class ZipkinStore(SpanStore):
-    """The spans of the server at ``url`` (``zipkin+http://HOST:PORT``). Raises StoreError where that fails.
+    """The spans of the server at ``url`` (``zipkin+http://HOST:PORT``). Methods raise StoreError if it fails.
 
-    Raises ValueError for a URL that names no server.
+    The constructor raises ValueError for a bad URL.
     """
 
     def __init__(self, url: str, max_spans: int, max_bytes: int, *, strict_trace_id: bool = True) -> None:
@@ -50,49 +50,49 @@ class ZipkinStore(SpanStore):
 
     @staticmethod
     def address(url: str) -> str:
-        """The server's address without a password. Raises ValueError."""
+        """Return the server's address without a password. Raises ValueError."""
         return _Server(url).name
 
     def check(self) -> None:
-        """Raises StoreError when the server does not answer, or is not well."""
+        """Raise StoreError if the server does not answer, or reports that it is unhealthy."""
         self._server.get("/health")
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
-        """Passes spans on to the server."""
+        """Pass spans on to the server."""
         self._server.post(b"[" + b",".join(lines) + b"]" if lines else encode_list(list(spans)))
 
     def trace(self, trace_id: str) -> list[Span]:
-        """The spans of a trace, as the server has them; empty when it has none."""
+        """Return the spans of a trace as the server has them; empty if it has none."""
         body = self._server.get(f"/api/v2/trace/{quote(trace_id)}", missing=b"[]")
         return self._keep(_spans(body))
 
     def search(self, query: TraceQuery, deadline: Deadline) -> Iterator[list[Span]]:
-        """The traces that the server answers with, in its order."""
+        """Yield the traces that the server returns, in its order."""
         body = self._server.get(f"/api/v2/traces?{_params(query)}")
         for trace in _decoded(body, list[msgspec.Raw]):
             deadline.check()
             yield self._keep(_spans(bytes(trace)))
 
     def links(self, query: TraceQuery, deadline: Deadline) -> list[Link]:
-        """Which service calls which, as the server counts it."""
+        """Return which service calls which, as counted by the server."""
         deadline.check()
         window = urlencode({"endTs": query.end_ts, "lookback": query.lookback})
         return _decoded(self._server.get(f"/api/v2/dependencies?{window}"), list[Link])
 
     def service_names(self) -> list[str]:
-        """The local services, sorted."""
+        """Return the local services, sorted."""
         return self._listed("services")
 
     def span_names(self, service: str) -> list[str]:
-        """The names of the spans of a local service, sorted."""
+        """Return the names of the spans of a local service, sorted."""
         return self._listed("spans", serviceName=service)
 
     def remote_service_names(self, service: str) -> list[str]:
-        """The remote services of the spans of a local service, sorted."""
+        """Return the remote services of the spans of a local service, sorted."""
         return self._listed("remoteServices", serviceName=service)
 
     def tag_values(self, key: str) -> list[str]:
-        """The values of one of the tags for which the server notes them, sorted."""
+        """Return the values of one of the server's autocomplete tags, sorted."""
         return self._listed("autocompleteValues", key=key)
 
     def _listed(self, what: str, **params: str) -> list[str]:
@@ -105,7 +105,7 @@ class ZipkinStore(SpanStore):
 
 
 class _ReadRequests(Requests):
-    """The requests of the traces that a server has in a time: of the newest of them, and of what was read before."""
+    """The requests of a server's newest traces in a window, and of the traces that were read before."""
 
     def __init__(self, store: ZipkinStore) -> None:
         super().__init__(store._reader)
@@ -129,7 +129,7 @@ class _ReadRequests(Requests):
 
 
 class _Server:
-    """Requests to a server, a connection each. All raise StoreError."""
+    """HTTP requests to a server, each on its own connection. All methods raise StoreError."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url.removeprefix("zipkin+"))
@@ -137,13 +137,13 @@ class _Server:
             raise ValueError("storage is no server's address; write zipkin+http://HOST:PORT, without a path")
         self.name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._parts = parts
-        self._headers = {"b3": "0", "user-agent": "obskit-collector"}  # a mesh does not trace what reads traces
+        self._headers = {"b3": "0", "user-agent": "obskit-collector"}  # b3: not to be traced by a mesh
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._headers["authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
 
     def get(self, path: str, missing: bytes | None = None) -> bytes:
-        """The answer; ``missing`` where it is 404."""
+        """Return the body of the answer; ``missing`` if the status is 404."""
         status, body = self._request("GET", path)
         if status == 404 and missing is not None:
             return missing
@@ -152,7 +152,7 @@ class _Server:
         return body
 
     def post(self, body: bytes) -> None:
-        """Sends spans in JSON."""
+        """Send spans in JSON."""
         status, said = self._request("POST", "/api/v2/spans", body, {"content-type": "application/json"})
         if status != 202:
             raise StoreError(f"{self.name} answered {status}: {said[:200].decode('utf-8', 'replace').strip()}")
@@ -184,7 +184,7 @@ class _Server:
 def _names_server(parts: SplitResult) -> bool:
     try:
         return bool(parts.hostname) and parts.port != 0 and parts.path in {"", "/"} and not parts.query
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         return False
 
 

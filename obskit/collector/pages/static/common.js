@@ -1,4 +1,4 @@
-// What every page has: light or dark, local time or UTC, keys.
+// On every page: light or dark theme, local time or UTC, keyboard shortcuts.
 
 import { store } from "./elements.js";
 import { listen } from "./keys.js";

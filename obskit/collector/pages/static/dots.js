@@ -1,4 +1,4 @@
-// The scatter plot on pages that have no list: what is chosen is listed on the page of traces.
+// The scatter plot on pages without a list: a selection opens the page of traces.
 
 import { Scatter } from "./scatter.js";
 

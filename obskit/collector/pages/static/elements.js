@@ -1,4 +1,4 @@
-// Elements and values as the pages show them. Markup is never parsed: everything is an element or text.
+// Builds elements and formats values. Markup is never parsed: everything is an element or text.
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

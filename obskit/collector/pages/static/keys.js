@@ -1,4 +1,4 @@
-// Keys of a page, and the list of them. None counts while something is being typed.
+// Keyboard shortcuts of a page, and the list of them. They are inactive while a field is being edited.
 
 import { element } from "./elements.js";
 

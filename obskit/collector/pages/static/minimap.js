@@ -1,6 +1,6 @@
-// All lines of a trace at once, each as thin as need be; dragging over it chooses a part of the time.
+// A minimap of all rows of a trace; dragging over it selects a range of time.
 
-const RED_LAST = 1; // an error must not vanish below its neighbours
+const RED_LAST = 1; // errors are drawn last, so that no neighbour covers them
 
 export class Minimap {
   constructor(canvas, trace, onZoom) {
@@ -66,7 +66,7 @@ export class Minimap {
   }
 }
 
-// The colour that the style sheet gives a class, as a canvas understands it.
+// The colour of a CSS class, in the form that a canvas accepts.
 export function colourOf(name) {
   const probe = document.createElement("i");
   probe.className = `probe ${name}`;

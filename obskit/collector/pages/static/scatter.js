@@ -1,12 +1,12 @@
-// Every request as a dot. Dragging a rectangle lists what is in it; arrows move and scale; new ones come by themselves.
+// The scatter plot. Dragging a rectangle lists its requests; arrow keys move and scale; new requests appear live.
 
 import { duration, element } from "./elements.js";
 import { colourOf } from "./minimap.js";
 import { clock } from "./times.js";
 
-const EVERY = 2000, LATE = 60_000; // milliseconds: between two looks, and how late a request may come and be seen live
+const EVERY = 2000, LATE = 60_000; // milliseconds: between two polls, and how late a request may arrive and still appear live
 const NEAR = 6; // pixels
-const EDGE = 10, BASE = 18; // pixels at the top, where what is above the scale stands, and at the bottom, for times
+const EDGE = 10, BASE = 18; // pixels at the top, for requests above the scale, and at the bottom, for times
 
 export class Scatter {
   constructor(figure) {
@@ -41,7 +41,7 @@ export class Scatter {
     return { ...shown, isFailed: new Set(shown.failed) };
   }
 
-  // What ended in the last minute is asked for again: a request may come later than one that ended after it.
+  // The last minute is requested again: spans may arrive in another order than they ended.
   async follow() {
     if (document.hidden || this.dragged) return;
     const from = Date.now() - LATE, { shown } = this;
@@ -141,7 +141,7 @@ export class Scatter {
     return took > this.top ? EDGE / 2 : height - BASE - took / this.top * (height - EDGE - BASE);
   }
 
-  // --- choosing ------------------------------------------------------------------------------------
+  // --- selecting -----------------------------------------------------------------------------------
 
   press(event) {
     const { canvas } = this, box = canvas.getBoundingClientRect();

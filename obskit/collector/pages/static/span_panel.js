@@ -1,4 +1,4 @@
-// The chosen span beside the waterfall. Its tags come from the server when it is chosen.
+// The panel of the selected span beside the waterfall. Its tags are fetched when it is selected.
 
 import { duration, element } from "./elements.js";
 import { get } from "./waterfall.js";

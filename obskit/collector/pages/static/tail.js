@@ -1,4 +1,4 @@
-// Live lines: every two seconds those that came, on top; nothing moves while somebody reads.
+// The live tail: new lines are added on top every two seconds, and not while the page is scrolled down.
 
 import { element } from "./elements.js";
 import { onKeys } from "./keys.js";

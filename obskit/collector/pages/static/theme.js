@@ -1,4 +1,4 @@
-// Runs before anything is drawn: a page that was chosen to be dark never flashes.
+// Runs before anything is drawn, so that a dark page does not flash white.
 try {
   const theme = localStorage.getItem("theme");
   if (theme) document.documentElement.dataset.theme = theme;

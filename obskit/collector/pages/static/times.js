@@ -1,4 +1,4 @@
-// Moments as local time or UTC: the one that was chosen as text, the other in the title.
+// Times as local time or UTC: the chosen one as text, the other as title.
 
 import { element, store, stored } from "./elements.js";
 

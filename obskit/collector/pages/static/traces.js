@@ -1,4 +1,4 @@
-// The page of traces: the scatter plot, completion from the server, and a trace from a file.
+// The page of traces: the scatter plot, autocompletion from the server, and opening a trace from a file.
 
 import { element } from "./elements.js";
 import { Scatter } from "./scatter.js";
@@ -13,7 +13,7 @@ async function complete() {
   }
 }
 
-// An address says what was asked for, and no more.
+// Keep empty fields out of the address.
 function submit() {
   for (const input of form.elements) if (input.name && !input.value) input.disabled = true;
 }

@@ -1,4 +1,4 @@
-// A trace of any size: all lines as columns from the server, those in sight as elements.
+// The waterfall of a trace of any size: all rows are fetched in columns, only visible ones become elements.
 
 import { duration, element } from "./elements.js";
 import { onKeys } from "./keys.js";
@@ -6,7 +6,7 @@ import { Minimap } from "./minimap.js";
 import { showSpan } from "./span_panel.js";
 
 const ERROR = 1, ORPHAN = 2, MOVED = 4;
-const DEEPEST = 24, AROUND = 8; // lines above and below what is in sight
+const DEEPEST = 24, AROUND = 8; // rows rendered above and below the visible ones
 
 const frame = document.getElementById("trace");
 const rows = document.getElementById("rows");
@@ -36,7 +36,7 @@ class Waterfall {
     this.update();
   }
 
-  // Where the lines below each one end, and which one each is below.
+  // For each row, where its descendants end, and its parent.
   findEnds() {
     const { depth } = this.trace, open = [];
     this.parent = new Int32Array(this.count).fill(-1);
@@ -48,7 +48,7 @@ class Waterfall {
     }
   }
 
-  // --- which lines there are -----------------------------------------------------------------------
+  // --- visible rows --------------------------------------------------------------------------------
 
   update() {
     this.visible = [];
@@ -143,7 +143,7 @@ class Waterfall {
     line.append(bar);
   }
 
-  // --- choosing ------------------------------------------------------------------------------------
+  // --- selecting -----------------------------------------------------------------------------------
 
   click(event) {
     const line = event.target.closest(".row");
@@ -177,7 +177,7 @@ class Waterfall {
     this.choose(this.visible[Math.min(Math.max(place, 0), this.visible.length - 1)]);
   }
 
-  // The next of some lines after the chosen one, or before it, and round.
+  // The next or previous of some rows from the selected one, wrapping around.
   next(some, by) {
     if (!some.length) return false;
     const after = by > 0 ? some.find((row) => row > this.chosen) : some.findLast((row) => row < this.chosen);
