@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.lines.search import LineQuery, newer
 from obskit.collector.pages.frame import message
 from obskit.collector.pages.website import Site
 from obskit.collector.query import java_trim
@@ -20,7 +21,10 @@ _SHORT = 8  # last characters of a trace id, which console log lines show
 
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
-    """Redirect to the trace of a trace id (in any case, or its last 8 characters) or of a span id."""
+    """Redirect to the trace of a trace id (in any case, or its last 8 characters) or of a span id.
+
+    A trace that has only log lines or a profile is found by its whole id.
+    """
     text = java_trim(request.query_params.get("q", "")).lower()
     parent = _traceparent(text)
     wanted = parent[1] if parent else text.replace("-", "")
@@ -31,6 +35,8 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
     found = site.store.find_ids(wanted, deadline)
     if found:
         return _to(*found)
+    if newer(site.lines.database, LineQuery(trace=whole, limit=1)).lines or site.profiles.of_trace(whole):
+        return _to(whole)
     hint = "Its spans may not have arrived yet, or may have been deleted to make room for newer ones."
     return message("Nothing has this id", f"No trace and no span with the id {wanted} is stored here. {hint}", 404)
 

@@ -23,9 +23,9 @@ _ONE = """<p class="note">{badge}{said} <a href="/profiles?{query}">alone, and m
 """
 
 
-def of_trace(site: Site, trace_id: str, shown: View) -> Html:
+def of_trace(site: Site, trace_id: str, shown: View | None) -> Html:
     """Return the flame graphs of a trace, one for each service; nothing if there are none."""
-    parts = list(_of_request(site, trace_id)) or list(_of_route(site, shown))
+    parts = list(_of_request(site, trace_id)) or list(_of_route(site, shown) if shown else ())
     return render(_PART, parts=join(parts)) if parts else Html("")
 
 

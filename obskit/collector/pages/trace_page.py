@@ -51,6 +51,10 @@ aria-label="Find in this trace" placeholder="find: name, tag, id, annotation" au
 </div>
 {more}
 """
+_NO_SPANS = """<h1>Trace <code>{trace_id}</code></h1>
+<p class="note">No span of this trace is stored here: it was not sampled, its spans have not arrived yet, or they were
+deleted to make room for newer ones. The lines and profiles that have its id are below.</p>
+"""
 _ROW = """<a class="row{marks}" href="?{query}#span"><span class="what d{depth}">\
 {badge}<span class="name">{name}</span> \
 {error}{orphan}</span><span class="line"><svg aria-hidden="true">{bar}</svg></span>\
@@ -71,10 +75,18 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     params = first_values(request.query_params.multi_items())
     shown = site.views.get(trace_id, params)
     if not shown:
-        return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
+        return _without_spans(site, trace_id)
     more = join([lines_of_trace(site, trace_id), profile_of_trace(site, trace_id, shown)])
     body = _body(site, trace_id, shown, params, more)
     return page(_title(shown), body, here="/traces", modules=("waterfall.js",))
+
+
+def _without_spans(site: Site, trace_id: str) -> Response:
+    """Return the page of a trace of which no span is stored; 404 if no line or profile is either."""
+    more = join([lines_of_trace(site, trace_id), profile_of_trace(site, trace_id, None)])
+    if not more:
+        return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
+    return page(f"Trace {trace_id}", join([render(_NO_SPANS, trace_id=trace_id), more]), here="/traces")
 
 
 def _title(shown: View) -> str:

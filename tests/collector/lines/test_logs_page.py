@@ -122,6 +122,17 @@ def test_the_lines_of_a_trace_are_below_it(client):
     assert "The first 200 lines" in page.text
 
 
+def test_a_trace_without_spans_is_a_page_of_its_lines(client):
+    path = f"/traces/{TRACE}"
+    assert client.get(path).status == 404
+    post(client, line(1, trace=TRACE), line(2))
+    page = client.get(path)
+    assert page.status == 200
+    assert "No span of this trace is stored here" in page.text
+    assert texts(page) == ["line 1"]
+    assert client.get(f"/find?q={TRACE}").headers["location"] == path
+
+
 # --- in a browser ----------------------------------------------------------------------------------------
 
 
@@ -134,11 +145,13 @@ def collector():
             client,
             *(line(number, severity=("ERROR", "INFO", "WARNING")[number % 3], trace=TRACE) for number in range(400)),
         )
-        post(client, line(401, message="x" * 5000, **{"long" * 50: "y" * 5000}))
+        post(client, line(401, message="x" * 5000, trace="b1".zfill(32), **{"long" * 50: "y" * 5000}))
         yield server
 
 
-@pytest.mark.parametrize("path", ["/logs", "/logs?trace=x", "/logs?line=401", "/logs?from=1&to=2", f"/traces/{TRACE}"])
+@pytest.mark.parametrize(
+    "path", ["/logs", "/logs?trace=x", "/logs?line=401", "/logs?from=1&to=2", f"/traces/{TRACE}", "/traces/b1"]
+)
 @pytest.mark.parametrize("width", [390, 3840])
 def test_a_page_keeps_to_the_content_policy_and_never_scrolls_sideways(browser, collector, path, width):
     tab = browser.tab(width, 900).open(collector.url + path)

@@ -152,6 +152,14 @@ def test_a_trace_shows_its_profile_or_that_of_its_route(client):
     assert "300 ms." in client.get("/traces/b1").text
 
 
+def test_a_trace_without_spans_is_a_page_of_its_profile(client):
+    ingest(client, pprof())
+    page = client.get(f"/traces/{TRACE}")
+    assert page.status == 200
+    assert "in the samples of this request, cpu: 600 ms." in page.text
+    assert client.get(f"/find?q={TRACE}").status == 302
+
+
 def test_origin_and_token(shared):
     assert ingest(shared, pprof(), origin="http://elsewhere").status == 403
     with CollectorServer(options=Options(token="secret")) as server:
