@@ -33,6 +33,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "grpc_client": ("grpc._channel",),
     "grpc_server": ("grpc._server",),
     "http_client": ("http.client",),
+    "http_server": ("http.server",),
     "httpx": ("httpx",),
     "litestar": ("litestar.app", "litestar.routes.http"),
     "pyramid": ("pyramid.router",),
@@ -49,6 +50,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tornado_client": ("tornado.simple_httpclient", "tornado.curl_httpclient"),
     "tornado_web": ("tornado.web",),
     "urllib3": ("urllib3.connectionpool",),
+    "wsgiref": ("wsgiref.handlers",),
 }
 """What can be patched: the integration's name, and the modules after whose import its ``install`` is called."""
 

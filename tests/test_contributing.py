@@ -28,13 +28,19 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_examples_are_what_is_here() -> None:
+    for example in EXAMPLE.finditer(PAGE):
+        assert example["text"] == (ROOT / example["path"]).read_text()
+
+
 def test_an_integration_is_added_by_the_steps_of_this_page(checkout: Path) -> None:
     module, test = EXAMPLE.finditer(PAGE)
     (checkout / "obskit" / module["path"]).write_text(module["text"])
     (checkout / Path(test["path"]).name).write_text(test["text"])
     table = checkout / "obskit/integrations/__init__.py"
-    before, after = table.read_text().split(TABLE)
-    table.write_text(f"{before}{TABLE}    {ROW.search(PAGE)['row']}\n{after}")
+    row = f"    {ROW.search(PAGE)['row']}\n"
+    before, after = table.read_text().replace(row, "").split(TABLE)
+    table.write_text(f"{before}{TABLE}{row}{after}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", Path(test["path"]).name]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
