@@ -14,6 +14,7 @@ from obskit.collector.links import links
 from obskit.collector.query import parse_query, parse_window
 from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
+from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
 from obskit.collector.store.filters import build, may_hold, token, tokens_of
 from obskit.collector.store.search import by_moment
@@ -118,6 +119,7 @@ def test_links_from_cells_are_those_of_the_traces(seed, monkeypatch):
     monkeypatch.setattr(blocks_module, "MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.link_cells._CELL", 60)
+    monkeypatch.setattr("obskit.collector.store.trace_index._MOST_UNWRITTEN", 50)
     source = random.Random(seed)
     store = SpanStore(max_spans=900)
     for step in range(150):
@@ -129,7 +131,9 @@ def test_links_from_cells_are_those_of_the_traces(seed, monkeypatch):
         last = NOW // 1000 + source.randint(near - 100, near) * 100
         window = {"endTs": str(last), "lookback": str(source.choice([500, 3_000, 20_000, last]))}
         query = parse_window(window)
-        stored = {trace for (trace,) in store._database.rows("SELECT trace FROM parts")}
+        stored = {
+            trace for (traces,) in store._database.rows("SELECT traces FROM blocks") for trace in trace_numbers(traces)
+        }
         groups = store._reader.traces(list(stored)).values()
         inside = [by_moment(spans) for spans in groups if is_in(spans, *query.window_by_millisecond)]
         found = store._links.count(*query.window_by_millisecond, Deadline(60))
@@ -338,3 +342,22 @@ def test_a_large_file_opens_at_once(tmp_path):
     begun = time.process_time()
     SpanStore(path).close()
     assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize("most", [1, 7, 10_000])
+def test_every_trace_is_found_whenever_the_index_was_written(most, tmp_path, monkeypatch):
+    """Also where small blocks are merged that came before and after, and by the next process."""
+    monkeypatch.setattr("obskit.collector.store.trace_index._MOST_UNWRITTEN", most)
+    path = str(tmp_path / "x.db")
+    store = SpanStore(path)
+    for number in range(150):
+        if number % 60 == 59:
+            store.close()
+            store = SpanStore(path)
+        store.add(
+            [Span(trace_id=f"{trace % 90 + 1:016x}", id=f"{trace + 1:016x}") for trace in range(number, number + 9)]
+        )
+        for trace in range(min(number + 9, 90)):
+            ids = [span.id for span in store.trace(f"{trace + 1:016x}")]
+            assert ids == [f"{one + 1:016x}" for one in range(number + 9) if one % 90 == trace], (number, trace)
+    store.close()

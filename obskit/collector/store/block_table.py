@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 
-from obskit.collector.store.blocks import Block, trace_numbers
+from obskit.collector.store.blocks import Block
 from obskit.collector.store.database import Database
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.shares import Shares
@@ -41,8 +41,6 @@ class BlockTable:
         connection.execute(_INSERT, (*row, block.filter, block.traces, block.data))
         connection.execute("INSERT INTO arrivals VALUES (?, ?)", (number, self._ordinal))
         self._ordinal += block.spans
-        parts = [(trace, number) for trace in trace_numbers(block.traces)]
-        connection.executemany("INSERT INTO parts VALUES (?, ?)", parts)
         self.hold(connection, number, block.services)
         self.spans += block.spans
         self.size += block.size

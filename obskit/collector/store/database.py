@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE blocks (
     number INTEGER PRIMARY KEY,  -- order of arrival
@@ -52,6 +52,7 @@ CREATE TABLE held (              -- what each service has in each block
 ) WITHOUT ROWID;
 CREATE INDEX held_by_service ON held (service, number);
 """
+_INDEXED = "CREATE TABLE IF NOT EXISTS indexed AS SELECT last AS number FROM totals"  # up to where parts are written
 _ADDED = """
 CREATE INDEX IF NOT EXISTS blocks_to_merge ON blocks (number) WHERE length(filter) = 0;
 CREATE TABLE IF NOT EXISTS arrivals (  -- how many spans were stored before those of a block, ever
@@ -219,10 +220,11 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
     """Upgrade the schema in one transaction, so that a crash leaves the old file."""
-    new = "DROP TABLE names" if version == 2 else _SCHEMA
+    before = {0: [_SCHEMA, _BY_SERVICE], 1: [_SCHEMA, _BY_SERVICE], 2: ["DROP TABLE names", _BY_SERVICE]}
+    statements = ";\n".join([*before.get(version, []), _INDEXED, _ADDED])
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        for statement in f"{new};\n{_BY_SERVICE};\n{_ADDED}".split(";\n"):
+        for statement in statements.split(";\n"):
             connection.execute(statement)
         for column in {"workload", "pod"} - {row[1] for row in connection.execute("PRAGMA table_info(cells)")}:
             connection.execute(f"ALTER TABLE cells ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")

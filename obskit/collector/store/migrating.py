@@ -7,16 +7,18 @@ import sqlite3
 from obskit.collector.store.block_table import BlockTable
 from obskit.collector.store.blocks import Damaged, decode_lines, lines_of, pack, service_id, services_of, slices
 from obskit.collector.store.names import Names
+from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
 
 _AT_ONCE = 1_000  # spans
 
 
-def migrate(connection: sqlite3.Connection, version: int, table: BlockTable, names: Names) -> None:
+def migrate(connection: sqlite3.Connection, version: int, table: BlockTable, index: TraceIndex, names: Names) -> None:
     """Move the spans of version 1, which had a row each; or count those of version 2 by service."""
     if version == 1:
         _move_spans(connection, table, names)
-    else:
+        index.write_all(connection)
+    elif version == 2:
         _count_services(connection, table, names)
 
 

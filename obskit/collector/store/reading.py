@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from obskit.collector.store.blocks import Damaged, low_id, unpack
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
+from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
 
-_AT_ONCE = 500  # parameters of a statement; every SQLite accepts 999
 _PAGE = 32  # blocks read before the writer gets the lock again
 _LATEST = 2**63 - 1
 
@@ -29,8 +29,9 @@ class Header:
 class Reader:
     """Reads from a database in separate short statements, so that the writer never waits for a search."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, index: TraceIndex) -> None:
         self._database = database
+        self._index = index
         self._recent = RecentBlocks()
 
     def forget(self) -> None:
@@ -39,14 +40,7 @@ class Reader:
 
     def numbers(self, traces: Sequence[int]) -> dict[int, list[int]]:
         """Return the numbers of the blocks with spans of each trace; traces that are not stored are missing."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for start in range(0, len(traces), _AT_ONCE):
-            some = traces[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(some))
-            statement = f"SELECT trace, number FROM parts WHERE trace IN ({marks}) ORDER BY number"
-            for trace, number in self._database.rows(statement, *some):
-                found[trace].append(number)
-        return found
+        return self._index.numbers(traces)
 
     def traces(self, traces: Sequence[int]) -> dict[int, list[Span]]:
         """Return the spans of each trace, by the low 64 bits of its id, in order of arrival."""

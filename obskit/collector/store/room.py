@@ -24,6 +24,7 @@ from obskit.collector.store.blocks import (
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.outbox import is_place_within, move_places
+from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
 
 _TOGETHER = 1 / 16  # of the maximum age: merged spans expire together
@@ -64,8 +65,16 @@ class Removed:
 class Room:
     """The limits of a store, enforced within the caller's transactions."""
 
-    def __init__(self, table: BlockTable, links: LinkMinutes, max_spans: int, max_bytes: int, max_age: float) -> None:
-        self._table, self._links = table, links
+    def __init__(
+        self,
+        table: BlockTable,
+        index: TraceIndex,
+        links: LinkMinutes,
+        max_spans: int,
+        max_bytes: int,
+        max_age: float,
+    ) -> None:
+        self._table, self._index, self._links = table, index, links
         self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
 
     def make(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> Removed:
@@ -128,7 +137,7 @@ class Room:
     ) -> None:
         with self._links.outlive(connection, traces):
             self._table.delete(connection, number, last)
-            _leave(connection, traces, number, last)
+            self._index.remove(connection, traces, number, last)
         removed.traces |= traces
         removed.numbers.add(number)
 
@@ -149,7 +158,8 @@ class Room:
         first, before = self._neighbour(connection, number, last, sum(stay))
         lines = [*before, *(line for line, stays in zip(lines, stay, strict=True) if stays)]
         with self._links.outlive(connection, changed):
-            _leave(connection, changed - left, number, last)
+            self._index.remove(connection, changed - left, number, last)
+            self._index.join(connection, left, first, last)
             self._table.replace(connection, first, last, pack(decode_lines(lines), lines, final=True))
         removed.traces |= changed
         removed.numbers |= {first, number}
@@ -177,9 +187,3 @@ def _oldest(connection: sqlite3.Connection, services: Iterable[int], after: int)
     statement = "SELECT min(number) FROM held WHERE service = ? AND number > ?"
     found = [connection.execute(statement, (service, after)).fetchone()[0] for service in services]
     return min(filter(None, found), default=0)
-
-
-def _leave(connection: sqlite3.Connection, traces: Iterable[int], number: int, last: int) -> None:
-    """Record that a block no longer has spans of these traces."""
-    ends = [(trace, number, last) for trace in traces]
-    connection.executemany("DELETE FROM parts WHERE trace = ? AND number BETWEEN ? AND ?", ends)

@@ -33,6 +33,7 @@ from obskit.collector.store.recent import Known, RecentSpans
 from obskit.collector.store.requests import Requests
 from obskit.collector.store.room import Room, TooMany
 from obskit.collector.store.tail import Tail
+from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.json_v2 import encode_span
 from obskit.zipkin.model import Span
@@ -74,14 +75,15 @@ class SpanStore:
         self.name = self._database.name
         self._names = Names(self._database, autocomplete_keys)
         self._strict = strict_trace_id
-        self._reader = Reader(self._database)
+        self._index = TraceIndex(self._database)
+        self._reader = Reader(self._database, self._index)
         self._recent = RecentSpans()
         self._table = BlockTable()
         self._tail = Tail(self._table)
         self._gone_links = LinkMinutes(self._database, self._reader)
-        self._room = Room(self._table, self._gone_links, max_spans, max_bytes, max_age)
+        self._room = Room(self._table, self._index, self._gone_links, max_spans, max_bytes, max_age)
         self._uncounted = _Uncounted()
-        self._database.prepare(partial(migrate, table=self._table, names=self._names))
+        self._database.prepare(partial(migrate, table=self._table, index=self._index, names=self._names))
         try:
             self._links = LinkCells(self._database, self._reader)
             self.cells = Cells(self._database, self._reader)
@@ -157,6 +159,7 @@ class SpanStore:
                 self.cells.note(new_spans)
                 self._make_room(connection, known.keys())
                 self._tail.merge(connection)
+                self._index.write(connection)
                 self._table.write_totals(connection)
         for trace, its in known.items():
             self._recent.put(trace, its)
@@ -197,7 +200,9 @@ class SpanStore:
             self._tail.finish(connection)
         number = self._table.insert(connection, block)
         self._names.note(connection, spans, number)
-        for trace in trace_numbers(block.traces):
+        traces = trace_numbers(block.traces)
+        self._index.add(number, traces)
+        for trace in traces:
             known[trace].begin = known[trace].begin or number
         if is_small:
             self._tail.append(number, block, spans, lines)
@@ -218,6 +223,7 @@ class SpanStore:
 
     def _reload(self) -> None:
         self._table.reload(self._database, self._reader)
+        self._index.reload()
         self._tail.reload(self._database)
         self._recent = RecentSpans()
         self._names.forget()
@@ -276,7 +282,7 @@ class SpanStore:
 
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
         """Return the trace of a trace id or of its last 8 digits; of a span id, the trace and the span."""
-        return find_ids(self._database, self._reader, text, deadline)
+        return find_ids(self._index, self._reader, text, deadline)
 
     def count_ahead(self) -> bool:
         """Precompute some of what ``links`` needs, while there is time; return False if nothing is left to do."""
