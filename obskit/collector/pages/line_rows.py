@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
 from obskit.collector.lines.line import Line
-from obskit.collector.lines.search import LineQuery, newer
 from obskit.collector.pages.markup import Html, join, render
-from obskit.collector.pages.show import count, moment
+from obskit.collector.pages.show import moment
 from obskit.collector.pages.website import Site
 
 _MOST_CHARACTERS = 32_768  # characters of a message on a page; the JSON has all of it
 _SUMMARY = 300
 _NEW_LINE = "\n"
-_MOST_SHOWN = 200
 _ROW = """<details class="entry {level}{marks}" id="line-{id}"{opened}><summary>{time}<span class="level">{name}</span>\
 {badge}<span class="text">{summary}</span></summary>
 <div class="whole"><pre>{message}</pre>{cut}
@@ -25,9 +23,6 @@ _ROW = """<details class="entry {level}{marks}" id="line-{id}"{opened}><summary>
 _FACT = '<tr><th scope="row">{name}</th><td>{value}</td></tr>'
 _LINK = '<a href="{url}">{text}</a>'
 _CUT = '<p class="note">The first {shown} of {all} characters. {link}</p>'
-_TRACE = """<section class="logs" aria-labelledby="lines-of-trace"><h2 id="lines-of-trace">Lines</h2>
-{note}<div class="card entries">{rows}</div></section>
-"""
 _is_word = re.compile(r"[^\s\"-][^\s\"]*").fullmatch
 
 
@@ -41,15 +36,11 @@ def level(line: Line) -> str:
     return "bad" if line.severity >= 500 else "warned" if line.severity >= 400 else "quiet"
 
 
-def of_trace(site: Site, trace_id: str) -> Html:
-    """Return the first lines of a trace for its page; nothing if it has none."""
-    lines = newer(site.lines.database, LineQuery(trace=trace_id, limit=_MOST_SHOWN + 1)).lines
-    if not lines:
-        return Html("")
-    text = f"The first {_MOST_SHOWN} lines" if len(lines) > _MOST_SHOWN else count(len(lines), "line")
-    link = _link(f"/logs?trace={trace_id}", "all of them, and search")
-    note = render('<p class="note">{text}, oldest first. {link}</p>', text=text, link=link)
-    return render(_TRACE, note=note, rows=rows(site, lines[:_MOST_SHOWN]))
+def summary(message: str) -> str:
+    """Return the first line of a message; of a traceback also the last, which names the exception."""
+    first, _, rest = message.partition("\n")
+    end = f" … {rest.rpartition(_NEW_LINE)[2][:_SUMMARY]}" if "Traceback (" in message else " …"
+    return first[:_SUMMARY] + (end if rest or len(first) > _SUMMARY else "")
 
 
 def _row(site: Site, line: Line, marks: str) -> Html:
@@ -63,19 +54,12 @@ def _row(site: Site, line: Line, marks: str) -> Html:
         time=moment(line.time),
         name=line.level.lower(),
         badge=site.badge(line.service),
-        summary=_summary(line.message) or "(no message)",
+        summary=summary(line.message) or "(no message)",
         message=line.message[:_MOST_CHARACTERS],
         cut=_cut(line) if cut else "",
         links=join(_links(line)),
         rows=join(render(_FACT, name=name, value=value) for name, value in _facts(line)),
     )
-
-
-def _summary(message: str) -> str:
-    """Return the first line of a message; of a traceback also the last, which names the exception."""
-    first, _, rest = message.partition("\n")
-    end = f" … {rest.rpartition(_NEW_LINE)[2][:_SUMMARY]}" if "Traceback (" in message else " …"
-    return first[:_SUMMARY] + (end if rest or len(first) > _SUMMARY else "")
 
 
 def _cut(line: Line) -> Html:

@@ -38,6 +38,7 @@ _PAGES: dict[str, Page] = {
     "/api/obskit/v1/requests": scatter.answer,
     "/api/obskit/v1/trace/{trace_id}/rows": trace_data.rows,
     "/api/obskit/v1/trace/{trace_id}/find": trace_data.find,
+    "/api/obskit/v1/trace/{trace_id}/lines": trace_data.lines,
     "/api/obskit/v1/trace/{trace_id}/span": trace_data.span,
     "/zipkin/dependency": graph_page.show,
     "/zipkin/": traces_page.show,

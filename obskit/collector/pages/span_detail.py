@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from obskit.collector.lines.line import Line
+from obskit.collector.pages.line_rows import summary
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import duration
+from obskit.collector.pages.trace_lines import TraceLines, severity_level
 from obskit.collector.pages.website import Site
 from obskit.collector.waterfall.nodes import Node
 from obskit.collector.waterfall.view import View, ids_of
 from obskit.zipkin.model import Endpoint
 
+_MOST_LINES = 20
 _PART = "<section><h2>{badge}{title}</h2>{tables}</section>"
 _TABLE = "<table><caption>{name}</caption><tbody>{rows}</tbody></table>"
 _ROW = '<tr><th scope="row">{key}</th><td>{value}</td></tr>'
@@ -26,10 +30,10 @@ class Detail:
     tables: list[tuple[str, list[tuple[str, str]]]]
 
 
-def details(shown: View, ids: set[str]) -> list[Detail]:
+def details(shown: View, ids: set[str], lines: TraceLines) -> list[Detail]:
     """Return the spans with these ids, the client's span before the server's."""
     nodes = [node for node in shown.rows if not node.repeats and not ids.isdisjoint(ids_of(node))]
-    return [_detail(half, shown) for node in nodes for half in (node, node.half) if half]
+    return [_detail(half, shown, lines) for node in nodes for half in (node, node.half) if half]
 
 
 def panel(site: Site, found: Iterable[Detail]) -> Html:
@@ -45,14 +49,23 @@ def _part(site: Site, detail: Detail) -> Html:
     return render(_PART, badge=site.badge(detail.service), title=detail.title, tables=tables)
 
 
-def _detail(node: Node, shown: View) -> Detail:
+def _detail(node: Node, shown: View, lines: TraceLines) -> Detail:
     span = node.span
     tables = [
         ("Tags", list(span.tags.items())),
         ("Annotations", [(_since(item.timestamp + node.shift, shown), item.value) for item in span.annotations]),
+        ("Lines", list(_lines(node, shown, lines.of_span.get(node, [])))),
         ("Span", list(_facts(node, shown))),
     ]
     return Detail(span.name or "unnamed", node.service, [table for table in tables if table[1]])
+
+
+def _lines(node: Node, shown: View, lines: list[Line]) -> Iterator[tuple[str, str]]:
+    for line in lines[:_MOST_LINES]:
+        said = f"{line.level}: " if severity_level(line) else ""
+        yield _since(line.time + node.shift, shown), said + summary(line.message)
+    if len(lines) > _MOST_LINES:
+        yield "more", f"{len(lines) - _MOST_LINES:,}, below the waterfall"
 
 
 def _facts(node: Node, shown: View) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
+from obskit.collector.lines.api import encode_found
+from obskit.collector.lines.search import Found
+from obskit.collector.pages.lines_part import MOST_SHOWN
 from obskit.collector.pages.span_detail import details
+from obskit.collector.pages.trace_lines import TraceLines, lines_of, row_of
 from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, java_trim
 from obskit.collector.waterfall.nodes import Node
@@ -23,43 +27,58 @@ ERROR, ORPHAN, MOVED, REPEATS = 1, 2, 4, 8  # flags of a row
 
 def rows(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the rows in columns. Times are microseconds since the first one began."""
-    return _answer(site, request, lambda shown: _columns(site, shown))
+    return _answer(site, request, lambda shown, lines: _columns(site, shown, lines))
 
 
 def find(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the numbers of the rows whose names, ids, tags or annotations contain the text ``q``."""
     text = java_trim(request.query_params.get("q", "")).lower()
-    return _answer(site, request, lambda shown: {"spans": shown.spans, "rows": matches(shown, text)})
+    return _answer(site, request, lambda shown, lines: {"spans": shown.spans, "rows": matches(shown, text, lines)})
 
 
 def span(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the details of the spans with one of the ids ``id``."""
     wanted = set(request.query_params.getlist("id"))
-    return _answer(site, request, lambda shown: [_as_lists(part) for part in details(shown, wanted)])
+    return _answer(site, request, lambda shown, lines: [_as_lists(part) for part in details(shown, wanted, lines)])
+
+
+def lines(site: Site, request: Request, _deadline: Deadline) -> Response:
+    """Return the log lines of the trace, or of the span ``span`` and all that it led to, oldest first."""
+    trace_id = _trace_id(request)
+    shown = site.views.get(trace_id, request.query_params)
+    found = lines_of(site, trace_id, shown)
+    top = row_of(shown, request.query_params.get("span", "")) if shown else None
+    chosen = found.below(top) if top else found.lines
+    return Response(encode_found(Found(chosen[:MOST_SHOWN])), media_type="application/json")
 
 
 def _as_lists(part: Any) -> dict[str, object]:
     return {"title": part.title, "service": part.service, "tables": [[name, rows] for name, rows in part.tables]}
 
 
-def _answer(site: Site, request: Request, make: Callable[[View], object]) -> Response:
-    try:
-        trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+def _answer(site: Site, request: Request, make: Callable[[View, TraceLines], object]) -> Response:
+    trace_id = _trace_id(request)
     shown = site.views.get(trace_id, request.query_params)
-    found = make(shown) if shown else {"error": f"{trace_id} is not stored here"}
+    found = make(shown, lines_of(site, trace_id, shown)) if shown else {"error": f"{trace_id} is not stored here"}
     return Response(msgspec.json.encode(found), 200 if shown else 404, media_type="application/json")
 
 
-def matches(shown: View, text: str) -> list[int]:
-    """Return the numbers of the rows whose spans contain the text, in any case."""
+def _trace_id(request: Request) -> str:
+    try:
+        return normalise_trace_id(java_trim(request.path_params["trace_id"]))
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+
+
+def matches(shown: View, text: str, lines: TraceLines) -> list[int]:
+    """Return the numbers of the rows whose spans or log lines contain the text, in any case."""
     if not text:
         return []
-    return [number for number, node in enumerate(shown.rows) if not node.repeats and any(_holds(node, text))]
+    return [number for number, node in enumerate(shown.rows) if not node.repeats and any(_holds(node, text, lines))]
 
 
-def _holds(node: Node, text: str) -> Iterator[bool]:
+def _holds(node: Node, text: str, lines: TraceLines) -> Iterator[bool]:
+    yield any(text in line.message.lower() for _, line in lines.of_row(node))
     for half in filter(None, (node, node.half)):
         yield any(text in value.lower() for value in _texts(half.span))
 
@@ -75,7 +94,7 @@ def _texts(span: Span) -> Iterator[str]:
         yield annotation.value
 
 
-def _columns(site: Site, shown: View) -> dict[str, object]:
+def _columns(site: Site, shown: View, found: TraceLines) -> dict[str, object]:
     services, names = _Numbering(), _Numbering()
     start = shown.start
     lines = shown.rows
@@ -101,6 +120,7 @@ def _columns(site: Site, shown: View) -> dict[str, object]:
             if node.critical
         },
         "dots": {number: dots for number, node in enumerate(lines) if (dots := _dots(node, start))},
+        "lines": {number: marks for number, node in enumerate(lines) if (marks := found.marks(node, start))},
         "hidden": {number: shown.hidden[node] for number, node in enumerate(lines) if node in shown.hidden},
         "services": services.texts,
         "colours": [site.colour(name) for name in services.texts],

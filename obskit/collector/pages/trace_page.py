@@ -10,12 +10,14 @@ from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.frame import message, page
-from obskit.collector.pages.line_rows import of_trace as lines_of_trace
+from obskit.collector.pages.line_marks import lines_said, marks_on_bar
+from obskit.collector.pages.lines_part import lines_part
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.profile_part import of_trace as profile_of_trace
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.span_detail import details, panel
 from obskit.collector.pages.trace_data import matches
+from obskit.collector.pages.trace_lines import TraceLines, lines_of
 from obskit.collector.pages.website import Site
 from obskit.collector.query import first_values, java_trim
 from obskit.collector.waterfall.nodes import Node
@@ -37,7 +39,7 @@ _PAGE = """<h1>{badge}<span class="name">{name}</span> {error}</h1>
 </dl>
 {notes}{own}
 <form class="tools" action="/traces/{trace_id}">{kept}<input type="search" name="find" value="{find}" data-find \
-aria-label="Find in this trace" placeholder="find: name, tag, id, annotation" autocomplete="off" spellcheck="false">\
+aria-label="Find in this trace" placeholder="find: name, tag, id, log line" autocomplete="off" spellcheck="false">\
 <button>Find</button><output id="found">{found}</output><span id="tools"></span></form>
 <div class="trace" id="trace" data-url="/api/obskit/v1/trace/{trace_id}" data-query="{query}">
 <div class="card lines">
@@ -57,10 +59,11 @@ deleted to make room for newer ones. The lines and profiles that have its id are
 """
 _ROW = """<a class="row{marks}" href="?{query}#span"><span class="what d{depth}">\
 {badge}<span class="name">{name}</span> \
-{error}{orphan}</span><span class="line"><svg aria-hidden="true">{bar}</svg></span>\
+{error}{orphan}{said}</span><span class="line"><svg aria-hidden="true">{bar}</svg></span>\
 <span class="number">{duration}</span></a>
 """
 _BAR = '<rect class="{kind} {colour}" x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{height}"/>'
+_SAID = '<span class="dim"> {text}</span>'
 _NOTE = '<p class="note">{text} {link}</p>\n'
 _LINK = '<a href="?{query}">{text}</a>'
 _HIDDEN = '<input type="hidden" name="{name}" value="{value}">'
@@ -76,14 +79,16 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     shown = site.views.get(trace_id, params)
     if not shown:
         return _without_spans(site, trace_id)
-    more = join([lines_of_trace(site, trace_id), profile_of_trace(site, trace_id, shown)])
-    body = _body(site, trace_id, shown, params, more)
+    lines = lines_of(site, trace_id, shown)
+    more = join([lines_part(site, trace_id, lines, shown, params), profile_of_trace(site, trace_id, shown)])
+    body = _body(site, trace_id, shown, params, lines, more)
     return page(_title(shown), body, here="/traces", modules=("waterfall.js",))
 
 
 def _without_spans(site: Site, trace_id: str) -> Response:
     """Return the page of a trace of which no span is stored; 404 if no line or profile is either."""
-    more = join([lines_of_trace(site, trace_id), profile_of_trace(site, trace_id, None)])
+    lines = lines_part(site, trace_id, lines_of(site, trace_id, None), None, {})
+    more = join([lines, profile_of_trace(site, trace_id, None)])
     if not more:
         return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
     return page(f"Trace {trace_id}", join([render(_NO_SPANS, trace_id=trace_id), more]), here="/traces")
@@ -93,10 +98,10 @@ def _title(shown: View) -> str:
     return f"{shown.rows[0].service}: {shown.rows[0].span.name or 'unnamed'}"
 
 
-def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], more: Html) -> Html:
+def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], lines: TraceLines, more: Html) -> Html:
     root = shown.rows[0]
     find = java_trim(params.get("find", "")).lower()
-    found = matches(shown, find)
+    found = matches(shown, find, lines)
     rows = [shown.rows[number] for number in found] if find else shown.rows
     begin = int(params["offset"]) if params.get("offset", "").isdecimal() else 0
     kept = {name: value for name, value in params.items() if name in {"skew", "focus"}}
@@ -119,9 +124,9 @@ def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], mor
         found=count(len(found), "line") if find else "",
         query=urlencode(kept),
         ticks=join(render("<span>{at}</span>", at=_tick(shown, percent)) for percent in _TICKS),
-        rows=join(_row(site, node, shown, params) for node in rows[begin : begin + _MOST_ROWS]),
+        rows=join(_row(site, node, shown, params, lines) for node in rows[begin : begin + _MOST_ROWS]),
         rest=_rest(len(rows), begin, params),
-        panel=panel(site, details(shown, chosen)),
+        panel=panel(site, details(shown, chosen, lines)),
         more=more,
     )
 
@@ -186,7 +191,8 @@ def _tick(shown: View, percent: int) -> str:
     return duration(shown.duration * percent // 100) if percent else "0"
 
 
-def _row(site: Site, node: Node, shown: View, params: Mapping[str, str]) -> Html:
+def _row(site: Site, node: Node, shown: View, params: Mapping[str, str], lines: TraceLines) -> Html:
+    marks = lines.marks(node, shown.start)
     name = node.span.name or "unnamed"
     ids = ids_of(node)
     return render(
@@ -198,7 +204,8 @@ def _row(site: Site, node: Node, shown: View, params: Mapping[str, str]) -> Html
         name=f"{name} x{node.repeats:,}" if node.repeats else name,
         error=error_mark(node.failed),
         orphan=Html('<span class="dim">parent missing</span>') if node.orphan else Html(""),
-        bar=Html("".join(_bars(site, node, shown))),
+        said=render(_SAID, text=lines_said(marks)) if marks else "",
+        bar=join([Html("".join(_bars(site, node, shown))), *marks_on_bar(marks, shown.duration)]),
         duration=duration(node.duration),
     )
 

@@ -119,7 +119,7 @@ def test_the_lines_of_a_trace_are_below_it(client):
     post(client, *(line(number, trace=TRACE) for number in range(10, 250)))
     page = client.get(f"/traces/{TRACE}")
     assert len(texts(page)) == 200
-    assert "The first 200 lines" in page.text
+    assert "The first 200 of 242 lines" in page.text
 
 
 def test_a_trace_without_spans_is_a_page_of_its_lines(client):

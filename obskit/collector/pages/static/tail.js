@@ -1,8 +1,7 @@
 // The live tail: new lines are added on top every two seconds, and not while the page is scrolled down.
 
-import { element } from "./elements.js";
 import { onKeys } from "./keys.js";
-import { moment } from "./times.js";
+import { lineRow } from "./line_row.js";
 
 const list = document.getElementById("lines");
 const button = document.getElementById("live");
@@ -20,28 +19,9 @@ function label() {
   button.setAttribute("aria-pressed", String(live));
 }
 
-function row(line) {
-  const severity = line.severity.toLowerCase();
-  const level = ["error", "critical", "alert", "emergency"].includes(severity) ? "bad" : severity === "warning" ? "warned" : "quiet";
-  const [first, ...rest] = (line.message || "(no message)").split("\n");
-  const end = line.message.includes("Traceback (") ? ` … ${rest.at(-1)?.slice(0, 300) ?? ""}` : " …";
-  const summary = element("summary", {}, moment(Date.parse(line.time)), element("span", { class: "level" }, severity),
-    element("span", { class: "service" }, line.service ?? ""),
-    element("span", { class: "text" }, first.slice(0, 300) + (rest.length || first.length > 300 ? end : "")));
-  const links = [element("a", { href: `/logs?line=${line.id}#line-${line.id}` }, "lines around")];
-  if (line.trace) links.push(element("a", { href: `/traces/${line.trace}${line.span ? `?span=${line.span}` : ""}` }, "its trace"));
-  const facts = Object.entries({ instance: line.instance, logger: line.logger, trace: line.trace, source: line.source, ...line.fields })
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name),
-      element("td", {}, typeof value === "string" ? value : JSON.stringify(value))));
-  return element("details", { class: `entry ${level} fresh`, id: `line-${line.id}` }, summary,
-    element("div", { class: "whole" }, element("pre", {}, line.message.slice(0, 32768)), element("p", { class: "links" }, ...links),
-      element("table", {}, element("tbody", {}, ...facts))));
-}
-
 function insert() {
   list.querySelector(".message")?.remove();
-  for (const line of waiting) if (!document.getElementById(`line-${line.id}`)) list.prepend(row(line));
+  for (const line of waiting) if (!document.getElementById(`line-${line.id}`)) list.prepend(lineRow(line, "fresh"));
   waiting = [];
   while (list.childElementCount > MOST) list.lastElementChild.remove();
 }

@@ -1,12 +1,17 @@
 // The waterfall of a trace of any size: all rows are fetched in columns, only visible ones become elements.
 
-import { duration, element } from "./elements.js";
+import { duration, element, svg } from "./elements.js";
 import { onKeys } from "./keys.js";
 import { Minimap } from "./minimap.js";
 import { showSpan } from "./span_panel.js";
+import { showLines } from "./trace_lines.js";
 
 const ERROR = 1, ORPHAN = 2, MOVED = 4;
 const DEEPEST = 24, AROUND = 8; // rows rendered above and below the visible ones
+
+// Log lines on a bar, told apart by shape and not by colour alone. The same are in line_marks.py.
+const LEVELS = ["quiet", "warned", "bad"], WORDS = ["", "warning", "error"], NARROWEST_MARK = 0.6; // percent
+const SHAPES = ["M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0", "M0-5L5 4H-5Z", "M-2-4L0-2L2-4L4-2L2 0L4 2L2 4L0 2L-2 4L-4 2L-2 0L-4-2Z"];
 
 const frame = document.getElementById("trace");
 const rows = document.getElementById("rows");
@@ -118,6 +123,7 @@ class Waterfall {
     if (flags & ORPHAN) what.append(element("span", { class: "dim" }, " parent missing"));
     if (flags & MOVED) what.append(element("span", { class: "dim" }, " clock moved"));
     if (trace.hidden[row]) what.append(element("span", { class: "dim" }, ` ${trace.hidden[row].toLocaleString("en")} more`));
+    if (trace.lines[row]) what.append(element("span", { class: "dim" }, ` ${linesSaid(trace.lines[row])}`));
     return what;
   }
 
@@ -129,7 +135,22 @@ class Waterfall {
     if (half) this.bar(line, `bar inner ${trace.colours[half[2]]}${failed}`, half[0], half[1]);
     if (this.critical) for (const [begin, end] of trace.critical[row] ?? []) this.bar(line, "waited", begin, end - begin);
     for (const dot of trace.dots[row] ?? []) this.bar(line, "dot", dot, 0);
+    for (const mark of this.marks(trace.lines[row] ?? [])) line.append(mark);
     return line;
+  }
+
+  // Of several lines at one place the worst.
+  marks(lines) {
+    const [from, to] = this.zoom, length = this.trace.duration || 1, places = new Map();
+    for (const [at, level, text] of lines.toSorted((one, other) => one[1] - other[1])) {
+      const x = (at / length - from) / (to - from) * 100;
+      if (x >= 0 && x <= 100) places.set(Math.floor(x / NARROWEST_MARK), [x, level, text]);
+    }
+    return [...places.values()].map(([x, level, text]) => {
+      const mark = svg("svg", { class: `log ${LEVELS[level]}`, viewBox: "-6 -6 12 12" }, svg("title", {}, text), svg("path", { d: SHAPES[level] }));
+      mark.style.left = `${x}%`;
+      return mark;
+    });
   }
 
   bar(line, classes, start, took) {
@@ -170,6 +191,7 @@ class Waterfall {
     url.searchParams.set("span", this.trace.id[row]);
     history.replaceState(null, "", url);
     showSpan(this, row);
+    showLines(this, row);
   }
 
   step(by) {
@@ -250,6 +272,12 @@ class Waterfall {
     else if (!close && !isClosed) this.step(1);
     else this.toggle(chosen, close);
   }
+}
+
+function linesSaid(lines) {
+  const worst = Math.max(...lines.map(([, level]) => level)), bad = lines.filter(([, level]) => level === worst).length;
+  const counted = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+  return counted(lines.length, "line") + (worst ? `, ${counted(bad, WORDS[worst])}` : "");
 }
 
 export async function get(what, params) {
