@@ -30,6 +30,8 @@ class TraceLines:
 
     def of_row(self, node: Node) -> list[tuple[Node, Line]]:
         """Return the lines of a row, with the span of each: of both halves of a call, or of all repeats."""
+        if not self.of_span:
+            return []
         if node.repeats:
             return [pair for child in node.children for pair in self.of_row(child)]
         return [(part, line) for part in (node, node.half) if part for line in self.of_span.get(part, ())]
