@@ -18,6 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"
 FLAGS = (
     "--headless",
     "--no-sandbox",  # which root cannot have
+    "--allow-pre-commit-input",  # keys that come before the first frame is drawn are dropped without it
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-dev-shm-usage",
@@ -43,6 +44,8 @@ document.addEventListener("securitypolicyviolation",
 window.addEventListener("error", (event) => problems.push(`error: ${event.message}`));
 window.addEventListener("unhandledrejection", (event) => problems.push(`rejection: ${event.reason}`));
 """
+# Not the event of the protocol, which may still come for the page before.
+LOADED = "performance.getEntriesByType('navigation')[0]?.loadEventEnd > 0"
 CODES = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 PATIENCE = 60.0  # seconds
 
@@ -72,7 +75,6 @@ class Browser:
         os.close(writes)
         self._numbers = itertools.count(1)
         self._rest = b""
-        self._events: list[dict[str, Any]] = []
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,21 +98,9 @@ class Browser:
         message = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         self._send(json.dumps(message).encode() + b"\0")
         while (answer := self._next()).get("id") != number:
-            self._events.append(answer)
+            pass  # an event
         assert "error" not in answer, (method, answer)
         return answer["result"]
-
-    def wait_for_event(self, method: str, session: str) -> None:
-        """Return once it has happened."""
-        while True:
-            found = [e for e in self._events if e.get("method") == method and e.get("sessionId") == session]
-            if found:
-                self._events.remove(found[0])
-                return
-            self._events.append(self._next())
-
-    def forget_events(self) -> None:
-        self._events.clear()
 
     def _send(self, data: bytes) -> None:
         while data:
@@ -138,19 +128,22 @@ class Tab:
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 700
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer(dark=dark)
         if not script:
             self._call("Emulation.setScriptExecutionDisabled", value=True)
 
     def _call(self, method: str, **params: Any) -> Any:
         return self._browser.call(method, self._session, **params)
 
+    def prefer(self, *, dark: bool) -> None:
+        """Say which colours the reader's system has."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+
     def open(self, url: str) -> Tab:
         """Go to an address and return once it has loaded."""
-        self._browser.forget_events()
         self._call("Page.navigate", url=url)
-        self._browser.wait_for_event("Page.loadEventFired", self._session)
+        self.wait(LOADED)
         return self
 
     def run(self, expression: str) -> Any:

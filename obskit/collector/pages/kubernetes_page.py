@@ -27,13 +27,16 @@ _EMPTY = """<div class="card message">Nothing is known of a cluster yet. Send it
 """
 _TREE = """<div class="card kube"><ul>{nodes}</ul></div>
 """
-_LEAF = "<li>{line}</li>"
-_BRANCH = "<li><details{open}><summary>{line}</summary><ul>{nodes}</ul></details></li>"
-_LINE = """{state}<span class="kube-kind">{kind}</span> <a href="/kubernetes?{query}">{name}</a> \
-<span class="kube-detail">{detail}</span>{trouble}{links}"""
+_LEAF = "<li>{links}{line}</li>"
+_BRANCH = "<li>{links}<details{open}><summary>{line}</summary><ul>{nodes}</ul></details></li>"
+_LINE = (
+    """{state}<span class="kube-kind">{kind}</span> <b>{name}</b> <span class="kube-detail">{detail}</span>{trouble}"""
+)
 _STATE = '<span class="kube-state {state}">{word}</span> '
 _TROUBLE = ' <span class="error">{trouble}</span>'
-_LINKS = ' <a href="/traces?tags={tag}&amp;last=1d">traces</a>'
+# Beside the line, not in it: what opens a branch must hold nothing else that can be chosen.
+_LINKS = """<span class="kube-links">{traces}<a href="/kubernetes?{query}" aria-label="{name} alone">alone</a></span>"""
+_TRACES = '<a href="/traces?tags={tag}&amp;last=1d" aria-label="traces of {name}">traces</a>'
 _CHANGES = """<h2>Changes of the last day</h2>
 <div class="card"><table><thead><tr><th>Time (UTC)</th><th>What</th><th>Of</th></tr></thead><tbody>
 {rows}</tbody></table></div>
@@ -83,17 +86,25 @@ def _node(node: Node, path: _Path, now: float) -> Html:
         _LINE,
         state=_state(node, now),
         kind=node.kind,
-        query="&".join(f"{name}={quote(value)}" for name, value in path.items()),
         name=node.name,
         detail=node.detail,
         trouble=render(_TROUBLE, trouble="; ".join(node.trouble)) if node.trouble else "",
-        links=render(_LINKS, tag=quote(f"k8s.pod.name={node.name}")) if node.kind == "Pod" else "",
     )
+    links = _links(node, path)
     if not node.children:
-        return render(_LEAF, line=line)
+        return render(_LEAF, links=links, line=line)
     opened = Html(" open") if node.unwell or node.kind in ("Cluster", "Namespace") else ""
     nodes = join(_node(child, _below(path, child), now) for child in node.sorted())
-    return render(_BRANCH, open=opened, line=line, nodes=nodes)
+    return render(_BRANCH, links=links, open=opened, line=line, nodes=nodes)
+
+
+def _links(node: Node, path: _Path) -> Html:
+    if node.kind == "Container":
+        return Html("")
+    query = "&".join(f"{name}={quote(value)}" for name, value in path.items())
+    tag = quote(f"k8s.pod.name={node.name}")
+    traces = render(_TRACES, tag=tag, name=node.name) if node.kind == "Pod" else ""
+    return render(_LINKS, traces=traces, query=query, name=node.name)
 
 
 def _state(node: Node, now: float) -> Html:

@@ -39,7 +39,8 @@ _OPTION = '<option value="{value}"{selected}>{label}</option>'
 _SELECTED = Html(" selected")
 _NOTE = '<p class="note">{said}</p>\n'
 _TABLES = '<div class="tables card">{tables}</div>\n'
-_EMPTY = """<div class="card message">No profiles are stored. They come from obskit.init(collector=…), \
+_EMPTY = """<h1>Profiles</h1>
+<div class="card message">No profiles are stored. They come from obskit.init(collector=…), \
 from obskit ship --profiles FOLDER and from POST /ingest.</div>"""
 
 
