@@ -13,21 +13,21 @@ _BAD_USAGE = 2
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, for scripts and people alike; ``--help`` has the rest."""
+    """A parser whose errors are one line; argparse's own print the usage, too."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2."""
+        """Print the error in one line and exit with status 2."""
         self.exit(_BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that ``arguments`` (default: the process's) name; return its exit status."""
+    """Run the command named by ``arguments`` (default: the process's own); return its exit status."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    if "run" not in args:  # were the command required, argparse would miss it before it names a misspelt option
+    if "run" not in args:  # not required here: argparse would report it as missing before a misspelt option
         parser.error("COMMAND is missing")
     status: int = args.run(args)
     return status

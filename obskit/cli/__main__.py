@@ -1,4 +1,4 @@
-"""Lets ``python -m obskit.cli`` be the ``obskit`` command."""
+"""Makes ``python -m obskit.cli`` the ``obskit`` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``obskit collector``: the embedded Zipkin-compatible collector until Ctrl-C or SIGTERM."""
+"""``obskit collector``: runs the embedded Zipkin-compatible collector until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ _SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
 _TIMES = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TOKEN = "OBSKIT_COLLECTOR_TOKEN"
 _LARGEST_PORT = 65535
-_FORWARD_TIMEOUT = 5.0  # seconds that the spans which wait at the end have
-_CHECK_INTERVAL = 1.0  # seconds between two looks at the server thread
+_FORWARD_TIMEOUT = 5.0  # seconds at the end for forwarding the spans that wait
+_CHECK_INTERVAL = 1.0  # seconds between two checks of the server thread
 
 
 class _UsageError(Exception):
-    """A flag that cannot be used: one line which names it and the remedy."""
+    """A flag cannot be used: one line that names it and the remedy."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command. Values stay text: ``run`` checks them, to say in one line what to write instead."""
+    """Add the command. Values stay text: ``run`` checks them, so that errors name the remedy in one line."""
     parser = subparsers.add_parser("collector", help="run the embedded Zipkin-compatible collector")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
-    parser.add_argument("--grpc-port", default="", metavar="PORT", help="take spans over gRPC here, too")
-    parser.add_argument("--kafka", default="", metavar="BROKERS", help="read spans from Kafka, too: HOST:PORT[/TOPIC]")
+    parser.add_argument("--grpc-port", default="", metavar="PORT", help="also accept spans over gRPC on this port")
+    parser.add_argument("--kafka", default="", metavar="BROKERS", help="also read spans from Kafka: HOST:PORT[/TOPIC]")
     parser.add_argument("--storage", help="memory, sqlite:///PATH or zipkin+http://HOST:PORT (default: a file)")
     parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
     parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
     parser.add_argument("--max-line-bytes", default="400M", help="the same of log lines (default: %(default)s)")
     parser.add_argument("--max-profile-bytes", default="100M", help="the same of profiles (default: %(default)s)")
-    parser.add_argument("--max-age", default="", metavar="AGE", help="delete all after 90s, 15m, 12h or 7d")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to answer to")
+    parser.add_argument("--max-age", default="", metavar="AGE", help="delete all that is older: 90s, 15m, 12h or 7d")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to accept")
     parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
-    parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, which may be in use, and end")
-    parser.add_argument("--token", default=os.environ.get(_TOKEN, ""), help=f"what requests must know; or {_TOKEN}")
-    parser.add_argument("--open", action="store_true", help="let everybody in who reaches a --host beyond loopback")
+    parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, even one in use, and exit")
+    parser.add_argument("--token", default=os.environ.get(_TOKEN, ""), help=f"the token of requests; or {_TOKEN}")
+    parser.add_argument("--open", action="store_true", help="accept anyone who can reach a --host beyond loopback")
     _add_zipkin_options(parser)
     parser.set_defaults(run=run)
 
 
 def _add_zipkin_options(parser: argparse.ArgumentParser) -> None:
-    """What Zipkin's server is told by variables: these are read too, unless the flag is given."""
+    """Add options of Zipkin's server. Their default is the variable that Zipkin reads."""
     environ = os.environ
     is_on = {"true": True, "false": False}
     strict = is_on.get(environ.get("STRICT_TRACE_ID", "").lower(), True)
@@ -73,7 +73,7 @@ def _add_zipkin_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until a signal comes. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    """Serve until a signal arrives. Return the exit status: 0, 1 for a failure, 2 for bad usage."""
     _choose_storage(args)
     if args.backup:
         return _backup(args)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         ports = " or ".join(filter(None, (args.port, args.grpc_port)))
         remedy = "stop what listens there, or choose another --port (0 takes a free one), --grpc-port or --host"
         return _fail(_FAILED, f"cannot listen on {args.host}:{ports}: {error.strerror}; {remedy}")
-    except Exception as error:  # the store and the server say what failed
+    except Exception as error:  # the store's and the server's errors say what failed
         return _fail(_FAILED, str(error))
     try:
         return _serve_until_signal(server, forwarder, args)
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose_storage(args: argparse.Namespace) -> None:
-    """Where no storage is named it is a file, or memory where there can be none."""
+    """Open the storage. If none is named, it is a file, or memory if a file is not possible."""
     if args.storage is not None:
         return
     try:
@@ -132,13 +132,13 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
 
 
 def _check_key_file(path: str | None) -> None:
-    """A key file that cannot be read would be noticed by the first span only."""
+    """Raise _UsageError for a bad key file now; it would otherwise fail with the first span only."""
     try:
         if path:
             with open(path, encoding="utf-8") as file:
                 json.load(file)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         remedy = "name a service account's key file, or unset it to use the machine's own account"
         raise _UsageError(f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}; {remedy}") from None
 
@@ -243,11 +243,11 @@ def _backup(args: argparse.Namespace) -> int:
 
 
 def _check_reach(args: argparse.Namespace) -> None:
-    """Traces hold what no stranger should read: who opens them to a network must say so."""
+    """Raise _UsageError for a --host beyond loopback without --token or --open, as traces are confidential."""
     where = _reach(args.host)
     if where and not args.token and not args.open:
-        remedy = f"give --token (or {_TOKEN}), or --open where only friends can reach it"
-        raise _UsageError(f"--host: {args.host} would let everybody in from {where}; {remedy}")
+        remedy = f"give --token (or {_TOKEN}), or --open on a trusted network"
+        raise _UsageError(f"--host: {args.host} would admit anyone from {where}; {remedy}")
 
 
 def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: argparse.Namespace) -> int:
@@ -275,7 +275,7 @@ def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: arg
 
 
 def _reach(host: str) -> str:
-    """Who can come in, where it is not this machine alone."""
+    """Return from where the server can be reached, if not from this machine only."""
     if is_loopback(host):
         return ""
     return "every network interface" if host in {"", "0.0.0.0", "::"} else f"the network of {host}"

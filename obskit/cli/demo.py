@@ -1,4 +1,4 @@
-"""``obskit demo``: the collector, four example services that call each other, and a little load."""
+"""``obskit demo``: runs the collector and four example services that call each other, under a little load."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo until it is done, or Ctrl-C or SIGTERM; return 0, or 1 when something failed or was cut short."""
+    """Run the demo until it is done, Ctrl-C or SIGTERM; return 0, or 1 if something failed or was interrupted."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         return _fail(f"not installed: {', '.join(missing)}; run: pip install 'obskit[demo]'")
@@ -104,7 +104,7 @@ def _keep_ordering(services: dict[str, Service], quiet: bool) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Unwind once; what a second Ctrl-C would break off is the cleaning up, which has its own time limit."""
+    """Raise on the first Ctrl-C only: a second would interrupt the clean-up, which has a time limit of its own."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

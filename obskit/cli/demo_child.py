@@ -1,7 +1,7 @@
 """One example service as a process of the demo: ``python -m obskit.cli.demo_child MODULE wsgi|asgi SOCKET``.
 
-It serves on a listening socket that it inherits, and lives as long as its standard input is open: the demo holds the
-other end, which the system closes however the demo ends.
+It serves on an inherited listening socket, and exits when its standard input is closed: the demo holds the other end,
+which the system closes however the demo ends.
 """
 
 from __future__ import annotations

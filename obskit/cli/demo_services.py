@@ -1,4 +1,4 @@
-"""Starts the example services for the demo, and sees to it that they end with it."""
+"""Starts the example services for the demo, and stops them with it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from time import monotonic, sleep
 from typing import IO
 
 SERVICES = {"a": "wsgi", "b": "wsgi", "c": "asgi", "d": "wsgi"}
-"""The modules of ``obskit.examples``, which are the services' names, each with the interface that its ``app`` has."""
+"""The modules of ``obskit.examples`` (their names are the services'), each with the interface of its ``app``."""
 
 _START_TIMEOUT = 60.0  # seconds, for all of them together
 _STOP_TIMEOUT = 3.0
 _LOOK = 0.05
 _NOT_RECORDED = {"X-B3-Sampled": "0"}
-_PROFILED = {"OBSKIT_PROFILER_DURATION": "2", "OBSKIT_PROFILER_INTERVAL": "2"}  # seconds: always, and soon to be seen
+_PROFILED = {"OBSKIT_PROFILER_DURATION": "2", "OBSKIT_PROFILER_INTERVAL": "2"}  # seconds: always sampling
 _SHOWN = 2000  # bytes of a failed service's output
 
 
 class DemoError(Exception):
-    """What went wrong in the demo, for its user."""
+    """The demo failed; the message is for its user."""
 
 
 class Service:
-    """A running example service: its name, its port on 127.0.0.1, its process, and the file that has its output."""
+    """A running example service: name, port on 127.0.0.1, process, and the file with its output."""
 
     def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.name = name
@@ -44,8 +44,8 @@ class Service:
             raise DemoError(f"service {self.name} ended with status {status}; {self.output()}")
 
     def output(self) -> str:
-        """Return the end of what the service printed, for a message."""
-        log = self._log.fileno()  # its position is the service's too: read without moving it
+        """Return the end of the service's output, for a message."""
+        log = self._log.fileno()  # the file position is shared with the service: read without moving it
         text = os.pread(log, _SHOWN, max(0, os.fstat(log).st_size - _SHOWN)).decode(errors="replace").strip()
         return f"the output of {self.name} ends:\n{text}" if text else f"{self.name} printed nothing"
 
@@ -61,11 +61,11 @@ class Service:
 
 @contextmanager
 def running(collector: str, exporter: str = "") -> Iterator[dict[str, Service]]:
-    """Run the services, which report to ``collector`` (its URL), for the length of the block; all are ready.
+    """Run the services for the length of the block; they report to ``collector`` (a URL), and all are ready.
 
-    Their spans also go to ``exporter``, where one is given.
+    Their spans also go to ``exporter``, if one is given.
 
-    Raises DemoError, with a service's own output, when one does not come up.
+    Raises DemoError, with the service's output, if one does not start.
     """
     with ExitStack() as stack:
         # All ports are known before the first service starts, and no other program can take them in between.
@@ -90,7 +90,7 @@ def _listener() -> socket.socket:
 
 
 def _environment(collector: str, exporter: str, ports: dict[str, int]) -> dict[str, str]:
-    """Return the environment without what would change the demo: settings of obskit's, and proxies."""
+    """Return the environment without the variables that would change the demo: obskit's settings, and proxies."""
     foreign = {
         name
         for name in os.environ
@@ -104,16 +104,16 @@ def _environment(collector: str, exporter: str, ports: dict[str, int]) -> dict[s
 
 def _start(name: str, listener: socket.socket, environment: dict[str, str], log: IO[bytes]) -> Service:
     port, descriptor = listener.getsockname()[1], listener.fileno()
-    with listener:  # ours is closed: when a service dies, its port must refuse
+    with listener:  # close our copy of the socket, so that the port of a dead service refuses connections
         process = subprocess.Popen(
             [sys.executable, "-m", "obskit.cli.demo_child", f"obskit.examples.{name}", SERVICES[name], str(descriptor)],
-            cwd="/",  # `-m` puts it first on sys.path, where the caller's could hide a library
+            cwd="/",  # `-m` puts the working directory first on sys.path; the caller's could shadow libraries
             env=environment,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[descriptor],
-            start_new_session=True,  # Ctrl-C is for the demo, which ends them
+            start_new_session=True,  # Ctrl-C goes to the demo alone, which then stops them
         )
     return Service(name, port, process, log)
 
@@ -129,7 +129,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _await(service: Service, deadline: float) -> None:
-    """Wait until the service answers, whatever it says, to a request that no trace shows."""
+    """Wait until the service answers an unsampled request, with any status."""
     while True:
         service.check()
         try:

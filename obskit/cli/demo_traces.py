@@ -1,7 +1,4 @@
-"""What the demo's orders must leave in the collector, and reading it back.
-
-A trace as text: one line a span, children below their parent and further in.
-"""
+"""Orders of the demo: the spans that each must produce, waiting for their traces, and a trace printed as a tree."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from obskit.zipkin.model import Span
 
 
 def tree(trace: list[Span]) -> str:
-    """Return the lines: service, kind and name, duration, and the error where there is one."""
+    """Return a trace as text, a line a span, children indented: service, kind, name, duration, error."""
     rows = arrange(trace)
     width = max(len(_label(row)) for row in rows)
     head = f"trace {trace[0].trace_id}, {len(trace)} spans, {duration(extent(trace).duration)}"
@@ -40,9 +37,9 @@ def _end(row: Row) -> str:
 
 
 ORDERS = {"pasta": 200, "curry": 200, "fugu": 502, "soup": 200}
-"""The dishes that are ordered, each with the status that service a answers: there is no recipe for the fugu."""
+"""The dishes that are ordered, each with the status that service a answers: there is no recipe for fugu."""
 
-_SERVED = Counter(a=3, b=2, c=1, d=1)  # spans: a is called and calls twice, b is called and calls, c and d are called
+_SERVED = Counter(a=3, b=2, c=1, d=1)  # spans: one for each call received and each call made
 _FAILED = Counter(a=2, b=2, c=1)  # an order without a dish gets no drink
 _TIMEOUT = 20.0  # seconds
 _LOOK = 0.1
@@ -53,9 +50,9 @@ T = TypeVar("T")
 
 
 def order(services: dict[str, Service], dish: str) -> Counter[str]:
-    """Order a dish and return how many spans of which service that makes.
+    """Order a dish and return how many spans each service makes for it.
 
-    Raises DemoError for an answer that the dish should not have, or none; a service that has ended is named.
+    Raises DemoError for an unexpected answer or none; it names a service that has ended.
     """
     try:
         status = services["a"].get(f"/order/{dish}", {})
@@ -65,16 +62,16 @@ def order(services: dict[str, Service], dish: str) -> Counter[str]:
         if status == ORDERS[dish]:
             return _SERVED if status == 200 else _FAILED
         problem = f"service a answered {status}, not {ORDERS[dish]}, to an order of {dish}"
-    sleep(_LOOK)  # a service that is just dying closes its sockets before it is gone
+    sleep(_LOOK)  # a dying service closes its sockets before its process has ended
     for service in services.values():
         service.check()
     raise DemoError("\n".join([problem, *(service.output() for service in services.values())]))
 
 
 def await_traces(collector: str, count: int, expected: Counter[str]) -> list[Trace]:
-    """Return the collector's traces as soon as there are ``count`` with the ``expected`` spans of each service.
+    """Wait for ``count`` traces with the ``expected`` spans of each service in the collector, and return them.
 
-    Raises DemoError, which says what is missing, when they do not come.
+    Raises DemoError, which says what is missing, after a time.
     """
     deadline = monotonic() + _TIMEOUT
     while True:
@@ -93,7 +90,7 @@ def services(collector: str) -> list[str]:
 
 
 def edges(traces: list[Trace]) -> list[tuple[str, str]]:
-    """Return which service calls which, sorted: pairs of a parent's service and its child's, where they differ."""
+    """Return the calls between services, sorted: pairs of a parent's service and its child's, if they differ."""
     found = set()
     for trace in traces:
         owners = {span.id: service_of(span) for span in trace}

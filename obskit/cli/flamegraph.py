@@ -1,4 +1,4 @@
-"""Profiles as people read them: folded stacks, and a flame graph that needs nothing but a browser."""
+"""Renders profiles as folded stacks, and as a flame graph in a self-contained SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from obskit.base.pprof import Location, Profile, Sample, ValueType
 
 GROUPS = {"total": "", "endpoint": "http.route", "thread": "thread"}
-"""What stacks may be grouped by, and the label that says it."""
+"""What stacks may be grouped by, with the samples' label for it."""
 
 _WIDTH, _ROW, _CHARACTER = 1200, 17, 6.7
 _NARROWEST = 0.3  # pixels
@@ -24,7 +24,7 @@ Stacks = dict[tuple[str, ...], int]
 
 
 def fold(profiles: Iterable[Profile], by: str) -> Stacks:
-    """Add the profiles up (each one's last value), grouped by what ``GROUPS`` names."""
+    """Sum the profiles' stacks (the last value of each sample), grouped by a key of ``GROUPS``."""
     stacks: Stacks = {}
     for profile in profiles:
         for sample in profile.samples:
@@ -42,7 +42,7 @@ def _frame(location: Location) -> str:
 
 
 def folded(stacks: Stacks) -> Iterator[str]:
-    """Give a line for each stack, frames with ``;`` between them and the value, as flamegraph.pl and others read it."""
+    """Return a line for each stack, its frames joined by ``;`` and its value, as flamegraph.pl and others read it."""
     for stack, value in sorted(stacks.items()):
         yield f"{';'.join(' '.join(frame.replace(';', ':').split()) for frame in stack)} {value}"
 
@@ -56,7 +56,7 @@ class _Node:
 
 
 class _Box(NamedTuple):
-    """A frame's place in the picture: left and width in pixels, and the row."""
+    """A frame's position in the picture: left and width in pixels, and the row."""
 
     name: str
     node: _Node
@@ -66,7 +66,7 @@ class _Box(NamedTuple):
 
 
 def svg(stacks: Stacks, title: str, value_type: ValueType) -> str:
-    """Return a flame graph, outermost frames on top; hovering over one shows its whole name and its share."""
+    """Return a flame graph, outermost frames on top; a tooltip shows the full name and the share."""
     root = _tree(stacks)
     boxes = list(_boxes(root))
     height = (max((box.row for box in boxes), default=0) + 3) * _ROW
@@ -91,7 +91,7 @@ def _tree(stacks: Mapping[tuple[str, ...], int]) -> _Node:
 
 
 def _boxes(root: _Node) -> Iterator[_Box]:
-    """Give the place of each frame that is wide enough to be seen."""
+    """Return the position of each frame that is wide enough to be seen."""
     waiting = [_Box("all", root, 0.0, float(_WIDTH), 1)]
     while waiting:
         box = waiting.pop()
@@ -118,7 +118,7 @@ def _drawn(box: _Box, total: int, value_type: ValueType) -> str:
 
 
 def amount(value: int, value_type: ValueType) -> str:
-    """Return a value as people read it: ``1.250 s``."""
+    """Return a value with its unit: ``1.250 s``."""
     factor, unit = _UNITS.get(value_type.unit, (1, value_type.unit))
     return f"{value / factor:.3f} {unit}" if factor != 1 else f"{value} {unit}"
 
@@ -128,6 +128,6 @@ def _text(text: str) -> str:
 
 
 def _colour(name: str) -> str:
-    """Return a warm colour, the same for a name in every picture."""
+    """Return a warm colour, the same for the same name in every picture."""
     number = zlib.crc32(name.encode("utf-8", "replace"))
     return f"hsl({number % 50},{70 + number // 50 % 25}%,{65 + number // 2000 % 12}%)"

@@ -1,7 +1,8 @@
-"""Passing on the spans that a collector stores, through the exporters that applications use.
+"""Forwards the spans that a collector stores, through the exporters that applications use.
 
-What waits is in the collector's database (``Outbox``): each destination has a place there and a thread that sends from
-it, in order of arrival, until the destination has taken or refused it. One that is away holds up nothing else.
+The spans that wait are in the collector's database (``Outbox``). Each destination has a position there and a thread,
+which sends in order of arrival until the destination has accepted or refused each span. So an unreachable destination
+does not delay the others.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _ATTEMPT = 10.0  # seconds for one attempt to send
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two attempts
-_IDLE = 1.0  # seconds until a thread looks again, if nothing wakes it
+_IDLE = 1.0  # seconds until a thread looks for spans again if it is not woken
 _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
@@ -38,9 +39,9 @@ Prepare = Callable[[list["Span"]], list["Span"]]
 
 
 class Forwarder:
-    """Passes spans on to several destinations, each with a thread of its own.
+    """Forwards spans to several destinations, each with its own thread.
 
-    Raises ValueError for a bad URL, saying what is wrong with it and what to give.
+    Raises ValueError for a bad URL, naming the remedy.
     """
 
     def __init__(self, urls: list[str]) -> None:
@@ -49,26 +50,26 @@ class Forwarder:
 
     @property
     def destinations(self) -> list[str]:
-        """Where spans go, without passwords."""
+        """Return the destinations, without passwords."""
         return [route.destination for route in self._routes]
 
     def start(self, store: SpanStore) -> None:
-        """Begin to send what waits in ``store``."""
+        """Begin to send the spans that wait in ``store``."""
         self._in_memory = store.name == "memory"
         for route in self._routes:
             route.start(store.outbox(route.destination))
 
     def counts(self) -> list[Forwarding]:
-        """Return how many spans each destination was sent, will never be sent, and has not been sent yet."""
+        """Return, for each destination, how many spans were sent, were lost, and wait."""
         return [route.counts() for route in self._routes]
 
     def wake(self, _spans: list[Span]) -> None:
-        """Wake the threads: something was stored."""
+        """Wake the threads, as spans were stored."""
         for route in self._routes:
             route.wake.set()
 
     def close(self, timeout: float) -> None:
-        """Send what waits, within ``timeout`` seconds."""
+        """Send the spans that wait, within ``timeout`` seconds."""
         deadline = monotonic() + timeout
         for route in self._routes:
             route.end(deadline)
@@ -76,12 +77,12 @@ class Forwarder:
             route.join(deadline)
 
     def report(self) -> list[str]:
-        """Return a line for each destination that missed some spans, or has not been sent some."""
+        """Return a line for each destination for which spans were lost or wait."""
         return [line for route in self._routes for line in route.report(in_memory=self._in_memory)]
 
 
 class _Route:
-    """One destination. What it sends and counts, its thread alone does."""
+    """One destination. Only its own thread sends and counts."""
 
     def __init__(self, destination: str, build: Callable[[], Exporter], prepare: Prepare) -> None:
         self.destination = destination
@@ -129,7 +130,7 @@ class _Route:
             yield f"{self._waiting} spans wait for {self.destination}; the next start sends them"
 
     def _run(self, outbox: Outbox) -> None:
-        attach(suppressed())  # forwarding is not traced
+        attach(suppressed())  # forwarding itself is not traced
         while self._turn(outbox):
             pass
         try:
@@ -140,7 +141,7 @@ class _Route:
             failed(f"closing the way to {self.destination}")
 
     def _turn(self, outbox: Outbox) -> bool:
-        """Send a block, or wait for one; return False at the end."""
+        """Send a block, or wait for one; return False once closed."""
         try:
             waiting = outbox.next()
             if waiting is not None:
@@ -159,7 +160,7 @@ class _Route:
         return True
 
     def _send_all(self, spans: list[Span]) -> bool:
-        """Send spans until each is delivered or refused; return False where the time is over before."""
+        """Send spans until each is delivered or refused; return False if the deadline passes before that."""
         exporter = self._exporter = self._exporter or self._build()
         parts = list(self._batches(exporter, spans))[::-1]
         while parts:
@@ -177,7 +178,7 @@ class _Route:
         return True
 
     def _send(self, exporter: Exporter, part: list[Any]) -> Outcome | None:
-        """Try until the destination has answered for good; None where the time is over."""
+        """Retry until the outcome is final; return None if the deadline passes before that."""
         pause = _FIRST_PAUSE
         while True:
             outcome = exporter.send(part, min(monotonic() + _ATTEMPT, self._ends))
@@ -225,7 +226,7 @@ class _Route:
 
 
 def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:
-    """Return what ``--forward`` names; without it Cloud Trace, where the variables of Google's collector ask for it."""
+    """Return the URLs of ``--forward``; without any, Cloud Trace if the variables of zipkin-gcp's server ask for it."""
     project = environ.get("PROJECT_ID")
     if given or not project or not environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return given
@@ -234,7 +235,7 @@ def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:
 
 def _route(url: str) -> _Route | None:
     if url.startswith("otel:"):
-        raise ValueError(f"{url!r} takes spans of OpenTelemetry's kind only; name a server that takes Zipkin's")
+        raise ValueError(f"{url!r} accepts OpenTelemetry spans only; name a server that accepts Zipkin's")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("PROJECT_ID") or ""
     try:
         plan = parse(url).plan

@@ -1,4 +1,4 @@
-"""``obskit profile``: profiles of a folder, a file or a running process as folded stacks and a flame graph."""
+"""``obskit profile``: writes profiles of a folder, a file or a running process as folded stacks and a flame graph."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 _FAILED = 1
 _BAD_USAGE = 2
 _TYPES = ("cpu", "wall", "heap")
-_PATIENCE = 15.0  # seconds for the profile that may be under way, and for writing
-_NEEDS = "it needs obskit.init() with profiler 'builtin' (or 'auto'), and a folder in profiler_output"
+_PATIENCE = 15.0  # seconds to wait for a profile already under way, and for writing
+_NEEDS = "it needs obskit.init() with profiler 'builtin' (or 'auto') and a folder in profiler_output"
 
 
 class _UsageError(Exception):
-    """An argument that cannot be used: one line which names it and the remedy."""
+    """An argument cannot be used: one line that names it and the remedy."""
 
 
 class _Failure(Exception):
-    """What went wrong: one line."""
+    """The command failed: one line that says why."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command. Values stay text: ``run`` checks them, to say in one line what to write instead."""
+    """Add the command. Values stay text: ``run`` checks them, so that errors name the remedy in one line."""
     parser = subparsers.add_parser("profile", help="show profiles as folded stacks and a flame graph")
     parser.add_argument("what", metavar="WHAT", help="a folder of profiles, a .pprof.gz file, or a process id")
     parser.add_argument("--type", help="cpu, wall or heap (default: the first of these that is there)")
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write both files and say so. Returns the exit status: 0, 1 for a failure, 2 for bad usage."""
+    """Write both files and print their names. Return the exit status: 0, 1 for a failure, 2 for bad usage."""
     try:
         _check(args)
         kind, profiles = _profiles(args)
@@ -79,7 +79,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _profiles(args: argparse.Namespace) -> tuple[str, list[Profile]]:
-    """Return the type and the profiles asked for."""
+    """Return the type and the requested profiles."""
     if os.path.isfile(args.what):
         profile = _read(args.what)
         return profile.sample_types[-1].kind, [profile]
@@ -87,7 +87,7 @@ def _profiles(args: argparse.Namespace) -> tuple[str, list[Profile]]:
         return _of_folder(args.what, args.type, lambda _name: True)
     if args.what.isascii() and args.what.isdecimal():
         return _of_process(int(args.what), args)
-    raise _UsageError(f"{args.what!r} is no file, no folder and no process id")
+    raise _UsageError(f"{args.what!r} is not a file, a folder or a process id")
 
 
 def _of_folder(folder: str, wanted: str | None, chosen: Callable[[str], bool]) -> tuple[str, list[Profile]]:
@@ -112,7 +112,7 @@ def _read(path: str) -> Profile:
 
 
 def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]:
-    """Ask a process for a profile now, by a file in the folder it writes to, and wait for it."""
+    """Request a profile from a process through a file in its output folder, and wait for it."""
     from obskit.profiling.folder import request_file
 
     folder = _folder_of(pid, args.folder)
@@ -128,7 +128,7 @@ def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]
 
 
 def _ask(request: str, pid: int, seconds: float) -> None:
-    """Write the request in one step, whatever has its name. A new folder is the process's user's."""
+    """Write the request atomically, replacing any file of its name. A new folder belongs to the process's user."""
     folder = os.path.dirname(request)
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700)
@@ -146,7 +146,7 @@ def _ask(request: str, pid: int, seconds: float) -> None:
 
 
 def _folder_of(pid: int, given: str | None) -> str:
-    """Return where a process writes its profiles: what was given, or what its environment says."""
+    """Return where a process writes its profiles: the given folder, or the one in its environment."""
     if not os.path.exists(f"/proc/{pid}") and not _is_alive(pid):
         raise _Failure(f"there is no process {pid}")
     if given:
@@ -176,7 +176,7 @@ def _is_alive(pid: int) -> bool:
 def _wait_for(folder: str, pid: int, before: set[str], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     settled = 0
-    while settled < 2:  # once more after the first: other types follow within moments
+    while settled < 2:  # look again after the first: the other types follow within moments
         if time.monotonic() > deadline:
             raise _Failure(f"process {pid} wrote no profile to {folder} within {seconds:.0f} s: {_NEEDS}")
         time.sleep(0.5)

@@ -1,6 +1,6 @@
-"""``obskit run -- COMMAND``: the command in this process's place, with every Python in it started under obskit.
+"""``obskit run -- COMMAND``: replaces this process by the command, with obskit in every Python that it starts.
 
-Python imports ``sitecustomize`` when it starts; this puts a folder with ours (``startup``) first on PYTHONPATH.
+Python imports ``sitecustomize`` when it starts; a folder with obskit's (``startup``) is put first on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _STARTUP = os.path.join(os.path.dirname(__file__), "startup")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command. All after ``run`` is the command's, flags included."""
+    """Add the command. Everything after ``run`` belongs to the command, flags included."""
     from argparse import REMAINDER
 
     parser = subparsers.add_parser(
         "run", help="run a command with obskit.init() in each Python of it", usage="obskit run -- COMMAND..."
     )
-    parser.add_argument("command", nargs=REMAINDER, metavar="COMMAND", help="such as: python app.py")
+    parser.add_argument("command", nargs=REMAINDER, metavar="COMMAND", help="for example: python app.py")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Become the command; return an exit status only where that fails: 2 for bad usage or a bad setting, else 1."""
+    """Replace this process by the command; return only on failure: 2 for bad usage or a bad setting, else 1."""
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         return _fail(_BAD_USAGE, "COMMAND is missing; write one, such as: obskit run -- python app.py")
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bad_setting() -> str | None:
-    """Find a bad setting here, where it can be said before anything has started."""
+    """Return the error for a bad setting, so that it is reported before anything is started."""
     from obskit.settings import ConfigurationError, load
 
     try:
@@ -60,7 +60,7 @@ def _python_path() -> str:
 
 
 def _restore_signals() -> None:
-    """Undo what Python sets at its start and exec would hand on: without SIGPIPE, ``yes | head`` never ends."""
+    """Restore the signals that Python ignores, as exec passes that on: without SIGPIPE, ``yes | head`` never ends."""
     for name in ("SIGPIPE", "SIGXFSZ"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

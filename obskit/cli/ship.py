@@ -1,4 +1,4 @@
-"""``COMMAND | obskit ship``: passes on what it reads, byte by byte as it comes, and sends its lines to a collector."""
+"""``COMMAND | obskit ship``: copies standard input to standard output unchanged, and sends its lines to a collector."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _BAD_USAGE = 2
 _CHUNK = 65536
-_LONGEST = 256 * 1024  # bytes of a line; a longer one is sent in parts
-_QUIET = 0.3  # seconds without input after which a text line is complete
-_END = 5.0  # seconds that the last lines have
+_LONGEST = 256 * 1024  # bytes; a longer line is sent in parts
+_QUIET = 0.3  # seconds without input after which a text entry is complete
+_END = 5.0  # seconds at the end for sending the last lines
 _WHERE = "http://127.0.0.1:9411"
 
 
@@ -30,15 +30,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command."""
     where = os.environ.get("OBSKIT_COLLECTOR") or _WHERE
     usage = "COMMAND | obskit ship --service NAME\n       obskit ship --profiles FOLDER"
-    parser = subparsers.add_parser("ship", help="send the lines that a program prints to a collector", usage=usage)
-    parser.add_argument("--service", default="", help="the service's name; else what the lines say of it")
+    parser = subparsers.add_parser("ship", help="send a program's output to a collector, line by line", usage=usage)
+    parser.add_argument("--service", default="", help="the service's name (default: from the lines)")
     parser.add_argument("--profiles", metavar="FOLDER", help="send the profiles of a folder (*.pprof.gz) instead")
     parser.add_argument("--collector", default=where, metavar="URL", help=f"the collector (default: {_WHERE})")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pass on standard input until it ends; return 0, or 2 for bad usage. A reader that leaves ends it, as ``cat``."""
+    """Copy standard input until it ends; return 0, or 2 for bad usage. A closed output ends it, as it does ``cat``."""
     from obskit.settings.values import read_collector
 
     try:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         from obskit.cli.ship_profiles import send_profiles
 
         return send_profiles(args.profiles, url, args.service)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, whose last words are still to come
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the program, whose last output is still to come
     pipeline = _pipeline(url, args.service)
     try:
         _pass_on(pipeline)
@@ -88,7 +88,7 @@ def _write(data: bytes) -> None:
 
 
 def _finish(pipeline: Pipeline) -> None:
-    """Send what waits, and say what could not be sent."""
+    """Send the lines that wait, and report those that could not be sent."""
     pipeline.close(time.monotonic() + _END)
     ledger = pipeline.stats()
     missing = ledger["produced"] - ledger["delivered"]
@@ -97,14 +97,14 @@ def _finish(pipeline: Pipeline) -> None:
 
 
 class _Lines:
-    """From pieces of output to lines as a collector takes them: JSON as it is, text as JSON with its time."""
+    """Splits output into lines in the collector's format: JSON unchanged, text as JSON with its time."""
 
     def __init__(self) -> None:
         self._begun = b""
         self._text = Joiner()
 
     def add(self, data: bytes) -> Iterator[bytes]:
-        """Yield the lines that are complete with ``data``."""
+        """Yield the lines that ``data`` completes."""
         *whole, self._begun = (self._begun + data).split(b"\n")
         if len(self._begun) > _LONGEST:
             whole, self._begun = [*whole, self._begun], b""
@@ -116,7 +116,7 @@ class _Lines:
                 yield from self._complete(self._text.add(_plain(line)))
 
     def rest(self, *, at_end: bool) -> Iterator[bytes]:
-        """Yield the text that waited for more, and at the end a line without a line's end."""
+        """Yield the text that waited for further lines, and at the end an unterminated line."""
         if at_end and self._begun:
             yield from self.add(b"\n")
         yield from self._complete(self._text.rest())

@@ -1,4 +1,4 @@
-"""``obskit ship --profiles FOLDER``: profiles of a folder to a collector, which keeps each once."""
+"""``obskit ship --profiles FOLDER``: sends profiles to a collector, which stores each once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADERS = {"Content-Type": "application/octet-stream", "User-Agent": "obskit"}
 
 
 def send_profiles(folder: str, url: str, service: str) -> int:
-    """Send each file; return 0, or 1 where one could not be read or sent, which is said."""
+    """Send each file; return 0, or 1 if one could not be read or sent, which is printed."""
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX))
     except OSError as error:
@@ -31,7 +31,7 @@ def send_profiles(folder: str, url: str, service: str) -> int:
 
 
 def _send(path: str, url: str, service: str) -> str:
-    """Send a file; return what went wrong."""
+    """Send a file; return the error, or an empty string."""
     stem = os.path.basename(path).removesuffix(_SUFFIX)
     found = _is_ours(stem)
     name = service or (found[1] if found else stem)
@@ -45,7 +45,7 @@ def _send(path: str, url: str, service: str) -> str:
 
 
 def post_profile(content: bytes, url: str, service: str) -> str:
-    """Send a profile; return what went wrong."""
+    """Send a profile; return the error, or an empty string."""
     sender = HttpSender(f"{url}/ingest?name={quote(service, safe='')}&format=pprof", _HEADERS)
     try:
         outcome = sender.post(content, time.monotonic() + _TIMEOUT)

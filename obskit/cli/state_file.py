@@ -1,4 +1,4 @@
-"""Where ``obskit collector`` keeps spans unless it is told: a file in the folder that the system has for such things.
+"""The default file of ``obskit collector``, in the user's folder for state.
 
 Source: the XDG base directory specification, 0.8 (``XDG_STATE_HOME``, else ``~/.local/state``).
 """
@@ -12,9 +12,9 @@ _FOLDER, _FILE = "obskit", "collector.db"
 
 
 def default_storage(environ: Mapping[str, str]) -> str:
-    """The URL of the file, in a folder that exists then. Raises OSError where it cannot."""
+    """Return the URL of the file; create its folder. Raises OSError if that fails."""
     state = environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(state):  # as the specification says
+    if not os.path.isabs(state):  # the specification ignores relative paths
         state = os.path.join(os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):
         raise FileNotFoundError(2, "this user has no home folder", state)

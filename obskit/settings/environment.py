@@ -1,4 +1,4 @@
-"""What the environment says of an option: the variables of other tools as options of obskit, and defaults."""
+"""Reads the variables of other tools as options of obskit, and defaults that depend on the environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def milliseconds(value: str) -> Any:
 
 
 def resource_attribute(*keys: str) -> Read:
-    """Return what reads the first of ``keys`` that a list such as ``service.name=orders,service.version=2`` has."""
+    """Return a reader of the first of ``keys`` present in a list such as ``service.name=orders,service.version=2``."""
 
     def read(value: str) -> str | None:
         attributes = read_attributes(value)
@@ -34,19 +34,19 @@ def resource_attribute(*keys: str) -> Read:
 
 
 def timeout(value: str) -> Any:
-    """Read milliseconds as seconds; none at all means that there is no limit, as OpenTelemetry has it."""
+    """Read milliseconds as seconds; 0 means no limit, as in OpenTelemetry."""
     return milliseconds(value) or LONGEST_TIMEOUT
 
 
 def otel_enabled(value: str) -> bool:
-    """Read the opposite of a boolean as OpenTelemetry writes them: only ``true`` is true."""
+    """Read the negation of a boolean in OpenTelemetry's form, where only ``true`` is true."""
     if value.strip().lower() not in ("true", "false"):
         raise ValueError("must be true or false")
     return value.strip().lower() == "false"
 
 
 def otel_formats(value: str) -> Any:
-    """Keep the formats we inject; ``baggage`` is always read and written."""
+    """Read OTEL_PROPAGATORS: return the formats that obskit writes. ``baggage`` is handled apart."""
     names = read_names(value.lower())
     if names == ("none",):
         return names[:0]
@@ -59,7 +59,7 @@ def otel_formats(value: str) -> Any:
 
 
 def otel_exporters(value: str) -> Any:
-    """Read names of OpenTelemetry's exporters; ``zipkin`` alone leaves it to the variable of its address."""
+    """Read names of OpenTelemetry's exporters; the address for ``zipkin`` comes from its own variable."""
     names = [name.lower() for name in read_names(value)]
     if names == ["zipkin"]:
         return None
@@ -70,25 +70,28 @@ def otel_exporters(value: str) -> Any:
 
 
 def default_log_mode(_: Mapping[str, str]) -> str:
-    """Return ``console`` where a person reads standard output, else ``json``."""
+    """Return ``console`` if standard output is a terminal, else ``json``."""
     try:
         return "console" if sys.stdout.isatty() else "json"
-    except Exception:  # closed, replaced by something else, or None
+    except Exception:  # closed, replaced by another kind of object, or None
         return "json"
 
 
 def default_request_log(environ: Mapping[str, str]) -> bool:
-    """Return whether this is Kubernetes by itself: Cloud Run (Knative) and App Engine log every request."""
+    """Return whether this is plain Kubernetes: Cloud Run (Knative) and App Engine log every request themselves."""
     return "KUBERNETES_SERVICE_HOST" in environ and "K_SERVICE" not in environ
 
 
 def default_response_flush(environ: Mapping[str, str]) -> float:
-    """Return the bound where the CPU may stop after a response: nothing tells whether it is set to be always there."""
+    """Return the limit (seconds) for platforms that may stop the CPU after a response.
+
+    A process cannot find out whether its CPU is set to be always allocated.
+    """
     return 0.3 if "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ else 0.0
 
 
 def default_sample_rate(environ: Mapping[str, str]) -> float:
-    """Return the rate OTEL_TRACES_SAMPLER(_ARG) asks for; a decision that arrives with a request always stands."""
+    """Return the rate that OTEL_TRACES_SAMPLER(_ARG) asks for. Decisions that arrive with requests are always kept."""
     given = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
     name = given.removeprefix("parentbased_")
     if not given:

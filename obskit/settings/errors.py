@@ -1,4 +1,4 @@
-"""What a bad option raises, and how it shows the value."""
+"""The error for a bad option, and how it shows the value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ class ConfigurationError(ValueError):
 
 
 class PartlyUsed(ValueError):
-    """What a variable of the ecosystem says cannot be used, or not all of it: ``value`` is what remains.
+    """A variable of another tool cannot be used, or only in part: ``value`` is what remains.
 
-    Such variables are often set for a whole platform: OpenTelemetry's specification has them warned of, and ignored.
+    Such variables are often set for a whole platform, so they are ignored with a warning, as OpenTelemetry's
+    specification demands.
     """
 
     def __init__(self, message: str, value: Any = None) -> None:
@@ -26,11 +27,11 @@ class PartlyUsed(ValueError):
 
 
 Read = Callable[[Any], Any]
-"""Turns a value, given as an argument or as text, into the option's type; raises ValueError saying what it must be."""
+"""Converts an argument or a variable's text to the option's type; raises ValueError saying what the value must be."""
 
 
 def read_value(source: str, read: Read, value: Any) -> Any:
-    """Return what ``read`` makes of ``value``; raise ConfigurationError, naming ``source``, where it cannot."""
+    """Return ``read(value)``; turn its ValueError into a ConfigurationError that names ``source``."""
     try:
         return read(value)
     except PartlyUsed:
@@ -40,6 +41,6 @@ def read_value(source: str, read: Read, value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return ``value`` on one line, without the credentials a URL may hold."""
+    """Return ``value`` on one line, without credentials in a URL."""
     text = masked(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

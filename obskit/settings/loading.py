@@ -1,4 +1,4 @@
-"""All options, read and checked together."""
+"""Reads and checks all options together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OB
 
 
 class Settings(NamedTuple):
-    """All options, validated. ``ignored`` says what of the ecosystem's variables could not be used."""
+    """All options, validated. ``ignored`` has a message for each variable of another tool that could not be used."""
 
     enabled: bool
     service: str
@@ -70,10 +70,10 @@ class Settings(NamedTuple):
 
 
 def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings: arguments win over ``OBSKIT_*``, which win over the ecosystem's variables.
+    """Return the settings: arguments take precedence over ``OBSKIT_*``, these over the variables of other tools.
 
-    An argument that is None counts as not given. Raises ConfigurationError for the first option that is bad; what is
-    bad in the ecosystem's variables, which are not written for us alone, is ignored and said.
+    An argument that is None counts as not given. Raises ConfigurationError for the first bad option. A bad variable
+    of another tool is ignored with a message, as it is not set for obskit alone.
     """
     unknown = sorted(arguments.keys() - {option.name for option in OPTIONS})
     if unknown:
@@ -91,7 +91,7 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
 
 
 def _carries_baggage(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
-    """Return whether baggage is read and written: always, unless OTEL_PROPAGATORS decides and does not name it."""
+    """Return whether baggage is read and written: unless OTEL_PROPAGATORS is in effect without naming it."""
     if arguments.get("propagation") is not None or environ.get("OBSKIT_PROPAGATION", "").strip():
         return True
     named = environ.get("OTEL_PROPAGATORS", "").lower()
@@ -115,7 +115,7 @@ def _value(option: Option, arguments: Mapping[str, Any], environ: Mapping[str, s
 
 
 def _foreign(option: Option, variable: str, convert: Read, environ: Mapping[str, str], ignored: list[str]) -> Any:
-    """Return what a variable of the ecosystem says; None where it says nothing that can be used."""
+    """Return an option's value from another tool's variable; None if that cannot be used."""
     text = environ.get(variable, "")
 
     def read(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every option in one table: its name, where it may come from, how it is read, and what it means."""
+"""Every option in one table: its name, its sources, its reader, its default and its meaning."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ DEFAULT_EXIT_TIMEOUT = 2.0
 class Option(NamedTuple):
     """One row of the table.
 
-    ``ecosystem`` names other tools' variables in the order they are asked, each with what turns its text into an
-    argument. ``default`` is called with the environment; ``default_said`` tells it where the value alone would not.
+    ``ecosystem`` names other tools' variables in order of precedence, each with a reader of its text. ``default`` is
+    called with the environment; ``default_said`` describes it in the documentation if the value does not.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Option(NamedTuple):
 
     @property
     def variable(self) -> str:
-        """The option's own environment variable."""
+        """Return the option's own environment variable."""
         return f"OBSKIT_{self.name.upper()}"
 
     @property
     def shown_default(self) -> str:
-        """The default as the documentation has it."""
+        """Return the default as the documentation shows it."""
         value = self.default({}) if not self.default_said else None
         if self.default_said or value is None or value == ():
             return self.default_said or "none"

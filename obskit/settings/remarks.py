@@ -19,7 +19,7 @@ _OTHER_VARIABLES = {
 
 
 def changes(before: Settings, after: Settings) -> dict[str, str]:
-    """Return, by option, the old value and the new one of each that differs, without credentials."""
+    """Return old and new value of each option that differs, without credentials."""
     pairs = zip(Settings._fields, before, after, strict=True)
     differ = [(name, old, new) for name, old, new in pairs if old != new and name != "ignored"]
     return {name: f"{name}: {shown(old)} -> {shown(new)}" for name, old, new in differ}

@@ -1,4 +1,4 @@
-"""The service's name where nobody gave one: that of the application, not of the command that serves it."""
+"""The default service name: that of the application, not of the server that runs it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import sys
 from collections.abc import Mapping, Sequence
 
 _SERVERS = frozenset(["daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress", "waitress-serve"])
-_APPLICATION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*(\(.*\))?")  # orders.app:app, and no host:8000
+_APPLICATION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*(\(.*\))?")  # orders.app:app, but not host:8000
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def default_service(environ: Mapping[str, str]) -> str:
-    """Return the name of the application's package; where none is served, of the program that was started."""
+    """Return the name of the served application's package; without one, of the program that was started."""
     try:
         program, arguments = _started()
         served = _served(program, arguments, environ)
         return (_package(served) if served else "") or program or "python"
-    except Exception:  # the program has put something else into sys.argv
+    except Exception:  # the program replaced sys.argv
         return "python"
 
 
 def _started() -> tuple[str, Sequence[str]]:
     """Return the program's name, which is the package's for ``python -m package.module``, and its arguments."""
     arguments = list(getattr(sys, "argv", None) or [""])
-    if arguments[0] == "-m":  # so early that Python has not found the module yet
+    if arguments[0] == "-m":  # called before Python has found the module
         arguments = sys.orig_argv[sys.orig_argv.index("-m") + 1 :]
         return arguments[0].partition(".")[0], arguments[1:]
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name != "__main__":  # which an archive or a folder that is run has
+    if spec is not None and spec.name != "__main__":  # the name of the entry module of an archive or a folder
         return spec.name.partition(".")[0], arguments[1:]
     folder, file = os.path.split(arguments[0])  # pathlib costs 10 ms of every start
     name = os.path.splitext(file)[0]
@@ -38,7 +38,7 @@ def _started() -> tuple[str, Sequence[str]]:
 
 
 def _served(program: str, arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Return the application that a command was told to serve; None for any other program."""
+    """Return the application argument of a server's command; None for any other program."""
     if program in _SERVERS:
         return _application(arguments)
     if program == "flask":
@@ -51,7 +51,7 @@ def _served(program: str, arguments: Sequence[str], environ: Mapping[str, str]) 
 
 
 def _application(arguments: Sequence[str]) -> str | None:
-    """Return the argument that is an application: one with a colon, else a module that follows no option, or is last.
+    """Return the argument that names an application: one with a colon, else a module name not after an option, or last.
 
     Only the server knows which of its options take a value.
     """

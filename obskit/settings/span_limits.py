@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables that limit how much a span may hold."""
+"""OpenTelemetry's variables that limit the size of a span."""
 
 from __future__ import annotations
 

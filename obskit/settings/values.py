@@ -1,4 +1,4 @@
-"""Reads an option's value, given as an argument or as text: each function raises ValueError saying what it must be."""
+"""Readers of options' values, given as arguments or as text. Each raises ValueError saying what the value must be."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BETWEEN = re.compile(r",(?=\s*(?:[a-z]+://|otel:|(?:console|none)\s*(?:,|$)))")
 
 
 def read_boolean(value: Any) -> bool:
-    """Read ``true``, ``yes``, ``on``, ``1`` and their opposites, in any case."""
+    """Read ``true``, ``yes``, ``on``, ``1`` or their opposites, in any case."""
     text = str(value).lower()
     if text not in _TRUE | _FALSE:
         raise ValueError("must be true or false")
@@ -30,14 +30,14 @@ def read_boolean(value: Any) -> bool:
 
 
 def read_text(value: Any) -> str | None:
-    """Read text without the blanks around it; None stays None."""
+    """Read text, stripped; None stays None."""
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ValueError("must be text that is not blank")
     return value.strip() if value else None
 
 
 def read_service(value: Any) -> str:
-    """Read text that must be there."""
+    """Read text that is required."""
     text = read_text(value)
     if text is None:
         raise ValueError("must be text that is not blank")
@@ -45,7 +45,7 @@ def read_service(value: Any) -> str:
 
 
 def number_from(lowest: float, highest: float, kind: type = float) -> Read:
-    """Return what reads a number (of ``kind``) between the two, both included."""
+    """Return a reader of numbers of type ``kind`` within a range, both ends included."""
 
     def read(value: Any) -> Any:
         try:
@@ -77,7 +77,7 @@ def read_formats(value: Any) -> tuple[str, ...]:
 
 
 def read_hosts(value: Any) -> tuple[str, ...]:
-    """Read hosts and ports, as ``propagate_to`` has them."""
+    """Read hosts and ports, in the form of ``propagate_to``."""
     names = read_names(value)
     if not all(map(HOST.fullmatch, names)):
         raise ValueError("must be a list of hosts such as orders, *.internal, 10.0.0.7:8080, [::1]: no scheme, no path")
@@ -88,7 +88,7 @@ def read_trust(value: Any) -> str | tuple[str, ...]:
     """Read ``always``, ``never``, or networks."""
     if value in ("always", "never"):
         return str(value)
-    import ipaddress  # here, since most programs do without it
+    import ipaddress  # imported here, as most programs do not need it
 
     try:
         names = read_names(value)
@@ -108,7 +108,7 @@ def read_log_mode(value: Any) -> str:
 
 
 def one_of(*choices: str) -> Read:
-    """Return what reads one of ``choices``."""
+    """Return a reader of one of ``choices``."""
 
     def read(value: Any) -> str:
         text = value.strip() if isinstance(value, str) else value
@@ -123,12 +123,12 @@ _log_form = one_of("json", "console", "cloud", "inherit", "off")
 
 
 def read_folder(value: Any) -> str | None:
-    """Read a folder's path, which need not exist."""
+    """Read the path of a folder, which need not exist."""
     return read_text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def read_request_log(value: Any) -> bool | None:
-    """Read a boolean, or None for ``auto``: the platform decides."""
+    """Read a boolean; return None for ``auto``, which lets the platform decide."""
     return None if value == "auto" else read_boolean(value)
 
 
@@ -158,7 +158,7 @@ def read_integrations(value: Any) -> tuple[str, ...] | None:
 
 
 def read_disable(value: Any) -> tuple[str, ...]:
-    """Read names of integrations; None for none of them."""
+    """Read names of integrations; None means none."""
     return read_integrations(value) or ()
 
 
@@ -181,7 +181,7 @@ def read_collector(value: Any) -> str | None:
 
 
 def read_exporters(value: Any) -> tuple[Destination, ...]:
-    """Read one or several destinations of spans, each a URL or an exporter of OpenTelemetry's."""
+    """Read one or several destinations of spans, each a URL or an OpenTelemetry exporter."""
     from obskit.export.destinations import FORMS, parse
 
     if isinstance(value, str):

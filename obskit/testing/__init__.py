@@ -1,4 +1,4 @@
-"""Test tools: record spans in your own tests, and hold an integration to its contract (for which pytest is needed)."""
+"""Test tools: record spans in your own tests, and check an integration against its contract (which needs pytest)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONTRACTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a contract when it is asked for: ``recording`` is for users of unittest, too."""
+    """Import a contract on first access, so that ``recording`` works without pytest."""
     if name not in _CONTRACTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_CONTRACTS[name]}"), name)

@@ -1,4 +1,4 @@
-"""What the server and the client contract share: an integration installed for one test, and everything undone."""
+"""What the server and client contracts share: an integration is installed for one test, then everything is undone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print(sorted(patches.names()))
 
 
 class Contract:
-    """Installs ``integration`` for each test; ``unsupported`` names tests that cannot hold, with the reason."""
+    """Installs ``integration`` for each test; ``unsupported`` maps names of tests that cannot pass to the reason."""
 
     integration: ClassVar[str]
     unsupported: ClassVar[Mapping[str, str]] = {}
@@ -70,7 +70,7 @@ class Contract:
             detach(token)
 
     def install(self) -> None:
-        """Install the integration; where it works without patching, override with nothing."""
+        """Install the integration. Override with an empty method if it works without patching."""
         install([self.integration], self.hooks, self.patches)
 
     def uninstall(self) -> None:
@@ -95,7 +95,7 @@ class Contract:
         assert all(one is other for one, other in zip(before, after, strict=True))
 
 
-@functools.cache  # many contracts of one integration ask the same
+@functools.cache  # cached, as many contracts share one integration
 def _patched(integration: str, order: str) -> str:
     command = [sys.executable, "-c", _IMPORT_ORDER, integration, order]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

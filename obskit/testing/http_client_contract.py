@@ -1,4 +1,4 @@
-"""What every HTTP client integration owes, as tests over real sockets. Subclass it; see ``HttpClientContract``."""
+"""What every HTTP client integration must do, as tests over real sockets. Subclass ``HttpClientContract``."""
 
 from __future__ import annotations
 
@@ -119,23 +119,23 @@ class _UpstreamHandler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def handle(self) -> None:
-        """Serve a connection; clients of these tests leave whenever they like."""
+        """Serve a connection; clients in these tests may disconnect at any time."""
         try:
             super().handle()
         except ConnectionError:
             pass
 
     def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
+        """Log nothing."""
 
 
 def upstream_handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
-    """Return a handler whose answers are named by the last part of the path: ``/stream``, ``/404``, ``/anything``."""
+    """Return a handler that answers by the last part of the path: ``/stream``, ``/404``, ``/anything``."""
     return type("UpstreamHandler", (_UpstreamHandler,), {"upstream": upstream})
 
 
 class _Refusing(dict[str, str]):
-    """Headers of a client that minds what it sends."""
+    """The headers of a client that refuses invalid values."""
 
     def __setitem__(self, name: str, value: str) -> None:
         if not value.isprintable():
@@ -147,7 +147,7 @@ class HttpClientContract(Contract):
     """Subclass with ``integration``, ``get`` and ``stream``; each test then runs through your library.
 
     ``connection_error`` is what the library raises when nothing listens, ``body_error`` what it raises when a body
-    breaks off; ``below`` names integrations it rests on.
+    breaks off; ``below`` names the integrations of libraries that it is built on.
     """
 
     connection_error: ClassVar[type[BaseException]]
@@ -211,7 +211,7 @@ class HttpClientContract(Contract):
         }
 
     def test_span_says_whom_it_calls(self) -> None:
-        """Host and port as the URL has them: Zipkin draws a service that is not traced by them."""
+        """Host and port are those of the URL: Zipkin draws services that are not traced from them."""
         with self.upstream():
             self.get(self._url.replace("127.0.0.1", "localhost") + "/a", {})
             span = self.recorder.take(CLIENT)
@@ -233,7 +233,7 @@ class HttpClientContract(Contract):
         assert "x-b3-sampled" not in upstream.headers()
 
     def test_mesh_headers_are_copied_unless_the_caller_set_them(self) -> None:
-        """What came in goes out; a value of the caller's own stands."""
+        """Headers of the incoming request are copied; a value that the caller set is kept."""
         meshed = Context({**get_context(), MESH_KEY: {"x-request-id": "in", "x-ot-span-context": "o"}})
         token = attach(meshed)
         try:
@@ -245,7 +245,7 @@ class HttpClientContract(Contract):
         assert (upstream.headers()["x-request-id"], upstream.headers()["x-ot-span-context"]) == ("mine", "o")
 
     def test_other_formats_can_be_sent(self) -> None:
-        """W3C and single-header B3 go out instead, if chosen; older ones of the caller go."""
+        """W3C and single-header B3 are sent instead, if chosen; an older context set by the caller is removed."""
         propagator.use(["b3", "w3c"])
         with self.upstream() as upstream:
             self.fetch("/a", Traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01", Tracestate="old=1")
@@ -294,7 +294,7 @@ class HttpClientContract(Contract):
             self.recorder.take(CLIENT)
 
     def test_abandoned_body_ends_the_span(self) -> None:
-        """Closing a response that was not read to its end is an end too."""
+        """Closing a response that was not read to its end ends the span."""
         with self.upstream() as upstream:
             with self.stream(self._url + "/stream") as chunks:
                 assert next(chunks) == b"first"
@@ -333,7 +333,7 @@ class HttpClientContract(Contract):
         assert upstream.headers()["x-b3-traceid"] == span.trace_id
 
     def test_older_context_of_the_caller_goes_wholly(self) -> None:
-        """A gateway that forwards all it received sends our context alone, not a mixture of both."""
+        """A gateway that forwards all received headers sends only the new context, not a mixture of both."""
         older = {"b3": f"{TRACE_ID}-{SPAN_ID}-1", "x-b3-parentspanid": SPAN_ID, "X-B3-Flags": "1", **B3}
         with self.upstream() as upstream:
             self.fetch("/a", **older)
@@ -342,7 +342,7 @@ class HttpClientContract(Contract):
         assert sent == {"x-b3-traceid": span.trace_id, "x-b3-spanid": span.span_id, "x-b3-sampled": "1"}
 
     def test_a_name_in_two_spellings_arrives_once(self) -> None:
-        """Names ignore case, and a dict does not: receivers disagree on which of two counts."""
+        """Header names ignore case, a dict does not: receivers disagree on which of two values counts."""
         propagator.use(["b3multi", "w3c"])
         older = {"x-b3-traceid": "a" * 32, "X-B3-TraceId": "b" * 32, "TraceParent": "1", "traceparent": "2"}
         with self.upstream() as upstream:
@@ -352,7 +352,7 @@ class HttpClientContract(Contract):
         assert upstream.headers()["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
 
     def test_what_the_mesh_sent_of_a_context_that_is_written_is_not_copied(self) -> None:
-        """There is one traceparent, and its tracestate belongs to it."""
+        """There is one traceparent, with its own tracestate."""
         propagator.use(["w3c"])
         meshed = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01", "tracestate": "old=1", "x-request-id": "in"}
         token = attach(Context({**get_context(), MESH_KEY: meshed}))
@@ -369,7 +369,7 @@ class HttpClientContract(Contract):
     @pytest.mark.parametrize("value", ["a\x0bb", "caf\xe9", "a\r\n b", "a\tb", "\x7f", "\u20ac", "x" * 5000])
     @pytest.mark.parametrize("name", ["x-request-id", "sw8"])
     def test_what_a_caller_sent_never_makes_a_call_fail(self, name: str, value: str) -> None:
-        """A header that some client refuses stays behind alone: the call succeeds, traced, with the others."""
+        """A header that a client refuses is left out alone: the call succeeds, traced, with all others."""
         found = mesh.extract({name: value, "x-ot-span-context": "o"}, LOWER, {name, "x-ot-span-context"})
         token = attach(Context({**get_context(), MESH_KEY: found}))
         try:
@@ -382,7 +382,7 @@ class HttpClientContract(Contract):
         assert (name in upstream.headers(), upstream.headers()["x-ot-span-context"]) == (False, "o")
 
     def test_a_header_that_is_refused_costs_the_others_nothing(self) -> None:
-        """Whatever finds its way among the mesh's headers."""
+        """An invalid value among the headers that are copied does not cost the others."""
         token = attach(Context({**get_context(), MESH_KEY: {"x-request-id": "a\nb", "x-ot-span-context": "o"}}))
         try:
             exchange = begin("GET", "http://h/", headers := _Refusing())
@@ -430,7 +430,7 @@ class HttpClientContract(Contract):
         assert span.tags["http.status_code"] == "200"
 
     def test_failure_of_the_caller_while_reading_is_not_the_spans(self) -> None:
-        """What the application raises between two chunks is its own affair."""
+        """An exception that the application raises between two chunks is not an error of the call."""
         with self.upstream() as upstream:
             with pytest.raises(OSError, match="mine"):
                 self._fail_while_reading()
@@ -443,7 +443,7 @@ class HttpClientContract(Contract):
             raise OSError("mine")
 
     def test_call_while_an_exception_is_handled_is_no_error(self) -> None:
-        """A call made by an except block is not blamed for the exception, though it comes from a socket."""
+        """A call made in an except block does not get that exception as its error, even one of a socket."""
         here, there = socket.socketpair()
         with self.upstream(), here, there, here.makefile("rb") as file:
             here.settimeout(0.001)
@@ -454,7 +454,7 @@ class HttpClientContract(Contract):
             self.recorder.take(CLIENT)
 
     def test_failure_of_ours_is_not_the_callers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """If tracing itself fails the call is made as ever, and the failure is counted."""
+        """If tracing itself fails, the call is made all the same, and the failure is counted."""
         monkeypatch.setattr(tracer, "start", None)
         before = failures.value
         with self.upstream():
@@ -470,7 +470,7 @@ class HttpClientContract(Contract):
         assert "x-b3-traceid" not in upstream.headers()
 
     def test_layers_below_add_no_span(self) -> None:
-        """With any of the libraries it rests on instrumented too, one call is one span."""
+        """If libraries that it is built on are instrumented too, one call is still one span."""
         with self.upstream() as upstream:
             for layers in subsets(self.below):
                 with installed(layers):

@@ -1,4 +1,4 @@
-"""What every HTTP server integration owes, as tests over real sockets. Subclass it; see ``HttpServerContract``."""
+"""What every HTTP server integration must do, as tests over real sockets. Subclass ``HttpServerContract``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HANDSHAKE = {
 
 
 def _soon(condition: Callable[[], bool]) -> bool:
-    """Wait until ``condition`` holds; return whether it came to that within ten seconds."""
+    """Wait until ``condition`` holds; return whether it did within ten seconds."""
     deadline = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -44,13 +44,13 @@ def _soon(condition: Callable[[], bool]) -> bool:
 class HttpServerContract(Contract):
     """Subclass with ``integration`` and ``serve``; each test then runs against your application.
 
-    ``route`` is ``/items/{name}`` as the framework spells it, or None where it has no routes.
+    ``route`` is ``/items/{name}`` in the framework's notation, or None if it has no routes.
     """
 
     route: ClassVar[str | None] = "/items/{name}"
 
     def serve(self, site: Site) -> AbstractContextManager[str]:
-        """Serve ``site.item(name)`` at /items/NAME and ``site.stream()`` at /stream; give the base URL."""
+        """Serve ``site.item(name)`` at /items/NAME and ``site.stream()`` at /stream; yield the base URL."""
         raise NotImplementedError
 
     @contextmanager
@@ -66,7 +66,7 @@ class HttpServerContract(Contract):
                 self._site.go_on.set()
 
     def get(self, path: str, *headers: tuple[str, str], method: str = "GET") -> tuple[int, str]:
-        """Send one request, with repeated headers if asked; return status and text."""
+        """Send one request; headers may be repeated. Return status and text."""
         connection = http.client.HTTPConnection(self._netloc, timeout=10)
         try:
             connection.putrequest(method, path)
@@ -79,7 +79,7 @@ class HttpServerContract(Contract):
             connection.close()
 
     def answer(self, method: str, path: str) -> tuple[int, object]:
-        """Send one request; return its status, and all of the response but its date."""
+        """Send one request; return the status, and all of the response except its date."""
         connection = http.client.HTTPConnection(self._netloc, timeout=10)
         try:
             connection.request(method, path)
@@ -132,13 +132,13 @@ class HttpServerContract(Contract):
         assert span.trace_id == text == TRACE_ID[:16]
 
     def test_w3c_context_is_continued_when_b3_is_absent(self) -> None:
-        """A traceparent alone is good enough."""
+        """A traceparent alone is enough."""
         with self.site():
             self.get("/items/apple", ("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01"))
             assert self.recorder.take(SERVER).parent_id == SPAN_ID
 
     def test_denied_trace_is_not_recorded_but_goes_on(self) -> None:
-        """Nothing is recorded, the handler still knows its trace, and the next hop is told not to sample."""
+        """Nothing is recorded, the handler still knows its trace, and the next hop gets the decision."""
         with self.site() as site:
             _, text = self.get("/items/apple", *B3.items(), ("X-B3-Sampled", "0"))
             self.recorder.assert_empty()
@@ -146,7 +146,7 @@ class HttpServerContract(Contract):
             assert (site.next_hop["X-B3-TraceId"], site.next_hop["X-B3-Sampled"]) == (TRACE_ID, "0")
 
     def test_lone_deny_is_honoured(self) -> None:
-        """``b3: 0`` without ids is a decision all the same."""
+        """``b3: 0`` without ids is a decision, too."""
         with self.site() as site:
             self.get("/items/apple", ("b3", "0"))
             self.recorder.assert_empty()
@@ -162,7 +162,7 @@ class HttpServerContract(Contract):
         assert "X-B3-Sampled" not in site.next_hop
 
     def test_next_hop_is_a_child_and_mesh_headers_are_copied(self) -> None:
-        """The handler's outbound context is the server span's; what the mesh needs travels along."""
+        """The parent of an outbound call is the server span, and the mesh's headers are copied."""
         with self.site() as site:
             self.get("/items/apple", ("x-request-id", "r-1"), ("x-ot-span-context", "o-1"))
             span = self.recorder.take(SERVER)
@@ -222,7 +222,7 @@ class HttpServerContract(Contract):
             assert [self.answer(*case) for case in cases] == traced
 
     def test_sleuths_span_name_is_used_where_there_is_no_route(self) -> None:
-        """Spring Cloud Sleuth 1.x sends a name along; a route is a better one."""
+        """Spring Cloud Sleuth 1.x sends a span name; a route takes precedence."""
         with self.site():
             self.get("/items/apple", ("X-Span-Name", "http:/orders"))
             span = self.recorder.take(SERVER)
@@ -267,7 +267,7 @@ class HttpServerContract(Contract):
         assert span.tags["http.status_code"] == "200"
 
     def test_requests_one_after_another_are_traces_of_their_own(self) -> None:
-        """Nothing of a request, streamed or failed, is left to the next one of the same worker."""
+        """No state of a request, streamed or failed, leaks into the next one of the same worker."""
         with self.site() as site:
             site.go_on.set()
             for path, error in (("items/a", None), ("stream", None), ("items/raise", "ValueError"), ("items/b", None)):
@@ -275,7 +275,7 @@ class HttpServerContract(Contract):
                 assert self.recorder.take(SERVER, error=error).parent_id is None
 
     def test_requests_on_one_connection_are_traces_of_their_own(self) -> None:
-        """Bodies that are large, or that nobody reads, leave nothing either."""
+        """The same holds for bodies that are large or not read."""
         cases = [("POST", "/items/a", {}), ("GET", "/items/large", B3), ("GET", "/stream", {}), ("GET", "/items/b", {})]
         with self.site() as site:
             site.go_on.set()
@@ -290,7 +290,7 @@ class HttpServerContract(Contract):
             connection.close()
 
     def test_pipelined_requests_are_traces_of_their_own(self) -> None:
-        """A server that closes the connection after the first one has not served the others."""
+        """Requests after the first one have no span if the server closes the connection before serving them."""
         request = f"GET /items/apple HTTP/1.1\r\nHost: {self.__class__.__name__}\r\n"
         with self.site():
             host, _, port = self._netloc.partition(":")
@@ -317,7 +317,7 @@ class HttpServerContract(Contract):
             assert self.recorder.take(SERVER, error=str(status)).tags["http.path"] == "/"
 
     def test_exception_that_cannot_be_shown_is_told_by_its_class(self) -> None:
-        """The response is the one without obskit, too."""
+        """The response is the same as without obskit."""
         with self.site():
             assert self.get("/items/unprintable")[0] == 500
             self.recorder.take(SERVER, error="Unprintable")
@@ -334,7 +334,7 @@ class HttpServerContract(Contract):
         assert span.tags["http.status_code"] == str(status or span.tags["http.status_code"])
 
     def test_work_handed_to_a_pool_belongs_to_the_request(self) -> None:
-        """With ``threading`` instrumented. The pool's thread keeps nothing of it."""
+        """With ``threading`` instrumented, work in a pool belongs to the request; the pool's thread keeps no state."""
         with self.site() as site, installed(("threading",)):
             for _ in range(2):
                 status, text = self.get("/items/pooled")
@@ -342,7 +342,7 @@ class HttpServerContract(Contract):
             assert site.pool.submit(site.trace).result(10) == "None"
 
     def test_web_socket_handshake_that_is_not_taken_is_a_request_like_any_other(self) -> None:
-        """It continues the caller's trace, and is answered as without obskit; Flask refuses it."""
+        """It continues the caller's trace and gets the same answer as without obskit; Flask refuses it."""
         with self.site():
             status, text = self.get("/items/same", *_HANDSHAKE.items(), *B3.items())
             span = self.recorder.take(SERVER, error=None if status == 200 else str(status))

@@ -13,17 +13,17 @@ from obskit.tracing.current import current_span, get_context
 
 
 class Unprintable(Exception):
-    """An exception whose text cannot be had."""
+    """An exception whose ``__str__`` raises."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
 
 
 class Site:
-    """The application's business: plain functions that a test's framework code calls from its routes.
+    """The application's logic: plain functions that a test's framework code calls from its routes.
 
-    ``go_on`` lets a stream continue, which with ``endless`` never ends, and with ``failing`` does not begin; ``closed``
-    says that it was ended or closed.
+    ``go_on`` lets a stream continue; with ``endless`` it never ends, with ``failing`` it raises before its first chunk.
+    ``closed`` is set when it has ended or was closed.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Site:
         self.next_hop: dict[str, str] = {}
 
     def item(self, name: str) -> tuple[str, int]:
-        """Serve ``/items/{name}``: return a text, the trace id but for ``same`` and ``large``, and a status.
+        """Serve ``/items/{name}``: return a text (the trace id, except for ``same`` and ``large``) and a status.
 
         ``raise`` and ``unprintable`` raise, ``pooled`` asks another thread for the trace id.
         """
@@ -50,7 +50,7 @@ class Site:
         return text, int(name) if name.isascii() and name.isdecimal() else 200
 
     def stream(self) -> Iterator[bytes]:
-        """Serve ``/stream``: chunks that carry the current trace id, the second one when the test says go on."""
+        """Serve ``/stream``: chunks with the current trace id, the second one after the test has set ``go_on``."""
         try:
             self._begin()
             yield self._chunk()
@@ -62,7 +62,7 @@ class Site:
             self.closed.set()
 
     async def stream_async(self) -> AsyncIterator[bytes]:
-        """Serve ``/stream`` where the framework iterates asynchronously."""
+        """Serve ``/stream`` for frameworks that iterate asynchronously."""
         try:
             self._begin()
             yield self._chunk()
@@ -70,12 +70,12 @@ class Site:
             yield self._chunk()
             while self.endless:
                 yield b"." * 65536
-                await asyncio.sleep(0)  # a server whose client has left may take chunks without ever waiting
+                await asyncio.sleep(0)  # a server whose client has left may accept chunks without ever waiting
         finally:
             self.closed.set()
 
     def trace(self) -> str:
-        """Return the current trace id, ``None`` where there is none."""
+        """Return the current trace id, or ``None``."""
         return f"{current_span().trace_id}"
 
     def _begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Recording spans in tests, ours and yours."""
+"""Records spans in tests, those of obskit and of its users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from obskit.tracing.span import Span
 
 
 class Recorder:
-    """Holds the spans that ended, in order. Each must be taken; see ``assert_empty``."""
+    """Collects ended spans in order. A test must take each of them; see ``assert_empty``."""
 
     def __init__(self) -> None:
         self._spans: queue.SimpleQueue[Span] = queue.SimpleQueue()
@@ -26,7 +26,7 @@ class Recorder:
         """Return the next ended span, waiting up to ``timeout`` seconds.
 
         Its kind must be ``kind``; its ``error`` tag must contain ``error``, and be absent where ``error`` is None:
-        naming what is expected keeps a test from passing on the wrong span. Raises AssertionError otherwise.
+        with both named, a test cannot pass on the wrong span. Raises AssertionError otherwise.
         """
         try:
             span = self._spans.get(timeout=timeout)
@@ -39,7 +39,7 @@ class Recorder:
         return span
 
     def assert_empty(self) -> None:
-        """Raise AssertionError if a span ended that the test did not take."""
+        """Raise AssertionError if a span has ended that the test did not take."""
         assert self._spans.empty(), f"unexpected {self._spans.get()}"
 
 
@@ -47,7 +47,7 @@ class Recorder:
 def recording(sample_rate: float = 1.0, propagation: tuple[str, ...] = ("b3multi",)) -> Iterator[Recorder]:
     """Send ended spans to a Recorder instead of the exporters for the length of the block.
 
-    At its end all spans must have been taken, and none be current.
+    At its end all spans must have been taken, and none may be current.
     """
     recorder = Recorder()
     saved = provider.report, provider.sampler, propagator.formats

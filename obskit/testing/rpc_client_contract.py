@@ -1,4 +1,4 @@
-"""What every RPC client integration owes, as tests over real sockets. Subclass it; see ``RpcClientContract``."""
+"""What every RPC client integration must do, as tests over real sockets. Subclass ``RpcClientContract``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Upstream:
         return self.received[-1]
 
     def item(self, request: bytes, context: Any) -> bytes:
-        """Answer with what was asked; a status by its name, and ``silence`` by none."""
+        """Answer with the request; with a status if it is one's name; never, if it is ``silence``."""
         self._receive(context)
         if request == b"silence":
             self.go_on.wait(10)
@@ -49,14 +49,14 @@ class Upstream:
         return request
 
     def stream(self, _request: bytes, context: Any) -> Iterator[bytes]:
-        """Send a message, and another when the test says go on."""
+        """Send a message, and another after the test has set ``go_on``."""
         self._receive(context)
         yield b"first"
         assert self.go_on.wait(10)
         yield b"after"
 
     def upload(self, requests: Iterator[bytes], context: Any) -> bytes:
-        """Answer with all that was sent."""
+        """Answer with all messages, joined."""
         self._receive(context)
         return b"".join(requests)
 
@@ -73,10 +73,10 @@ class Upstream:
 
 
 class RpcClientContract(Contract):
-    """Subclass with ``integration``, ``rpc_error``, and what makes a call of each kind, with bytes as messages.
+    """Subclass with ``integration``, ``rpc_error``, and a method for each kind of call, with bytes as messages.
 
-    ``address`` is ``host:port``, ``method`` a path such as ``/package.Service/Method``. ``rpc_error`` is what the
-    library raises where a status is not OK.
+    ``address`` is ``host:port``, ``method`` a path such as ``/package.Service/Method``. ``rpc_error`` is the exception
+    that the library raises if a status is not OK.
     """
 
     rpc_error: ClassVar[type[BaseException]] = grpc.RpcError
@@ -88,7 +88,7 @@ class RpcClientContract(Contract):
         raise NotImplementedError
 
     def stream(self, address: str, method: str, request: bytes) -> AbstractContextManager[Iterator[bytes]]:
-        """Make a call with one message; give the answers, and let go of the call at the end of the block."""
+        """Make a call with one message; yield the answers, and release the call at the end of the block."""
         raise NotImplementedError
 
     def upload(self, address: str, method: str, requests: Sequence[bytes]) -> bytes:
@@ -110,7 +110,7 @@ class RpcClientContract(Contract):
                 upstream.go_on.set()
 
     def ask(self, request: bytes = b"apple", metadata: Pairs | None = None, timeout: float | None = 10) -> bytes:
-        """Call the server's method for single messages."""
+        """Call the server's unary method."""
         return self.call(self._address, f"{SHOP}/Item", request, metadata, timeout)
 
     def test_call_outside_a_trace_starts_one(self) -> None:
@@ -143,7 +143,7 @@ class RpcClientContract(Contract):
         assert span.remote_endpoint == (host, int(port))
 
     def test_each_kind_of_call_is_one_span(self) -> None:
-        """Whichever side sends several messages."""
+        """So it is for each of the four kinds: unary, and streams of either or both sides."""
         with self.upstream() as upstream:
             upstream.go_on.set()
             with self.stream(self._address, f"{SHOP}/Stream", b"") as answers:
@@ -161,7 +161,7 @@ class RpcClientContract(Contract):
         assert "grpc.status_code" not in span.tags
 
     def test_status_is_an_error(self) -> None:
-        """Every one but OK, as in Brave; the caller gets the library's own exception."""
+        """Every status except OK is an error, as in Brave; the caller gets the library's own exception."""
         with self.upstream():
             for code in ("NOT_FOUND", "INTERNAL"):
                 with pytest.raises(self.rpc_error, match="no such luck"):
@@ -170,7 +170,7 @@ class RpcClientContract(Contract):
                 assert span.tags["grpc.status_code"] == code
 
     def test_unknown_method_is_an_error(self) -> None:
-        """As any other status."""
+        """An unimplemented method is an error like any other status."""
         with self.upstream(), pytest.raises(self.rpc_error):
             self.call(self._address, f"{SHOP}/Nothing", b"")
         assert self.recorder.take(CLIENT, error="UNIMPLEMENTED").name == "obskit.testing.Shop/Nothing"
@@ -184,7 +184,7 @@ class RpcClientContract(Contract):
         self.recorder.take(CLIENT, error="UNAVAILABLE")
 
     def test_deadline_is_an_error(self) -> None:
-        """The span ends when the caller has waited long enough."""
+        """The span ends at the deadline."""
         with self.upstream(), pytest.raises(self.rpc_error):
             self.ask(b"silence", timeout=0.2)
         assert self.recorder.take(CLIENT, error="DEADLINE").tags["grpc.status_code"] == "DEADLINE_EXCEEDED"
@@ -200,7 +200,7 @@ class RpcClientContract(Contract):
             self.recorder.take(CLIENT)
 
     def test_abandoned_stream_ends_the_span(self) -> None:
-        """Letting go of a stream that was not read to its end cancels the call."""
+        """Releasing a stream that was not read to its end cancels the call."""
         with self.upstream() as upstream:
             with self.stream(self._address, f"{SHOP}/Stream", b"") as answers:
                 assert next(answers) == b"first"
@@ -210,7 +210,7 @@ class RpcClientContract(Contract):
             assert self.recorder.take(CLIENT, error="CANCELLED").tags["grpc.status_code"] == "CANCELLED"
 
     def test_metadata_of_the_caller_goes_along(self) -> None:
-        """Texts and bytes arrive, and the caller's own list is as it was; an older context among it is replaced."""
+        """Texts and bytes arrive, and the caller's list is unchanged; an older context in it is replaced."""
         older = [(name.lower(), value) for name, value in B3.items()]
         given: Pairs = [("x-mine", "1"), ("data-bin", b"\x00\xff"), ("x-mine", "2"), *older, ("b3", "0")]
         copy = list(given)
@@ -233,7 +233,7 @@ class RpcClientContract(Contract):
             assert (metadata["x-b3-traceid"], metadata["x-b3-sampled"]) == (TRACE_ID, "0")
 
     def test_other_formats_can_be_sent(self) -> None:
-        """W3C and single-header B3 go out instead, if chosen."""
+        """W3C and single-header B3 are sent instead, if chosen."""
         propagator.use(["b3", "w3c"])
         with self.upstream() as upstream:
             self.ask()
@@ -243,7 +243,7 @@ class RpcClientContract(Contract):
         assert "x-b3-traceid" not in upstream.metadata()
 
     def test_mesh_headers_are_copied_unless_the_caller_set_them(self) -> None:
-        """What came in goes out, but what gRPC has no room for; a value of the caller's own stands."""
+        """Headers of the incoming request are copied if gRPC allows them; a value that the caller set is kept."""
         came = {"x-request-id": "in", "x-ot-span-context": "o", "grpc-trace-bin": "AAA"}
         token = attach(Context({**get_context(), MESH_KEY: came}))
         try:
@@ -255,7 +255,7 @@ class RpcClientContract(Contract):
         assert (upstream.metadata()["x-request-id"], upstream.metadata()["x-ot-span-context"]) == ("mine", "o")
 
     def test_server_that_is_not_to_know_gets_nothing(self) -> None:
-        """The call is recorded, and the metadata of the caller's own arrives."""
+        """For hosts outside ``propagate_to`` the call is recorded, and only the caller's own metadata arrives."""
         propagate_to(Hosts(["elsewhere.example"]))
         try:
             with self.upstream() as upstream:
@@ -293,7 +293,7 @@ class RpcClientContract(Contract):
         assert sorted(metadata["x-b3-traceid"] for metadata in upstream.received) == wanted
 
     def test_failure_of_ours_is_not_the_callers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """If tracing itself fails, before a call or after it, the call is made as ever, and the failure is counted."""
+        """If tracing fails, before a call or after it, the call is made all the same, and the failure is counted."""
         with self.upstream() as upstream:
             upstream.go_on.set()
             for owner, name in ((tracer, "start"), (provider, "report")):

@@ -1,4 +1,4 @@
-"""A gRPC server for tests, and the client of tests: messages are bytes, so that nothing has to be generated."""
+"""A gRPC server and client for tests. Messages are bytes, so that no code has to be generated."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 
 SHOP = "/obskit.testing.Shop"
-"""The service of tests: Item takes and gives one message, Stream gives and Upload takes several, Chat does both."""
+"""The test service: Item is unary, Stream sends and Upload receives a stream, Chat does both."""
 
 Handler = Callable[..., Any]
 
 
 def shop_handlers(item: Handler, stream: Handler, upload: Handler, chat: Handler) -> grpc.GenericRpcHandler:
-    """Return what a gRPC server, sync or asyncio, needs to serve the shop."""
+    """Return the handlers with which a gRPC server, sync or asyncio, serves the shop."""
     return grpc.method_handlers_generic_handler(
         SHOP[1:],
         {
@@ -30,7 +30,7 @@ def shop_handlers(item: Handler, stream: Handler, upload: Handler, chat: Handler
 
 @contextmanager
 def rpc_server(item: Handler, stream: Handler, upload: Handler, chat: Handler, **options: Any) -> Iterator[str]:
-    """Serve the shop on a port of loopback; give its address."""
+    """Serve the shop on a loopback port; yield its address."""
     pool = ThreadPoolExecutor(8)
     server = grpc.server(pool, **options)
     server.add_generic_rpc_handlers((shop_handlers(item, stream, upload, chat),))

@@ -1,4 +1,4 @@
-"""What every RPC server integration owes, as tests over real sockets. Subclass it; see ``RpcServerContract``."""
+"""What every RPC server integration must do, as tests over real sockets. Subclass ``RpcServerContract``."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from obskit.tracing.span import Span
 SERVER = SpanKind.SERVER
 B3 = (("x-b3-traceid", TRACE_ID), ("x-b3-spanid", SPAN_ID))
 Answer = tuple[str, object]
-"""A status by its name, and the message, the messages or the status's text."""
+"""The name of a status, and the message, the messages or the status's text."""
 
 
 class Unprintable(Exception):
-    """An exception of an application that is not careful."""
+    """An exception whose ``__str__`` raises."""
 
     def __str__(self) -> str:
-        """Fail."""
+        """Raise."""
         raise RuntimeError("not even this works")
 
 
 class Shop:
-    """The application's business: plain functions that a test's server calls from its handlers.
+    """The application's logic: plain functions that a test's server calls from its handlers.
 
-    ``go_on`` lets a stream continue, which with ``endless`` never ends; ``left`` says that it was ended or closed.
+    ``go_on`` lets a stream continue; with ``endless`` it never ends. ``left`` is set when it has ended or was closed.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Shop:
         self.next_hop: dict[str, str] = {}
 
     def item(self, request: bytes) -> Answer:
-        """Serve Item: return a status's name and a text, the trace id but for ``same``; ``raise`` raises.
+        """Serve Item: return the name of a status and a text (the trace id, except for ``same``); ``raise`` raises.
 
-        The handler answers with the text where the status is OK, and aborts with both where it is not.
+        The handler must answer with the text if the status is OK, and abort with both if not.
         """
         self.next_hop = {**mesh.of(get_context())}
         propagator.inject_span(current_span(), self.next_hop.__setitem__)
@@ -65,11 +65,11 @@ class Shop:
         return (text, "no such luck") if text.isupper() else ("OK", text if text == "same" else _trace_id().decode())
 
     def answer(self, _request: bytes) -> bytes:
-        """Serve one message of Chat, or of Upload, whose answers are joined by a space: give the trace id."""
+        """Serve one message of Chat or Upload: return the trace id. Upload joins the answers with a space."""
         return _trace_id()
 
     def stream(self) -> Iterator[bytes]:
-        """Serve Stream: messages that carry the current trace id, the second one when the test says go on."""
+        """Serve Stream: messages with the current trace id, the second one after the test has set ``go_on``."""
         try:
             yield _trace_id()
             assert self.go_on.wait(10)
@@ -80,7 +80,7 @@ class Shop:
             self.left.set()
 
     async def stream_async(self) -> AsyncIterator[bytes]:
-        """Serve Stream where the server iterates asynchronously."""
+        """Serve Stream for servers that iterate asynchronously."""
         try:
             yield _trace_id()
             assert await asyncio.to_thread(self.go_on.wait, 10)
@@ -99,7 +99,7 @@ class RpcServerContract(Contract):
     """Subclass with ``integration`` and ``serve``; each test then runs against your server."""
 
     def serve(self, shop: Shop) -> AbstractContextManager[str]:
-        """Serve the shop with gRPC's wire format, bytes as messages; give ``host:port``."""
+        """Serve the shop over gRPC, with bytes as messages; yield ``host:port``."""
         raise NotImplementedError
 
     @contextmanager
@@ -107,19 +107,19 @@ class RpcServerContract(Contract):
         """Serve a Shop for the length of the block."""
         shop = Shop()
         with self.serve(shop) as address, grpc.insecure_channel(address) as channel:
-            self._channel: Any = channel  # as its types are, a method of bytes has no type
+            self._channel: Any = channel  # the stubs have no type for methods of bytes
             try:
                 yield shop
             finally:
                 shop.go_on.set()
 
     def ask(self, request: bytes = b"apple", *metadata: tuple[str, Any], timeout: float = 10) -> Answer:
-        """Call the method for single messages."""
+        """Call the unary method."""
         method = self._channel.unary_unary(f"{SHOP}/Item")
         return _answer(lambda: method(request, timeout, metadata).decode())
 
     def stream(self, *metadata: tuple[str, Any]) -> Any:
-        """Start a call with many answers."""
+        """Start a call with a stream of answers."""
         return self._channel.unary_stream(f"{SHOP}/Stream")(b"", 10, metadata)
 
     def test_call_without_metadata_starts_a_trace(self) -> None:
@@ -157,13 +157,13 @@ class RpcServerContract(Contract):
             assert answer == ("OK", self.recorder.take(SERVER).trace_id) == ("OK", TRACE_ID[:16])
 
     def test_w3c_context_is_continued_when_b3_is_absent(self) -> None:
-        """A traceparent alone is good enough."""
+        """A traceparent alone is enough."""
         with self.shop():
             self.ask(b"apple", ("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01"))
             assert self.recorder.take(SERVER).parent_id == SPAN_ID
 
     def test_denied_trace_is_not_recorded_but_goes_on(self) -> None:
-        """Nothing is recorded, the handler still knows its trace, and the next hop is told not to sample."""
+        """Nothing is recorded, the handler still knows its trace, and the next hop gets the decision."""
         with self.shop() as shop:
             assert self.ask(b"apple", *B3, ("x-b3-sampled", "0")) == ("OK", TRACE_ID)
             assert (shop.next_hop["X-B3-TraceId"], shop.next_hop["X-B3-Sampled"]) == (TRACE_ID, "0")
@@ -172,7 +172,7 @@ class RpcServerContract(Contract):
             assert self.ask(b"raise", *B3, ("x-b3-sampled", "0"))[0] == "UNKNOWN"
 
     def test_next_hop_is_a_child_and_mesh_headers_are_copied(self) -> None:
-        """The handler's outbound context is the server span's; what the mesh needs travels along."""
+        """The parent of an outbound call is the server span, and the mesh's headers are copied."""
         with self.shop() as shop:
             self.ask(b"apple", ("x-request-id", "r-1"), ("grpc-trace-bin", b"\x00"), ("x-ot-span-context", "o-1"))
             span = self.recorder.take(SERVER)
@@ -196,21 +196,21 @@ class RpcServerContract(Contract):
                 assert span.trace_id not in (TRACE_ID, TRACE_ID[::-1])
 
     def test_status_is_an_error(self) -> None:
-        """Every one but OK, as in Brave."""
+        """Every status except OK is an error, as in Brave."""
         with self.shop():
             for code in ("NOT_FOUND", "INTERNAL"):
                 assert self.ask(code.encode()) == (code, "no such luck")
                 assert self.recorder.take(SERVER, error=f"{code}: no such luck").tags["grpc.status_code"] == code
 
     def test_exception_is_tagged(self) -> None:
-        """The span says what was raised, also where that cannot be printed."""
+        """The span names the exception, even one whose text cannot be computed."""
         with self.shop():
             for request, error in ((b"raise", "ValueError: no such luck"), (b"raise unprintable", "Unprintable")):
                 assert self.ask(request, timeout=1)[0] != "OK"
                 assert self.recorder.take(SERVER, error=error).tags["grpc.status_code"] == "UNKNOWN"
 
     def test_unknown_methods_share_one_name(self) -> None:
-        """Callers choose what they ask for, and there is no end of names."""
+        """Callers choose the method's name, so it must not become the name of a span."""
         with self.shop():
             method = self._channel.unary_unary("/nowhere.At/All")
             assert _answer(lambda: method(b""))[0] == "UNIMPLEMENTED"
@@ -230,7 +230,7 @@ class RpcServerContract(Contract):
         assert "error" not in span.tags
 
     def test_streams_side_by_side_keep_apart(self) -> None:
-        """Each step of each stream sees its own trace, whatever else the server does between two of them."""
+        """Each step of each stream sees its own trace, whatever the server does between two steps."""
         wanted = [f"{number:032x}" for number in range(2**64, 2**64 + 4)]
         with self.shop() as shop:
             streams = [self.stream(("b3", f"{trace}-{SPAN_ID}-1")) for trace in wanted]
@@ -245,7 +245,7 @@ class RpcServerContract(Contract):
         assert firsts == seconds == wanted
 
     def test_each_kind_of_call_is_one_span(self) -> None:
-        """Whichever side sends several messages, the span is current for each of them."""
+        """For each of the four kinds of call, the span is current for every message."""
         with self.shop():
             upload, chat = self._channel.stream_unary(f"{SHOP}/Upload"), self._channel.stream_stream(f"{SHOP}/Chat")
             for method, answers in (("Upload", upload), ("Chat", lambda sent: b" ".join(chat(sent)))):
@@ -255,7 +255,7 @@ class RpcServerContract(Contract):
                 assert span.tags["rpc.method"] == method
 
     def test_caller_that_leaves_in_mid_stream_ends_the_span(self) -> None:
-        """With the status that gRPC gives to it."""
+        """Its status is gRPC's for a cancelled call."""
         with self.shop() as shop:
             shop.endless = True
             answers = self.stream()
@@ -267,15 +267,15 @@ class RpcServerContract(Contract):
         assert span.tags["grpc.status_code"] == "CANCELLED"
 
     def test_caller_that_waits_no_longer_ends_the_span(self) -> None:
-        """At its deadline gRPC cancels the call, and the handler may go on for a while."""
+        """gRPC cancels the call at its deadline; the handler may run on for a while."""
         with self.shop() as shop:
             assert self.ask(b"silence", timeout=0.2)[0] == "DEADLINE_EXCEEDED"
-            time.sleep(0.3)  # the server's timer began with the call's arrival, and nothing tells that it has run out
+            time.sleep(0.3)  # the server's timer starts with the call's arrival, and nothing signals its end
             shop.go_on.set()
             self.recorder.take(SERVER, error="CANCELLED")
 
     def test_span_made_in_a_handler_is_a_child(self) -> None:
-        """With OpenTelemetry's API, too."""
+        """So is one made through OpenTelemetry's API."""
         with self.shop():
             self.ask(b"child")
             child, span = self.recorder.take(), self.recorder.take(SERVER)
@@ -298,7 +298,7 @@ class RpcServerContract(Contract):
         return call.code(), call.details(), call.initial_metadata(), call.trailing_metadata(), message
 
     def test_calls_one_after_another_are_traces_of_their_own(self) -> None:
-        """Nothing of a call, streamed or failed, is left to the next one of the same worker."""
+        """No state of a call, streamed or failed, leaks into the next one of the same worker."""
         with self.shop() as shop:
             shop.go_on.set()
             seen = set()
@@ -355,7 +355,7 @@ class RpcServerContract(Contract):
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Wait until ``condition`` holds; return whether it came to that within ten seconds."""
+    """Wait until ``condition`` holds; return whether it did within ten seconds."""
     deadline = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)

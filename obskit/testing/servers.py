@@ -1,4 +1,4 @@
-"""Real servers on real sockets, for contract tests: each a context manager that gives its base URL."""
+"""Real servers on real sockets, for contract tests: context managers that yield the base URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 
-_BACKLOG = 128  # the default of 5 makes clients that come at once wait a second, for their second try
+_BACKLOG = 128  # with the default of 5, some of many simultaneous clients wait a second for their retry
 
 
 class _ThreadingWsgiServer(ThreadingMixIn, WSGIServer):
@@ -33,7 +33,7 @@ class _ThreadingHttpServer(ThreadingHTTPServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def handle(self) -> None:
-        """Serve a request, and let the client finish it: closing on what nobody read would reset the connection."""
+        """Serve a request and read all of it: closing with unread input would reset the connection."""
         super().handle()
         try:
             self.connection.shutdown(socket.SHUT_WR)
@@ -44,12 +44,12 @@ class _QuietHandler(WSGIRequestHandler):
             pass
 
     def log_message(self, *_: Any) -> None:
-        """Keep the test's output clean."""
+        """Log nothing."""
 
 
 @contextmanager
 def wsgi_server(application: Any) -> Iterator[str]:
-    """Serve a WSGI application, one thread a request."""
+    """Serve a WSGI application, a thread for each request."""
     server = make_server("127.0.0.1", 0, application, _ThreadingWsgiServer, _QuietHandler)
     with _running(server):
         yield f"http://127.0.0.1:{server.server_port}"
@@ -57,7 +57,7 @@ def wsgi_server(application: Any) -> Iterator[str]:
 
 @contextmanager
 def asgi_server(application: Any, http: str = "h11") -> Iterator[str]:
-    """Serve an ASGI application with uvicorn; ``http`` is what it parses requests with."""
+    """Serve an ASGI application with uvicorn; ``http`` is its HTTP parser."""
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off", ws="none", http=http))
@@ -83,7 +83,7 @@ def asgi_server(application: Any, http: str = "h11") -> Iterator[str]:
 
 
 async def _shut_down(server: uvicorn.Server, sockets: object = None) -> None:  # noqa: ARG001 - as uvicorn calls it
-    """Do what uvicorn does without a lifespan, but look every millisecond, not every tenth of a second."""
+    """Shut down as uvicorn does without a lifespan, but poll every millisecond, not every tenth of a second."""
     for listening in server.servers:
         listening.close()
     for connection in list(server.server_state.connections):
@@ -94,7 +94,7 @@ async def _shut_down(server: uvicorn.Server, sockets: object = None) -> None:  #
 
 @contextmanager
 def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve with a handler class of ``http.server``, one thread a connection."""
+    """Serve with a handler class of ``http.server``, a thread for each connection."""
     server = _ThreadingHttpServer(("127.0.0.1", 0), handler)
     with _running(server):
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,7 +1,7 @@
 """IP addresses in the text form Zipkin stores.
 
-Source: ``zipkin2.Endpoint`` (openzipkin/zipkin 3.6.1). The standard ``ipaddress`` module is no help: it
-refuses leading zeros which the reference keeps, and compresses IPv6 by another rule (RFC 5952).
+Source: ``zipkin2.Endpoint`` (openzipkin/zipkin 3.6.1). The standard ``ipaddress`` module cannot be used: it refuses
+leading zeros, which the reference keeps, and compresses IPv6 by another rule (RFC 5952).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LARGEST_GROUP = 0xFFFF
 
 
 def parse_ip(text: str) -> tuple[Literal["ipv4", "ipv6"], str] | None:
-    """The family and normal form of an address, or None when it is not one.
+    """Return the family and normal form of an address, or None if it is not one.
 
-    IPv4 is kept as written. ``::1.2.3.4`` and ``::ffff:1.2.3.4`` are IPv4; other dotted tails are no address.
+    IPv4 is kept as written. ``::1.2.3.4`` and ``::ffff:1.2.3.4`` count as IPv4; other dotted tails are refused.
     """
     if "." in text:
         embedded = _embedded_ipv4(text)
@@ -32,9 +32,9 @@ def parse_ip(text: str) -> tuple[Literal["ipv4", "ipv6"], str] | None:
 
 
 def write_ipv6(groups: list[int]) -> str:
-    """Eight 16-bit groups as text, lower-case, the first longest inner run of zeros written as ``::``.
+    """Return eight 16-bit groups as text, lower-case, the first longest inner run of zeros written as ``::``.
 
-    A run which reaches the end is shortened only when there is no other, as the reference does.
+    A run that reaches the end is shortened only if there is no other, as in the reference.
     """
     start, length = _zero_run(groups)
     if not length:
@@ -47,7 +47,7 @@ def _join(groups: list[int]) -> str:
 
 
 def _zero_run(groups: list[int]) -> tuple[int, int]:
-    """Start and length of the run of zero groups to shorten; the length is 0 when there is none."""
+    """Return start and length of the run of zero groups to shorten; the length is 0 if there is none."""
     inner, trailing, position = (0, 0), (0, 0), 0
     for is_zero, run in groupby(groups, key=lambda group: group == 0):
         length = len(list(run))
@@ -60,7 +60,7 @@ def _zero_run(groups: list[int]) -> tuple[int, int]:
 
 
 def _parse_ipv6(text: str) -> list[int] | None:
-    """Eight groups, or None when the text is not an IPv6 address. A group may have superfluous zeros."""
+    """Return eight groups, or None if the text is not an IPv6 address. A group may have superfluous zeros."""
     if text.count("::") > 1 or ":::" in text:
         return None
     head, skip, tail = text.partition("::")
@@ -74,7 +74,7 @@ def _parse_ipv6(text: str) -> list[int] | None:
 
 
 def _parse_groups(text: str) -> list[int] | None:
-    """The groups of one side of ``::``, which may be empty; None when they are not hex or too large."""
+    """Return the groups of one side of ``::``, which may be empty; None if they are not hex or too large."""
     if not text:
         return []
     parts = text.split(":", _GROUPS)

@@ -13,9 +13,9 @@ _TRACE_ID = 32
 
 
 def normalise_trace_id(text: str) -> str:
-    """The id with 16 or 32 characters. A 32-character id whose high half is zero becomes 16 characters.
+    """Return the id padded to 16 or 32 characters. If the high half of 32 characters is zero, it is cut off.
 
-    Shorter ids are padded, and stay 32 characters long when they had 17 to 31. Raises ValueError.
+    Ids of 17 to 31 characters are padded to 32, whatever their value. Raises ValueError.
     """
     _check("traceId", text, _TRACE_ID)
     if not text.strip("0"):
@@ -26,15 +26,15 @@ def normalise_trace_id(text: str) -> str:
 
 
 def trace_key(trace_id: str) -> str:
-    """What a normalised id is stored and looked up by: a high half of zeros says nothing, however it was written."""
+    """Return the key by which a normalised id is stored and looked up: without a high half of zeros."""
     return trace_id.removeprefix("0" * _SPAN_ID) if len(trace_id) == _TRACE_ID else trace_id
 
 
 def normalise_span_id(text: str) -> str:
-    """The id with 16 characters. Raises ValueError.
+    """Return the id padded to 16 characters. Raises ValueError.
 
-    Sixteen zeros are refused, but fewer are padded: the reference reads ``"0"`` as an id, and a
-    collector that refused it would lose the batch which the reference keeps.
+    Sixteen zeros are refused, but fewer are padded: the reference reads ``"0"`` as an id, and a collector that
+    refused it would lose batches that the reference accepts.
     """
     _check("id", text, _SPAN_ID)
     if text == "0" * _SPAN_ID:
@@ -43,7 +43,7 @@ def normalise_span_id(text: str) -> str:
 
 
 def normalise_parent_id(text: str) -> str | None:
-    """The id with 16 characters, or None for zero, which means a root span. Raises ValueError."""
+    """Return the id padded to 16 characters, or None for zero, which means a root span. Raises ValueError."""
     _check("parentId", text, _SPAN_ID)
     return text.rjust(_SPAN_ID, "0") if text.strip("0") else None
 

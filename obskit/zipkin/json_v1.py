@@ -1,4 +1,4 @@
-"""Zipkin v1 JSON, read only: what old reporters send to ``/api/v1/spans``.
+"""Decodes Zipkin v1 JSON, which old reporters send to ``/api/v1/spans``.
 
 Source: ``zipkin2.internal.V1JsonSpanReader`` (openzipkin/zipkin 3.6.1).
 """
@@ -15,12 +15,12 @@ from obskit.zipkin.v1 import ADDRESSES, Event, Fact, V1Span, convert
 
 
 def decode_list(body: bytes) -> list[Span]:
-    """The spans, of the second model, of a JSON list. Raises DecodeError: one bad span refuses the whole list."""
+    """Return the spans of a JSON list in the v2 model. Raises DecodeError: one bad span refuses the whole list."""
     return [span for spans in read_items(body, _read_span, _parse) for span in spans]
 
 
 class _Number(str):
-    """The text of a number: no text where only a text will do."""
+    """A number, as its text, told apart from a string where only a string is valid."""
 
     __slots__ = ()
 
@@ -66,7 +66,7 @@ def _facts(value: object) -> list[Fact]:
 
 
 def _fact(item: object) -> Iterator[Fact]:
-    """Texts are tags, true is an address; numbers and other types are left out, as the reference does."""
+    """Read a binary annotation: strings are tags, true is an address; other types are skipped, as in the reference."""
     fields = {key: part for key, part in pairs(item, "a binary annotation") if part is not None}
     if "key" not in fields:
         raise ValueError("a binary annotation needs a key")

@@ -1,4 +1,4 @@
-"""Zipkin v2 JSON, both directions: what is accepted, refused and written equals the reference.
+"""Encodes and decodes Zipkin v2 JSON; accepts, refuses and writes exactly what the reference does.
 
 Source: ``zipkin2.codec.SpanBytesDecoder.JSON_V2`` and ``SpanBytesEncoder.JSON_V2`` (openzipkin/zipkin
 3.6.1); their answers to 150 bodies are the test vectors.
@@ -30,36 +30,36 @@ _MAX_INT = 2**31 - 1
 _MAX_PORT = 65535
 _MAX_DEPTH = 255
 _T = TypeVar("_T")
-_SHOWN = 60  # characters of a refused value that an error repeats
+_SHOWN = 60  # characters of a refused value that an error quotes
 
 
 # --- writing -------------------------------------------------------------------------------------------
 
 
 def encode_span(span: Span) -> bytes:
-    """One span as a JSON object in UTF-8. Raises what msgspec raises for a field of an impossible type."""
+    """Return one span as a JSON object in UTF-8. Raises msgspec's error for a field of a wrong type."""
     try:
         data = _encode(span)
     except UnicodeEncodeError:
         data = msgspec.json.encode(without_surrogates(msgspec.to_builtins(span, order="deterministic")))
-    if 0xE2 in data:  # one byte, as a number: many times faster to look for than two, and absent from most spans
+    if 0xE2 in data:  # searching for one byte is many times faster than for two, and most spans lack it
         # U+2028 and U+2029 end a line in older JavaScript: escape them as the reference does.
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
 
 
 def encode_list(spans: list[Span]) -> bytes:
-    """Spans as a JSON list in UTF-8."""
+    """Return spans as a JSON list in UTF-8."""
     return join_encoded([encode_span(span) for span in spans])
 
 
 def join_encoded(encoded: list[bytes]) -> bytes:
-    """Spans that ``encode_span`` wrote, as one JSON list."""
+    """Return spans encoded by ``encode_span`` as one JSON list."""
     return b"[" + b",".join(encoded) + b"]"
 
 
 def without_surrogates(value: Any) -> Any:
-    """A JSON value with each lone surrogate, which UTF-8 cannot hold, replaced by ``?``."""
+    """Return a JSON value with each lone surrogate, which UTF-8 cannot encode, replaced by ``?``."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, (list, tuple)):
@@ -79,7 +79,7 @@ def _refuse_constant(name: str) -> None:
 # Numbers stay text, because a tag keeps `1.50` as written; objects stay pairs, because the reference reads
 # duplicate keys one after the other. A tuple is an object, a list is an array.
 def parser(number: Callable[[str], str]) -> Callable[[str], tuple[Any, int]]:
-    """A parser of JSON text that makes numbers by ``number``."""
+    """Return a parser of JSON text that converts numbers with ``number``."""
     return json.JSONDecoder(
         strict=False, parse_int=number, parse_float=number, parse_constant=_refuse_constant, object_pairs_hook=tuple
     ).raw_decode
@@ -89,9 +89,9 @@ _parse = parser(str)
 
 
 def decode_list(body: bytes) -> list[Span]:
-    """The normalised spans of a JSON list; no bytes mean no spans. Bytes after the list are ignored.
+    """Return the normalised spans of a JSON list; no bytes mean no spans. Bytes after the list are ignored.
 
-    Every text in a span can be written as UTF-8.
+    Every string in the spans can be encoded as UTF-8.
 
     Raises DecodeError: one bad span refuses the whole list.
     """
@@ -99,7 +99,7 @@ def decode_list(body: bytes) -> list[Span]:
 
 
 def read_items(body: bytes, read: Callable[[object], _T], parse: Callable[[str], tuple[Any, int]] = _parse) -> list[_T]:
-    """What ``read`` makes of each item of a JSON list. Raises DecodeError."""
+    """Return the result of ``read`` for each item of a JSON list. Raises DecodeError."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(" \t\r\n")
     if not body:
         return []
@@ -169,14 +169,14 @@ def _read_annotations(value: object) -> Iterator[tuple[int, str]]:
 
 
 def read_endpoint(value: object) -> Endpoint | None:
-    """An endpoint, or None for one that says nothing. Raises ValueError, as all of the following do."""
+    """Return an endpoint, or None for an empty one. Raises ValueError, as all of the following do."""
     fields: dict[str, Any] = {}
     for key, item in pairs(value, "an endpoint"):
         if item is None:
             continue
         if key == "serviceName":
             fields["service_name"] = lower_of(item)
-        elif key in {"ipv4", "ipv6"}:  # either key may hold either family; what is no address is left out
+        elif key in {"ipv4", "ipv6"}:  # either key may hold either family; an invalid address is skipped
             address = parse_ip(text_of(item, key))
             fields.update([address] if address else [])
         elif key == "port":
@@ -188,21 +188,21 @@ def read_endpoint(value: object) -> Endpoint | None:
 
 
 def pairs(value: object, what: str) -> tuple[tuple[str, object], ...]:
-    """The keys and values of an object."""
+    """Return the keys and values of an object."""
     if not isinstance(value, tuple):
         raise ValueError(f"{what} must be an object, got {_describe(value)}")
     return value
 
 
 def text_of(value: object, what: str) -> str:
-    """A text, or the text of a number."""
+    """Return a string, or the text of a number."""
     if not isinstance(value, str):
         raise ValueError(f"{what} must be a string, got {_describe(value)}")
     return value
 
 
 def lower_of(value: object) -> str | None:
-    """A name in lower case, or None."""
+    """Return a name in lower case, or None."""
     return text_of(value, "name").lower() or None
 
 
@@ -214,16 +214,16 @@ def _kind(value: object) -> str:
 
 
 def boolean_of(value: object, what: str) -> bool:
-    """True or false."""
+    """Return a boolean."""
     if not isinstance(value, bool):
         raise ValueError(f"{what} must be true or false, got {_describe(value)}")
     return value
 
 
 def number_of(value: object, what: str) -> int:
-    """A 64-bit integer from its digits, or from a decimal such as ``1e15`` or ``" 123.0"`` without a fraction.
+    """Return a 64-bit integer from its digits, or from a decimal such as ``1e15`` or ``" 123.0"`` without a fraction.
 
-    A decimal (also one past 19 digits) is a Java double first: 2^63 saturates, larger is refused.
+    A decimal, or an integer of more than 19 digits, is read as a Java double: 2^63 saturates, more is refused.
     """
     text = text_of(value, what)
     if _is_integer(text) and abs(number := int(text)) <= _MAX_LONG:
@@ -249,7 +249,7 @@ def _port(value: object) -> int | None:
 
 
 def check_depth(value: object, depth: int) -> None:
-    """Refuses a skipped field which, with ``depth`` containers around it, nests deeper than the reference reads."""
+    """Raise ValueError for a skipped field that, within ``depth`` containers, nests deeper than the reference reads."""
     level = [value]
     while level := [parent for parent in level if isinstance(parent, (list, tuple))]:
         depth += 1
@@ -263,7 +263,7 @@ def _cut(text: str) -> str:
 
 
 def _describe(value: object) -> str:
-    """A few words for a JSON value which stands where it must not."""
+    """Return a short description of a JSON value of the wrong type, for an error."""
     if isinstance(value, str):
         return f"the text or number {_cut(value)}"
     if isinstance(value, bool):

@@ -1,10 +1,9 @@
-"""The quick way to read Zipkin v2 JSON: for messages that are written as the reference writes them.
+"""A fast path for Zipkin v2 JSON: messages that are already in the normal form that the reference writes.
 
-What most libraries send is already in the form to which the reference would normalise it. msgspec reads that in a
-tenth of the time; a message in which anything differs is read by ``json_v2``, from its start.
+Most libraries send that form. msgspec decodes it in a tenth of the time; any other message is decoded by ``json_v2``.
 
-The proof that nothing was lost on the way is the length: the spans, written again, take exactly the bytes of the
-message. So it had no unknown field, no key twice (of which only the last would be there) and no value to convert.
+Whether a message is in that form is decided by length: its spans, encoded again, must take exactly the same number of
+bytes. Then it has no unknown field, no duplicate key (of which only the last would remain) and no value to convert.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from obskit.zipkin.model import Annotation, Endpoint, Span
 _MAX_LONG = 2**63 - 1
 _MAX_PORT = 65535
 _MOST_REMEMBERED = 10_000
-_LONGEST_USUAL = 200  # characters of a name that is remembered
+_LONGEST_USUAL = 200  # characters of a name that is cached
 _decode = msgspec.json.Decoder(list[Span]).decode
 _are_ids = re.compile(r"(?:(?!0{16})[0-9a-f]{16}\n)*\Z").match
 _are_trace_ids = re.compile(r"(?:(?!0{16})[0-9a-f]{16}(?:[0-9a-f]{16})?\n)*\Z").match
@@ -30,7 +29,7 @@ _normal_endpoints: set[Endpoint | None] = {None}
 
 
 def read_list(body: bytes) -> tuple[list[Span], list[bytes]]:
-    """The normalised spans of a JSON list, and the JSON of each. Raises DecodeError as ``json_v2`` does."""
+    """Return the normalised spans of a JSON list, and the JSON of each. Raises DecodeError as ``json_v2`` does."""
     try:
         spans = _decode(body)
         check_number(len(spans))
@@ -44,13 +43,13 @@ def read_list(body: bytes) -> tuple[list[Span], list[bytes]]:
 
 
 def _is_whole(body: bytes, lines: list[bytes]) -> bool:
-    """True when the lines are all that the body says, blanks between its parts aside."""
+    """Return whether the body consists of these lines, apart from white space."""
     length = sum(map(len, lines)) + len(lines) + 1  # commas and brackets
     return length == len(body) or length == len(msgspec.json.format(body, indent=-1))
 
 
 def _are_normal(spans: list[Span]) -> bool:
-    """True when the reference would change nothing in the spans. Looks at one field of all of them at a time."""
+    """Return whether the reference would change nothing in the spans. Checks one field of all spans at a time."""
     return (
         _ids_are_normal(spans)
         and all(not name or name == name.lower() for name in {span.name for span in spans})
@@ -106,6 +105,6 @@ def _endpoint_is_normal(endpoint: Endpoint | None) -> bool:
 
 
 def _annotations_are_normal(annotations: list[Annotation]) -> bool:
-    """Sorted, each once, with timestamps that a long can hold."""
+    """Return whether annotations are sorted, without duplicates, with timestamps of 64 bits."""
     pairs = [(one.timestamp, one.value) for one in annotations]
     return sorted(set(pairs)) == pairs and pairs[0][0] >= -_MAX_LONG and pairs[-1][0] <= _MAX_LONG

@@ -1,8 +1,8 @@
 """The Zipkin v2 span model, field for field as the reference writes it.
 
-Source: the Zipkin v2 OpenAPI document and ``zipkin2.Span`` (openzipkin/zipkin). Struct fields stand in
-the order in which the reference encoder writes them, so encoding a ``Span`` needs no ordering step. No struct can be
-part of a cycle: the garbage collector need not look at them.
+Source: the Zipkin v2 OpenAPI document and ``zipkin2.Span`` (openzipkin/zipkin). Struct fields are in the order in which
+the reference encoder writes them, so encoding needs no sorting. No struct can be part of a reference cycle, so the
+garbage collector need not track them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]
 
 
 class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True, gc=False):
-    """A network host as tracing sees it: a service name and, where known, its addresses."""
+    """One side of a call: a service name and, if known, its addresses and port."""
 
     service_name: str | None = None
     ipv4: str | None = None

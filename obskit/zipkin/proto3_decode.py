@@ -1,8 +1,8 @@
-"""Spans of ``zipkin.proto3`` messages, read as the reference reads them, also where that is not plain protobuf.
+"""Decodes ``zipkin.proto3`` messages as the reference does, including where it deviates from protobuf.
 
 Source: ``zipkin.proto`` (openzipkin/zipkin-api) and ``SpanBytesDecoder.PROTO3`` (openzipkin/zipkin 3.6.1), whose
-answers are the test vectors. Its peculiarities, kept here: a message within a message may read on behind its own end;
-the key of a span in the list is not looked at; an empty span ends the list; a boolean is one byte, 0 or 1.
+answers are the test vectors. Its deviations, kept here: an embedded message may read past its own end; the key of a
+span in the list is not checked; an empty span ends the list; a boolean is one byte, 0 or 1.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from obskit.zipkin.model import Endpoint, Span
 
 _KINDS = ("CLIENT", "SERVER", "PRODUCER", "CONSUMER")
 _MAX_PORT = 65535
-# A surrogate in UTF-8 is one malformed character to Java, three to Python.
+# Java replaces a surrogate encoded in UTF-8 by one character, Python by three.
 _with_surrogates_replaced = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?").sub
 
 
 def decode_list(body: bytes) -> list[Span]:
-    """The normalised spans of a ListOfSpans.
+    """Return the normalised spans of a ListOfSpans.
 
     Raises DecodeError: one bad span refuses the whole list.
     """
@@ -45,14 +45,14 @@ def decode_list(body: bytes) -> list[Span]:
 
 
 class _Message:
-    """The bytes of a message, and how far they have been read. All methods raise ValueError."""
+    """The bytes of a message and the read position. All methods raise ValueError."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.position = 0
 
     def keys(self, end: int) -> Iterator[int]:
-        """The key of each field up to ``end``; the caller must read or skip each field."""
+        """Yield the key of each field up to ``end``; the caller must read or skip each field."""
         while self.position < end:
             yield self.varint32()
 
@@ -64,7 +64,7 @@ class _Message:
         return self._data[start : self.position]
 
     def varint32(self) -> int:
-        """An unsigned number of 32 bits at most."""
+        """Return an unsigned number of at most 32 bits."""
         return self._varint(32)
 
     def signed32(self) -> int:
@@ -85,7 +85,7 @@ class _Message:
         return bool(byte)
 
     def length(self) -> int:
-        """The length of the field that begins here; negative where it does not fit 31 bits, as Java has it."""
+        """Return the length of the field that begins here; negative if it does not fit 31 bits, as in Java."""
         length = self.signed32()
         if length > len(self._data) - self.position:
             raise ValueError(f"truncated: {length} bytes wanted at {self.position}, of {len(self._data)}")
@@ -98,7 +98,7 @@ class _Message:
         return _with_surrogates_replaced(b"\xef\xbf\xbd", self.blob()).decode("utf-8", "replace")
 
     def skip(self, key: int) -> None:
-        """Pass over a field that is not known."""
+        """Skip an unknown field."""
         kind = key & 7
         if kind == VARINT:
             while self.position < len(self._data) and self.take(1)[0] > 127:
@@ -169,7 +169,7 @@ def _read_endpoint(message: _Message) -> Endpoint | None:
 
 
 def addresses(data: bytes) -> Iterator[tuple[str, str]]:
-    """The address by its family, whichever field it stood in; none where the length is of neither."""
+    """Yield family and text of an address by its length, whichever field it came in; nothing for any other length."""
     compatible = not any(data[:12]) and data[12:] != b"\0\0\0\1"
     if len(data) == 4 or (len(data) == 16 and compatible):
         yield "ipv4", ".".join(map(str, data[-4:]))

@@ -1,7 +1,7 @@
-"""Spans as ``zipkin.proto3``: byte for byte what the reference writes, and as quick as Python allows.
+"""Encodes spans as ``zipkin.proto3``, byte for byte as the reference does, and optimised for speed.
 
 Source: ``zipkin.proto`` (openzipkin/zipkin-api) and ``SpanBytesEncoder.PROTO3`` (openzipkin/zipkin 3.6.1), whose
-answers are the test vectors. The bytes that begin a field are its number and wire type, written as protobuf does.
+answers are the test vectors. The constant bytes before each field are its protobuf key: field number and wire type.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _TRACE_ID_LENGTHS = {32: "10", 16: "08"}
 
 
 def encode_span(span: Span) -> bytes:
-    """One span as it stands in a list, so that spans joined are a ListOfSpans.
+    """Return one span as an element of a list, so that concatenated spans are a ListOfSpans.
 
-    A time that no reader takes (zero, negative, over 63 bits) is left out, and so is what is no IP address. Raises
-    what Python raises for a field of an impossible type.
+    A time that readers refuse (zero, negative, over 63 bits) is left out, and so is an invalid IP address. Raises
+    Python's own error for a field of a wrong type.
     """
     data = _ids(span) + _kind_and_name(span.kind, span.name)
     timestamp, duration = span.timestamp or 0, span.duration or 0
@@ -47,7 +47,7 @@ def encode_span(span: Span) -> bytes:
 
 
 def encode_list(spans: list[Span]) -> bytes:
-    """Spans as a ListOfSpans."""
+    """Return spans as a ListOfSpans."""
     return b"".join(map(encode_span, spans))
 
 
@@ -62,7 +62,7 @@ def _kind_and_name(kind: Kind | None, name: str | None) -> bytes:
 
 
 def _endpoint(key: bytes, endpoint: Endpoint) -> bytes:
-    """An endpoint but for its port, which is another with each caller, is one of few: it is remembered."""
+    """Return an encoded endpoint. It is cached without its port, which differs for each caller."""
     host, port = _host(endpoint.service_name, endpoint.ipv4, endpoint.ipv6), endpoint.port
     data = host + b" " + varint(port) if port else host
     return _field(key, data) if data else b""
@@ -77,7 +77,7 @@ def _host(service: str | None, ipv4: str | None, ipv6: str | None) -> bytes:
 
 
 def _address(text: str | None) -> bytes:
-    """An address by its family, whichever field it stood in; nothing where the reference reads none from the text."""
+    """Return an address in the field of its family, whichever it came in; nothing if the reference refuses it."""
     family, address = parse_ip(text or "") or (None, "")
     if family == "ipv4":
         return b"\x12\x04" + bytes(map(int, address.split(".")))
@@ -91,7 +91,7 @@ def _annotation(annotation: Annotation) -> bytes:
 
 
 def _tags(tags: dict[str, str]) -> bytes:
-    """Tags sorted by key. Most are short and ASCII, where a character is a byte: all are then encoded at once."""
+    """Return tags sorted by key. Most are short and ASCII (a character is a byte): these are encoded in one step."""
     text, size = "", _CHARACTER
     try:
         for key in sorted(tags):
@@ -104,7 +104,7 @@ def _tags(tags: dict[str, str]) -> bytes:
 
 
 def _text(key: bytes, text: str) -> bytes:
-    """A field of text; a lone surrogate, which UTF-8 cannot hold, becomes ``?``."""
+    """Return a string field; a lone surrogate, which UTF-8 cannot encode, becomes ``?``."""
     return _field(key, text.encode("utf-8", "replace"))
 
 

@@ -1,7 +1,7 @@
-"""The quick way to read ``zipkin.proto3``: for messages that are written as protobuf's libraries write them.
+"""A fast path for ``zipkin.proto3``: messages in the form that protobuf's libraries write.
 
-It reads what is usual in a fifth of the time; a message in which anything else stands is read by ``proto3_decode``,
-from its start. So this needs no rule for what is odd, only to notice it.
+It takes a fifth of the time; a message with anything unusual is decoded by ``proto3_decode`` from its start. So this
+module has no rules for unusual messages, it only has to notice them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _KINDS = (None, "CLIENT", "SERVER", "PRODUCER", "CONSUMER")
 _ZEROS = bytes(8)
 _MAX_PORT = 65535
 _MOST_REMEMBERED = 10_000
-_LONGEST_USUAL = 200  # bytes of what is remembered
+_LONGEST_USUAL = 200  # bytes of cached texts
 _endpoints: dict[bytes, Endpoint | None] = {}
 _texts: dict[bytes, str] = {}
 
 
 class _OddError(Exception):
-    """Something that is not usual."""
+    """The message is not in the usual form."""
 
 
 def read_list(body: bytes) -> list[Span]:
-    """The normalised spans of a ListOfSpans. Raises DecodeError, as ``proto3_decode.decode_list`` does."""
+    """Return the normalised spans of a ListOfSpans. Raises DecodeError, as ``proto3_decode.decode_list`` does."""
     try:
         spans = _spans(body)
     except (_OddError, LookupError, ValueError):
@@ -51,7 +51,7 @@ def _spans(data: bytes) -> list[Span]:
 
 
 def _length(data: bytes, position: int) -> tuple[int, int]:
-    """Where a field of bytes begins and ends."""
+    """Return begin and end of a length-delimited field."""
     length = data[position]
     position += 1
     if length > 127:
@@ -68,7 +68,7 @@ def _length(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _span(data: bytes, position: int, end: int) -> Span:
-    """A span; its fields in any order, each as it is usual, and once."""
+    """Return a span, whose fields may come in any order, but each at most once and in its usual form."""
     fields: dict[str, Any] = {}
     annotations: list[tuple[int, str]] = []
     tags: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _endpoint(data: bytes) -> Endpoint | None:
-    """An endpoint; each is read once, for there are few of them."""
+    """Return an endpoint. Endpoints are cached, as there are few different ones."""
     if data in _endpoints:
         return _endpoints[data]
     found = _read_endpoint(data)
@@ -211,7 +211,7 @@ def _read_endpoint(data: bytes) -> Endpoint | None:
 
 
 def _text(data: bytes) -> str:
-    """A name or the key of a tag: there are few of them."""
+    """Return a name or a tag's key. They are cached, as there are few different ones."""
     found = _texts.get(data)
     if found is None:
         found = data.decode()

@@ -1,4 +1,4 @@
-"""Zipkin v1 thrift (TBinaryProtocol), read only: what old reporters send to ``/api/v1/spans`` and to Kafka.
+"""Decodes Zipkin v1 thrift (TBinaryProtocol), which old reporters send to ``/api/v1/spans`` and to Kafka.
 
 Source: ``zipkinCore.thrift`` (openzipkin/zipkin-api) and ``zipkin2.v1.ThriftCodec`` (openzipkin/zipkin 3.6.1).
 """
@@ -23,7 +23,7 @@ _DEEPEST = 64
 
 
 def decode_list(body: bytes) -> list[Span]:
-    """The spans, of the second model, of a thrift list. Raises DecodeError: one bad span refuses the whole list."""
+    """Return the spans of a thrift list in the v2 model. Raises DecodeError: one bad span refuses the whole list."""
     data = _Data(body)
     spans: list[Span] = []
     try:
@@ -38,7 +38,7 @@ def decode_list(body: bytes) -> list[Span]:
 
 
 class _Data:
-    """The bytes of a message, and how far they have been read. All methods raise ValueError."""
+    """The bytes of a message and the read position. All methods raise ValueError."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -52,7 +52,7 @@ class _Data:
         return self._data[start : self._position]
 
     def number(self, kind: int) -> int:
-        """An integer, or the bits of another number."""
+        """Return a number of a wire type, a double as the integer of its bits."""
         return int.from_bytes(self.take(_SIZES[kind]), "big", signed=True)
 
     def blob(self) -> bytes:
@@ -62,19 +62,19 @@ class _Data:
         return self.blob().decode("utf-8", "replace")
 
     def list_size(self) -> int:
-        """The length of a list of structs."""
+        """Return the number of items of a list of structs."""
         kind, size = self.number(_BYTE), self.number(_I32)
         if kind != _STRUCT or size < 0:
             raise ValueError(f"a list of {size} items of type {kind}, where structs are expected")
         return size
 
     def fields(self) -> Iterator[tuple[int, int]]:
-        """Number and type of each field of a struct; the caller must read or skip each."""
+        """Yield number and type of each field of a struct; the caller must read or skip each."""
         while kind := self.number(_BYTE):
             yield self.number(_I16), kind
 
     def skip(self, kind: int, depth: int = 0) -> None:
-        """Pass over a value."""
+        """Skip a value."""
         if depth > _DEEPEST:
             raise ValueError(f"nested deeper than {_DEEPEST}")
         if kind in _SIZES:
@@ -94,7 +94,7 @@ class _Data:
 
 
 def _read(data: _Data, readers: dict[tuple[int, int], tuple[str, Callable[[_Data], Any]]]) -> dict[str, Any]:
-    """The known fields of a struct."""
+    """Return the known fields of a struct."""
     found: dict[str, Any] = {}
     for field in data.fields():
         if field in readers:
@@ -136,7 +136,7 @@ def _facts(data: _Data) -> list[Fact]:
 
 
 def _fact(fields: dict[str, Any]) -> Iterator[Fact]:
-    """Texts are tags, true is an address; numbers and bytes are left out, as the reference does."""
+    """Read a binary annotation: strings are tags, true is an address; other types are skipped, as in the reference."""
     key, endpoint, kind = fields["key"], fields.get("endpoint"), fields.get("kind", _IS_BOOL)
     if kind == _IS_STRING:
         yield Fact(key, fields["value"].decode("utf-8", "replace"), endpoint)
@@ -146,7 +146,7 @@ def _fact(fields: dict[str, Any]) -> Iterator[Fact]:
 
 def _endpoint(data: _Data) -> Endpoint | None:
     fields = _read(data, _ENDPOINT)
-    port = fields.get("port", 0) & 0xFFFF  # a signed number of 16 bits
+    port = fields.get("port", 0) & 0xFFFF  # the wire has a signed number of 16 bits
     endpoint = Endpoint(
         service_name=fields.get("service_name", "").lower() or None,
         ipv4=".".join(map(str, ipv4)) if any(ipv4 := fields.get("ipv4", b"")) else None,

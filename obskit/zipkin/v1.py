@@ -1,6 +1,6 @@
-"""Spans of Zipkin's first model, as spans of the second.
+"""Converts spans of Zipkin's v1 model to v2.
 
-There a span was one for client and server, its kind and times told by annotations such as ``cs`` (client send), and its
+In v1 client and server shared one span. Its kind and times are given by annotations such as ``cs`` (client send), its
 tags and addresses by "binary annotations", each with the endpoint that recorded it.
 
 Source: ``zipkin2.v1.V1SpanConverter`` (openzipkin/zipkin 3.6.1).
@@ -23,7 +23,7 @@ ADDRESSES = ("ca", "sa", "ma")
 
 @dataclass(frozen=True)
 class Event:
-    """An annotation: a moment, a text, and who recorded it."""
+    """An annotation: a time, a text, and the endpoint that recorded it."""
 
     timestamp: int
     value: str
@@ -32,7 +32,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Fact:
-    """A binary annotation: a tag, or with the keys ``ca``, ``sa`` and ``ma`` an address, which is its endpoint."""
+    """A binary annotation: a tag; or, under the keys ``ca``, ``sa`` and ``ma``, an address given by its endpoint."""
 
     key: str
     value: str
@@ -41,7 +41,7 @@ class Fact:
 
 @dataclass
 class V1Span:
-    """A span of the first model. A time of 0 is not known."""
+    """A span of the v1 model. A time of 0 is unknown."""
 
     trace_id: str
     id: str
@@ -56,7 +56,7 @@ class V1Span:
 
 @dataclass
 class _Draft:
-    """What is known of a span of the second model."""
+    """The fields of a v2 span, as far as they are known."""
 
     endpoint: Endpoint | None = None
     kind: str | None = None
@@ -69,7 +69,7 @@ class _Draft:
 
 
 def convert(source: V1Span) -> list[Span]:
-    """One span for each service that recorded something. Raises ValueError."""
+    """Return one span for each service that recorded something. Raises ValueError."""
     conversion = _Conversion(source)
     conversion.read_events()
     conversion.read_facts()
@@ -94,7 +94,7 @@ def _finished(source: V1Span, draft: _Draft) -> Span:
 
 
 class _Conversion:
-    """One span on its way from the first model to the second."""
+    """The conversion of one v1 span."""
 
     def __init__(self, source: V1Span) -> None:
         self.drafts = [_Draft()]
@@ -115,7 +115,7 @@ class _Conversion:
         self._read_message()
 
     def _add_missing_start(self, start: str, end: str) -> None:
-        """Where the span ends with the call's end, it began with its start."""
+        """Set the start of a span that ends with the call: it began with the call."""
         source, ended = self._source, self._core.get(end)
         if start in self._core or not ended or not source.timestamp or not source.duration:
             return
@@ -178,7 +178,7 @@ class _Conversion:
             elif fact.key != "lc" or fact.value:
                 self._draft(fact.endpoint).tags[fact.key] = fact.value
             else:
-                self._draft(fact.endpoint)  # the marker of local work says where it was
+                self._draft(fact.endpoint)  # "lc", which marks local work, has the endpoint
         self._read_addresses(*(addresses.get(key) for key in ADDRESSES))
 
     def _read_addresses(self, client: Endpoint | None, server: Endpoint | None, broker: Endpoint | None) -> None:
@@ -215,7 +215,7 @@ class _Conversion:
             draft.duration = end.timestamp - begin.timestamp if end else draft.duration
 
     def _other_side(self, draft: _Draft, kind: str, other_kind: str, one: Event, other: Event) -> _Draft:
-        """The other service's span; a service that calls itself has two."""
+        """Return the span of the other service; one that calls itself has two spans."""
         if not _same_service(one.endpoint, other.endpoint):
             return self._draft(other.endpoint)
         draft.kind = kind
@@ -223,7 +223,7 @@ class _Conversion:
         return self.drafts[-1]
 
     def _draft(self, endpoint: Endpoint | None) -> _Draft:
-        """The span of the endpoint's service; what has no endpoint is of the first."""
+        """Return the span of the endpoint's service; without an endpoint, the first span."""
         if endpoint is None:
             return self.drafts[0]
         for draft in self.drafts:

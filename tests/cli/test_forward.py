@@ -198,7 +198,7 @@ def test_those_variables_ask_for_nothing_by_halves_and_a_flag_wins():
         (["--forward", "cloudtrace://A_B"], "write cloudtrace://PROJECT"),
         (["--forward", "http://user:se/cret@h"], "got 'http://***@h'; give "),
         (["--forward", "user:secret@h:9411"], "got '***@h:9411'; give "),
-        (["--forward", "otel:secret"], "takes spans of OpenTelemetry's kind only"),
+        (["--forward", "otel:secret"], "accepts OpenTelemetry spans only"),
         (["--forward", "http://localhost:9411"], "http://localhost:9411 is this collector itself"),
         (
             ["--forward", "http://user:secret@localhost:9411/?key=hidden"],
@@ -215,7 +215,9 @@ def test_bad_usage_is_status_2_and_one_line_which_names_the_flag(flags, remedy):
     assert remedy in err
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("{", "it is no JSON"), ("", "it is no JSON")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), ("{", "it is not JSON"), ("", "it is not JSON")]
+)
 def test_credentials_that_cannot_be_read_are_said_at_the_start(tmp_path, content, reason):
     path = tmp_path / "key.json"
     if content is not None:

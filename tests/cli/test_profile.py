@@ -142,7 +142,7 @@ def put(what: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["nothing"], 2, "'nothing' is no file, no folder and no process id"),
+        (["nothing"], 2, "'nothing' is not a file, a folder or a process id"),
         (["."], 1, ". has no profiles (*.pprof.gz)"),
         ([".", "--type", "heap"], 1, ". has no heap profiles (*.pprof.gz)"),
         ([".", "--type", "gpu"], 2, "--type: got 'gpu'; give one of cpu, wall, heap"),

@@ -1,1 +1,1 @@
-"""The folder that ``obskit run`` puts on PYTHONPATH, for its ``sitecustomize``; nothing else may be in it."""
+"""The folder that ``obskit run`` puts on PYTHONPATH for its ``sitecustomize``; it must contain nothing else."""

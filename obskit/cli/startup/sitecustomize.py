@@ -1,6 +1,6 @@
-"""Python imports this when it starts under ``obskit run``: the program's own sitecustomize first, then obskit.
+"""Python imports this at its start under ``obskit run``: it runs the program's own sitecustomize, then obskit.
 
-It runs in each Python that the command starts, also in one without obskit: none of its failures may stop the program.
+It runs in each Python that the command starts, even one without obskit, so no failure of it may stop the program.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _chain() -> None:
-    """Import the sitecustomize that Python would have found without this folder; its errors are Python's to tell."""
+    """Import the sitecustomize that Python would have found without this folder; Python reports its errors."""
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != folder]
     ours = sys.modules.pop("sitecustomize")
@@ -31,14 +31,14 @@ def _chain() -> None:
 def _start() -> None:
     try:
         from obskit import ConfigurationError, init
-    except Exception as error:  # not only ImportError: an older Python fails on the syntax, say
+    except Exception as error:  # not only ImportError: an older Python may fail on the syntax
         _warn(f"{sys.executable} runs without obskit: {error}")
         return
     try:
         _call(init)
     except ConfigurationError as error:
         _warn(str(error))
-        os._exit(2)  # site takes an exception for a warning, and SystemExit for a crash of Python itself
+        os._exit(2)  # site prints exceptions as warnings, but SystemExit would end Python
     except Exception as error:
         _warn(f"obskit did not start: {error!r}")
 
@@ -49,7 +49,7 @@ def _warn(message: str) -> None:
 
 
 def _call(init: Callable[[], None]) -> None:
-    """Call ``init`` with the argv[0] that the program will see: for ``python -m`` it is not there yet."""
+    """Call ``init`` with the argv[0] that the program will see, which ``python -m`` has not set yet."""
     shown = sys.argv[0]
     try:
         if shown == "-m":
