@@ -1,1 +1,1 @@
-"""Logs: every record is a line of JSON that Cloud Logging understands, with its trace; calls stay as they are."""
+"""Logs: every log record becomes a line of JSON in Cloud Logging's format, with its trace."""

@@ -1,8 +1,8 @@
-"""What servers' access loggers know of a request, as Cloud Logging's ``httpRequest``.
+"""Converts the records of servers' access loggers to Cloud Logging's ``httpRequest``, and logs served requests.
 
 Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's and hypercorn's access log arguments.
 
-One record for each request that was served, which Cloud Logging shows as the request's own line.
+Cloud Logging shows an entry with that field as the line of its request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def http_request(
     protocol: str | None = None,
     user_agent: str | None = None,
 ) -> dict[str, Any]:
-    """Return the field; the URL loses its query, the latency is text such as ``0.012s``."""
+    """Return the field, with the URL without its query and the latency as text such as ``0.012s``."""
     found = {
         "requestMethod": method,
         "requestUrl": url.partition("?")[0],
@@ -44,7 +44,7 @@ def http_request(
 
 
 def of_record(record: logging.LogRecord) -> dict[str, Any] | None:
-    """Return the field for a record of one of ACCESS_LOGGERS; None for one that looks different."""
+    """Return the field for a record of one of ACCESS_LOGGERS; None if its form is unknown."""
     try:
         return _READERS[record.name](record.args)
     except Exception:
@@ -59,13 +59,13 @@ def _uvicorn(args: Any) -> dict[str, Any]:
 
 
 def _atoms(args: Any) -> dict[str, Any] | None:
-    """Read gunicorn's atoms: m is the method, U path, r request line, s status, B size, D microseconds, h client."""
+    """Read gunicorn's atoms: m method, U path, r request line, s status, B size, D microseconds, h client."""
     atoms = args[0] if isinstance(args, tuple) and len(args) == 1 else args
     if not isinstance(atoms, Mapping):
         return None
     return http_request(
         atoms["m"],
-        atoms["U"] or atoms["r"].split()[1],  # a request that raised has its request line alone
+        atoms["U"] or atoms["r"].split()[1],  # a request that raised has only its request line
         int(str(atoms["s"]).split()[0]),
         size=_number(atoms.get("B")),
         seconds=None if _number(atoms.get("D")) is None else int(atoms["D"]) / 1e6,
@@ -76,7 +76,7 @@ def _atoms(args: Any) -> dict[str, Any] | None:
 
 
 def _hypercorn(args: Any) -> dict[str, Any] | None:
-    """Read hypercorn's atoms: its client has a port, which is all after the last colon, and H is a bare version."""
+    """Read hypercorn's atoms: the client ends in a colon and its port, and H is a bare version."""
     found = _atoms(args)
     if found is not None:
         if ":" in found.get("remoteIp", ""):
@@ -101,13 +101,13 @@ _READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
 }
 
 ACCESS_LOGGERS = frozenset(_READERS) | {"werkzeug"}
-"""Loggers whose records are looked at; werkzeug's hold the request as one text, and that painted."""
+"""Loggers whose records are examined; werkzeug's have the request as one text, with colours."""
 
-_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like
+_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # SGR sequences of ECMA-48: colours and other text attributes
 
 
 def without_paint(message: str) -> str:
-    """Return a message of such a logger without the colours that are meant for a terminal."""
+    """Return a message without the colours that such loggers add for terminals."""
     return _PAINT.sub("", message) if "\x1b" in message else message
 
 
@@ -115,7 +115,7 @@ _logger = logging.getLogger("obskit.requests")
 
 
 def log_request(exchange: ServerExchange) -> None:
-    """Log a request whose response is over. 4xx is a warning, 5xx an error."""
+    """Log a request whose response has ended. 4xx is a warning, 5xx an error."""
     seen = exchange.seen
     if seen is None:
         return
@@ -131,5 +131,5 @@ def log_request(exchange: ServerExchange) -> None:
     level = logging.ERROR if exchange.status >= 500 else logging.WARNING if exchange.status >= 400 else logging.INFO
     trace = trace_of(exchange.span)
     extra = {"httpRequest": request} if trace is None else {"httpRequest": request, TRACE: trace}
-    _logger.disabled = False  # as dictConfig leaves each logger that it does not name
+    _logger.disabled = False  # dictConfig disables loggers that it does not name
     _logger.log(level, "%s %s %d", exchange.method, seen.path, exchange.status, extra=extra)

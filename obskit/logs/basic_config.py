@@ -1,7 +1,7 @@
-"""``logging.basicConfig`` and its like, for which the root logger must look as the application left it.
+"""Runs ``logging.basicConfig`` and similar functions as if obskit's root handler were not there.
 
-They do nothing, or something else, where the root logger has a handler already. Their code is replaced, not their
-name in ``logging``: programs import them by name before they call ``obskit.init()``.
+They do nothing, or something else, if the root logger has a handler already. Their code object is replaced rather than
+their name in ``logging``, as programs import them by name before they call ``obskit.init()``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _stand_in(*args: Any, obskit_call: Any = None, **kwargs: Any) -> Any:
 
 
 def run_within(function: Any, around: Callable[[], AbstractContextManager[object]]) -> Callable[[], None]:
-    """Make each call of ``function`` run within ``around()``; return what undoes it."""
+    """Run each call of ``function`` within ``around()``; return a function that undoes this."""
     code, defaults = function.__code__, function.__kwdefaults__
     original = FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
     original.__kwdefaults__ = defaults

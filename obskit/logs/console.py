@@ -22,16 +22,16 @@ _UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160
     0x2029: "\\u2029",
 }
 _STACK_SAFE = {number: text for number, text in _UNSAFE.items() if number not in (9, 10)}
-_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # ECMA-48's SGR: colours and the like, which move and change nothing else
+_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # SGR sequences of ECMA-48: colours and other text attributes
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A readable line a record, coloured where standard output is a terminal and NO_COLOR is not set."""
+    """A readable line a record, coloured if standard output is a terminal and NO_COLOR is not set."""
 
     def __init__(
         self, *_format: Any, builder: EntryBuilder | None = None, colour: bool | None = None, **_options: Any
     ) -> None:
-        """Take what ``logging.config`` gives formatters named by ``class``: a format, a style and the like."""
+        """Accept, and ignore, the arguments that ``logging.config`` passes: a format, a style and so on."""
         super().__init__()
         self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
         self._colour = _wants_colour() if colour is None else colour
@@ -64,7 +64,7 @@ _HIDDEN = frozenset(["serviceContext", "@type", INSERT_ID])
 
 
 def _one_line(text: object) -> str:
-    """Return ``text`` without the colours that the application gave it, and all other control characters escaped."""
+    """Return ``text`` without colour sequences, and with all other control characters escaped."""
     return _PAINT.sub("", plain(str(text))).translate(_UNSAFE)
 
 
@@ -73,7 +73,7 @@ def _name(key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    value = plain(value)  # huge integers and lone surrogates are as they were
+    value = plain(value)  # huge integers and lone surrogates, which msgspec refuses
     return (repr(value) if isinstance(value, str) and " " in value else str(value)).translate(_UNSAFE)
 
 

@@ -1,7 +1,7 @@
-"""Which streams and handlers end at the process's standard output or error, by whatever way.
+"""Finds the streams and handlers that write, directly or indirectly, to the process's standard output or error.
 
-A handler whose ``emit`` and ``format`` are the standard library's can be taken over: the form of its lines is all it
-has. Others keep what they do, but a line that one of them shows must not be written a second time.
+A handler whose ``emit`` and ``format`` are the standard library's can be taken over, since only the form of its lines
+changes. Others are left alone, but a record that one of them writes must not be written a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _known: dict[int, tuple[weakref.ref[Any], bool]] = {}
 
 
 def is_console(stream: Any) -> bool:
-    """Return whether what is written to ``stream`` comes out at the process's standard output or error."""
+    """Return whether ``stream`` writes to the process's standard output or error."""
     if stream is None:
         return False
     if stream is sys.__stderr__ or stream is sys.__stdout__:
@@ -33,27 +33,27 @@ def is_console(stream: Any) -> bool:
 
 
 def _look_at(stream: Any) -> bool:
-    """Answer for ``is_console``, and keep the answer for as long as the stream lives."""
+    """Compute ``is_console``, and cache the answer for the stream's lifetime."""
     found = is_same_file(stream, 1) or is_same_file(stream, 2)
     if not found and (stream is sys.stdout or stream is sys.stderr):
         found = is_given(stream)
     key = id(stream)
-    with suppress(TypeError):  # of a type without weak references
+    with suppress(TypeError):  # its type does not support weak references
         _known[key] = weakref.ref(stream, lambda _: _known.pop(key, None)), found
     return found
 
 
 def is_same_file(stream: Any, number: int) -> bool:
-    """Return whether ``stream`` is the file of descriptor ``number``, under the same or another descriptor."""
+    """Return whether ``stream`` is the same file as descriptor ``number``, perhaps under another descriptor."""
     try:
         own = stream.fileno()
         return own == number or os.path.samestat(os.stat(own), os.fstat(number))
-    except Exception:  # a stream may have no file, or a method of that name that does anything
+    except Exception:  # a stream may have no file, or an unrelated method of that name
         return False
 
 
 class _Named:
-    """Stands for a file that will be opened: ``os.stat`` takes its name where it takes a descriptor."""
+    """Stands for a file that is not open yet: ``os.stat`` accepts a name as well as a descriptor."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -63,10 +63,10 @@ class _Named:
 
 
 def is_given(stream: Any) -> bool:
-    """Return whether ``sys.stdout`` is what the process was given, and not what a program put in its place.
+    """Return whether ``sys.stdout`` is the process's own, rather than a replacement by the program.
 
-    That is a file, or an object of a server that is not made in Python, as mod_wsgi's; not text that is collected in
-    memory, and not an object that hands what it gets to logging.
+    Its own is a file, or an object of a server that is not written in Python, such as mod_wsgi's. Replacements are
+    buffers in memory, and objects that pass on what is printed to logging.
     """
     try:
         os.fstat(stream.fileno())
@@ -82,7 +82,7 @@ def _is_in_memory(stream: Any) -> bool:
 
 
 def takes_over(handler: logging.Handler) -> bool:
-    """Return whether ``handler`` does what the standard library's do, and writes to the console."""
+    """Return whether ``handler`` behaves as the standard library's, and writes to the console."""
     if not isinstance(handler, logging.StreamHandler) or not is_console(getattr(handler, "stream", None)):
         return False
     kind = type(handler)
@@ -94,19 +94,19 @@ def _is_standard(emit: Any) -> bool:
 
 
 def shows(handler: logging.Handler, depth: int = 0) -> bool:
-    """Return whether what ``handler`` gets is shown on the console: by itself, or by those it passes records on to."""
+    """Return whether ``handler`` writes records to the console, itself or through handlers that it passes them to."""
     try:
         if isinstance(handler, logging.StreamHandler) and _is_standard(type(handler).emit):
             return is_console(_stream(handler))
         if depth > _MOST_NESTED or is_console(_stream(handler)) or _prints(type(handler)):
             return depth <= _MOST_NESTED
         return any(shows(one, depth + 1) for one in _behind(handler))
-    except Exception:  # from an attribute of the application's handler
+    except Exception:  # raised by an attribute of the application's handler
         return False
 
 
 def _stream(handler: logging.Handler) -> Any:
-    """Return the stream of a StreamHandler, or of a handler that writes through one of Rich's consoles."""
+    """Return the stream of a StreamHandler, or of a handler that writes through a console of Rich."""
     if isinstance(handler, logging.FileHandler) and handler.stream is None:  # not opened yet
         return _Named(handler.baseFilename)
     if isinstance(handler, logging.StreamHandler):
@@ -115,7 +115,7 @@ def _stream(handler: logging.Handler) -> Any:
 
 
 def _behind(handler: Any) -> Iterator[logging.Handler]:
-    """Yield the handlers that get the records of ``handler``: a MemoryHandler's target, those behind a queue."""
+    """Yield the handlers to which ``handler`` passes records: a MemoryHandler's target, those behind a queue."""
     target = getattr(handler, "target", None)
     if isinstance(target, logging.Handler):
         yield target
@@ -128,7 +128,7 @@ def _behind(handler: Any) -> Iterator[logging.Handler]:
 
 
 def _prints(kind: type[logging.Handler]) -> bool:
-    """Return whether a handler's class has an ``emit`` of its own that prints, or hands records to loguru for it."""
+    """Return whether the ``emit`` of a handler's class prints, or passes records to loguru, which prints."""
     emit: Any = kind.emit
     code = getattr(emit, "__code__", None)
     if code is None or _is_standard(emit):

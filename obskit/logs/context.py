@@ -1,7 +1,4 @@
-"""Fields that every log record in a scope carries.
-
-Which trace a log record belongs to.
-"""
+"""The trace that a log record belongs to, and fields that every record in a scope carries."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from obskit.tracing.span import Span
 
 
 class TraceFields(NamedTuple):
-    """A trace as log entries name it: 32 hex characters, 16, and whether it is recorded."""
+    """Trace id (32 hex characters), span id (16) and whether the trace is sampled, as log entries name them."""
 
     trace_id: str
     span_id: str
@@ -30,7 +27,7 @@ def current_trace() -> TraceFields | None:
 
 
 def trace_of(span: object) -> TraceFields | None:
-    """Return the trace of a span, ours or another OpenTelemetry provider's; None for anything else."""
+    """Return the trace of a span, of obskit or another OpenTelemetry provider; None for anything else."""
     if isinstance(span, Span | PropagatedSpan):
         if span.trace_id is None or span.span_id is None:
             return None
@@ -50,9 +47,9 @@ _NONE: Mapping[str, Any] = {}
 
 @contextmanager
 def log_context(**fields: Any) -> Iterator[None]:
-    """Add ``fields`` to every log record of the block, of its tasks, and of the threads it hands work to.
+    """Add ``fields`` to every log record of the block, of its tasks, and of the threads that it submits work to.
 
-    Inner scopes add to outer ones and win over them; a record's own ``extra=`` wins over both.
+    Inner scopes add to outer ones and override them; a record's own ``extra=`` overrides both.
     """
     context = get_context()
     token = attach(Context({**context, FIELDS_KEY: {**log_fields(), **fields}}))

@@ -1,4 +1,4 @@
-"""A log record as a Cloud Logging entry: the fields its agents lift out of a JSON line, and the application's own.
+"""Converts a log record to a Cloud Logging entry: special fields that its agents read, and the application's fields.
 
 Source: Cloud Logging's documentation of structured logging (special fields) and of Error Reporting's formats.
 """
@@ -37,17 +37,17 @@ _ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.
 _RESERVED = frozenset(
     ["severity", "message", "time", "timestamp", "timestampSeconds", "timestampNanos", "logger", "thread"]
 ).union(["stack_trace", "exception", "serviceContext", "context", "@type", "httpRequest", "truncated"])
-"""Names an entry gives a meaning to: a field of the application's with such a name gets an underscore behind it."""
+"""Names with a meaning in an entry: an application's field with such a name gets an underscore appended."""
 
 _SPECIAL_KEYS = frozenset(["labels", "operation", "insert_id", "http_request", "httpRequest", "json_fields"])
-"""Keys of ``extra=`` that go to their own place, under the names google-cloud-logging's users know."""
+"""Keys of ``extra=`` that become special fields, with the names that google-cloud-logging uses."""
 
 _BARE = vars(LogRecord("", 0, "", 0, "", (), None))
 _LAST = next(reversed(_BARE))
 _ANY_MESSAGE = LogRecord.getMessage
 
 _RECORD = frozenset(["message", "asctime", "color_message", TRACE, FIELDS])
-"""What formatters, uvicorn and this package put on a record, and is no field of the application's."""
+"""Attributes that formatters, uvicorn and obskit set on a record, and which are not the application's fields."""
 
 _NO_FIELDS = _RECORD.union(_BARE)
 _RECORD_SIZE = len(_BARE)
@@ -60,7 +60,7 @@ _ORDINARY, _SECRET, _SPECIAL = range(3)
 
 
 class EntryBuilder:
-    """Reads records for one process: knows its service, project and what is secret."""
+    """Builds entries for one process, whose service, project and secret names it knows."""
 
     def __init__(
         self,
@@ -76,22 +76,21 @@ class EntryBuilder:
         self.set_project(project)
         self._redactor = redactor or Redactor()
         self._keys: dict[str, tuple[int, str]] = {}
-        self._ordinary: dict[str, str] = {}  # as they stand in a line
+        self._ordinary: dict[str, str] = {}  # keys as they are written in a line
 
     def set_project(self, project: str | None) -> None:
-        """Link the entries to their traces in a Google Cloud project."""
+        """Set the Google Cloud project of the traces that entries link to."""
         if project:
             self.trace_prefix = f"projects/{project}/traces/"
 
     def quick(self, record: logging.LogRecord, known: dict[str, Any], context: Context) -> str:
-        """Return the end of a record's line, but for its closing brace; empty for a record that ``read`` is for.
+        """Return the end of a record's line, without the closing brace; empty for a record that needs ``read``.
 
-        ``known`` are the record's attributes: to look into a dict takes a quarter of what it takes to ask a record.
+        This is a fast path: most records have a short message and a few plain fields, and writing them as text takes
+        half the time of collecting and encoding values. Records of another class than logging's own are left to
+        ``read``, since their attributes and message may be computed.
 
-        Records of another class than logging's own may have attributes anywhere, and another message.
-
-        Most records hold a short message and a few plain fields: writing their text costs half of what it takes to
-        collect any values and to encode them.
+        ``known`` is ``vars(record)``: a dict look-up takes a quarter of the time of an attribute.
         """
         message = known["msg"]
         if type(message) is not str or known["exc_info"] or known["exc_text"] or known["stack_info"]:
@@ -104,9 +103,9 @@ class EntryBuilder:
             args = known["args"]
             if args:
                 message = message % args
-            # Nothing but logging's own: next(reversed(known)) would be dearer by half.
+            # Does it have only logging's own attributes? (``next(reversed(known))`` would take 50 % longer.)
             bare = len(known) == _RECORD_SIZE and known.__reversed__().__next__() == _LAST
-            known["message"] = message  # as logging.Formatter.format does: handlers behind this one may read it
+            known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             if len(message) > _LONG or not message.isascii():
                 return ""
             line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
@@ -117,10 +116,10 @@ class EntryBuilder:
             return ""
 
     def _append(self, line: str, known: dict[str, Any]) -> str:
-        """Return ``line`` with a record's fields behind it; empty where one is out of the ordinary."""
+        """Return ``line`` with a record's fields appended; empty if one of them needs ``read``."""
         text = ""
         names = self._ordinary
-        for key in reversed(known):  # from the end: the start is logging's own
+        for key in reversed(known):  # from the end, as logging's own come first
             if key == _LAST:
                 return line + text
             name, value = names.get(key), known[key]
@@ -137,14 +136,14 @@ class EntryBuilder:
                 text = f"{name}{quoted(self._redactor.text(value))}{text}"
             elif kind in _WORDS:
                 text = f"{name}{_WORDS[kind][bool(value)]}{text}"
-            elif kind is float and value - value == 0.0:  # JSON has no infinity, and no nan
+            elif kind is float and value - value == 0.0:  # JSON has neither infinity nor NaN
                 text = f"{name}{value}{text}"
             else:
                 return ""
         return ""
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return a record's message, stack and the application's fields, as plain values; the message first."""
+        """Return a record's message, application's fields and stack as plain values, the message first."""
         entry: dict[str, Any] = {}
         renderer = Renderer(self._redactor)
         if type(record.msg) is not str:
@@ -176,17 +175,18 @@ class EntryBuilder:
         try:
             record.message = record.getMessage()
             return renderer.as_text(record.message)
-        except Exception as error:  # wrong arguments, a __str__ that raises: show what there is
+        except Exception as error:  # wrong arguments, a __str__ that raises: show the parts
             text = Renderer().as_text(record.msg)
             shown = renderer.as_text(text)
-            arguments = renderer.as_text(record.args) if shown == text else MASK  # one of them may be what was masked
+            arguments = renderer.as_text(record.args) if shown == text else MASK  # arguments may be what was masked
             return f"{shown} {arguments} [not formatted: {type(error).__name__}]"
 
     def _add_stack(self, entry: dict[str, Any], record: logging.LogRecord) -> None:
-        """Add what Error Reporting groups by, with the service that all entries name: Python's own traceback text."""
-        whole = self._redactor.error_text(_stack_text(record))  # first, as a cut may part a name from its secret
+        """Add the stack as Python's traceback text, by which Error Reporting groups errors."""
+        # Masked before it is cut, as cutting may separate a name from its secret.
+        whole = self._redactor.error_text(_stack_text(record))
         stack = _without_middle(whole)
-        if not stack:  # ``logging.exception`` where nothing is being handled
+        if not stack:  # ``logging.exception`` outside of an except block
             return
         entry["stack_trace"] = stack
         if stack is not whole:
@@ -195,7 +195,7 @@ class EntryBuilder:
             entry["@type"] = _ERROR_EVENT
 
     def _add_fields(self, entry: dict[str, Any], fields: Iterable[tuple[Any, Any]], renderer: Renderer) -> None:
-        """Add the application's fields, masked where they are secret, under names that mean nothing else."""
+        """Add the application's fields, masked if secret, and renamed if their names have another meaning."""
         for key, value in fields:
             kind, name = (type(key) is str and self._keys.get(key)) or self._classify(key)
             if kind == _ORDINARY:
@@ -206,7 +206,7 @@ class EntryBuilder:
                 self._add_special(entry, name, value, renderer)
 
     def _classify(self, key: Any) -> tuple[int, str]:
-        """Return what is done with fields of this name, and the name they get; kept for the next record."""
+        """Return the kind of a field by its key, and its name in the entry; both are cached."""
         name = Renderer(self._redactor).as_text(key)
         if name in _SPECIAL_KEYS:
             kind = _SPECIAL
@@ -237,7 +237,7 @@ class EntryBuilder:
 
 
 def _origin(service: str, version: str | None, environment: str | None) -> str:
-    """Return what all of a process's entries say of it, as it stands in a line."""
+    """Return the fields that all entries of a process share, as written in a line."""
     context = ",".join(
         f"{quoted(key)}:{quoted(value)}" for key, value in (("service", service), ("version", version)) if value
     )
@@ -246,7 +246,7 @@ def _origin(service: str, version: str | None, environment: str | None) -> str:
 
 
 def formatted_completed(record: LogRecord, line: Callable[[LogRecord], str]) -> str | None:
-    """Return the line of a record of which a filter has removed a part; None, said once, for any other."""
+    """Return the line of a record from which a filter has removed attributes; else log a failure, return None."""
     try:
         whole = _completed(record)
         if whole is not None:
@@ -258,12 +258,12 @@ def formatted_completed(record: LogRecord, line: Callable[[LogRecord], str]) -> 
 
 
 def not_formatted(record: LogRecord) -> str:
-    """Return what stands for the message of a record that has no line."""
+    """Return the message for a record that could not be formatted."""
     return f"[not formatted: {type(getattr(record, 'msg', None)).__name__}]"
 
 
 def _completed(record: LogRecord) -> LogRecord | None:
-    """Return a copy of ``record`` with the attributes that a filter has removed; None if it has them all."""
+    """Return a copy of ``record`` with the attributes that a filter has removed; None if it has all of them."""
     known = vars(record)
     if _BARE.keys() <= known.keys():
         return None
@@ -273,7 +273,7 @@ def _completed(record: LogRecord) -> LogRecord | None:
 
 
 def _without_middle(stack: str) -> str:
-    """Return a stack without its middle if it is long: its end, where the error stands, is what people look for."""
+    """Return a stack; if it is long, without its middle, since the error is at its end."""
     if len(stack) <= _MAX_STACK:
         return stack
     left_out = f"\n...[{len(stack) - _MAX_STACK} characters left out]...\n"
@@ -281,7 +281,7 @@ def _without_middle(stack: str) -> str:
 
 
 def _stack_text(record: logging.LogRecord) -> str:
-    """Return a record's traceback in the form of ``traceback.format_exc``, then its stack if it asked for one."""
+    """Return a record's traceback in the form of ``traceback.format_exc``, then its stack if it has one."""
     parts = []
     if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
         parts.append(_traceback_text(record.exc_info))

@@ -1,4 +1,4 @@
-"""structlog's events as log records, whether they came by our renderer, its ``ProcessorFormatter`` or logging."""
+"""Converts structlog's events to log records, whether they come from obskit's renderer or ``ProcessorFormatter``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEVELS |= {"error": 40, "err": 40, "exception": 40, "failure": 40, "critical": 
 _LEVELS |= {"emergency": 70}
 _INTERNAL = ("_record", "_from_structlog", "level", "level_number", "logger", "timestamp")
 _MESSAGES = ("event", "message", "msg")
-"""The names that an event's text has; EventRenamer gives it the others."""
+"""The keys of an event's text: structlog's own first, then those that EventRenamer is used for."""
 
 _OURS = ("structlog", "obskit.logs")
 _CAUSE = "\n\nThe above exception was the direct cause of the following exception:\n\n"
@@ -26,14 +26,14 @@ _CONTEXT = "\n\nDuring handling of the above exception, another exception occurr
 
 
 class Line(str):
-    """A rendered line and its event: as a record's message it is formatted as the event, and not once more as text."""
+    """A rendered line with its event. If it is a record's message, the event is formatted, not the line."""
 
     __slots__ = ("event",)
     event: dict[str, Any]
 
 
 def unwrapped(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a record whose message is an event of structlog's as one with message, fields and exception."""
+    """Return a record whose message is a structlog event as one with message, fields and exception."""
     known, message = vars(record), record.msg
     if type(message) is Line:
         return to_record(message.event, known)
@@ -47,7 +47,7 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
-    """Return a record as the processors of the program's own ProcessorFormatter leave it, without the last's rendering.
+    """Run the processors of the program's own ProcessorFormatter except the last, which renders; return the record.
 
     They may add fields (bound ones, a request's), rename or mask some.
     """
@@ -64,13 +64,13 @@ def _processed(formatter: Any, record: logging.LogRecord) -> logging.LogRecord:
         twin.processors = (*formatter.processors[:-1], catch)
         twin.format(record)
         return to_record(events[0], _attributes(record))
-    except Exception:  # a processor raises, or renders before the last one does
+    except Exception:  # a processor raised, or one before the last has rendered
         raised("a processor of structlog's ProcessorFormatter")
         return record
 
 
 def to_record(event: Mapping[str, Any], attributes: Mapping[str, Any]) -> logging.LogRecord:
-    """Return an event as a record with ``attributes``, which say where it came from."""
+    """Return an event as a record with ``attributes``, which tell where it was logged."""
     fields = {key: value for key, value in event.items() if key not in _INTERNAL}
     exception = fields.pop("exception", None)
     text = exception if isinstance(exception, str) else _structured_text(exception)
@@ -89,7 +89,7 @@ def to_record(event: Mapping[str, Any], attributes: Mapping[str, Any]) -> loggin
 
 
 def level_number(given: Any, method: str) -> int:
-    """Return the number of an event's ``level``, which may be a name, a number or missing, or else of its method."""
+    """Return the number of an event's ``level``, a name or number; without one, the level of its method."""
     if isinstance(given, int):
         return int(given)
     for name in (str(given), method):
@@ -102,7 +102,7 @@ def level_number(given: Any, method: str) -> int:
 
 
 def exc_info(given: Any) -> Any:
-    """Return what structlog takes as ``exc_info`` (an exception, a tuple, anything true) as logging's tuple."""
+    """Return structlog's ``exc_info`` (an exception, a tuple, any true value) as logging's tuple."""
     if isinstance(given, BaseException):
         return type(given), given, given.__traceback__
     if isinstance(given, tuple):
@@ -112,7 +112,7 @@ def exc_info(given: Any) -> Any:
 
 
 def _stack() -> str:
-    """Return the stack of the caller, below structlog's frames and ours."""
+    """Return the stack of the caller, without the frames of structlog and obskit."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and str(frame.f_globals.get("__name__")).startswith(_OURS):
         frame = frame.f_back
@@ -120,7 +120,7 @@ def _stack() -> str:
 
 
 def _structured_text(exception: Any) -> str | None:
-    """Return what structlog's ``dict_tracebacks`` made of an exception in the form of Python's traceback, if it did."""
+    """Return the output of structlog's ``dict_tracebacks`` in the form of Python's traceback; None for other values."""
     try:
         texts = []
         for stack in reversed(exception):  # the last one first
@@ -129,7 +129,7 @@ def _structured_text(exception: Any) -> str | None:
             texts.append("\n".join(["Traceback (most recent call last):", *lines, last, *stack.get("exc_notes", ())]))
             texts.append(_CAUSE if stack["is_cause"] else _CONTEXT)
         return "".join(texts[:-1]) or None
-    except Exception:  # something else, of a processor of the program's own
+    except Exception:  # another structure, from a processor of the program
         return None
 
 

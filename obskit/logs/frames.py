@@ -1,4 +1,4 @@
-"""obskit's functions between a log call and the application's filters, formatters and record factories."""
+"""Hides obskit's frames between a log call and the application's filters, formatters and record factories."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def like_loggings(function: _F) -> _F:
-    """Return ``function`` with frames that look like logging's own.
+    """Return a copy of ``function`` whose frames look like logging's own.
 
-    Code that looks for the caller of a log call passes over those, by their file (``stacklevel=``) or by the name of
-    their module (structlog). Global names are looked up in the function's module as it is now.
+    Code that searches for the caller of a log call skips such frames, by their file (``stacklevel=``) or by their
+    module's name (structlog). The copy sees the globals that its module has now.
     """
     code = function.__code__.replace(co_filename=str(logging._srcfile))
     names = {**function.__globals__, "__name__": logging.__name__}

@@ -1,4 +1,4 @@
-"""The handler that writes lines to standard output where none of the application's does."""
+"""The handler that writes records to standard output unless a handler of the application does."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _shipped: Callable[[logging.LogRecord, str], object] | None = None
 
 
 def ship_to(take: Callable[[logging.LogRecord, str], object] | None) -> None:
-    """Have ``take`` called with each record that is written to the console, and its line; None ends that."""
+    """Call ``take`` with each record that is written to the console, and its line; None ends this."""
     global _shipped  # noqa: PLW0603 - set by init(), for the handlers of all loggers
     _shipped = take
 
 
 def note_written(record: logging.LogRecord, line: str) -> None:
-    """Remember that a handler of the application's has just written ``record`` on this thread.
+    """Note that a handler of the application has just written ``record`` on this thread.
 
-    It is known again by its time: a handler's filter may put a copy in its place, which shares that very object.
+    The record is identified by its time: a handler's filter may replace it by a copy, which shares that object.
     """
-    global _taken_over_write  # noqa: PLW0603 - most programs have no such handler, and need not ask each thread
+    global _taken_over_write  # noqa: PLW0603 - most programs have no such handler, and can skip the thread-local
     _last.created = vars(record).get("created")
     _taken_over_write = True
     if _shipped is not None:
@@ -35,22 +35,22 @@ def note_written(record: logging.LogRecord, line: str) -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes each record to standard output, unless a handler of the application's does.
+    """Writes each record to standard output, unless a handler of the application does.
 
-    It writes as ``print`` does: a reader that is slow slows the program, and nothing is lost. Where standard output
-    is closed or its reader is gone, lines are counted as lost and the program goes on. Without a formatter it writes
-    as ``obskit.init()`` has it, or JSON.
+    It blocks as ``print`` does: a slow reader slows the program, and nothing is lost. If standard output is closed or
+    its reader is gone, lines are counted as lost and the program goes on. Without a formatter it uses that of
+    ``obskit.init()``, or JSON.
     """
 
     yields = False
-    """Whether other handlers of this kind come first: the one that ``obskit.init()`` adds writes what no other does."""
+    """Whether other handlers of this class take precedence: the one that ``obskit.init()`` adds yields to them."""
 
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         standard_output.follow()
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Write one line, unless a filter objects. Without the handler's lock: the writer has its own."""
+        """Write one line, unless a filter rejects the record. Takes no handler lock, as the writer has its own."""
         if self.filters:
             kept: Any = self.filter(record)  # from 3.12 on a filter may replace the record
             if not kept:
@@ -76,14 +76,14 @@ class ConsoleHandler(logging.Handler):
         self.handle(record)
 
     def flush(self) -> None:
-        """Write what had to wait."""
+        """Write lines that had to wait."""
         standard_output.flush()
 
     def _is_shown_elsewhere(self, record: logging.LogRecord) -> bool:
-        """Return whether a handler shows records on the console that the root logger or the record's own has.
+        """Return whether another handler, of the root logger or the record's own loggers, shows it on the console.
 
-        Nothing is remembered: handlers, their levels and streams, and what a logger passes on change at any time.
-        Each record comes here, so it goes through the loggers itself: a generator would cost 0.8 % of a line.
+        Nothing is cached: handlers, their levels and streams, and ``propagate`` change at any time. This runs for each
+        record, so the loop over loggers is written out: a generator would cost 0.8 % of a line.
         """
         for one in logging.root.handlers:
             if one is not self and self._comes_first(one):
@@ -106,7 +106,7 @@ class ConsoleHandler(logging.Handler):
 
 
 def handlers_of(name: str) -> Iterator[logging.Handler]:
-    """Yield the handlers that are offered a logger's records, as ``logging.Logger.callHandlers`` finds them."""
+    """Yield the handlers that get a logger's records, as ``logging.Logger.callHandlers`` finds them."""
     logger: Any = logging.root.manager.loggerDict.get(name)
     if not isinstance(logger, logging.Logger):
         logger = logging.root
@@ -116,8 +116,8 @@ def handlers_of(name: str) -> Iterator[logging.Handler]:
 
 
 def default_formatter() -> logging.Formatter:
-    """Return the formatter of handlers that have none."""
-    global _default  # noqa: PLW0603 - made when it is needed, and by init()
+    """Return the formatter for handlers without one."""
+    global _default  # noqa: PLW0603 - made on demand, or by init()
     if _default is None:
         from obskit.logs.formatter import CloudLoggingFormatter
 
@@ -126,8 +126,8 @@ def default_formatter() -> logging.Formatter:
 
 
 def share_formatter(formatter: logging.Formatter | None) -> None:
-    """Make ``formatter`` the one of handlers that have none."""
-    global _default  # noqa: PLW0603 - handlers made by dictConfig have no other way to it
+    """Set the formatter for handlers without one."""
+    global _default  # noqa: PLW0603 - handlers made by dictConfig can get it only from here
     _default = formatter
 
 

@@ -1,4 +1,4 @@
-"""``logs="inherit"``: the trace as attributes of every record, for the application's own formats."""
+"""``logs="inherit"``: sets the trace as attributes of every record, for the application's own formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OUTSIDE = ("", "", False)
 
 
 def adding_factory(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Return a record factory that adds the trace to what ``original`` makes."""
+    """Return a record factory that adds the trace to the records of ``original``."""
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = original(*args, **kwargs)
@@ -25,12 +25,12 @@ def adding_factory(original: Callable[..., logging.LogRecord]) -> Callable[..., 
 
 
 def adding_maker(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Return a ``Logger.makeRecord`` that adds the trace whatever factory there is, and lets ``extra=`` win.
+    """Return a ``Logger.makeRecord`` that adds the trace, with any factory, unless ``extra=`` has the same name.
 
-    Logging refuses an ``extra`` with a name that its record has already.
+    It is added after ``extra=``, as logging refuses an ``extra`` with the name of an existing attribute.
     """
 
-    def make_record(  # as logging calls it
+    def make_record(  # logging's signature
         logger: logging.Logger,
         name: Any,
         level: Any,

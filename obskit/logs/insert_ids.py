@@ -1,4 +1,4 @@
-"""Ids by which Cloud Logging tells entries apart, and orders those of one instant."""
+"""Insert ids, by which Cloud Logging drops duplicate entries and orders entries of the same time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from itertools import product
 from obskit.base.process import on_fork
 
 THOUSAND = tuple(f"{number:03d}" for number in range(1000))
-"""The numbers of three digits, as text: looking one up is cheaper than making one."""
+"""All numbers of three digits as text: a look-up is cheaper than formatting."""
 
 new: Callable[[], str]
-"""Returns an id that no other entry has, of this process or another; later ones sort behind. To be called as
-``insert_ids.new()``: a forked child has another."""
+"""Returns an id that no other entry of any process has; later ones sort after earlier ones. Call it as
+``insert_ids.new()``, since a forked child replaces it."""
 
 
 def _name_process() -> None:
-    global new  # noqa: PLW0603 - a process has one name
+    global new  # noqa: PLW0603 - one prefix for each process
     process = os.urandom(6).hex()
-    # A thousand a second for thirty years. One C call makes each, so that no other thread comes between.
+    # Enough for a thousand a second over thirty years. Each is made by one C call, so threads need no lock.
     new = map("".join, product([process], *[THOUSAND] * 4)).__next__
 
 

@@ -1,7 +1,7 @@
-"""One strict JSON line from any Python values: never an exception, never more than Cloud Logging takes.
+"""Encodes an entry as one line of strict JSON: never raises, and never exceeds Cloud Logging's limit.
 
-The values are those that ``plain`` made. What msgspec's encoder refuses all the same (a lone surrogate, a huge integer)
-is copied once more.
+The values are those that ``plain`` returns. Those that msgspec's encoder still refuses (lone surrogates, huge integers)
+are replaced in a second pass.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from obskit.base.fork_lock import no_fork
 from obskit.base.plain import TRUNCATED, plain
 
 MAX_BYTES = 250_000
-"""Cloud Logging takes entries of up to 256 KiB, by a measure of its own that is not the JSON's length."""
+"""Bytes. Cloud Logging's limit is 256 KiB by a measure of its own, which is not the length of the JSON."""
 
 _MAX_TEXT = 32_768
 
 
 def _encode(value: Any) -> bytes:
-    """Stand in for msgspec's encoder until the first line is written: importing it costs more than ``init()``."""
-    global _encode  # noqa: PLW0603 - this name is what the first call replaces
+    """Import msgspec's encoder for the first line, and replace this function: the import is slower than ``init()``."""
+    global _encode  # noqa: PLW0603 - the first call replaces this function
     try:
         with no_fork():
             from msgspec.json import encode
-    except Exception:  # the interpreter is ending, or no file can be opened: not for good
+    except Exception:  # the interpreter is shutting down, or out of file descriptors: try again next time
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     _encode = encode  # type: ignore[assignment]
     return encode(value)
 
 
 def dumps(entry: dict[str, Any]) -> bytes:
-    """Return ``entry``, of plain values, as one line of strict JSON in UTF-8, without the line's end. Never raises."""
+    """Return ``entry``, of plain values, as one line of strict JSON in UTF-8, without a line end. Never raises."""
     try:
         line = _encode(entry)
     except Exception:  # a lone surrogate, a huge integer
@@ -42,13 +42,13 @@ def dumps(entry: dict[str, Any]) -> bytes:
 
 
 def _escape_line_ends(line: bytes) -> bytes:
-    """Escape what ends a line for some readers: U+0085, U+2028 and U+2029."""
+    """Escape characters that some readers take as line ends: U+0085, U+2028 and U+2029."""
     line = line.replace(b"\xc2\x85", b"\\u0085")
     return line.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 
 
 def _shrink(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return ``entry`` with long texts cut, harder and harder until it fits; known fields come before the caller's."""
+    """Return ``entry`` with long texts cut, ever shorter until it fits; special fields are kept before others."""
     copy: dict[str, Any] = plain(entry)
     limit = _MAX_TEXT
     while len(_encode(copy)) > MAX_BYTES and limit > 8:

@@ -1,7 +1,7 @@
-"""loguru: a sink that writes Cloud Logging's JSON. ``logger.add(obskit.logs.loguru.sink)`` is all.
+"""loguru: a sink that writes Cloud Logging's JSON; use it by ``logger.add(obskit.logs.loguru.sink)``.
 
-With ``enqueue=True`` loguru calls its sinks on a thread of its own, where the trace and the fields of the log call are
-not known, nor the traceback, which cannot be pickled. So the line is made where the record is put into the queue.
+With ``enqueue=True`` loguru calls its sinks on a thread of its own, where trace and fields of the log call are unknown
+and the traceback, which cannot be pickled, is missing. So the line is made when the record is put into the queue.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def sink(message: Any) -> None:
 
 
 def render(record: dict[str, Any]) -> str:
-    """Return a loguru record as one line: what was bound to the logger becomes fields."""
+    """Return a loguru record as one line; values bound to the logger become fields."""
     line = record.get(_LINE)
     return line if isinstance(line, str) else _render(record)
 
@@ -51,7 +51,7 @@ def _render(record: dict[str, Any]) -> str:
 
 
 class _LineOf:
-    """A record's line, made when it is pickled: loguru does so where it was logged, if it passes the filters."""
+    """A record's line, made when it is pickled: loguru pickles on the logging thread, after its filters."""
 
     def __init__(self, record: dict[str, Any]) -> None:
         self.record = record
@@ -65,7 +65,7 @@ class _LineOf:
 
 
 def _keep_lines_in_queues() -> None:
-    """Give the records that loguru queues for functions their line. Where loguru is another one, nothing changes."""
+    """Add the line to records that loguru queues for sinks that are functions. Does nothing if its internals differ."""
     try:
         from loguru import _handler
         from loguru._simple_sinks import CallableSink

@@ -1,6 +1,6 @@
-"""What a record that waits in a queue or a buffer belongs to: the trace and the fields of where it was logged.
+"""Keeps trace and fields on records that wait in a queue or buffer.
 
-It is formatted on another thread, or when a later record empties the buffer.
+They are formatted on another thread, or when a later record flushes the buffer: then the current trace is another.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from obskit.base.plain import Renderer
 from obskit.logs.context import current_trace, log_fields
 
 TRACE, FIELDS = "obskit_trace", "obskit_fields"
-"""Attributes of a record: its trace as a tuple, None outside a trace; the fields of ``log_context`` as plain values."""
+"""Attributes of a record: its trace as a tuple, or None; the fields of ``log_context`` as plain values."""
 
 
 def note_moment(record: logging.LogRecord) -> None:
-    """Note the current trace and fields on ``record``, as values that a queue between processes can pickle."""
+    """Set the current trace and fields on ``record``, as values that can be pickled for another process."""
     known = vars(record)
     if TRACE in known:
         return
@@ -30,14 +30,14 @@ def note_moment(record: logging.LogRecord) -> None:
 
 
 def waiting_handlers(module: ModuleType) -> list[type[logging.Handler]]:
-    """Return the classes of ``logging.handlers`` whose records wait."""
+    """Return the classes of ``logging.handlers`` that queue or buffer records."""
     return [module.QueueHandler, module.BufferingHandler]
 
 
 def filter_noting(handler: logging.Handler, record: logging.LogRecord) -> Any:
-    """Stand in for the ``filter`` of handlers whose records wait: all that is called for each of them at once.
+    """Replace ``filter`` of handlers that queue or buffer: it is called at once for each record.
 
-    ``prepare``, ``emit`` and ``enqueue`` are what applications replace, and call a formatter.
+    ``prepare``, ``emit`` and ``enqueue`` are unsuitable: applications override them, and they call formatters.
     """
     try:
         note_moment(record)

@@ -1,7 +1,7 @@
-"""Which Google Cloud project the lines' traces belong to, where no option and no variable says so.
+"""Finds the Google Cloud project of the traces in log lines, if no option and no variable names it.
 
-``projects/PROJECT/traces/ID`` is what Cloud Logging links to a trace. A key file names its project; Cloud Run and GKE
-tell it through their metadata server, which is asked on a thread of its own: until it answers, lines carry the bare id.
+Cloud Logging links ``projects/PROJECT/traces/ID`` to a trace. A key file contains its project; Cloud Run and GKE have a
+metadata server, which is queried on a thread of its own. Until it answers, lines carry the trace id alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _asking: list[EntryBuilder] = []
 
 
 def find_project(builder: EntryBuilder, environ: Mapping[str, str]) -> None:
-    """Give ``builder`` the project of the key file, or of the metadata server as soon as this answers."""
+    """Set the project of ``builder`` from the key file, or from the metadata server once it answers."""
     _asking.clear()
     project = _of_key_file(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     if project:
@@ -47,11 +47,11 @@ def _of_key_file(path: str | None) -> str | None:
 
 
 def _start() -> None:
-    """Ask, once in each process: a child is forked without this thread."""
+    """Start the query, once in each process: a forked child does not have this thread."""
     if _asking:
         try:
             start_thread(_ask, _asking[0])
-        except RuntimeError:  # there can be no more threads
+        except RuntimeError:  # no thread can be started any more
             failed("asking for the Google Cloud project")
 
 

@@ -1,7 +1,7 @@
-"""Taking over what the process logs, and giving it back.
+"""Applies the log options to the process, and undoes that.
 
-Handlers that write to standard output or error keep their place, level and filters; only the form of their lines
-becomes ours, wherever and whenever they are configured. Other handlers are left alone.
+Handlers that write to standard output or error keep their logger, level and filters; only the format of their lines
+changes to obskit's, however and whenever they are configured. Other handlers are left alone.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 class _Level(int):
-    """A level that is told apart from an equal one that the application sets."""
+    """A level that can be told from an equal one that the application sets."""
 
 
 _RAISED = _Level(logging.INFO)
 
 
 class LogOptions(NamedTuple):
-    """What of the settings concerns logs; see ``settings.OPTIONS``. ``exit_timeout`` is for ``cloud``, in seconds."""
+    """The settings for logs; see ``settings.OPTIONS``. ``exit_timeout`` (seconds) is for ``cloud``."""
 
     mode: str
     service: str
@@ -61,7 +61,7 @@ class LogOptions(NamedTuple):
 
 
 class LogSetup:
-    """What the log options changed, so that it can be undone."""
+    """Applies log options, and keeps what it changed so that it can be undone."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
@@ -74,16 +74,16 @@ class LogSetup:
 
     @property
     def pipelines(self) -> list[Pipeline]:
-        """What may hold log entries that are not delivered yet."""
+        """Return the pipelines that may hold undelivered log entries."""
         return [*(one.pipeline for one in (self._cloud, self._shipper) if one is not None), *self._retired]
 
     @property
     def exit_timeout(self) -> float:
-        """The seconds for which the end of the program may wait for entries."""
+        """Return how many seconds the program's exit may wait for entries."""
         return 0.0 if self._applied is None else self._applied.exit_timeout
 
     def stats(self) -> dict[str, Any]:
-        """Return the lines written and lost since the process began, and the API's ledgers where there are any."""
+        """Return the lines written and lost since the process began, and the counts of deliveries, if any."""
         found: dict[str, Any] = {"written": written.value, "lost": lost.value}
         if self._cloud is not None:
             found["cloud"] = self._cloud.pipeline.stats()
@@ -94,8 +94,8 @@ class LogSetup:
         return found
 
     def apply(self, options: LogOptions) -> None:
-        """Apply ``options``; what was applied before is undone first, the same ones again change nothing."""
-        closed = any(pipeline.closed for pipeline in self.pipelines if pipeline not in self._retired)  # by a shutdown
+        """Apply ``options``, after undoing earlier ones. The same options again change nothing."""
+        closed = any(pipeline.closed for pipeline in self.pipelines if pipeline not in self._retired)  # set by shutdown
         if options == self._applied and not closed:
             return
         self.remove()
@@ -125,7 +125,7 @@ class LogSetup:
         self._retire(monotonic() + patience)
 
     def _retire(self, deadline: float) -> None:
-        """Let go what sends to the cloud and to a collector, but not out of sight before it is empty."""
+        """Detach the senders to the cloud and to a collector, but keep track of them until they are empty."""
         handler, self._cloud = self._cloud, None
         shipper, self._shipper = self._shipper, None
         self._retired = [pipeline for pipeline in self._retired if pipeline.busy]
@@ -137,7 +137,7 @@ class LogSetup:
             self._retired.append(shipper.pipeline)
 
     def _add_root_handler(self, handler: logging.Handler) -> None:
-        """Add a handler to the root logger, and let INFO through until the application configures logging."""
+        """Add a handler to the root logger, and set level INFO until the application configures logging."""
         root = logging.getLogger()
         self._root_handler = handler
         root.addHandler(handler)
@@ -166,7 +166,7 @@ class LogSetup:
 
     @contextmanager
     def _level_aside(self) -> Iterator[None]:
-        """Give the root logger the level that it has without us, for a configuration that may name none."""
+        """Restore the root logger's own level during a configuration, which may not set one."""
         root = logging.getLogger()
         self._lower_level(root)
         try:
@@ -176,7 +176,7 @@ class LogSetup:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Leave the root logger to a configuration that looks at its handlers, and take the place behind theirs."""
+        """Remove the handler during a configuration that examines the root logger's, then add it after those."""
         root, ours = logging.getLogger(), self._root_handler
         here = ours is not None and ours in root.handlers
         with self._level_aside():
@@ -222,7 +222,7 @@ class LogSetup:
         self._undo.append(uncaught.remove)
 
     def _ship(self, options: LogOptions) -> None:
-        """Send the console's lines to a collector too; where they are not ours to form, what loggers hand out."""
+        """Also send the console's lines to a collector; if obskit does not format them, send the loggers' records."""
         if options.collector is None or options.limits is None or options.mode == "off":
             return
         from obskit.logs.shipping import LineShipper
@@ -242,9 +242,9 @@ class LogSetup:
         self._set(logging.Logger, "callHandlers", like_loggings(handing_on))
 
     def _add_trace_fields(self) -> None:
-        """Give every record ``trace_id``, ``span_id`` (empty outside a trace) and ``trace_sampled``.
+        """Set ``trace_id``, ``span_id`` (empty outside a trace) and ``trace_sampled`` on every record.
 
-        Those that a logger makes and those that ``logging.makeLogRecord`` does; what ``extra=`` says stays.
+        This includes records of ``logging.makeLogRecord``; values in ``extra=`` are kept.
         """
         factory, make = logging.getLogRecordFactory(), logging.Logger.makeRecord
         ours = adding_factory(factory)
@@ -258,7 +258,7 @@ class LogSetup:
         self._set(logging.Logger, "makeRecord", adding_maker(make))
 
     def _set(self, owner: Any, name: str, replacement: Any) -> None:
-        """Set an attribute of a class until ``remove``."""
+        """Replace an attribute of a class until ``remove``."""
         absent = object()
         original = vars(owner).get(name, absent)
         setattr(owner, name, replacement)

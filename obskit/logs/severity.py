@@ -1,6 +1,6 @@
-"""Python's numeric levels as Cloud Logging's severities.
+"""Maps Python's numeric levels to Cloud Logging's severities.
 
-Source: google.logging.type.LogSeverity; a level between two names belongs to the lower one, as everywhere in logging.
+Source: google.logging.type.LogSeverity. A level between two names belongs to the lower one, as elsewhere in logging.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ _NAMES = (
 
 @lru_cache(maxsize=128)
 def severity(level: int | None) -> str:
-    """Return the severity of a level; none, 0 and less is DEFAULT, 25 NOTICE, 60 and more ALERT."""
+    """Return the severity of a level: DEFAULT for None and up to 0, NOTICE for 25, ALERT from 60."""
     return next((name for lowest, name in _NAMES if (level or 0) >= lowest), "DEFAULT")

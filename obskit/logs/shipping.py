@@ -1,4 +1,4 @@
-"""Sending lines to a collector: those that the console shows, by the spans' kind of pipeline."""
+"""Sends the console's lines to a collector, through a pipeline like that of spans."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from obskit.export.net.url import is_loopback, masked
 from obskit.logs.formatter import CloudLoggingFormatter
 
 _PATH = "/api/obskit/v1/lines"
-_HEADERS = {"Content-Type": "application/x-ndjson", "b3": "0", "User-Agent": "obskit"}  # a mesh traces no delivery
-_LEAST_DEFLATED = 4096  # below three TCP segments no time is saved
-_JSON = '{"severity":'  # how each line of ours begins
+_HEADERS = {"Content-Type": "application/x-ndjson", "b3": "0", "User-Agent": "obskit"}  # b3: not to be traced by a mesh
+_LEAST_DEFLATED = 4096  # a body below three TCP segments gains nothing from compression
+_JSON = '{"severity":'  # how each of obskit's lines begins
 
 
 class LineExporter:
-    """Posts lines of JSON to a collector, which stores one that is sent again once."""
+    """Posts lines of JSON to a collector, which recognises lines that are sent twice."""
 
     batch_items = 10_000
     batch_bytes = 500_000
@@ -36,11 +36,11 @@ class LineExporter:
         self._deflates = not is_loopback(urlsplit(url).hostname or "")
 
     def encode(self, line: bytes) -> bytes:
-        """Return the line as it is."""
+        """Return the line unchanged."""
         return line
 
     def send(self, items: list[bytes], deadline: float) -> Outcome:
-        """Post the lines, one below the other."""
+        """Post the lines in one body."""
         body = b"\n".join(items)
         if self._deflates and len(body) >= _LEAST_DEFLATED:
             from obskit.export.zipkin.exporters import gzipped
@@ -54,7 +54,7 @@ class LineExporter:
 
 
 class LineShipper:
-    """Queues lines for a collector. ``take`` waits for nothing and never raises; what finds no room is counted."""
+    """Queues lines for a collector. ``take`` never waits and never raises; lines beyond the limit are counted."""
 
     def __init__(self, url: str, service: str, limits: Limits) -> None:
         self._formatter = CloudLoggingFormatter()
@@ -66,13 +66,13 @@ class LineShipper:
         _shippers.add(self)
 
     def take(self, record: logging.LogRecord, line: str = "") -> None:
-        """Queue a record, by the ``line`` that was made of it where that is JSON; another handler's again is left."""
+        """Queue a record's ``line``, or format it if that is not JSON; ignore a record seen from another handler."""
         try:
             check_fork()
             if self._last is not None and self._last() is record:
                 return
             self._last = weakref.ref(record)
-            if self.pipeline.full:  # before the work of formatting
+            if self.pipeline.full:  # checked before the cost of formatting
                 self.pipeline.refuse()
                 return
             text = line if line.startswith(_JSON) else self._formatter.format(record)
@@ -81,7 +81,7 @@ class LineShipper:
             failed("queueing a log line for the collector")
 
     def after_fork(self) -> None:
-        """Start empty in a forked child; in the same process it does nothing."""
+        """Start empty in a forked child; do nothing in the same process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.pipeline.after_fork()

@@ -1,7 +1,7 @@
 """structlog: a processor that adds the trace, and a renderer that writes Cloud Logging's JSON.
 
-``structlog.configure(processors=[..., CloudLoggingRenderer()])`` needs no more; ``add_trace`` is for those who keep a
-renderer of their own.
+``structlog.configure(processors=[..., CloudLoggingRenderer()])`` is enough; ``add_trace`` is for use with another
+renderer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _beyond_ascii = re.compile(r"[^\x00-\x7f]+").sub
 
 
 def add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Add ``trace_id``, ``span_id`` and ``trace_sampled`` of the current span; nothing outside a trace."""
+    """Add ``trace_id``, ``span_id`` and ``trace_sampled`` of the current span, if there is one."""
     trace = current_trace()
     if trace is not None:
         event.update(trace._asdict())
@@ -33,9 +33,9 @@ def add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
 class CloudLoggingRenderer:
     """Renders an event as one line of strict JSON, as ``CloudLoggingFormatter`` does a log record.
 
-    It takes ``event``, ``level``, ``logger``, ``exc_info`` and what CallsiteParameterAdder adds to their places.
-    The loggers that structlog makes by itself have no name: bind one as ``logger``, or use the standard library's. The
-    line is ASCII, as structlog's own JSONRenderer's: not every stream takes more.
+    ``event``, ``level``, ``logger``, ``exc_info`` and the parameters of CallsiteParameterAdder become special fields.
+    structlog's own loggers have no name: bind one as ``logger``, or use the standard library's loggers. The line is
+    ASCII, like that of structlog's JSONRenderer, as not every stream accepts other characters.
     """
 
     def __init__(self, formatter: CloudLoggingFormatter | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Taking over the application's handlers that write to the console: obskit gives their lines the form."""
+"""Takes over the application's handlers that write to the console: obskit formats their lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _Format = Callable[[Any, logging.LogRecord], str]
 
 
 class TakeOver:
-    """Stands in for ``logging.Handler.format``, and chooses who formats when it is looked up, not when it is called.
+    """A descriptor in place of ``logging.Handler.format``: chooses the formatter on look-up, not on call.
 
-    So no frame of obskit stands between logging and the application's formatter, which may look for its caller; and
-    ``logging.Handler.format`` itself is what it was.
+    So no frame of obskit is between logging and the application's formatter, which may search for its caller; and
+    ``logging.Handler.format``, read from the class, is the original.
     """
 
     def __init__(self, original: _Format, formatter: logging.Formatter) -> None:
@@ -39,13 +39,13 @@ class TakeOver:
             return self._original
         try:
             ours = takes_over(handler)
-        except Exception:  # from an attribute of the application's handler
+        except Exception:  # raised by an attribute of the application's handler
             ours = False
         return MethodType(self._form if ours else self._original, handler)
 
 
 def _leave_traces(handler: logging.Handler, record: logging.LogRecord) -> None:
-    """Set what the handler's own formatter would have set on the record, where another handler may rely on it."""
+    """Set the attributes that the handler's own formatter would have set, as other handlers may rely on them."""
     own = handler.formatter or logging._defaultFormatter  # type: ignore[attr-defined]
     if sum(1 for _ in handlers_of(record.name)) < 2:
         return

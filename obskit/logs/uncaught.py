@@ -1,4 +1,4 @@
-"""Uncaught exceptions, and warnings, as log records."""
+"""Logs uncaught exceptions and warnings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _logger = logging.getLogger("uncaught")
 def install() -> None:
     """Log uncaught exceptions and warnings.
 
-    Hooks for exceptions that the application set are called as before; Python's own, where no record of it reaches
-    the console. Warnings that the application shows in a way of its own are left to it.
+    Exception hooks that the application set are called as before; Python's own hook only if no record reaches the
+    console. Warnings are left alone if the application shows them in its own way.
     """
     global _previous, _previous_thread
     if sys.excepthook is not _hook:
@@ -34,7 +34,7 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Put the hooks back, unless the application has set others since."""
+    """Restore the hooks, unless the application has set others since."""
     if sys.excepthook is _hook:
         sys.excepthook = _previous
     if threading.excepthook is _thread_hook:
@@ -46,16 +46,16 @@ def remove() -> None:
 
 
 def _capture_warnings() -> None:
-    global _capturing, _show_warning  # noqa: PLW0603 - a process has this hook once
+    global _capturing, _show_warning  # noqa: PLW0603 - a process has one such hook
     if getattr(warnings.showwarning, "__module__", None) in _PYTHONS_OWN:
-        logging.captureWarnings(True)  # so that the application's doing so later does not take our place
+        logging.captureWarnings(True)  # now, so that a later call by the application does not replace our hook
         _capturing = True
     if warnings.showwarning is _of_logging:
         _show_warning = warnings.showwarning = _warning_logger()
 
 
 def _hook(kind: Any, error: Any, traceback: Any) -> None:
-    """Take whatever Python's own hook takes: no exception at all, one without a traceback, what is no exception."""
+    """Accept whatever Python's own hook does: None, an exception without traceback, another object."""
     logged = _is_exception(kind, error, traceback) and not issubclass(kind, KeyboardInterrupt)
     shown = logged and _log(logging.CRITICAL, "uncaught exception", (), (kind, error, traceback))
     if not shown or _previous is not sys.__excepthook__:
@@ -73,7 +73,7 @@ def _shows_of_thread(args: Any) -> bool:
         if not _is_exception(kind, error, traceback) or issubclass(kind, SystemExit):
             return False
         name = thread.name if thread is not None else "?"
-    except Exception:  # of an object that Python's own hook does not take either
+    except Exception:  # an object that Python's own hook does not accept either
         return False
     return _log(logging.ERROR, "uncaught exception in thread %s", (name,), (kind, error, traceback))
 
@@ -88,7 +88,7 @@ def _is_exception(kind: Any, error: Any, traceback: Any) -> bool:
 
 def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool:
     """Log an exception; return whether it was written to the console. Never raises."""
-    _logger.disabled = False  # dictConfig disables what it does not name, and was not asked about this one
+    _logger.disabled = False  # dictConfig disables loggers that it does not name
     before = written.value
     try:
         if not _logger.isEnabledFor(level):
@@ -97,17 +97,17 @@ def _log(level: int, message: str, args: tuple[object, ...], error: Any) -> bool
         record = _logger.makeRecord(_logger.name, level, file, line, message, args, error, function)
         _logger.handle(record)
         return any(_shows(handler, record, before) for handler in _handlers())
-    except Exception:  # from the application's handler or filter
+    except Exception:  # raised by the application's handler or filter
         failed("logging an uncaught exception")
         return False
 
 
 def _warning_logger() -> Callable[..., None]:
-    """Return a ``warnings.showwarning`` that logs the place of a warning, where logging's names that of its call."""
+    """Return a ``warnings.showwarning`` that logs the location of the warning; logging's own logs that of its call."""
     py_warnings = logging.getLogger("py.warnings")
 
     def show(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:
-        py_warnings.disabled = False  # by dictConfig: the warning would be seen nowhere
+        py_warnings.disabled = False  # disabled by dictConfig: the warning would be lost
         if file is not None:
             _of_logging(message, category, filename, lineno, file, line)
             return
@@ -122,7 +122,7 @@ def _warning_logger() -> Callable[..., None]:
 
 
 def _raised_at(traceback: TracebackType | None) -> tuple[str, int, str | None]:
-    """Return the file, line and function that raised."""
+    """Return file, line and function that raised."""
     if traceback is None:
         return "", 0, None
     while traceback.tb_next is not None:
@@ -132,7 +132,7 @@ def _raised_at(traceback: TracebackType | None) -> tuple[str, int, str | None]:
 
 
 def _handlers() -> Iterator[logging.Handler]:
-    """Yield the handlers that are offered our records."""
+    """Yield the handlers that get the records of this module."""
     found = list(handlers_of(_logger.name))
     yield from found
     if not found and logging.lastResort is not None:
@@ -140,7 +140,7 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 def _shows(handler: logging.Handler, record: logging.LogRecord, before: int) -> bool:
-    """Return whether ``handler`` wrote ``record`` to the console; ``before`` it, so many lines were written."""
+    """Return whether ``handler`` wrote ``record`` to the console; ``before`` is the number of lines before."""
     ours = isinstance(handler, ConsoleHandler) and written.value > before
     return (ours or shows(handler)) and record.levelno >= handler.level and bool(handler.filter(record))
 

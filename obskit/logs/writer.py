@@ -1,8 +1,8 @@
-"""The one writer of lines to standard output: whole lines, whoever else writes there, and none lost unsaid.
+"""Writes lines to standard output: whole lines, also beside other writers, and lost ones are counted.
 
-Lines go through the stream's own buffer, whose lock ``print`` and other handlers take as well. What the buffer could
-not pass on is taken out of it again where the reader is gone: it would fail once more when the interpreter ends, which
-then reports it and exits with status 120.
+Lines go through the stream's own buffer, whose lock ``print`` and other handlers use as well. If the reader is gone,
+what is left in the buffer is discarded: flushing it would fail again at the interpreter's exit, which then prints an
+error and exits with status 120.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from obskit.base.process import on_fork
 from obskit.logs.consoles import is_given, is_same_file
 
 _PATIENCE = 5.0
-"""Seconds to wait for the reader of a standard output that does not block; later lines do not wait for that one."""
+"""Seconds to wait for the reader of a non-blocking standard output; later lines do not wait for that one."""
 
 _MOST_WAITING = 1_000
 _FORK_WAIT = 1.0
@@ -33,10 +33,10 @@ written, lost = Tally(), Tally()
 
 
 class Writer:
-    """Writes lines to the stream that ``sys.stdout`` is when the first writer is needed, as a StreamHandler does.
+    """Writes lines to the stream that is ``sys.stdout`` on first use, like a StreamHandler.
 
-    It goes along where the program puts another object for the same file there, and stays where ``sys.stdout`` is sent
-    elsewhere: into text that is collected, or into logging itself.
+    If the program replaces ``sys.stdout`` by another object for the same file, it follows; if ``sys.stdout`` is
+    redirected, to a buffer in memory or to logging itself, it does not.
     """
 
     def __init__(self, stream: Any = None) -> None:
@@ -53,22 +53,22 @@ class Writer:
         self._use(stream)
 
     def after_fork(self) -> None:
-        """Start anew in a forked child: what waits is its parent's."""
+        """Start anew in a forked child: waiting lines belong to the parent."""
         self._lock = threading.RLock()
         self._writing = self._emptying = False
         self._waiting.clear()
         self._keep(b"")
 
     def hold(self, timeout: float) -> bool:
-        """Keep others from writing, unless one of them takes longer than ``timeout`` seconds."""
+        """Take the lock, waiting at most ``timeout`` seconds for another writer."""
         return self._lock.acquire(timeout=timeout)
 
     def let_go(self) -> None:
-        """Undo ``hold``."""
+        """Release the lock that ``hold`` took."""
         self._lock.release()
 
     def follow(self) -> None:
-        """Choose the stream, if ``sys.stdout`` is another than before."""
+        """Choose the stream again if ``sys.stdout`` has changed."""
         stream = self._seen = sys.stdout
         if self._stream is None or _is_closed(self._stream):
             self._use(stream if is_given(stream) else sys.__stdout__)
@@ -82,14 +82,14 @@ class Writer:
         self._keep(self._rest)
 
     def _keep(self, rest: bytes) -> None:
-        """Keep what is left of a line that was begun."""
+        """Keep the rest of a partly written line."""
         self._rest = rest
         self._is_usual = self._out is not None and not rest
 
     def write(self, line: str) -> None:
-        """Write a line that ends in a line end, and count it as written or lost. Raises what a signal handler raises.
+        """Write a line with its line end, and count it as written or lost. Raises only what a signal handler raises.
 
-        A signal handler may log while this very thread is writing: its line waits until the one before is whole.
+        A signal handler may log while this very thread is writing: its line waits until the current one is complete.
         """
         with self._lock:
             if self._writing:
@@ -100,10 +100,10 @@ class Writer:
             try:
                 if self._is_usual and sys.stdout is self._seen:
                     data = line.encode() if line.isascii() else _encoded(line, self._stream)
-                    self._flush_text()  # what was printed before
+                    self._flush_text()  # flush what was printed before
                     taken = 0
                     taken = self._put(data)
-                    if taken != len(data):  # without a buffer: a signal came, or standard output does not block
+                    if taken != len(data):  # unbuffered: a signal arrived, or standard output does not block
                         raise BlockingIOError(0, "", taken or 0)
                     self._flush_bytes()
                 else:
@@ -117,7 +117,7 @@ class Writer:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits, those lines only that wait now: to write them may be what makes new ones."""
+        """Write the lines that wait now, and not those added meanwhile: writing may cause new ones."""
         with self._lock:
             if self._writing or self._emptying:
                 return
@@ -131,7 +131,7 @@ class Writer:
         for _ in range(len(self._waiting)):
             line = self._waiting.popleft()
             self.write(line)
-            if self._waiting and self._waiting[-1] is line:  # the time has not come
+            if self._waiting and self._waiting[-1] is line:  # not ready yet
                 self._waiting.rotate(1)
                 return
         if self._rest or not self._is_patient:
@@ -146,7 +146,7 @@ class Writer:
             lost.add()
 
     def _write_unusual(self, line: str) -> None:
-        """Write where standard output is another than before, is no plain file, or has not taken all of a line."""
+        """Write if standard output has changed, is not a plain file, or has accepted only a part of a line."""
         if sys.stdout is not self._seen:
             self.follow()
         if self._out is None:
@@ -157,28 +157,28 @@ class Writer:
         self._finish(_encoded(line, self._stream), 0)
 
     def _recover(self, line: str, taken: int | None, error: BaseException) -> None:
-        """Do what can be done for a line that met ``error`` when so much of it was taken; None if it was not begun."""
+        """Handle ``error`` for a line of which ``taken`` bytes were accepted; None if it was not begun."""
         if isinstance(error, BlockingIOError):
             try:
                 self._finish(_encoded(line, self._stream), taken or (0 if taken is None else error.characters_written))
                 written.add()
             except OSError:
                 lost.add()
-        elif isinstance(error, RuntimeError) and "reentrant" in str(error):  # a signal came while this thread printed
+        elif isinstance(error, RuntimeError) and "reentrant" in str(error):  # a signal handler, while printing
             self._defer(line)
         else:
             lost.add()
             if isinstance(error, OSError) and taken is not None:  # the reader is gone, the disk is full
                 _discard(self._out)
             elif not isinstance(error, Exception):
-                if taken == 0:  # a part of it may be out
+                if taken == 0:  # a part of it may have been written
                     self._keep(b"\n")
                 raise error
 
     def _finish(self, data: bytes, taken: int) -> None:
-        """Write the rest of a line of which a part was taken, or which standard output does not take without blocking.
+        """Write the rest of a line that standard output has accepted only in part or not without blocking.
 
-        Raises BlockingIOError where nothing of ``data`` is taken in time; what was begun is ended by later calls.
+        Raises BlockingIOError if nothing of ``data`` is accepted in time; later calls complete a line that was begun.
         """
         old, left = self._rest, self._rest + data[taken:]
         sent = self._push(left)
@@ -188,7 +188,7 @@ class Writer:
         self._keep(left[sent:])
 
     def _push(self, data: bytes) -> int:
-        """Write ``data`` as far as it is taken in time; return how far."""
+        """Write as much of ``data`` as is accepted in time; return how much."""
         ends = monotonic() + (_PATIENCE if self._is_patient else 0.0)
         sent = 0
         while sent < len(data) or not self._is_flushed():
@@ -228,18 +228,18 @@ def _is_closed(stream: Any) -> bool:
 
 
 def _find_buffer(stream: Any) -> Any:
-    """Return what is below the text layer of ``stream``; None for a stream that is not such as ``sys.stdout`` was."""
+    """Return the binary buffer of ``stream``; None if it does not have the type of Python's own ``sys.stdout``."""
     try:
-        if type(stream) is not io.TextIOWrapper or "{".encode(stream.encoding) != b"{":  # as with a byte order mark
+        if type(stream) is not io.TextIOWrapper or "{".encode(stream.encoding) != b"{":  # a byte order mark
             return None
         out = stream.buffer
-    except Exception:  # a stream that was detached
+    except Exception:  # the stream was detached
         return None
     return out if isinstance(out, io.BufferedWriter | io.FileIO) else None  # with python -u there is no buffer
 
 
 def _is_writable(stream: Any, ends: float) -> bool:
-    """Wait until ``stream`` takes something; what has no descriptor always does."""
+    """Wait until ``stream`` is writable; one without a descriptor always is."""
     try:
         waiting = select.poll()
         waiting.register(stream.fileno(), select.POLLOUT)
@@ -249,7 +249,7 @@ def _is_writable(stream: Any, ends: float) -> bool:
 
 
 def _discard(out: Any) -> None:
-    """Take out of a buffer what its file did not take, by letting it write to nowhere for a moment."""
+    """Empty a buffer by letting it write to the null device for a moment."""
     raw = getattr(out, "raw", None)
     if type(raw) is not io.FileIO or raw.closefd:
         return
@@ -299,8 +299,8 @@ _held = False
 
 
 def _hold() -> None:
-    """Let no line be half written at a fork: the child would inherit the stream's lock, and wait for it for ever."""
-    global _held  # noqa: PLW0603 - what the fork's other hook gives back
+    """Take the lock before a fork: the child would inherit the stream's lock in a locked state, and wait for ever."""
+    global _held  # noqa: PLW0603 - released by the hooks after the fork
     _held = standard_output.hold(_FORK_WAIT)
 
 

@@ -1,1 +1,1 @@
-"""Where time goes: a sampling profiler, its schedule, and uploads to Cloud Profiler."""
+"""A sampling profiler, its schedule, and its outputs: Cloud Profiler, a collector, a folder."""

@@ -1,7 +1,7 @@
-"""Uploads to Cloud Profiler, by the protocol of Google's own agents.
+"""Uploads to Cloud Profiler, with the protocol of Google's own agents.
 
-An instance asks for its turn. The server lets that request hang until it wants a profile of one of the offered types
-from this instance, or turns it away for a while. What the instance then took is sent to the profile's name.
+An instance asks to create a profile. The server holds that request until it wants a profile of one of the offered types
+from this instance, or refuses it for a while. The profile that the instance then takes is uploaded to the given name.
 
 Source: the API's description (cloudprofiler.googleapis.com, v2) and what google-cloud-profiler 4.1.0 sends.
 """
@@ -38,19 +38,19 @@ _UPLOAD_PAUSE = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 _LONGEST_PROFILE = 3600.0
 
-_TURNED_AWAY = 409  # ABORTED: nothing was wanted within about a minute
+_TURNED_AWAY = 409  # ABORTED: no profile was wanted within about a minute
 _MAY_PASS = frozenset([408, 429, 500, 502, 503, 504])
-_LONGEST_LABEL = 400  # bytes; the API takes 512, and 1024 for all labels
-_PROFILE_NAME = re.compile(r"projects/[!-.0->@-~]+/profiles/[!-.0->@-~]+")  # printable ASCII but for / and ?
+_LONGEST_LABEL = 400  # bytes; the API's limit is 512, and 1024 for all labels
+_PROFILE_NAME = re.compile(r"projects/[!-.0->@-~]+/profiles/[!-.0->@-~]+")  # printable ASCII except / and ?
 _ZONE = "cloud.availability_zone"
 _ASKING, _UPLOADING = "Asking Cloud Profiler for a turn", "Uploading a profile to Cloud Profiler"
 
 
 class CloudProfilerOutput:
-    """Asks Cloud Profiler for turns to take profiles of ``types``, and uploads them. Not thread-safe.
+    """Waits until Cloud Profiler wants profiles of ``types``, and uploads them. Not thread-safe.
 
-    Project and zone are looked up, where they are not given, when the first turn is asked for. After a fork the child
-    may go on with its copy. Raises ValueError for an unusable OBSKIT_CLOUDPROFILER_ENDPOINT.
+    Project and zone are looked up on first use if they are not given. After a fork the child may use its copy. Raises
+    ValueError for a bad OBSKIT_CLOUDPROFILER_ENDPOINT.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class CloudProfilerOutput:
         self._counts: Counter[str] = Counter()
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
-        """Wait until the server wants a profile from this instance; None once ``stop`` is asked. Never raises.
+        """Wait until the server wants a profile from this instance; return None if ``stop`` is set. Never raises.
 
-        A request that hangs notices ``stop`` within 0.2 seconds.
+        A waiting request notices ``stop`` within 0.2 seconds.
         """
         self._stop, self._turn = stop, None
         with quietly():
@@ -85,7 +85,7 @@ class CloudProfilerOutput:
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
         """Upload a gzip-compressed pprof for the last turn, and return whether it has arrived. Never raises.
 
-        Takes a minute at most. Once the ``stop`` that ``wait_turn`` had is asked, nothing is sent or waited for.
+        Takes at most a minute. Once ``stop`` is set, nothing is sent or waited for.
         """
         turn, self._turn = self._turn, None
         delivered = turn is not None and turn.profile_type == assignment.profile_type and self._upload(turn, profile)
@@ -93,18 +93,18 @@ class CloudProfilerOutput:
         return delivered
 
     def stats(self) -> dict[str, int]:
-        """Return how many ``turns`` came, how many profiles were ``delivered`` or ``lost``, and ``failures``."""
+        """Return the numbers of ``turns``, of profiles ``delivered`` and ``lost``, and of ``failures``."""
         return {name: self._counts[name] for name in ("turns", "delivered", "lost", "failures")}
 
     def _attempt(self) -> None:
-        """Ask once; after a refusal stay away for as long as it says."""
+        """Ask once; after a refusal wait for as long as it says."""
         try:
             self._turn = self._ask()
         except Exception as error:
             self._stop.wait(self._pause_after(error))
 
     def _ask(self) -> _Turn:
-        """Ask for a turn. Raises whatever goes wrong."""
+        """Ask for a turn. May raise any exception."""
         api = self._connect()
         deployment = self._deployment or self._identify(api.account)
         body = {"profileType": list(self._types), "deployment": deployment}
@@ -124,7 +124,7 @@ class CloudProfilerOutput:
         return self._api
 
     def _identify(self, account: Account) -> dict[str, Any]:
-        """Return the deployment; it is kept unless a metadata server did not answer yet. Raises Failed."""
+        """Return the deployment, cached unless a metadata server has not answered yet. Raises Failed."""
         metadata = Metadata(os.environ, monotonic() + _LOOK_UPS)
         project = self._project or account.project or metadata.get("project/project-id")
         if not project:
@@ -137,7 +137,7 @@ class CloudProfilerOutput:
         return deployment
 
     def _upload(self, turn: _Turn, profile: bytes) -> bool:
-        """Upload, again after failures that may pass."""
+        """Upload, and retry after temporary failures."""
         body = {**turn.profile, "profileBytes": base64.b64encode(profile).decode()}
         deadline = monotonic() + _UPLOAD
         backoff = Backoff(_UPLOAD_PAUSE, _UPLOAD)
@@ -149,7 +149,7 @@ class CloudProfilerOutput:
         return True
 
     def _try_upload(self, turn: _Turn, body: dict[str, Any], deadline: float) -> Exception | None:
-        """Make one attempt, and return what went wrong."""
+        """Make one attempt, and return the error, or None."""
         try:
             self._connect().call("PATCH", turn.name, body, deadline, self._stop)
         except Exception as error:
@@ -159,7 +159,7 @@ class CloudProfilerOutput:
         return None
 
     def _pause_after(self, error: Exception) -> float:
-        """Return how many seconds to stay away: what the server says, else more each time."""
+        """Return how many seconds to wait: as the server says, else longer each time."""
         if isinstance(error, Refusal) and error.status == _TURNED_AWAY:
             self._recover(_ASKING)
         else:
@@ -167,7 +167,7 @@ class CloudProfilerOutput:
         return _delay(error) or self._backoff.pause()
 
     def _note(self, what: str, error: Exception) -> None:
-        """Count a failure, and tell of it unless the last attempt failed as well."""
+        """Count a failure, and log it unless the attempt before failed as well."""
         if isinstance(error, Stopped):
             return  # as told
         self._counts["failures"] += 1
@@ -175,7 +175,7 @@ class CloudProfilerOutput:
             failed(what)
         elif what not in self._troubled:
             self._troubled.add(what)
-            explained = isinstance(error, (Refusal, Failed))  # in a line that ends with the remedy
+            explained = isinstance(error, (Refusal, Failed))  # part of a line that ends with the remedy
             tell(logging.WARNING, "%s failed (%s)", what, error if explained else one_line(error))
 
     def _recover(self, what: str) -> None:
@@ -186,7 +186,7 @@ class CloudProfilerOutput:
 
 
 class _Turn(NamedTuple):
-    """What the server wants; ``profile`` is all that it said, which the upload repeats."""
+    """The profile that the server wants; ``profile`` is its whole answer, which the upload repeats."""
 
     name: str
     profile_type: str
@@ -195,12 +195,12 @@ class _Turn(NamedTuple):
 
 
 def _label(value: str | None) -> str:
-    """Return as much of ``value`` as a label holds."""
+    """Return ``value``, truncated to the limit of labels."""
     return (value or "").encode("utf-8", "replace")[:_LONGEST_LABEL].decode("utf-8", "ignore")
 
 
 def _parse(profile: dict[str, Any], types: tuple[str, ...]) -> _Turn:
-    """Return the turn that the server gives. Raises Refusal where that makes no sense."""
+    """Return the turn in the server's answer. Raises Refusal for an unusable one."""
     name, kind = str(profile.get("name")), str(profile.get("profileType"))
     duration = seconds(profile.get("duration"))
     if not _PROFILE_NAME.fullmatch(name) or kind not in types or duration is None:
@@ -213,7 +213,7 @@ def _delay(error: Exception) -> float:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether an upload that failed so may succeed soon."""
+    """Return whether an error is temporary, so that a retry may succeed."""
     if isinstance(error, Refusal):
         return error.status in _MAY_PASS
     if isinstance(error, Failed):

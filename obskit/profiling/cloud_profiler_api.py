@@ -1,6 +1,6 @@
-"""A request to Cloud Profiler's API: the answer, or the refusal and how long it says to stay away.
+"""Requests to Cloud Profiler's API: the answer, or the refusal and how long to wait after it.
 
-Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.Status, which its errors are.
+Source: the API's description (cloudprofiler.googleapis.com, v2) and google.rpc.Status, the form of its errors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEADERS = {
     "Connection": "close",  # the next request is due in a minute
     "Content-Type": "application/json",
     "User-Agent": "obskit",
-    "X-Goog-Api-Format-Version": "2",  # errors say in their details how long to stay away
+    "X-Goog-Api-Format-Version": "2",  # an error's details say how long to wait
 }
 
 # Seconds
@@ -42,7 +42,7 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
 class Refusal(Exception):
-    """An answer that is not what was asked for. ``delay`` (seconds) is how long to stay away, where it says."""
+    """The API has refused a request. ``delay`` (seconds) is how long to wait, if it says so."""
 
     def __init__(self, status: int, detail: str, delay: float) -> None:
         super().__init__(detail)
@@ -51,11 +51,11 @@ class Refusal(Exception):
 
 
 class Stopped(Exception):
-    """The profiler is to stop while a request is under way."""
+    """The profiler was stopped during a request."""
 
 
 class Api:
-    """The API as one process uses it: each request has a connection of its own."""
+    """A client of the API for one process. Each request has its own connection."""
 
     def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:
         self.account = account
@@ -64,7 +64,7 @@ class Api:
         self._client = HttpClient(endpoint.address, lambda *where: _Wire(self._stop, *where))
 
     def call(self, method: str, path: str, body: Any, deadline: float, stop: Stop) -> dict[str, Any]:
-        """Return the answer to a request, renewing credentials that are refused.
+        """Return the answer to a request; refresh credentials if they are refused.
 
         Raises Refusal, Failed, Stopped or Unreachable.
         """
@@ -94,7 +94,7 @@ class Api:
 
 
 class _Wire(Wire):
-    """A connection on which waiting for an answer ends soon after ``stop`` is asked. Raises Stopped then."""
+    """A connection that stops waiting for an answer, and raises Stopped, soon after ``stop`` is set."""
 
     def __init__(self, stop: Stop, host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> None:
         self._stop = stop
@@ -112,7 +112,7 @@ class _Wire(Wire):
         raise Stopped("the profiler stops")
 
     def close(self) -> None:
-        """Close the connection for the children as well that were forked off meanwhile."""
+        """Shut the connection down, as children forked meanwhile hold the socket, too."""
         try:
             self._socket.shutdown(_socket.SHUT_RDWR)
         except OSError:
@@ -121,7 +121,7 @@ class _Wire(Wire):
 
 
 def _refusal(status: int, answer: dict[str, Any], retry_after: str | None) -> Refusal:
-    """Return what an error of the API's says (google.rpc.Status)."""
+    """Return the Refusal for an error of the API (google.rpc.Status)."""
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}
     details = error.get("details")

@@ -1,4 +1,4 @@
-"""What our uploads to Cloud Profiler and Google's agent share: where the API is, and what a service is called there.
+"""Cloud Profiler's endpoint and names of services, for obskit's uploads and for Google's agent.
 
 Source: the API's description (cloudprofiler.googleapis.com, v2).
 """
@@ -26,7 +26,7 @@ def find_api(environ: Mapping[str, str]) -> ApiEndpoint:
 
 
 def service_name(text: str) -> str:
-    """Return ``text`` as the API takes the name of a service: ``[a-z0-9]([-a-z0-9_.]{0,253}[a-z0-9])?``."""
+    """Return ``text`` as a service name that the API accepts: ``[a-z0-9]([-a-z0-9_.]{0,253}[a-z0-9])?``."""
     name = re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-_.")[:_LONGEST_NAME].rstrip("-_.") or "python"
     if name != text:
         tell(logging.INFO, "In Cloud Profiler the service %r is called %r: names there are restricted", text, name)
@@ -35,7 +35,7 @@ def service_name(text: str) -> str:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Trace nothing of what is done in this block, and send nothing to Cloud Logging that Google's libraries log."""
+    """Suppress tracing in the block, and keep log records of Google's libraries from Cloud Logging."""
     token = attach(suppressed())
     try:
         with delivering():

@@ -1,4 +1,4 @@
-"""Profiles to an obskit collector, as Pyroscope takes them too, and to a folder where one is named."""
+"""Posts profiles to an obskit collector, in a format that Pyroscope accepts, too; also to a folder if one is named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT = 10.0
 
 
 class CollectorOutput:
-    """Posts each profile. One that does not arrive is lost, and counted, unless ``folder`` has it."""
+    """Posts each profile. One that does not arrive counts as lost, unless it was written to ``folder``."""
 
     def __init__(self, url: str, service: str, turns: Turns, folder: FolderOutput | None) -> None:
         self._sender = HttpSender(f"{url}/ingest?name={quote(service, safe='')}&format=pprof", _HEADERS)
@@ -27,11 +27,11 @@ class CollectorOutput:
         self._told = False
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
-        """Wait until the next profile is due, or asked for by a file in the folder."""
+        """Wait until the next profile is due, or requested by a file in the folder."""
         return self._folder.wait_turn(stop) if self._folder is not None else self._turns.wait(stop)
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
-        """Post a profile, and write it where there is a folder. Raises OSError."""
+        """Post a profile, and write it to the folder, if any. Raises OSError."""
         outcome = self._sender.post(profile, monotonic() + _TIMEOUT)
         if outcome.reason and not self._told:
             self._told = True

@@ -1,9 +1,9 @@
-"""Profiles as files in a folder: sampled for some seconds of each interval, and at once on request.
+"""Writes profiles to a folder: sampled for some seconds of each interval, and at once on request.
 
-``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only this user can read
-them: they show functions, paths and routes of the program.
+The interface ``Output``, which says when to sample and takes the profiles, is here as well.
 
-What the sampler and an output of its profiles agree on: when to sample, for how long, and who gets the result.
+Files are named ``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only the
+user of the process can read them, as they show functions, paths and routes of the program.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from obskit.base.native_threads import allocate_lock
 class Assignment(NamedTuple):
     """One profile to take: its type (``CPU``, ``WALL`` or ``HEAP``) and its duration in seconds.
 
-    ``also`` names further types to be made of the same samples; each is delivered as an assignment of its own.
+    ``also`` names further types to make from the same samples; each is delivered as an assignment of its own.
     """
 
     profile_type: str
@@ -32,7 +32,7 @@ class Assignment(NamedTuple):
 
 
 class Stop:
-    """Tells the profiler's thread to end. Native, so that under gevent the thread may wait while greenlets run."""
+    """A flag that tells the profiler's thread to end. Its lock is native: under gevent, greenlets run during waits."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -40,29 +40,29 @@ class Stop:
         self._lock.acquire()
 
     def ask(self) -> None:
-        """End what ``wait`` waits for, now and from now on."""
+        """Set the flag: ``wait`` returns at once from now on."""
         if not self.asked:
             self.asked = True
             self._lock.release()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for ``seconds``, less when the end is asked for; return whether it is."""
+        """Sleep for ``seconds``, or until the flag is set; return whether it is."""
         if not self.asked and seconds > 0 and self._lock.acquire(timeout=min(seconds, 3600.0)):
-            self._lock.release()  # only this thread waits for it, and may again
+            self._lock.release()  # so that this thread, the only one that waits, can do so again
         return self.asked
 
 
 class Output(Protocol):
-    """Where profiles go. All is called on the profiler's thread, and may raise: the profiler counts that.
+    """Where profiles go. Called on the profiler's thread; the profiler counts exceptions.
 
     After a fork the child uses its copy.
     """
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
-        """Block until there is something to profile; None where there is not (yet), or ``stop`` was asked for."""
+        """Block until a profile is wanted and return it; None if there is none yet, or ``stop`` is set."""
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
-        """Take a gzip-compressed pprof; return whether it has arrived."""
+        """Deliver a gzip-compressed pprof; return whether it has arrived."""
 
 
 SUFFIX = ".pprof.gz"
@@ -70,18 +70,18 @@ _MOST_FILES = 1000
 _LOOK_FOR_REQUESTS = 1.0
 _LONGEST_REQUEST = 600.0  # seconds
 _OURS = re.compile(r"\..+\.(part|request)|.+\.pprof\.gz")
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last, lest a pipe with a file's name blocks
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last flag keeps a pipe with that name from blocking
 
 
 def request_file(folder: str, pid: int) -> str:
-    """Return the file that asks the process ``pid`` for a profile now; its content is how many seconds."""
+    """Return the path of the file that requests a profile of process ``pid``; its content is the seconds."""
     return os.path.join(folder, f".{pid}.request")
 
 
 class Turns:
-    """When to sample: ``duration`` of every ``interval`` seconds, from a moment on that each process draws for itself.
+    """The schedule: ``duration`` of every ``interval`` seconds, with a random offset for each process.
 
-    Profiles of all ``types`` are made of the same samples.
+    Profiles of all ``types`` are made from the same samples.
     """
 
     def __init__(self, types: tuple[str, ...], duration: float, interval: float) -> None:
@@ -92,7 +92,7 @@ class Turns:
         self._pid = 0
 
     def wait(self, stop: Stop, asked: Callable[[], float] = lambda: 0.0) -> Assignment | None:
-        """Wait until the next profile is due, or ``asked`` for so many seconds; it is called once a second."""
+        """Wait until the next profile is due, or ``asked()``, polled every second, returns a duration in seconds."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._due = monotonic() + _random() * (self._interval - self._duration)
@@ -107,7 +107,7 @@ class Turns:
 
 
 class FolderOutput:
-    """Writes profiles into ``folder``, made where it is missing. Of one service the newest thousand files are kept."""
+    """Writes profiles to ``folder``, which is created. The newest thousand files of a service are kept."""
 
     def __init__(self, folder: str, service: str, turns: Turns) -> None:
         self._folder = folder
@@ -115,21 +115,21 @@ class FolderOutput:
         self._turns = turns
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
-        """Wait until the next profile is due, or asked for."""
+        """Wait until the next profile is due, or requested."""
         return self._turns.wait(stop, self._requested)
 
     def _requested(self) -> float:
-        """Return how many seconds a request file asks for, and remove it; 0 where there is none."""
+        """Return how many seconds a request file asks for, and remove it; 0 if there is none."""
         path = request_file(self._folder, os.getpid())
         try:
             seconds = float(_read_own(path, 20))
             os.unlink(path)
         except (OSError, ValueError):
             return 0.0
-        return min(max(seconds, 0.1), _LONGEST_REQUEST) if seconds == seconds else 0.0  # noqa: PLR0124 - not a number
+        return min(max(seconds, 0.1), _LONGEST_REQUEST) if seconds == seconds else 0.0  # noqa: PLR0124 - true for NaN
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
-        """Write a profile: a reader of the folder sees all of a file or nothing. Raises OSError."""
+        """Write a profile atomically: readers of the folder never see a partial file. Raises OSError."""
         make_private(self._folder)
         prefix = f"{self._service}-{assignment.profile_type.lower()}-"
         name = f"{prefix}{_now()}.{os.getpid()}{SUFFIX}"
@@ -147,15 +147,15 @@ class FolderOutput:
     def _remove_old(self, prefix: str) -> None:
         names = sorted(n for n in os.listdir(self._folder) if n.startswith(prefix) and n.endswith(SUFFIX))
         for name in names[:-_MOST_FILES]:
-            with suppress(FileNotFoundError):  # another process of the service has just removed it
+            with suppress(FileNotFoundError):  # another process of the service has removed it
                 os.unlink(os.path.join(self._folder, name))
 
 
 def make_private(folder: str) -> None:
-    """Make a folder that only this user can look into, where it is missing.
+    """Create a folder that only this user can read.
 
-    One that is there is closed to others if it is this user's and holds nothing but profiles: the mode of any other
-    (a home, ``/tmp``, a volume) is not ours to change, and the files are private there, too. Raises OSError.
+    An existing one is made private if it is this user's and contains only profiles: the mode of any other (a home,
+    ``/tmp``, a volume) must not change, and the files are private in any case. Raises OSError.
     """
     os.makedirs(folder, 0o700, exist_ok=True)
     status = os.stat(folder)
@@ -164,12 +164,12 @@ def make_private(folder: str) -> None:
 
 
 def _read_own(path: str, size: int) -> bytes:
-    """Return the beginning of a file of this user's or root's; OSError where it is anything else, and never waits."""
+    """Return the beginning of a file of this user or root. Raises OSError for any other kind of file. Never blocks."""
     file = os.open(path, os.O_RDONLY | _SAFE)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in {0, os.geteuid()}:
-            raise PermissionError(f"{path} is not a file of this user's")
+            raise PermissionError(f"{path} is not a regular file of this user")
         return os.read(file, size)
     finally:
         os.close(file)
@@ -181,5 +181,5 @@ def _now() -> str:
 
 
 def _random() -> float:
-    """Return a number from 0 to 1 that forked processes do not share, whatever the application seeds."""
+    """Return a random number from 0 to 1, different in forked processes and independent of ``random.seed``."""
     return int.from_bytes(os.urandom(4), "big") / 2**32

@@ -1,9 +1,9 @@
-"""Google's own profiling agent, started so that it neither blocks nor changes the application.
+"""Starts Google's own profiling agent so that it neither blocks nor changes the application.
 
-google-cloud-profiler 4.1.0 asks the metadata server without a timeout, wants to be started by the main thread, adds a
-handler to the root logger, and crashes Python from 3.11 on when it takes CPU profiles. Here the parts that its
-``start()`` puts together are put together on a thread of their own. What only the main thread may do is to handle
-SIGALRM: that is done at once, by obskit's handler, which the agent's joins later.
+google-cloud-profiler 4.1.0 queries the metadata server without a timeout, must be started on the main thread, adds a
+handler to the root logger, and its CPU profiles crash Python 3.11 and later. So obskit does the work of its
+``start()`` on a separate thread. Only the main thread can set a handler of SIGALRM: obskit's is set at once, and calls
+the agent's later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORCE_CPU = "OBSKIT_GOOGLE_PROFILER_CPU"
 _PERIOD = 10  # milliseconds
 _LOOK_UP = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
-_SETTLING = 1.0  # a forked child that becomes another program at once is left alone
+_SETTLING = 1.0  # seconds to wait in a forked child, as it may call exec at once
 
 _BUILTIN = "profiler='builtin' uploads to Cloud Profiler without it"
 _NOT_COMPILING = f"Google's profiling agent does not compile on Python 3.13 and later: {_BUILTIN}"
@@ -50,7 +50,7 @@ Sample = Callable[[int, "FrameType | None"], None]
 
 
 class AgentOptions(NamedTuple):
-    """What the agent needs of the settings."""
+    """The settings for the agent."""
 
     service: str
     version: str | None = None
@@ -58,7 +58,7 @@ class AgentOptions(NamedTuple):
 
 
 class GoogleAgent:
-    """Runs Google's agent in this process and in those forked off it. No method raises, or waits for anything.
+    """Runs Google's agent in this process and in forked children. No method raises or blocks.
 
     ``sample`` is what the agent does at each SIGALRM.
     """
@@ -76,7 +76,7 @@ class GoogleAgent:
         self._alarm_lost = False
 
     def start(self) -> None:
-        """Begin to start the agent. Wall-time profiles take the main thread, and a SIGALRM that is not in use."""
+        """Start the agent in the background. Wall-time profiles require the main thread, and SIGALRM to be unused."""
         global _current  # noqa: PLW0603 - a process has one SIGALRM, and one agent
         if self._stop is not None:
             return
@@ -91,9 +91,9 @@ class GoogleAgent:
             failed("starting Google's profiling agent")
 
     def stop(self) -> None:
-        """Take no further profiles. The agent's thread cannot end, and waits for nothing from then on.
+        """Take no further profiles. The agent's thread cannot be ended; it idles from now on.
 
-        SIGALRM stays handled: the signal of a profile just under way would otherwise end the process.
+        The handler of SIGALRM stays: the next signal of a profile under way would otherwise end the process.
         """
         global _current  # noqa: PLW0603
         with self._lock:
@@ -108,13 +108,13 @@ class GoogleAgent:
             self._state = "off"
 
     def after_fork(self) -> None:
-        """Start again in a forked child, which has none of its parent's threads."""
+        """Start again in a forked child, which lacks its parent's threads."""
         self._lock = threading.Lock()
         self._client = None
         try:
             if self._stop is not None:
                 self._launch_soon(after=_SETTLING)
-        except RuntimeError:  # no more threads
+        except RuntimeError:  # no thread can be started any more
             failed("starting Google's profiling agent in a forked child")
 
     def stats(self) -> dict[str, Any]:
@@ -127,21 +127,21 @@ class GoogleAgent:
         threading.Thread(target=self._run, args=(stop, after), name="obskit-google-agent", daemon=True).start()
 
     def _run(self, stop: threading.Event, after: float) -> None:
-        """Launch the agent, trying again where what failed may pass."""
+        """Launch the agent; retry after temporary failures."""
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         with quietly():
             while not stop.wait(after) and not self._launched(stop):
                 after = backoff.pause()
 
     def _launched(self, stop: threading.Event) -> bool:
-        """Try to launch the agent, and return whether there is nothing more to try."""
+        """Try to launch the agent; return whether that is final."""
         try:
             self._launch(stop)
         except (ImportError, _AlreadyStarted) as error:
             self._failures += 1
             self._state = "off"
             tell(logging.WARNING, "Google's profiling agent cannot start (%s); %s", one_line(error), _BUILTIN)
-        except BaseException as error:  # SystemExit too: no other code runs on this thread
+        except BaseException as error:  # SystemExit as well: this thread runs nothing else
             self._failures += 1
             if self._failures == 1:
                 tell(logging.WARNING, "Google's profiling agent cannot start (%s); it is tried again", one_line(error))
@@ -149,7 +149,7 @@ class GoogleAgent:
         return True
 
     def _launch(self, stop: threading.Event) -> None:
-        """Do what ``googlecloudprofiler.start`` does. Raises whatever goes wrong."""
+        """Do what ``googlecloudprofiler.start`` does. May raise any exception."""
         client = _new_client(self._options, self._types)
         if "WALL" in self._types:
             self._join(client._profilers["WALL"])
@@ -160,13 +160,13 @@ class GoogleAgent:
                 self._state = "running"
 
     def _join(self, profiler: Any) -> None:
-        """Make the agent's sampler of wall time use obskit's handler of SIGALRM."""
+        """Make the agent's wall-time sampler use obskit's handler of SIGALRM."""
         profiler.register_handler = lambda: None
         profiler.profile = partial(self._take_wall, profiler.profile)
         self.sample = profiler._handler
 
     def _take_wall(self, take: Callable[[int], bytes], duration_ns: int) -> bytes:
-        """Take a profile, unless its alarms would go to the application's handler."""
+        """Take a profile, unless its signals would go to a handler of the application."""
         if signal.getsignal(signal.SIGALRM) is _on_alarm:
             return take(duration_ns)
         if not self._alarm_lost:
@@ -176,14 +176,14 @@ class GoogleAgent:
 
 
 class _AlreadyStarted(Exception):
-    """The application runs the agent by itself."""
+    """The application has started the agent itself."""
 
 
 _current: GoogleAgent | None = None
 
 
 def _types() -> tuple[str, ...]:
-    """Return the types of profiles that do no harm here; SIGALRM is taken for WALL. Tells what is left out."""
+    """Return the types of profiles that are safe here, and log the others. For WALL, SIGALRM is handled."""
     if find_spec("googlecloudprofiler") is None:
         tell(logging.WARNING, "%s", _NOT_COMPILING if sys.version_info >= (3, 13) else _NOT_INSTALLED)
         return ()
@@ -198,7 +198,7 @@ def _types() -> tuple[str, ...]:
 
 
 def _take_alarm() -> bool:
-    """Handle SIGALRM, and return whether that was possible: on the main thread, where the application does not."""
+    """Handle SIGALRM; return False if the application handles it, or this is not the main thread."""
     handler = signal.getsignal(signal.SIGALRM)
     if handler is _on_alarm:
         return True
@@ -211,7 +211,7 @@ def _take_alarm() -> bool:
 
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:
-    """Let the agent take a sample; what it raises must not reach the code that was interrupted."""
+    """Let the agent take a sample; its exceptions must not reach the interrupted code."""
     agent = _current
     if agent is not None and agent.sample is not None:
         try:
@@ -221,23 +221,23 @@ def _on_alarm(number: int, frame: FrameType | None) -> None:
 
 
 def _release_alarm() -> None:
-    """See that no late alarm ends a process whose handlers are gone already."""
+    """Ignore SIGALRM at exit, so that a late signal does not end a process whose handlers are gone."""
     if signal.getsignal(signal.SIGALRM) is _on_alarm:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _new_client(options: AgentOptions, types: tuple[str, ...]) -> Any:
-    """Make the agent's client: finds credentials and project. Raises whatever goes wrong."""
+    """Make the agent's client, which finds credentials and project. May raise any exception."""
     discovery_url = _discovery_url()
     with no_fork():
         import googlecloudprofiler
         from googlecloudprofiler import client as agent
     if googlecloudprofiler._started:
         raise _AlreadyStarted("the application has started it already")
-    agent.retrieve_gce_metadata = _ask_metadata  # the agent's own waits for ever
+    agent.retrieve_gce_metadata = _ask_metadata  # the agent's own query has no timeout
     logger = logging.getLogger("googlecloudprofiler")
-    logger.setLevel(logger.level or logging.ERROR)  # as its start() does
+    logger.setLevel(logger.level or logging.ERROR)  # as in its start()
     client: Any = agent.Client()
     project = client.setup_auth(options.project)
     client.config(
@@ -254,7 +254,7 @@ def _new_client(options: AgentOptions, types: tuple[str, ...]) -> Any:
 
 
 def _discovery_url() -> str | None:
-    """Return where the agent learns of an endpoint that is not Google's. Raises ValueError, naming the remedy."""
+    """Return the discovery URL for an endpoint other than Google's. Raises ValueError, naming the remedy."""
     if not os.environ.get(ENDPOINT_VARIABLE):
         return None
     url = find_api(os.environ).address
@@ -269,7 +269,7 @@ def _ask_metadata(key: str) -> str | None:
 
 
 def _quietly(poll: Callable[[], None]) -> Callable[[], None]:
-    """Return ``poll`` for a thread whose requests are not traced."""
+    """Return ``poll``, wrapped so that its requests are not traced."""
 
     def poll_quietly() -> None:
         with quietly():
@@ -279,7 +279,7 @@ def _quietly(poll: Callable[[], None]) -> Callable[[], None]:
 
 
 def _park(client: Any) -> None:
-    """Keep the agent's thread, which has no end, from asking for turns and from using one it is given."""
+    """Keep the agent's thread, which cannot be ended, from asking for turns and from using one."""
     client._profilers.clear()
     client._create_profile = threading.Event().wait
 

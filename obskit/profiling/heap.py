@@ -1,6 +1,6 @@
-"""Heap profiles, from tracemalloc: what is allocated and where from.
+"""Heap profiles from tracemalloc: how much is allocated, and where.
 
-Switches tracemalloc on for heap profiles: opt-in, for it slows every allocation down (docs/profiler.md).
+They are opt-in, as tracemalloc slows every allocation down (docs/profiler.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FRAMES = 8
 
 
 class HeapTracing:
-    """Switches tracemalloc on, and off again unless the application had switched it on itself."""
+    """Starts tracemalloc, and stops it again unless the application had started it itself."""
 
     def __init__(self) -> None:
         self._ours = False
@@ -30,7 +30,7 @@ class HeapTracing:
             self._ours = True
 
     def stop(self) -> None:
-        """Trace no more, where this began it."""
+        """Stop tracing, if ``start`` began it."""
         if self._ours:
             import tracemalloc
 
@@ -38,17 +38,17 @@ class HeapTracing:
             self._ours = False
 
 
-_MOST = 50_000  # allocations; each takes us some 10 us
+_MOST = 50_000  # allocations; each takes about 10 us
 _BIG = 65_536  # bytes
 _REST_EVERY = 200
 _TYPES = (ValueType("inuse_objects", "count"), ValueType("inuse_space", "bytes"))
 
 
 def heap_profile(rest: Callable[[], object]) -> Profile:
-    """Return what is allocated now. tracemalloc knows files and lines but no functions: those bear the file's name.
+    """Return what is allocated now. tracemalloc knows files and lines only, so the file's name stands for the function.
 
-    While it traces, what this function allocates is slow, too: so where there are very many small allocations, a part
-    of them stands for all. ``rest`` is called now and then, to let others go on.
+    tracemalloc slows this function's own allocations, too: of very many small allocations, only a part is read and
+    scaled up. ``rest`` is called now and then, to let other threads run.
     """
     import tracemalloc
 
@@ -64,7 +64,7 @@ def heap_profile(rest: Callable[[], object]) -> Profile:
 
 def _add(traces: Iterable[Any], weight: int, totals: dict[int, list[Any]], rest: Callable[[], object]) -> None:
     for number, (_, size, frames, _) in enumerate(traces):
-        total = totals.get(id(frames))  # tracemalloc gives equal tracebacks as one object
+        total = totals.get(id(frames))  # tracemalloc returns equal tracebacks as the same object
         if total is None:
             total = totals[id(frames)] = [frames, 0, 0]
         total[1] += weight

@@ -1,4 +1,4 @@
-"""The profiler's thread: waits for its turn, samples, and hands the profiles over."""
+"""The profiler's thread: waits until a profile is wanted, samples, and delivers it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PAUSE_AFTER_FAILURE = 10.0
 
 
 class Profiler:
-    """Takes the profiles that ``output`` wants, ``hz`` samples a second, on a thread of the operating system's."""
+    """Takes the profiles that ``output`` wants, at ``hz`` samples a second, on a native thread (also under gevent)."""
 
     def __init__(self, destination: str, build: Callable[[], Output], hz: float, heap: bool) -> None:
         self.destination = destination
-        self._build_output = build  # on the thread, so that the program does not wait for its imports
+        self._build_output = build  # imported on the thread, so that the program does not wait for it
         self._output: Output | None = None
         self._hz = hz
         self._heap = HeapTracing() if heap else None
@@ -34,7 +34,7 @@ class Profiler:
         self._state = "off"
 
     def start(self) -> None:
-        """Start the thread, unless it is for processes yet to be forked; where there can be none, it does nothing."""
+        """Start the thread, unless only forked children shall profile. Does nothing if no thread can be started."""
         self._identities = Identities()
         self._identities.note_this()
         self._stop = Stop()
@@ -52,17 +52,17 @@ class Profiler:
             failed("starting the profiler's thread")
 
     def after_fork(self) -> None:
-        """Start again in a forked child, which has none of its parent's threads."""
+        """Start again in a forked child, which lacks its parent's threads."""
         self._profiles = self._lost = self._samples = 0
         switching(quick=False)
         self.start()
 
     def begin_stop(self) -> None:
-        """Begin to end the thread."""
+        """Tell the thread to end."""
         self._stop.ask()
 
     def stop(self, deadline: float) -> bool:
-        """End the thread, with a profile of what it has sampled so far; return whether that was before ``deadline``."""
+        """End the thread after a last profile of its samples so far; return whether it ended before ``deadline``."""
         self.begin_stop()
         ended: bool = self._ended.acquire(timeout=max(0.0, deadline - monotonic()))
         if ended:
@@ -73,7 +73,7 @@ class Profiler:
         return ended
 
     def stats(self) -> dict[str, Any]:
-        """Return the state, where profiles go, and how many were delivered or lost, of how many samples."""
+        """Return the state, the output, and the numbers of profiles delivered and lost, and of samples."""
         return {
             "state": self._state,
             "output": self.destination,
@@ -89,7 +89,7 @@ class Profiler:
             attach(suppressed())
             while not stop.asked:
                 self._guarded(stop)
-        except BaseException:  # the interpreter is ending, and with it what this needs
+        except BaseException:  # the interpreter is shutting down
             return
         finally:
             ended.release()
@@ -107,7 +107,7 @@ class Profiler:
             stop.wait(_PAUSE_AFTER_FAILURE)
 
     def _take(self, assignment: Assignment, output: Output, stop: Stop) -> None:
-        """Sample, and deliver one profile of each type."""
+        """Sample, and deliver a profile of each type."""
         with no_fork():
             from obskit.profiling.profiles import Taken
         self._state = "sampling"

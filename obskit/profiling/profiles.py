@@ -1,18 +1,14 @@
-"""From what the sampler saw to profiles: one of wall time, one of CPU time.
+"""Takes profiles: samples, and computes profiles of CPU and wall time from the samples. Imported for the first one.
 
-What a thread did that no sample saw.
+CPU time between samples: a thread's CPU clock tells how much it ran since the last sample, but not where. A thread that
+computes for some milliseconds between two samples, both of which find it waiting for a request, would show that time at
+the wait. So CPU time found at waits is distributed over the stacks in which the same thread was found computing, in
+proportion; without any it stays where it was found. Wall time is moved likewise where a stack would otherwise have
+less wall time than CPU time.
 
-A thread's CPU clock tells how much it ran since the last sample, not where. A thread that computes for some
-milliseconds between two samples which both find it waiting for its next request would show that time at the wait.
-So the CPU time found at waits is shared out among the stacks in which the same thread was found computing, in
-proportion; where there are none, it stays where it was found. And as no thread computes for less wall time than CPU
-time, wall time moves from the waits to the computing stacks where it would seem so.
-
-A place is a wait if the thread mostly did nothing in the moment after it was found there. Where that was looked at
-too seldom to tell, the rest of the line tells: CPython 3.11 shows the first calls of a line at another instruction than
-the later ones, which it has specialised.
-
-Takes profiles: samples, and makes of the samples what was asked for. Imported when the first one is due.
+A location is a wait if the thread was mostly idle in the moment after it was found there. If there were too few such
+checks, those of the whole line decide: CPython 3.11 and later show the first calls of a line at another instruction
+than later ones, which are specialised.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ from obskit.profiling.threads import Identities
 
 
 class Times(NamedTuple):
-    """The CPU and wall time, in nanoseconds, of a thread in one stack."""
+    """The CPU and wall time of a thread in one stack, in nanoseconds."""
 
     entry: Entry
     cpu: int
@@ -41,7 +37,7 @@ class Times(NamedTuple):
 
 
 def settle(thread: SampledThread, period: int) -> list[Times]:
-    """Return the times of each stack; the sums are what the thread used, and how long it was there."""
+    """Return the times of each stack. Their sums are the thread's CPU time, and how long it existed."""
     entries = list(thread.entries.values())
     waits = _waits(entries)
     waiting = [entry for entry in entries if _place(entry) in waits]
@@ -60,7 +56,7 @@ def settle(thread: SampledThread, period: int) -> list[Times]:
 
 
 def _waits(entries: Iterable[Entry]) -> set[object]:
-    """Return the places where the thread was more often still than not in the moment after it was found there."""
+    """Return the locations where the thread was mostly idle in the moment after it was found there."""
     balance: Counter[object] = Counter()
     lines: dict[object, object] = {}
     for entry in entries:
@@ -72,7 +68,7 @@ def _waits(entries: Iterable[Entry]) -> set[object]:
 
 
 def _place(entry: Entry) -> object:
-    """Return the innermost function and where it is in it."""
+    """Return the innermost function and the instruction in it."""
     stack = entry.stack
     return (id(stack.codes[0]), stack.offsets[0]) if stack.codes else None
 
@@ -91,17 +87,17 @@ _Labels = tuple[tuple[str, str], ...]
 
 
 def cpu_profile(recording: Recording) -> Profile:
-    """Return where CPU time went, one sample for each period of it."""
+    """Return the profile of CPU time, with a count of one for each sampling period of it."""
     return _profile(recording, CPU, attrgetter("cpu"))
 
 
 def wall_profile(recording: Recording) -> Profile:
-    """Return where threads spent their time, running or waiting."""
+    """Return the profile of wall time, running or waiting."""
     return _profile(recording, WALL, attrgetter("wall"))
 
 
 def _profile(recording: Recording, value_type: ValueType, time_of: Callable[[Times], int]) -> Profile:
-    """Build a profile. Stacks that differ only in instructions of the same lines are one."""
+    """Build a profile. Stacks that differ only in instructions of the same lines are merged."""
     totals: dict[tuple[tuple[Location, ...], _Labels], int] = {}
     period = recording.period_ns
     for thread in recording.threads:
@@ -115,12 +111,12 @@ def _profile(recording: Recording, value_type: ValueType, time_of: Callable[[Tim
 
 
 def _is_ours(thread: SampledThread, entry: Entry) -> bool:
-    """Return whether a thread is obskit's own, which a profile of the application is not about."""
+    """Return whether a thread is obskit's own, which is left out of profiles."""
     return entry.stack.ours or thread.name.startswith("obskit-")
 
 
 def _labels(thread: SampledThread, entry: Entry) -> _Labels:
-    """Return the labels: the thread's name, and the route and trace id of the request, as far as they are known."""
+    """Return the labels: the thread's name, and route and trace id of the request, as far as known."""
     labels = [("thread", thread.name), *(_of_request(entry.exchange) if entry.exchange is not None else ())]
     if entry.exchange is None and not entry.stack.readers and is_untold(entry.stack.codes):
         labels.append(("http.route", UNKNOWN))
@@ -128,7 +124,7 @@ def _labels(thread: SampledThread, entry: Entry) -> _Labels:
 
 
 def _of_request(exchange: ServerExchange) -> Iterator[tuple[str, str]]:
-    """Give what is known when the profile ends: many frameworks tell the route only with the response."""
+    """Yield the labels of a request. Read at the profile's end, as many frameworks know the route only then."""
     if exchange.route:
         yield "http.route", exchange.route
     if exchange.span.trace_id:
@@ -139,21 +135,21 @@ _BUILD: dict[str, Callable[[Recording], Profile]] = {"CPU": cpu_profile, "WALL":
 
 
 class Taken:
-    """What was sampled for an assignment, each of whose types becomes a profile when it is asked for.
+    """The samples for an assignment; a profile of each of its types is computed on demand.
 
-    ``rest`` is called now and then meanwhile, to let other threads go on.
+    ``rest`` is called now and then meanwhile, to let other threads run.
     """
 
     def __init__(
         self, assignment: Assignment, hz: float, identities: Identities, stop: Stop, rest: Callable[[], object]
     ) -> None:
-        """Sample for as long as the assignment says, or until ``stop`` is asked."""
+        """Sample for the assignment's duration, or until ``stop`` is set."""
         self._rest = rest
         self._recording = Sampler(hz, identities).run(assignment.duration, stop)
         self.samples = self._recording.samples
 
     def profile(self, profile_type: str) -> bytes:
-        """Return a profile as a ``.pprof.gz`` file has it."""
+        """Return a profile as the contents of a ``.pprof.gz`` file."""
         build = _BUILD.get(profile_type)
         profile = heap_profile(self._rest) if build is None else build(self._recording)
         return encode(profile, self._rest)

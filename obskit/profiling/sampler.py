@@ -1,11 +1,8 @@
-"""Samples the stacks of all threads for a while: what each was doing, how long, and how much CPU time it took.
+"""Samples the stacks of all threads for a while: what each did, for how long, and with how much CPU time.
 
-docs/profiler.md says what a sample costs.
-
-Which threads have run since the last sample, told by their CPU clocks.
-
-Nearly all of two hundred threads wait. Their clocks are read and compared in C, row against row, and nothing else of
-them is touched: their memory left the processor's caches long ago, and fetching it is what a sample costs.
+docs/profiler.md has the cost of a sample. CPU clocks tell which threads have run since the last one: of two hundred
+threads nearly all wait. All clocks are read and compared in C, and nothing else of waiting threads is touched, since
+their memory is not in the processor's caches, and fetching it is the main cost of a sample.
 """
 
 from __future__ import annotations
@@ -25,13 +22,13 @@ from obskit.profiling.serving import read_exchange
 from obskit.profiling.stacks import Entry, Recording, SampledThread, Stack, StackTable
 from obskit.profiling.threads import ENDED, Identities, clocks_are_fine, is_runnable, read_clocks, switching
 
-_UNREAD = -2  # no clock says that
+_UNREAD = -2  # a value that no clock has
 
 
 class ThreadClocks:
-    """The threads in a row, those without a clock at the end, and beside it a row of what their clocks said last.
+    """The threads in a list, those without a clock at the end, with a parallel list of their clocks' last values.
 
-    Where clocks are not ``fine``, one that stands still tells nothing.
+    If clocks are not ``fine``, an unchanged clock proves nothing.
     """
 
     def __init__(self, threads: Mapping[int, SampledThread], fine: bool) -> None:
@@ -45,7 +42,7 @@ class ThreadClocks:
         self._readings = [_UNREAD if thread.entry is None else thread.cpu for thread in self._threads]
 
     def moved(self) -> list[tuple[int, SampledThread, int]]:
-        """Return the threads that may have run, each with its id and what its clock says now (ENDED, or 0 for none)."""
+        """Return the threads that may have run, each with its id and its clock's value (ENDED; 0 without a clock)."""
         readings = read_clocks(self._clocks)
         readings.extend(repeat(0, self._blind))
         told = self._telling
@@ -57,14 +54,14 @@ class ThreadClocks:
 _MOST_ENTRIES = 100_000
 _PROBE_EVERY = 4  # samples
 _PROBE_AFTER = 0.001  # seconds
-_MANY = 3  # threads that compute by turns
-_LONG = 10  # samples: for some a busy machine keeps a thread from a processor
+_MANY = 3  # threads that compute in turn
+_LONG = 10  # samples: on a busy machine a thread may have to wait for a processor for some of them
 
-_Moment = tuple[int, int]  # so many periods and samples after the beginning
+_Moment = tuple[int, int]  # a time as the numbers of periods and samples since the beginning
 
 
 class Sampler:
-    """Samples on the thread that calls ``run``: once in each period, at a moment drawn anew. Makes one recording."""
+    """Samples on the thread that calls ``run``, once at a random time of each period. Makes one recording."""
 
     def __init__(self, hz: float, identities: Identities) -> None:
         self._period = int(1e9 / hz)
@@ -76,7 +73,9 @@ class Sampler:
         self._fine = clocks_are_fine()
         self._thread_clocks: ThreadClocks | None = None
         self._moved: list[SampledThread] = []
-        self._lasting: dict[SampledThread, _Moment] = {}  # at work for a request that they may outlive; when they moved
+        self._lasting: dict[
+            SampledThread, _Moment
+        ] = {}  # threads working for a request that they may outlive, and when they last moved
         self._ended: list[SampledThread] = []
         self._entries = self._count = self._samples = self._used = 0
         self._contended = False
@@ -84,10 +83,10 @@ class Sampler:
         self._begun = self._last = perf_counter_ns()
 
     def run(self, duration: float, stop: Stop) -> Recording:
-        """Sample for ``duration`` seconds, or until ``stop`` is asked."""
+        """Sample for ``duration`` seconds, or until ``stop`` is set."""
         self._first_look()
         periods = round(duration * 1e9 / self._period)
-        draw = random.Random().random  # programs that do something every so often must not always look the same
+        draw = random.Random().random  # random, so as not to be in step with periodic work of the program
         with switching as switch:
             while self._count < periods and not self._sleep_until(self._count + draw(), stop):
                 now = perf_counter_ns()
@@ -101,16 +100,16 @@ class Sampler:
         return stop.wait((self._begun + period * self._period - perf_counter_ns()) / 1e9)
 
     def _first_look(self) -> None:
-        """Note every thread's CPU clock: only what they use from now on counts."""
+        """Read every thread's CPU clock: only CPU time from now on counts."""
         for ident in sys._current_frames():
             if ident != self._own:
                 self._meet(ident, self._begun)
 
     def sample(self, count: int) -> None:
-        """Look at each thread once, ``count`` periods after the beginning.
+        """Examine each thread once, ``count`` periods after the beginning.
 
-        A thread whose CPU clock stands still has not moved, whatever it waits for. Some systems' clocks are coarse:
-        there the innermost frame is compared as well.
+        A thread whose CPU clock is unchanged has not moved. On systems with coarse clocks, the innermost frame is
+        compared as well.
         """
         now = perf_counter_ns()
         frames = sys._current_frames()
@@ -133,7 +132,7 @@ class Sampler:
         self._last = now
 
     def _clocks_of(self, frames: dict[int, FrameType], now: int) -> ThreadClocks:
-        """Meet the threads that are new, and part with those that have ended."""
+        """Add new threads, and remove those that have ended."""
         for ident in self._threads.keys() - frames.keys():
             self._end(ident)
         for ident in frames.keys() - self._threads.keys():
@@ -142,11 +141,11 @@ class Sampler:
         return ThreadClocks(self._threads, self._fine)
 
     def _note(self, thread: SampledThread, frame: FrameType, cpu: int) -> None:
-        """Enter what a thread does that has run since the last sample."""
+        """Record what a thread does that has run since the last sample."""
         stack = self._stacks.read(frame)
         if stack.torn:
             self._thread_clocks = (
-                None  # so that the next sample looks at it again, and finds what it has used meanwhile
+                None  # so that the next sample examines it again, and includes the CPU time used meanwhile
             )
             return
         exchange = read_exchange(frame, stack.readers) if stack.readers else None
@@ -162,7 +161,7 @@ class Sampler:
     def _move(
         self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None, at: _Moment | None = None
     ) -> Entry:
-        """Return the entry of what a thread does now, or has done since ``at``, which was at another."""
+        """Return the entry of a thread's current stack, and close the one it had since ``at``, if another."""
         entry = thread.entries.get((stack, exchange)) or self._new_entry(thread, stack, exchange)
         if entry is not thread.entry:
             at = at or (self._count, self._samples)
@@ -174,7 +173,7 @@ class Sampler:
         return entry
 
     def _part_from_requests(self, now: _Moment) -> None:
-        """A thread that a request started belongs to nothing from when it stands still, once the request is over."""
+        """Detach threads started by a request from it, once the request is over and the thread is idle."""
         for thread, moved in list(self._lasting.items()):
             entry = thread.entry
             if entry is None or entry.exchange is None:
@@ -185,9 +184,9 @@ class Sampler:
                 self._move(thread, entry.stack, None, moved)
 
     def probe(self) -> None:
-        """See which of the threads that the last sample found to have run are still running: the others wait.
+        """Find out which of the threads that had run at the last sample are still running: the others wait.
 
-        One that waits for its turn to compute wakes up after each (short) switch interval, which shows, too.
+        One that waits for the interpreter lock wakes up after each (short) switch interval, so its clock moves, too.
         """
         for thread in self._moved:
             entry = thread.entry
@@ -200,7 +199,7 @@ class Sampler:
                 entry.still += not ran and not is_runnable(thread.clock)
 
     def _new_entry(self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None) -> Entry:
-        """Return a new entry; where there are too many already, one for all the rest."""
+        """Return a new entry; if there are too many already, one for all the rest."""
         if self._entries >= _MOST_ENTRIES:
             stack, exchange = self._stacks.overflow, None
         entry = thread.entries.get((stack, exchange))
@@ -210,19 +209,19 @@ class Sampler:
         return entry
 
     def _meet(self, ident: int, now: int) -> SampledThread:
-        """Begin with a thread. One that is new has used all its CPU time since the last sample."""
+        """Add a thread. A new one has used all of its CPU time since the last sample."""
         thread = SampledThread(*self._identities.find(ident))
         try:
             used = clock_gettime_ns(thread.clock) if thread.clock is not None else 0
         except OSError:
-            thread.clock = None  # not its id, or it has just ended
+            thread.clock = None  # the id is wrong, or the thread has just ended
             used = 0
         thread.cpu = max(0, used - (now - self._last))
         self._threads[ident] = thread
         return thread
 
     def _meet_again(self, ident: int, now: int) -> SampledThread:
-        """Begin with a thread that has the id of one that ended."""
+        """Add a thread whose id was that of an ended one."""
         self._thread_clocks = None
         self._end(ident)
         return self._meet(ident, now)
@@ -234,7 +233,7 @@ class Sampler:
             self._ended.append(thread)
 
     def _leave(self, thread: SampledThread, at: _Moment) -> None:
-        """Count the samples that found a thread where it was; where it stays for long, it waits."""
+        """Count the samples that found a thread where it was; if it stays for long, it waits."""
         self._lasting.pop(thread, None)
         if thread.entry is not None:
             count, samples = thread.since
@@ -243,7 +242,7 @@ class Sampler:
             thread.entry = None
 
     def finish(self) -> Recording:
-        """Return what was seen."""
+        """Return the recording."""
         for ident in list(self._threads):
             self._end(ident)
         return Recording(self._ended, self._stacks, self._time, self._period, self._count, self._samples)

@@ -1,12 +1,13 @@
-"""Which request another thread is serving, read from its stack when it is sampled: requests pay nothing for it.
+"""Finds the request that another thread serves, from its stack at the time of a sample, at no cost for requests.
 
-Some functions hold the request's exchange, or the context their work runs in, in a variable: ours that serve, and
-those of asyncio and anyio that start each step of a task or each call of a worker thread. The innermost one answers.
+Some functions hold the request's exchange, or the context their work runs in, in a local variable: obskit's that serve
+requests, and those of asyncio and anyio that run each step of a task or each call of a worker thread. The innermost
+such frame decides.
 
-What a request started may outlive it, and do nothing for it most of the time. A thread belongs to nothing while it
-waits for work, and once the request is over: at once where its spans, too, are the request's no longer (``living``),
-and otherwise (in work that was submitted to a pool) while it stands still (``Sampler``).
-An event loop written in C (uvloop) shows no such frame for tasks that a request started; those cannot be told.
+Work that a request started may outlive it. A thread belongs to no request while it waits for work, and once the request
+is over: at once if its spans no longer belong to the request, too (``living``); otherwise, for work submitted to a
+pool, when it is idle (``Sampler``). An event loop written in C (uvloop) has no such frame for tasks that a request
+started; for those the request is unknown.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SERVING = {
     ("integrations/django.py", "_call_async"): ("exchange", ""),
 }
 _THREAD = ("integrations/threading.py", "run_in_context")
-_ANYIO = ("_backends/_asyncio.py", "run")  # its worker threads, which keep the context of their last call
+_ANYIO = ("_backends/_asyncio.py", "run")  # the loop of its worker threads, which keeps the context of their last call
 _PLACES = {
     **_SERVING,
     ("instrumentation/carried.py", "__call__"): ("self", "context"),
@@ -44,7 +45,7 @@ _PLACES = {
     _ANYIO: ("context", ""),
 }
 _NAMES = frozenset(name for _, name in _PLACES)
-# (file's name, function): where threads wait for something to do, as the innermost functions of their stack
+# (file's name, function): the innermost functions of threads that wait for work
 _WAITS = {
     *(("threading.py", name) for name in ("wait", "wait_for")),
     *(("pool.py", name) for name in ("worker", "_handle_tasks", "_handle_results")),
@@ -59,9 +60,9 @@ _variable: Any = getattr(otel_context._RUNTIME_CONTEXT, "_current_context", None
 
 
 class Reader(NamedTuple):
-    """A frame that may know the request: how far from the innermost it is, and which variable says it.
+    """A frame that may know the request: its distance from the innermost one, and the variable.
 
-    ``lasting`` says that the request may be over, since nothing that serves it is below this frame.
+    ``lasting`` means that the request may be over, since no frame below serves it.
     """
 
     depth: int
@@ -71,7 +72,7 @@ class Reader(NamedTuple):
 
 
 UNKNOWN = "(unknown)"
-"""What a sample's ``http.route`` says of a task whose request cannot be told."""
+"""The ``http.route`` of samples of tasks whose request is unknown."""
 
 
 def readers(codes: Sequence[CodeType]) -> tuple[Reader, ...]:
@@ -88,7 +89,7 @@ def readers(codes: Sequence[CodeType]) -> tuple[Reader, ...]:
 
 
 def _waits(codes: Sequence[CodeType]) -> int:
-    """Return how many of the innermost frames do nothing but wait for work."""
+    """Return how many of the innermost frames only wait for work."""
     waits = 0
     for code in codes:
         if (code.co_filename.replace("\\", "/").rpartition("/")[2], code.co_name) not in _WAITS:
@@ -102,12 +103,12 @@ def _file(code: CodeType) -> str:
 
 
 def is_untold(codes: Sequence[CodeType]) -> bool:
-    """Return whether a stack without readers runs a task, so that a request may be behind it."""
+    """Return whether a stack without readers runs a task, so that it may belong to an unknown request."""
     return any(code.co_flags & _ASYNCHRONOUS for code in codes)
 
 
 def read_exchange(frame: FrameType, found: Sequence[Reader]) -> ServerExchange | None:
-    """Return the exchange that the stack below ``frame`` (its innermost) serves. A context without one is an answer."""
+    """Return the exchange of the stack whose innermost frame is ``frame``. A context without one means None."""
     walked = 0
     for depth, variable, attribute, _ in found:
         while walked < depth and frame.f_back is not None:

@@ -1,4 +1,4 @@
-"""Which profiler runs, and where its profiles go."""
+"""Chooses the profiler and the output of its profiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOWHERE = (
 
 
 class ProfilerOptions(NamedTuple):
-    """What of the settings concerns the profiler; see ``settings.OPTIONS``. ``upload``: whether to Cloud Profiler."""
+    """The settings for the profiler; see ``settings.OPTIONS``. ``upload``: whether to use Cloud Profiler."""
 
     mode: str
     output: str | None
@@ -37,13 +37,13 @@ class ProfilerOptions(NamedTuple):
 
 
 class Running(Protocol):
-    """A profiler that runs."""
+    """A running profiler."""
 
     def after_fork(self) -> None:
         """Start again in a forked child."""
 
     def begin_stop(self) -> None:
-        """Begin to stop."""
+        """Begin to stop, without waiting."""
 
     def stop(self, deadline: float) -> bool:
         """Stop; return whether that was done before ``deadline`` (of ``time.monotonic``)."""
@@ -53,7 +53,7 @@ class Running(Protocol):
 
 
 def start(options: ProfilerOptions) -> Running | None:
-    """Start the profiler of ``options``; None where it has nowhere to put profiles."""
+    """Start the profiler of ``options``; return None if it has no output for profiles."""
     if options.mode == "google":
         return _Google(options)
     if options.output is None and options.collector is None and not options.upload:
@@ -65,7 +65,7 @@ def start(options: ProfilerOptions) -> Running | None:
 
 
 class _Builtin(Profiler):
-    """Our own, which needs the route of each request."""
+    """obskit's profiler, which needs the route of each request."""
 
     def __init__(self, options: ProfilerOptions) -> None:
         named = (options.output, options.collector and masked(options.collector))
@@ -99,7 +99,7 @@ def _output(options: ProfilerOptions) -> Output:
 
 
 class _Google:
-    """Google's agent, which renews itself after a fork."""
+    """Google's agent, which restarts itself after a fork."""
 
     def __init__(self, options: ProfilerOptions) -> None:
         from obskit.profiling.google_agent import AgentOptions, GoogleAgent

@@ -1,8 +1,7 @@
-"""Call stacks, each kept once: reading one costs three attributes a frame, and names are looked up only at the end.
+"""Call stacks, each stored once, and the recording of a sampler: threads, their stacks, how often, and CPU times.
 
-Code objects and instruction offsets are kept, never frames: a frame would keep the application's locals alive.
-
-What a sampler saw: which threads there were, where they were found, how often, and what CPU time they took.
+Reading a stack costs three attributes a frame; names are looked up only at the end. Code objects and instruction
+offsets are kept, never frames, which would keep the application's local variables alive.
 """
 
 from __future__ import annotations
@@ -19,15 +18,17 @@ DEEPEST = 256
 _DEPTHS = range(DEEPEST)
 _MOST_STACKS = 50_000
 _OBSKIT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-_SUSPENDS = 0x20 | 0x80 | 0x100 | 0x200  # inspect's CO_GENERATOR, CO_COROUTINE and the others that something must drive
+_SUSPENDS = (
+    0x20 | 0x80 | 0x100 | 0x200
+)  # inspect's CO_GENERATOR, CO_COROUTINE and other flags of functions that can be suspended
 
 
 class Stack:
     """One call stack, innermost frame first: ``codes`` and the offset of the instruction each frame is at.
 
-    ``readers`` are the frames that may know of a request, which the thread may outlive where they are ``lasting``.
-    ``ours`` says that the thread is one of obskit's own. ``cut`` says that the stack went deeper than ``DEEPEST``.
-    ``torn`` says that it ends where none can: its thread had a turn while it was read, and a coroutine was suspended.
+    ``readers`` are the frames that may know the request; if they are ``lasting``, the thread may outlive it. ``ours``:
+    the thread is obskit's. ``cut``: the stack was deeper than ``DEEPEST``. ``torn``: the outermost frame cannot be one,
+    as the thread ran while it was read, and a coroutine was suspended.
     """
 
     __slots__ = ("codes", "cut", "lasting", "offsets", "ours", "readers", "torn")
@@ -47,12 +48,12 @@ UNCOUNTED = Location("[too many different stacks]", "", 0, 0)
 
 
 class StackTable:
-    """All stacks of one profile, bounded: what comes beyond ``_MOST_STACKS`` is ``overflow``."""
+    """All stacks of one profile. Beyond ``_MOST_STACKS``, ``overflow`` stands for the others."""
 
     def __init__(self) -> None:
         self._stacks: dict[tuple[int, ...], list[Stack]] = {}
         self._size = 0
-        self._codes: list[Any] = [None] * DEEPEST  # written over by each read, which takes less than lists that grow
+        self._codes: list[Any] = [None] * DEEPEST  # overwritten by each read: faster than lists that grow
         self._offsets = [0] * DEEPEST
         self._lines: dict[int, tuple[CodeType, dict[int, Location]]] = {}
         self.overflow = Stack([], (), False)
@@ -71,7 +72,7 @@ class StackTable:
         return self._find(codes[:size], tuple(offsets[:size]), frame is not None)
 
     def _find(self, codes: list[CodeType], offsets: tuple[int, ...], cut: bool) -> Stack:
-        """Look up by the offsets: hashing code objects would cost more than all of the walk."""
+        """Look up by the offsets: hashing code objects would cost more than reading the stack."""
         known = self._stacks.get(offsets)
         if known is None:
             known = self._stacks[offsets] = []
@@ -95,7 +96,7 @@ class StackTable:
     def _location(self, code: CodeType, offset: int) -> Location:
         known = self._lines.get(id(code))
         if known is None:
-            known = self._lines[id(code)] = (code, {})  # with the code, so that its id stays its own
+            known = self._lines[id(code)] = (code, {})  # holds the code object, so that its id is not reused
         location = known[1].get(offset)
         if location is None:
             location = known[1][offset] = _locate(code, offset)
@@ -108,7 +109,7 @@ def _locate(code: CodeType, offset: int) -> Location:
 
 
 def line_at(code: CodeType, offset: int) -> int:
-    """Return the line of the instruction at ``offset``; the function's first where it has none of its own."""
+    """Return the line of the instruction at ``offset``; the function's first line if it has none."""
     for start, end, line in code.co_lines():
         if start <= offset < end and line is not None:
             return line
@@ -116,10 +117,10 @@ def line_at(code: CodeType, offset: int) -> int:
 
 
 class Entry:
-    """What was seen of one thread in one stack, serving one request or none.
+    """The samples of one thread in one stack, for one request or none.
 
-    ``count`` samples found it, and it took ``cpu`` nanoseconds up to then. ``still`` and ``ran`` tell how often the
-    thread did nothing, or something, in the moment after.
+    ``count`` samples found it, after ``cpu`` nanoseconds of CPU time. ``still`` and ``ran`` count how often the thread
+    was idle, or ran, in the moment after.
     """
 
     __slots__ = ("count", "cpu", "exchange", "ran", "stack", "still")
@@ -131,7 +132,7 @@ class Entry:
 
 
 class SampledThread:
-    """A thread, as last seen; it has been where it is ``since`` so many periods and samples."""
+    """A thread as last sampled; ``since`` is when it came to its stack, in periods and samples."""
 
     __slots__ = ("clock", "cpu", "entries", "entry", "frame", "name", "offset", "since")
 
@@ -140,15 +141,15 @@ class SampledThread:
         self.clock = clock
         self.cpu = 0
         self.since = (0, 0)
-        self.frame = self.offset = -1  # the frame's id: holding the frame itself would keep its variables alive
+        self.frame = self.offset = -1  # the frame's id: a reference to the frame would keep its variables alive
         self.entry: Entry | None = None
         self.entries: dict[tuple[Stack, ServerExchange | None], Entry] = {}
 
 
 class Recording(NamedTuple):
-    """What a sampler saw, begun at ``time_ns`` (epoch): ``samples`` looks, and ``periods`` that they stand for.
+    """The data of a sampler that started at ``time_ns`` (epoch): number of ``samples``, and the ``periods`` they cover.
 
-    The numbers differ where a sample came so late that it stands for several.
+    A sample that came late stands for several periods.
     """
 
     threads: list[SampledThread]

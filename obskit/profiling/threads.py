@@ -1,15 +1,13 @@
-"""What the operating system knows of a thread: its CPU clock, and its name.
+"""CPU clocks and names of threads, and the interpreter's switch interval while the profiler samples.
 
-On Linux a thread's CPU clock can be read by any thread of the process: ``(~tid << 3) | 6`` is the kernel's own id of it
-(CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED in include/linux/posix-timers_types.h). A clock of a thread that has ended
-answers EINVAL, where ``time.pthread_getcpuclockid`` would crash. Elsewhere there is wall time only.
+On Linux any thread of the process can read a thread's CPU clock: its id is ``(~tid << 3) | 6`` (CPUCLOCK_PERTHREAD |
+CPUCLOCK_SCHED in include/linux/posix-timers_types.h). For an ended thread that gives EINVAL, where
+``time.pthread_getcpuclockid`` would crash. Other systems have wall time only.
 
-How soon the sampler gets its turn.
-
-A thread that wants to run Python code waits until the one that does lets go, at the latest after the interpreter's
-switch interval (5 ms). A request that computes for 3 ms and then writes its answer would always be found writing.
-While it samples, the profiler asks for half a millisecond; but not while several threads compute by turns, which
-then would switch ten times as often, too: those are interrupted anyway.
+A thread that wants to run Python code waits until the running one releases the interpreter lock, at most for the switch
+interval (5 ms). A request that computes for 3 ms and then writes its answer would always be found writing. So while it
+samples, the profiler sets half a millisecond; but not while several threads compute, which would then switch ten times
+as often, too: those are interrupted anyway.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ _QUICK = 0.0005
 
 
 class Switching:
-    """The interpreter's switch interval, borrowed. An application that sets it meanwhile has its way."""
+    """Sets the interpreter's switch interval temporarily, unless the application sets it meanwhile."""
 
     def __init__(self) -> None:
         self._before: float | None = None
@@ -53,29 +51,29 @@ class Switching:
 
 
 switching = Switching()
-"""The only one, as there is one interpreter; a forked child leaves what it inherits."""
+"""The only instance, as there is one interpreter. A forked child first restores the application's interval."""
 
 HAS_CPU_CLOCKS = sys.platform.startswith("linux")
 ENDED = -1
-"""Stands for what the clock of a thread says that has ended."""
-_FINE = 100_000  # nanoseconds: many times what reading a clock takes
+"""The clock value of a thread that has ended."""
+_FINE = 100_000  # nanoseconds: many times the cost of reading a clock
 
 
 class Identities:
-    """The native ids of this process's threads by the ids that ``sys._current_frames`` gives.
+    """The native ids of this process's threads, by the ids of ``sys._current_frames``.
 
-    What ``threading`` does not know (gevent's main thread, say) may be known because it called ``note_this``.
+    Threads unknown to ``threading`` (such as gevent's main thread) can register themselves by ``note_this``.
     """
 
     def __init__(self) -> None:
         self._noted: dict[int, int] = {}
 
     def note_this(self) -> None:
-        """Note the thread that calls."""
+        """Register the calling thread."""
         self._noted[original("_thread", "get_ident")()] = threading.get_native_id()
 
     def find(self, ident: int) -> tuple[str, int | None]:
-        """Return a thread's name and the id of its CPU clock, None where it cannot be told."""
+        """Return a thread's name and the id of its CPU clock, or None for what is unknown."""
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
         native = self._noted.get(ident) or getattr(thread, "native_id", None)
         name = "MainThread" if native == os.getpid() else getattr(thread, "name", f"Thread-{ident}")
@@ -83,25 +81,25 @@ class Identities:
 
 
 def read_clocks(clocks: Sequence[int]) -> list[int]:
-    """Return what CPU clocks say, in nanoseconds; ENDED where the thread has ended."""
+    """Return the values of CPU clocks in nanoseconds; ENDED for ended threads."""
     readings: list[int] = []
     rest = map(clock_gettime_ns, clocks)
     while len(readings) < len(clocks):
         try:
             readings.extend(rest)
-        except OSError:  # noqa: PERF203 - the loop is in the line above; this one turns once for each that has ended
+        except OSError:  # noqa: PERF203 - map loops in the line above; this loop runs once for each ended thread
             readings.append(ENDED)
     return readings
 
 
 def clocks_are_fine() -> bool:
-    """Return whether no thread runs without its CPU clock showing it. gVisor's, say, tell ticks of 10 ms only."""
+    """Return whether CPU clocks show all running. gVisor's, for example, have a resolution of 10 ms only."""
     readings = [thread_time_ns() for _ in range(10)]
     return HAS_CPU_CLOCKS and any(0 < later - earlier < _FINE for earlier, later in pairwise(readings))
 
 
 def is_runnable(clock: int) -> bool:
-    """Return whether the thread of a CPU clock could run, had it a processor; False where the system does not say."""
+    """Return whether the thread of a CPU clock is runnable; False if the system does not tell."""
     try:
         with open(f"/proc/self/task/{~(clock >> 3)}/stat", "rb", buffering=0) as file:
             return file.read(200).rpartition(b") ")[2].startswith(b"R")

@@ -1,1 +1,1 @@
-"""Logs through Cloud Logging's API, if no agent reads standard output: a bounded queue, a worker, Google's client."""
+"""Logs through Cloud Logging's API, for places where no agent reads standard output."""

@@ -1,8 +1,8 @@
-"""Google's client for Cloud Logging: the only module here that imports google, and only the worker imports it.
+"""Google's client for Cloud Logging. Only this module imports google, and only the worker thread imports this module.
 
-Its own retries and its unbounded queue stay unused: each call is one attempt with the time it is given. Credentials
-are renewed on the calling thread and given with each call; what gRPC offers for that starts a thread for every call,
-which no longer works once the interpreter is ending.
+The client's retries and its unbounded queue are not used: each call is one attempt with a timeout. Credentials are
+refreshed on the calling thread and passed with each call: gRPC's own way starts a thread for every call, which fails
+once the interpreter is shutting down.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _PARTIAL_ERRORS = "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialE
 
 
 class Refused(Exception):
-    """The API refuses a request as it is. ``entries`` are the places of those to blame; empty where it names none.
+    """The API has refused a request. ``entries`` are the indexes of the entries at fault; empty if it names none.
 
-    Where it names some, it has taken the others.
+    If it names some, it has accepted the others.
     """
 
     def __init__(self, detail: str, entries: frozenset[int] = frozenset()) -> None:
@@ -51,14 +51,14 @@ class Refused(Exception):
 
 
 class Writer:
-    """Writes to the API with one account. Not thread-safe."""
+    """Writes to the API with one account's credentials. Not thread-safe."""
 
     def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:
         self._account = account
         self._transport: _Transport = _Grpc(endpoint) if endpoint.grpc else _Rest(endpoint)
 
     def write(self, request: dict[str, Any], timeout: float) -> None:
-        """Make one attempt, of ``timeout`` seconds, to write a WriteLogEntriesRequest in JSON form.
+        """Make one attempt, of at most ``timeout`` seconds, to send a WriteLogEntriesRequest given in JSON form.
 
         Raises Refused, or Failed.
         """
@@ -83,14 +83,14 @@ class _Transport(Protocol):
 
 
 class _Rest:
-    """JSON over HTTP/1.1: no threads of its own, nothing that a fork breaks."""
+    """JSON over HTTP/1.1: starts no threads, and survives forks."""
 
     def __init__(self, endpoint: ApiEndpoint) -> None:
         self._connection = _Connection(endpoint.address)
         anonymous: Any = AnonymousCredentials
         client: Any = Client
         self._client = client(
-            project="-",  # each request names its own
+            project="-",  # each request has its own host
             credentials=anonymous(),
             _http=self._connection,
             _use_grpc=False,
@@ -112,7 +112,7 @@ class _Rest:
 
 
 class _Connection:
-    """Our own connection, as Google's client uses a session of requests; see export/net/wire.py."""
+    """obskit's HTTP client in the form of the requests session that Google's client expects; see export/net/wire.py."""
 
     def __init__(self, address: str) -> None:
         self._client = HttpClient(address)
@@ -159,11 +159,11 @@ class _Grpc:
 
 
 _channels: list[Any] = []
-"""Kept, so that a forked child does not take down a channel of its parent's: its threads are not there to help."""
+"""Channels of the parent, kept alive in a forked child: closing one needs gRPC's threads, which the child lacks."""
 
 
 def _explained(error: Exception) -> Refused | Failed:
-    """Return what an exception of the client's means for the request; a fault of our own is raised again."""
+    """Return Refused or Failed for an exception of Google's client; raise any other exception again."""
     if isinstance(error, GoogleAPICallError):
         code = int(error.code or 0)
         detail = f"{code} {one_line(error.message)}"
@@ -178,7 +178,7 @@ def _explained(error: Exception) -> Refused | Failed:
 
 
 def _places(error: GoogleAPICallError) -> frozenset[int]:
-    """Return the places of the entries that an error blames, from its WriteLogEntriesPartialErrors."""
+    """Return the indexes of the entries at fault, from an error's WriteLogEntriesPartialErrors."""
     for detail in error.details or ():
         if isinstance(detail, dict) and detail.get("@type") == _PARTIAL_ERRORS:
             return frozenset(int(place) for place in detail.get("logEntryErrors", ()))

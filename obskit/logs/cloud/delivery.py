@@ -1,4 +1,4 @@
-"""Bringing entries to Cloud Logging: runs on the worker, with the pipeline's batches, retries and deadlines."""
+"""Delivers entries to Cloud Logging, on the worker thread, with the pipeline's batches, retries and deadlines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_PROJECT = Outcome("no_project", "no Google Cloud project is known: give proj
 
 
 class LogTarget(NamedTuple):
-    """Where entries go; None stands for what the environment, the metadata server and the credentials say."""
+    """Where entries go; None means: from the environment, the metadata server or the credentials."""
 
     endpoint: ApiEndpoint
     log: str
@@ -37,7 +37,7 @@ class LogTarget(NamedTuple):
 
 
 class CloudExporter:
-    """Writes lines, as the formatter made them, as entries of one log. Connects when the first are sent."""
+    """Writes the formatter's lines as entries of one log. Connects when the first are sent."""
 
     batch_items = 1000
     batch_bytes = 500_000
@@ -51,15 +51,15 @@ class CloudExporter:
         self._told = False
 
     def encode(self, line: bytes) -> bytes:
-        """Return the line as it is: its entry needs the project, which only ``send`` knows."""
+        """Return the line unchanged: an entry needs the project, which is known in ``send`` only."""
         return line
 
     def size(self, item: bytes) -> int:
-        """Return the line's length, which is about the entry's."""
+        """Return the line's length, about the same as the entry's."""
         return len(item)
 
     def send(self, items: list[bytes], deadline: float) -> Outcome:
-        """Write the lines' entries."""
+        """Write the entries of these lines."""
         try:
             with delivering():
                 return self._send(items, deadline)
@@ -83,7 +83,7 @@ class CloudExporter:
         return DELIVERED._replace(rejected=refused)
 
     def _connect(self, deadline: float) -> Writer:
-        """Find out who we are and who pays, and make the client. Raises Failed."""
+        """Find the monitored resource, the project and the credentials, and make the client. Raises Failed."""
         from obskit.logs.cloud.client import Writer
 
         target = self._target
@@ -96,7 +96,7 @@ class CloudExporter:
         return writer
 
     def _identify(self, deadline: float) -> Resource:
-        """Return the resource; one that the metadata server left incomplete is asked for again now and then."""
+        """Return the resource; if the metadata server left it incomplete, ask again now and then."""
         now = monotonic()
         if self._resource is None or (self._resource.partial and now >= self._ask_at):
             self._resource = detect(self._target.project, os.environ, min(deadline, now + _DETECTION))
@@ -106,8 +106,8 @@ class CloudExporter:
     def _write(self, writer: Writer, entries: list[dict[str, Any]], deadline: float) -> int:
         """Write the entries, and return how many of them the API refused. Raises Failed.
 
-        The API says which it refuses, and takes the others. Where it does not say, halves are tried. What was written
-        before a failure is written again, under the same ids.
+        If the API names the refused entries, it has accepted the others. If it names none, each half is tried. Entries
+        written before a failure are written again, with the same ids, so that Cloud Logging drops the duplicates.
         """
         from obskit.logs.cloud.client import Refused
 

@@ -1,8 +1,8 @@
-"""From a line of JSON, as the formatter writes it, to a LogEntry of the API: what an agent does with standard output.
+"""Converts a line of JSON, as the formatter writes it, to a LogEntry of the API, as agents do with standard output.
 
-Source: google.logging.v2.LogEntry and google.logging.type.HttpRequest in their JSON form, and what Cloud Logging's
-agents lift out of structured logs. One entry of the wrong shape has the API refuse a request, so shapes are made
-sure of here.
+Source: google.logging.v2.LogEntry and google.logging.type.HttpRequest in their JSON form, and the special fields of
+Cloud Logging's agents. The API refuses a whole request for one entry with a field of the wrong type, so types are
+checked here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from obskit.logs.jsonline import MAX_BYTES
 
 Entry = dict[str, Any]
-"""A LogEntry in JSON form, without ``logName`` and ``resource``, which a request gives for all of its entries."""
+"""A LogEntry in JSON form, without ``logName`` and ``resource``, which a request sets for all of its entries."""
 
 _PREFIX = "logging.googleapis.com/"
 _MAX_LABELS = 64
@@ -25,7 +25,7 @@ _MAX_LABEL = 64_000
 _MAX_INSERT_ID = 256
 _MAX_LOG_NAME = 511
 _MAY_WEIGH_TOO_MUCH = MAX_BYTES // 8
-"""Lines up to this length fit in any case: ``1,`` are two bytes of JSON and thirteen of the API's form."""
+"""Lines up to this length always fit: the worst case, ``1,``, is two bytes in JSON and thirteen in protobuf."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _DURATION = re.compile(r"\d{1,9}(\.\d{1,9})?s")
@@ -33,7 +33,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def to_entry(line: bytes, project: str) -> Entry:
-    """Return the LogEntry of a line. Raises msgspec.DecodeError where it is no JSON object."""
+    """Return the LogEntry of a line. Raises msgspec.DecodeError if it is not a JSON object."""
     payload = _decode(line)
     entry: Entry = {"severity": payload.pop("severity", "DEFAULT"), "timestamp": payload.pop("time", None)}
     trace = payload.pop(_PREFIX + "trace", "")
@@ -51,12 +51,12 @@ def to_entry(line: bytes, project: str) -> Entry:
 
 
 def log_id(name: str) -> str:
-    """Return ``name`` as the last part of a log's name: letters, digits and ``_-.``, the rest replaced by ``-``."""
+    """Return ``name`` as a LOG_ID: letters, digits and ``_-.``, other characters replaced by ``-``."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name)[:_MAX_LOG_NAME] or "python"
 
 
 def _labels(payload: Entry) -> dict[str, str] | None:
-    """Return the labels, cut as the API would; those above its number stay in the payload."""
+    """Return the labels, truncated to the API's limits; labels above its maximum number stay in the payload."""
     labels = payload.pop(_PREFIX + "labels", None)
     if not isinstance(labels, dict):
         return None
@@ -66,7 +66,7 @@ def _labels(payload: Entry) -> dict[str, str] | None:
     return dict(items[:_MAX_LABELS])
 
 
-# Messages with a schema: what fits it goes there, what does not stays in the payload
+# Typed messages: fields of the right type are moved there, others stay in the payload
 
 
 def _text(value: Any) -> str:
@@ -115,7 +115,7 @@ _HTTP_REQUEST: _Shape = {
 
 
 def _shaped(payload: Entry, key: str, rest_key: str, shape: _Shape) -> Entry | None:
-    """Take the message ``key`` out of the payload; leave what does not fit its shape there, as ``rest_key``."""
+    """Move the message ``key`` out of the payload; leave fields of the wrong type there, under ``rest_key``."""
     given = payload.pop(key, None)
     if given is None:
         return None
@@ -131,7 +131,7 @@ def _shaped(payload: Entry, key: str, rest_key: str, shape: _Shape) -> Entry | N
 
 
 def _take(shape: _Shape, name: str, value: Any) -> Any:
-    """Return a field in the form its message has, None where it has no such field or the value does not fit."""
+    """Return a field in the form of its message; None if it has no such field or the value does not fit."""
     try:
         return shape[name](value)
     except (KeyError, TypeError, ValueError):
@@ -142,7 +142,7 @@ def _take(shape: _Shape, name: str, value: Any) -> Any:
 
 
 def _fit(payload: Entry) -> Entry:
-    """Return a payload that the API takes: numbers weigh up to eleven bytes there, so dense ones are kept as text."""
+    """Return a payload within the API's size limit: a number takes eleven bytes there, so large arrays become text."""
     if _weight(payload) <= MAX_BYTES:
         return payload
     texts: Entry = {key: payload.pop(key) for key in ("message", "stack_trace", "logger", "thread") if key in payload}
@@ -150,7 +150,7 @@ def _fit(payload: Entry) -> Entry:
 
 
 def _weight(value: Any) -> int:
-    """Return about how many bytes a value has as a google.protobuf.Value."""
+    """Return the approximate size of a value as google.protobuf.Value, in bytes."""
     if isinstance(value, str):
         return 6 + (len(value) if value.isascii() else len(value.encode()))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The handler: on the application's threads a record becomes a line and joins a bounded queue, and nothing more."""
+"""The handler for Cloud Logging's API: application threads only format a record and append it to a bounded queue."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _GOOGLE = "https://logging.googleapis.com"
 
 
 class CloudLoggingHandler(logging.Handler):
-    """Sends records to Cloud Logging's API. ``emit`` waits for no network, and never raises.
+    """Sends records to Cloud Logging's API. ``emit`` never waits for the network and never raises.
 
-    ``service`` names the log unless ``log_name`` does. ``project``, the ``resource`` (its type and labels) and
-    credentials (``key_file``: a service account's) are found on the worker's thread where they are not given. The
-    handler's formatter is not used: entries have the fields that ``logs="json"`` writes. When ``limits.capacity``
-    entries or ``limits.size`` bytes wait, further records are dropped, and counted in ``pipeline.stats()``.
+    The log's name is ``log_name``, or else ``service``. ``project``, ``resource`` (type and labels) and credentials
+    (``key_file``: a service account's) are looked up on the worker thread if they are not given. The handler's
+    formatter is not used: entries have the fields that ``logs="json"`` writes. While ``limits.capacity`` entries or
+    ``limits.size`` bytes wait, further records are dropped, and counted in ``pipeline.stats()``.
 
-    Raises ValueError for an ``endpoint`` (default: OBSKIT_CLOUDLOGGING_ENDPOINT, or Google's) of neither form.
+    Raises ValueError for a malformed ``endpoint`` (default: OBSKIT_CLOUDLOGGING_ENDPOINT, or Google's).
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CloudLoggingHandler(logging.Handler):
         where = read_endpoint("endpoint" if endpoint else _ENDPOINT, text, os.environ, key_file, may_be_grpc=True)
         given = Resource(*resource, project or "", {}, partial=False) if resource else None
         self._target = LogTarget(where, log_id(log_name or service), project, key_file, given)
-        if builder is None and (service or version):  # else it is obskit.init()'s
+        if builder is None and (service or version):  # else the builder of obskit.init()
             builder = EntryBuilder(service, version, project)
         self._formatter = CloudLoggingFormatter(builder)
         self._exit_timeout = exit_timeout
@@ -70,14 +70,14 @@ class CloudLoggingHandler(logging.Handler):
         _handlers.add(self)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Filter and emit. Without the handler's lock: ``logging.shutdown`` holds it while it waits for the worker."""
+        """Filter and emit, without the handler's lock: ``logging.shutdown`` holds it while it waits for the worker."""
         kept: Any = self.filter(record)  # from 3.12 on a filter may replace the record
         if kept:
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)
         return bool(kept)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record, unless Google's libraries made it while they deliver others. Never raises."""
+        """Queue a record, unless Google's libraries logged it during a delivery. Never raises."""
         try:
             check_fork()
             if record.name == our_logger.name:
@@ -88,7 +88,7 @@ class CloudLoggingHandler(logging.Handler):
                 if self._resting:
                     self._resting = False
                     self.pipeline.reopen()
-                if self.pipeline.full:  # before the work of formatting
+                if self.pipeline.full:  # checked before the cost of formatting
                     self.pipeline.refuse()
                 else:
                     self.pipeline.offer(self._formatter.format(record).encode())
@@ -96,19 +96,19 @@ class CloudLoggingHandler(logging.Handler):
             failed("queueing a log record")
 
     def flush(self) -> None:
-        """Deliver what was queued, within the exit timeout."""
+        """Deliver the queued records, within the exit timeout."""
         if not self.pipeline.closed:
             self._flushed = self.pipeline.flush(monotonic() + self._patience())
 
     def _patience(self) -> float:
-        """Return the seconds to wait for delivery: none within ``dictConfig``, whose lock delivery may wait for."""
+        """Return the seconds to wait for delivery: 0 within ``dictConfig``, whose lock delivery may need."""
         return 0.0 if _is_being_configured() else self._exit_timeout
 
     def close(self) -> None:
-        """Deliver what is queued and stop, within the exit timeout; a flush that failed just before used it up.
+        """Deliver the queued records and stop, within the exit timeout, of which a failed flush just before is a part.
 
-        The next record begins anew: ``dictConfig`` closes all handlers there are, and leaves loggers theirs. So
-        before the program ends, what the timeout leaves is not lost, but delivered later.
+        The next record starts the worker again: ``dictConfig`` closes all handlers, but loggers keep theirs. So unless
+        the program ends, records left over after the timeout are delivered later.
         """
         deadline = monotonic() + (self._patience() if self._flushed else 0.0)
         ending = not threading.main_thread().is_alive()
@@ -123,12 +123,12 @@ class CloudLoggingHandler(logging.Handler):
         super().close()
 
     def begin_close(self) -> None:
-        """Take nothing more, for good; what is queued is delivered within the exit timeout, without waiting for it."""
+        """Accept no more records, ever. Queued ones are delivered within the exit timeout, in the background."""
         self._resting = False
         self.pipeline.begin_close(monotonic() + self._exit_timeout)
 
     def after_fork(self) -> None:
-        """Start empty in a forked child; in the same process it does nothing."""
+        """Start empty in a forked child; do nothing in the same process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._one_at_a_time = threading.RLock()
@@ -139,7 +139,7 @@ class CloudLoggingHandler(logging.Handler):
 
 
 def _is_being_configured() -> bool:
-    """Return whether this thread holds the lock without which no other, importing Google's libraries, gets a logger."""
+    """Return whether this thread holds logging's lock, which the worker needs to import Google's libraries."""
     try:
         return bool(logging._lock._is_owned())  # type: ignore[attr-defined]
     except AttributeError:
@@ -147,7 +147,7 @@ def _is_being_configured() -> bool:
 
 
 def _show(record: logging.LogRecord) -> None:
-    """Print a warning of our own: it may be about the way by which it would be delivered."""
+    """Print a warning of obskit's to standard error: it may be about the very delivery of log records."""
     if logging.lastResort is not None and record.levelno >= logging.WARNING:
         logging.lastResort.handle(record)
 

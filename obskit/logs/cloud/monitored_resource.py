@@ -1,4 +1,4 @@
-"""The monitored resource that this process's entries belong to, from the environment and the metadata server.
+"""Detects the monitored resource of this process's entries, from the environment and the metadata server.
 
 Source: Cloud Logging's list of monitored resource types, and Cloud Run's container contract.
 """
@@ -16,7 +16,7 @@ from obskit.export.gcp.metadata import Metadata
 class Resource(NamedTuple):
     """A monitored resource, the project to write to (empty if unknown), and labels for every entry.
 
-    ``partial`` says that the metadata server did not answer where one was expected: later it may.
+    ``partial`` means that the metadata server, which should exist here, did not answer yet.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Resource(NamedTuple):
 
 
 def detect(project: str | None, environ: Mapping[str, str], deadline: float) -> Resource:
-    """Return what this process runs on, or ``global``. Takes until ``deadline`` (of ``time.monotonic``) at most."""
+    """Return the resource that this process runs on, or ``global``, by ``deadline`` (of ``time.monotonic``)."""
     metadata = Metadata(environ, deadline)
     known = project or environ.get("GOOGLE_CLOUD_PROJECT") or metadata.get("project/project-id")
     found = (
@@ -46,7 +46,7 @@ _Found = tuple[str, dict[str, str]] | None
 
 
 def _kubernetes(environ: Mapping[str, str], metadata: Metadata) -> _Found:
-    """Return the container; None where no cluster is known, without which the API has no such resource."""
+    """Return the container's resource; None if the cluster's name, which the API requires, is unknown."""
     given, pod = resource_attributes(environ), pod_attributes(environ)
     cluster = pod.get(CLUSTER) or metadata.get("instance/attributes/cluster-name")
     if not cluster:
@@ -87,7 +87,7 @@ def _region(environ: Mapping[str, str], metadata: Metadata) -> str:
 
 
 def _entry_labels(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels that Cloud Run itself puts on what a job prints."""
+    """Return the labels that Cloud Run itself adds to a job's output."""
     if kind != "cloud_run_job":
         return {}
     names = {"execution_name": "CLOUD_RUN_EXECUTION", "task_index": "CLOUD_RUN_TASK_INDEX"}
