@@ -194,7 +194,7 @@ def test_those_variables_ask_for_nothing_by_halves_and_a_flag_wins():
         (["--forward", "foo"], "got 'foo'; give an http(s):// or grpc(s):// URL of a Zipkin server, "),
         (["--forward", "ftp://x"], "its scheme 'ftp' is unknown"),
         (["--forward", "htp://user:secret@h/x?key=hidden"], "got 'htp://***@h/x?***'; give "),
-        (["--forward", "otel:otlp"], "name a server that takes Zipkin's"),
+        (["--forward", "otel:otlp"], "name a server that accepts Zipkin's"),
         (["--forward", "cloudtrace://A_B"], "write cloudtrace://PROJECT"),
         (["--forward", "http://user:se/cret@h"], "got 'http://***@h'; give "),
         (["--forward", "user:secret@h:9411"], "got '***@h:9411'; give "),
