@@ -76,19 +76,20 @@ def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) 
         newest=max(times, default=0),
         longest=max([span.duration or 0 for span in spans]),
         filter=b"" if small else build(tokens_of(spans)),
-        traces=array("q", sorted({low_id(span.trace_id) for span in spans})).tobytes(),
+        traces=array("q", sorted({low_id(trace_id) for trace_id in {span.trace_id for span in spans}})).tobytes(),
         services=services_of(spans, lines),
         data=zlib.compress(data, 0 if small else _LEVEL),
     )
 
 
-def services_of(spans: Iterable[Span], lines: Iterable[bytes]) -> dict[int, tuple[int, int]]:
+def services_of(spans: Iterable[Span], lines: Sequence[bytes]) -> dict[int, tuple[int, int]]:
     """``Block.services`` of these spans."""
-    counts: Counter[str | None] = Counter()
-    sizes: Counter[str | None] = Counter()
-    for span, line in zip(spans, lines, strict=True):
-        name = local_service(span)
-        counts[name] += 1
+    names = list(map(local_service, spans))
+    counts = Counter(names)
+    if len(counts) == 1:  # a message as a rule comes from one service
+        return {service_id(names[0]): (len(lines), sum(map(len, lines)))}
+    sizes = dict.fromkeys(counts, 0)
+    for name, line in zip(names, lines, strict=True):
         sizes[name] += len(line)
     return {service_id(name): (count, sizes[name]) for name, count in counts.items()}
 

@@ -196,10 +196,13 @@ def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
         service = span.local_endpoint.service_name if span.local_endpoint else None
         if service is None or span.timestamp is None or not is_entry(span):
             continue
-        place = span.tags.get(_WORKLOAD, ""), span.tags.get(_POD, "")
-        numbers = cells.setdefault((span.timestamp // _MINUTE, service, span.name or "", *place), Numbers())
+        tags = span.tags
+        key = span.timestamp // _MINUTE, service, span.name or "", tags.get(_WORKLOAD, ""), tags.get(_POD, "")
+        numbers = cells.get(key)
+        if numbers is None:
+            numbers = cells[key] = Numbers()
         numbers.calls += 1
-        numbers.errors += "error" in span.tags
+        numbers.errors += "error" in tags
         if span.duration:
             numbers.buckets[bucket_of(span.duration)] += 1
 

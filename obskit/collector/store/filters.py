@@ -5,7 +5,7 @@ A filter never denies a text that is there, and confirms about one in a hundred 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from obskit.zipkin.model import Span
@@ -20,22 +20,27 @@ def token(kind: str, *texts: str) -> int:
     return crc32("\0".join((kind, *texts)).encode())
 
 
-def tokens_of(spans: Iterable[Span]) -> set[int]:
+def places_of(spans: Iterable[Span]) -> set[tuple[str, str, str]]:
+    """Return each local service, span name and remote service that come together; "" for what a span lacks."""
+    endpoints = {(span.local_endpoint, span.name, span.remote_endpoint) for span in spans}  # few, whatever they hold
+    return {
+        ((local and local.service_name) or "", name or "", (remote and remote.service_name) or "")
+        for local, name, remote in endpoints
+    }
+
+
+def tokens_of(spans: Sequence[Span]) -> set[int]:
     """Return the tokens of everything that searches compare by equality."""
-    places: set[tuple[str, str, str]] = set()
     tags: set[tuple[str, str]] = set()
     words: set[str] = set()
     for span in spans:
-        local, remote = span.local_endpoint, span.remote_endpoint
-        service = (local.service_name if local else None) or ""
-        places.add((service, span.name or "", (remote.service_name if remote else None) or ""))
         tags.update(span.tags.items())
         if span.annotations:
             words.update([annotation.value for annotation in span.annotations])
     words.update([key for key, _ in tags])
     texts = [f"tag\0{key}\0{value}" for key, value in tags]
     texts += [f"word\0{word}" for word in words]
-    for service, name, other in places:
+    for service, name, other in places_of(spans):
         texts += [f"service\0{service}", f"name\0{name}", f"remote\0{other}"]
         texts += [f"name\0{service}\0{name}", f"remote\0{service}\0{other}"]
     return _tokens(texts)

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from obskit.collector.store.blocks import local_service, service_id
+from obskit.collector.store.blocks import service_id
 from obskit.collector.store.database import Database
+from obskit.collector.store.filters import places_of
 from obskit.zipkin.model import Span
 
 _Name = tuple[str, str, str]  # kind, service, name
@@ -80,18 +81,14 @@ class Names:
 
 
 def _names_of(spans: Iterable[Span]) -> set[_Name]:
-    places = set()
-    for span in spans:
-        service, remote = local_service(span), span.remote_endpoint
-        if service:
-            places.add((service, span.name, remote.service_name if remote else None))
     found: set[_Name] = set()
-    for service, name, remote_name in places:
-        found.add(("service", "", service))
-        if name:
-            found.add(("span", service, name))
-        if remote_name:
-            found.add(("remote", service, remote_name))
+    for service, name, remote in places_of(spans):
+        if service:
+            found.add(("service", "", service))
+            if name:
+                found.add(("span", service, name))
+            if remote:
+                found.add(("remote", service, remote))
     return found
 
 

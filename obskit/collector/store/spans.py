@@ -138,14 +138,14 @@ class SpanStore:
             self._uncounted = _Uncounted(1, spans, size)
 
     def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> list[Span]:
-        traces = [low_id(span.trace_id) for span in spans]
+        lows = {trace_id: low_id(trace_id) for trace_id in {span.trace_id for span in spans}}
+        traces = [lows[span.trace_id] for span in spans]
         known = self._known(sorted(set(traces)))
         new: list[int] = []
         changed: set[int] = set()
         for number, (trace, line) in enumerate(zip(traces, lines, strict=True)):
-            its, digest = known[trace], hash(line)
-            if digest not in its.hashes:
-                its.hashes.add(digest)
+            its = known[trace]
+            if its.add(hash(line)):
                 changed.add(its.begin)
                 new.append(number)
         if new:
@@ -179,7 +179,8 @@ class SpanStore:
         looked_at = 0
         try:
             for key in reversed(list(self._reader.keys(numbers))):
-                known.hashes.update(hash(encode_span(span)) for span in self._reader.block(key).get(trace, ()))
+                for span in self._reader.block(key).get(trace, ()):
+                    known.add(hash(encode_span(span)))
                 looked_at += key[2]
                 if looked_at >= _MOST_COMPARED:
                     break
