@@ -20,8 +20,9 @@ _TIMEOUT = 10.0
 class CollectorOutput:
     """Posts each profile. One that does not arrive counts as lost, unless it was written to ``folder``."""
 
-    def __init__(self, url: str, service: str, turns: Turns, folder: FolderOutput | None) -> None:
-        self._sender = HttpSender(f"{url}/ingest?name={quote(service, safe='')}&format=pprof", _HEADERS)
+    def __init__(self, url: str, service: str, version: str | None, turns: Turns, folder: FolderOutput | None) -> None:
+        name = quote(service + _labels(version), safe="")
+        self._sender = HttpSender(f"{url}/ingest?name={name}&format=pprof", _HEADERS)
         self._turns = turns
         self._folder = folder
         self._told = False
@@ -38,3 +39,9 @@ class CollectorOutput:
             tell(logging.WARNING, "the collector has not taken a profile (%s); later ones are tried", outcome.detail)
         written = self._folder is not None and self._folder.deliver(assignment, profile)
         return written or not outcome.reason
+
+
+def _labels(version: str | None) -> str:
+    """Return the labels of all samples behind a service's name: ``{service.version="1.4.2"}``."""
+    text = (version or "").replace('"', "'")
+    return f'{{service.version="{text}"}}' if version else ""

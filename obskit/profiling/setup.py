@@ -90,7 +90,7 @@ def _output(options: ProfilerOptions) -> Output:
     if options.collector is not None:
         from obskit.profiling.collector import CollectorOutput
 
-        return CollectorOutput(options.collector, options.service, turns, folder)
+        return CollectorOutput(options.collector, options.service, options.version, turns, folder)
     if folder is not None:
         return folder
     from obskit.profiling.cloud_profiler import CloudProfilerOutput

@@ -50,13 +50,14 @@ def run(**options):
 
 
 def test_the_profile_of_a_request_is_below_its_trace(collector):
-    run(collector=collector.url)
+    run(collector=collector.url, version="1.4 {b}")
     client = client_of(collector)
     (trace,) = client.get("/api/v2/traces").json
     page = client.get(f"/traces/{trace[0]['traceId']}")
     assert "in the samples of this request" in page.text
     assert "application" in page.text.partition("Hottest lines")[2]
     assert client.get(f"/profiles?service=shop&trace={trace[0]['traceId']}").text.count("application") > 1
+    assert '<option value="1.4 {b}"' in client.get("/profiles?service=shop").text
 
 
 def test_a_folder_has_them_too_and_can_be_sent_later(collector, tmp_path):

@@ -142,6 +142,11 @@ def _places(shown: Shown, found: list[tuple[Place, int]]) -> list[tuple[Html, in
 
 def _place(shown: Shown, place: Place, line: int = 0) -> Html:
     function, path = place
-    short = "/".join(path.replace("\\", "/").split("/")[-2:])
+    short = short_path(path)
     file = f"{short}:{line}" if line else short
     return render(_LINK, query=shown.of_function(function), function=function, file=file, path=path)
+
+
+def short_path(path: str) -> str:
+    """Return the last folder and the name of a file."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -10,11 +11,13 @@ from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.lines.params import parse_time, parse_trace
+from obskit.collector.pages.difference_picture import difference
 from obskit.collector.pages.flame_picture import Shown, picture, tables
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import count, moment
 from obskit.collector.pages.website import Site
+from obskit.collector.profiles.base import Base, parse_base
 from obskit.collector.profiles.flame import Choice, Flame, fold
 from obskit.collector.profiles.store import MOST_MERGED
 from obskit.collector.query import QueryError, first_values
@@ -30,6 +33,10 @@ _FORM = """<h1 class="unseen">Profiles</h1>
 <label>Route<select name="route"><option value="">all</option>{routes}</select></label>
 <label>Trace<input class="narrow mono" name="trace" value="{trace}"></label>
 <label>Within<select name="last">{times}</select></label>
+<label>Version<input class="narrow" name="version" value="{version}" list="versions"></label>
+<label>Compare with<input class="narrow" name="base" value="{base}" list="bases" placeholder="1d or version:1.4.1" \
+title="an earlier time, as 1h or 1d before, or another version, as version:1.4.1"></label>
+<datalist id="versions">{versions}</datalist><datalist id="bases">{bases}</datalist>
 <label>By<select name="by">{groups}</select></label>
 <label>Mark<input class="narrow" type="search" name="find" value="{find}" data-find spellcheck="false"></label>
 <button class="primary">Show</button>
@@ -39,6 +46,7 @@ _OPTION = '<option value="{value}"{selected}>{label}</option>'
 _SELECTED = Html(" selected")
 _NOTE = '<p class="note">{said}</p>\n'
 _TABLES = '<div class="tables card">{tables}</div>\n'
+_NOTHING = '<div class="card message">Nothing to compare: no sample {which}. Before is {said}.</div>'
 _EMPTY = """<h1>Profiles</h1>
 <div class="card message">No profiles are stored. They come from obskit.init(collector=…), \
 from obskit ship --profiles FOLDER and from POST /ingest.</div>"""
@@ -57,17 +65,39 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     params = {**params, "service": service, "type": kind}
     try:
         first, last = parse_time(params)
+        base = parse_base(params, first, last)
+        if base and base.earlier and not first:
+            first = base.last
         choice = _choice(params)
     except QueryError as error:
         problem = render('<div class="card message problem">{problem}</div>', problem=error)
-        return page("Profiles", join([_form(kinds, params, []), problem]), here=_HERE, status=400)
-    numbers = site.profiles.numbers(service, kind, first, last, choice.trace)
-    flame = fold(site.profiles.read(numbers[:MOST_MERGED]), choice)
+        return page("Profiles", join([_form(kinds, params, Flame()), problem]), here=_HERE, status=400)
+    flame, found = _fold(site, params, choice, first, last)
     shown = Shown(flame, unit, params, params.get("find", "").lower())
-    parts = [_form(kinds, params, _routes(flame)), _said(site, shown, len(numbers)), picture(shown)]
-    if shown.total:
-        parts.append(render(_TABLES, tables=tables(shown, of_function=bool(choice.function))))
+    parts = [_form(kinds, params, flame), _said(site, shown, found)]
+    if base:
+        parts.append(_difference(site, shown, replace(choice, version=base.version), base))
+    elif shown.total:
+        parts += [picture(shown), render(_TABLES, tables=tables(shown, of_function=bool(choice.function)))]
     return page(f"Profile of {service}", join(parts), here=_HERE)
+
+
+def _fold(site: Site, params: Mapping[str, str], choice: Choice, first: int, last: int) -> tuple[Flame, int]:
+    """Return the samples of a time, and how many profiles there are of it."""
+    numbers = site.profiles.numbers(params["service"], params["type"], first, last, choice.trace)
+    return fold(site.profiles.read(numbers[:MOST_MERGED]), choice), len(numbers)
+
+
+def _difference(site: Site, shown: Shown, choice: Choice, base: Base) -> Html:
+    before, found = _fold(site, shown.params, choice, base.first, base.last)
+    if not before.root.value or not shown.total:
+        which = "now" if before.root.value else "before"
+        return render(_NOTHING, which=which, said=base.said)
+    said = f"Before: {shown.amount(before.root.value)} in {count(min(found, MOST_MERGED), 'profile')} {base.said}. "
+    said += "Shares of either's total are compared; a width is the mean of both."
+    query = urlencode({name: value for name, value in shown.params.items() if name != "base"})
+    note = render('<p class="note">{said} <a href="?{query}">without comparison</a></p>\n', said=said, query=query)
+    return join([note, difference(before, shown)])
 
 
 def _rank(kind: tuple[str, str]) -> tuple[int, str]:
@@ -79,22 +109,23 @@ def _choice(params: Mapping[str, str]) -> Choice:
     if group not in _GROUPS:
         raise QueryError(f"by is {group[:40]!r}; give one of {', '.join(filter(None, _GROUPS))}")
     trace = parse_trace(params.get("trace", ""))
-    return Choice(params.get("route", ""), trace, params.get("frame", ""), group)
+    return Choice(params.get("route", ""), trace, params.get("frame", ""), group, params.get("version", ""))
 
 
-def _routes(flame: Flame) -> list[str]:
-    return sorted(route for route in flame.routes if route)
-
-
-def _form(kinds: Mapping[str, list[tuple[str, str]]], params: Mapping[str, str], routes: list[str]) -> Html:
+def _form(kinds: Mapping[str, list[tuple[str, str]]], params: Mapping[str, str], flame: Flame) -> Html:
+    versions = sorted(filter(None, flame.versions))
     types = [kind for kind, _ in sorted(kinds.get(params["service"], []), key=_rank)]
     return render(
         _FORM,
         services=_options({name: name for name in kinds}, params["service"]),
         types=_options({name: name for name in types}, params["type"]),
-        routes=_options({name: name for name in routes}, params.get("route", "")),
+        routes=_options({name: name for name in sorted(filter(None, flame.routes))}, params.get("route", "")),
         trace=params.get("trace", ""),
         times=_options(_TIMES, params.get("last", "")),
+        version=params.get("version", ""),
+        base=params.get("base", ""),
+        versions=_options({name: name for name in versions}, ""),
+        bases=_options({name: name for name in ("1h", "1d", "7d", *(f"version:{v}" for v in versions))}, ""),
         groups=_options(_GROUPS, params.get("by", "")),
         find=params.get("find", ""),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from obskit.collector.profiles.stacks import Frame, Labels, Stacks
@@ -19,18 +19,21 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which samples are added up: those of a route and a trace; below a function; grouped by a label."""
+    """Which samples are added up: those of a route, a trace, a version; below a function; grouped by a label."""
 
     route: str = ""
     trace: str = ""
     function: str = ""
     group: str = ""
+    version: str = ""
 
     def takes(self, labels: Labels) -> bool:
         """True for samples with these labels."""
         named = dict(labels)
-        return self.route in ("", named.get("http.route", "")) and (
-            not self.trace or trace_key(named.get("trace_id", "").lower()) == trace_key(self.trace)
+        return (
+            self.route in ("", named.get("http.route", ""))
+            and self.version in ("", version_of(named))
+            and (not self.trace or trace_key(named.get("trace_id", "").lower()) == trace_key(self.trace))
         )
 
 
@@ -58,6 +61,7 @@ class Flame:
     total: Counter[Place] = field(default_factory=Counter)
     callers: Counter[Place] = field(default_factory=Counter)  # of the function that was chosen
     routes: Counter[str] = field(default_factory=Counter)  # of all samples, chosen or not
+    versions: Counter[str] = field(default_factory=Counter)  # the same
     cut: int = 0  # nodes that were left out
 
     def add(self, stacks: Stacks, choice: Choice) -> None:
@@ -66,6 +70,7 @@ class Flame:
         for stack, value, number in stacks.samples:
             labels = dict(stacks.labels[number])
             self.routes[labels.get("http.route", "")] += value
+            self.versions[version_of(labels)] += value
             if taken[number]:
                 group = labels.get(choice.group, "(none)") if choice.group else ""
                 self._add([stacks.frames[frame] for frame in stack], value, choice.function, group)
@@ -104,6 +109,11 @@ def fold(profiles: Iterable[Stacks], choice: Choice) -> Flame:
     if len(values) > MOST_NODES:
         flame.cut = _cut(flame.root, values[MOST_NODES])
     return flame
+
+
+def version_of(labels: Mapping[str, str]) -> str:
+    """Return the version of the service that a sample was taken of; empty where it does not say."""
+    return labels.get("service.version") or labels.get("version", "")
 
 
 def nodes(root: Node) -> Iterator[Node]:
