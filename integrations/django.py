@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.instrumentation import asgi, wsgi, wsgi_body
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.response_flush import deliver, deliver_async
@@ -124,7 +125,10 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
 
 def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     match = resolve(*args, **kwargs)
-    guarded("reading a route", _tell_route, *args, *kwargs.values())
+    try:
+        _tell_route(*args, *kwargs.values())
+    except Exception:
+        failed("reading a route")
     return match
 
 

@@ -11,11 +11,12 @@ from functools import lru_cache
 
 from obskit.tracing.span import Span
 
-_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
+METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
 _REDIRECTS = frozenset([301, 302, 303, 305, 306, 307, 308])
 _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100
+_SUCCESSES = tuple(map(str, range(_FIRST_ERROR)))  # to write a number takes as long as to call a function, twice
 _LONGEST_PATH = 2048
 _SESSION = re.compile(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -24,7 +25,7 @@ _PORT = re.compile(r":([0-9]{1,5})\Z")
 
 def span_name(method: str) -> str:
     """Return the name of a request's span while nothing more is known: its method, if HTTP knows it."""
-    return method if method in _METHODS else "HTTP"
+    return method if method in METHODS else "HTTP"
 
 
 @lru_cache(maxsize=1024)
@@ -48,10 +49,11 @@ def path_tag(path: str) -> str:
 
 def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
     """Tag how a request ended: ``status`` is 0 where there was no response."""
+    if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
+        span.tags["http.status_code"] = _SUCCESSES[status]
+        return
     if status:
         span.tags["http.status_code"] = str(status)
-    if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
-        return
     if error is not None:
         span.error(error)
     elif status:

@@ -86,10 +86,12 @@ def _function(wrapped: Any, patch: Patch) -> Callable[..., Any]:
 def _method(wrapped: Any, patch: Patch) -> Callable[..., Any]:
     wrapper, bind = patch.wrapper, wrapped.__get__
 
-    def method(*args: Any, **kwargs: Any) -> Any:
-        if not patch.active or not args or args[0] is None:  # without an instance, which it will say itself
+    def method(instance: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if patch.active and instance is not None and instance is not _MISSING:
+            return wrapper(bind(instance), instance, args, kwargs)
+        if instance is _MISSING:  # it will say itself what is missing
             return wrapped(*args, **kwargs)
-        return wrapper(bind(args[0]), args[0], args[1:], kwargs)
+        return wrapped(instance, *args, **kwargs)
 
     return method
 

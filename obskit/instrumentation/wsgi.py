@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
@@ -51,7 +51,7 @@ def serve(
         return application(environ, start_response)
     token = attach(exchange.context)
     try:
-        observed = partial(_observe, exchange, environ, route, start_response) if exchange.watched else start_response
+        observed = _observer(exchange, environ, route, start_response) if exchange.watched else start_response
         body = application(environ, observed)
     except BaseException as error:
         _fail(exchange, environ, error)
@@ -61,31 +61,29 @@ def serve(
     return (finish or finish_with)(body, exchange, environ)
 
 
-def _observe(
-    exchange: ServerExchange,
-    environ: Environ,
-    route: Route,
-    start_response: Callable[..., Any],
-    status: str,
-    *rest: Any,
-    **named: Any,
-) -> Any:
-    """Call the server's ``start_response``, and note what that says of the response."""
-    if not exchange.route:
-        _set_route(exchange, environ, route)
-    write = start_response(status, *rest, **named)
-    exchange.status = _code(str(status))
-    if exchange.status >= SERVER_ERROR:
-        _set_error(exchange, *rest, **named)
-    if rest and (exchange.prompt or exchange.seen is not None):
-        exchange.size = body_size(rest[0])
-    return partial(_write, exchange, write)
+def _observer(
+    exchange: ServerExchange, environ: Environ, route: Route, start_response: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a ``start_response`` that calls the server's, and notes what it says of the response."""
 
+    def observe(status: str, *rest: Any, **named: Any) -> Any:
+        if not exchange.route:
+            _set_route(exchange, environ, route)
+        write = start_response(status, *rest, **named)
+        exchange.status = code = _code(str(status))
+        if code >= SERVER_ERROR:
+            _set_error(exchange, *rest, **named)
+        if rest and (exchange.prompt or exchange.seen is not None):
+            exchange.size = body_size(rest[0])
 
-def _write(exchange: ServerExchange, write: Callable[[bytes], object], chunk: bytes) -> object:
-    """Call the server's ``write``, which sends the status before it."""
-    exchange.sent = True
-    return write(chunk)
+        def write_sent(chunk: bytes) -> object:
+            """Call the server's ``write``, which sends the status before it."""
+            exchange.sent = True
+            return write(chunk)
+
+        return write_sent
+
+    return observe
 
 
 def _fail(exchange: ServerExchange, environ: Environ, error: BaseException) -> None:
@@ -182,4 +180,10 @@ def _decoded(path: str) -> str:
 
 def _port(environ: Environ) -> int | None:
     port = environ.get("REMOTE_PORT")
-    return int(port) if port is not None and str(port).isdecimal() else None
+    return None if port is None else _number(port)
+
+
+@lru_cache(maxsize=1024)
+def _number(port: object) -> int | None:
+    """Return a port, which most requests of a kept-alive connection ask for again."""
+    return int(text) if (text := str(port)).isdecimal() else None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from types import MethodType
 from typing import Any
-from weakref import WeakMethod
+from weakref import ref
 
 from obskit.base.failures import failed
 from obskit.instrumentation.response_flush import deliver, ends_at
@@ -98,33 +98,44 @@ def finish_with_close(body: Any, exchange: ServerExchange) -> None:
 class _Close:
     """What closes a body and ends the span, when it is called or when the body is forgotten."""
 
-    __slots__ = ("_close", "_exchange")
-
     def __init__(self, body: Any, exchange: ServerExchange) -> None:
-        close = getattr(body, "close", None)
-        # A response that nobody closes goes with its last reference, and the span ends.
-        self._close = WeakMethod(close) if isinstance(close, MethodType) and close.__self__ is body else lambda: close
         self._exchange = exchange
+        self._close: Any = getattr(body, "close", None)
+        self._body: ref[Any] | None = None
+        close = self._close
+        if type(close) is MethodType and close.__self__ is body:
+            # Weakly: a response that nobody closes goes with its last reference, and the span ends.
+            self._close, self._body = close.__func__, ref(body)
         streaming(exchange)
 
     def __call__(self) -> None:
-        token = attach(self._exchange.context)
+        exchange = self._exchange
+        token = attach(exchange.context)
         try:
-            close = self._close()
-            if close is not None:
-                close()
+            self._close_body()
         except BaseException as error:
-            self._exchange.fail(error)
+            exchange.fail(error)
             raise
         finally:
             reset(token)
-            self._exchange.finish()
-            self._exchange.leave()
+            exchange.finish()
+            exchange.leave()
+
+    def _close_body(self) -> None:
+        if self._body is None:
+            if self._close is not None:
+                self._close()
+        else:
+            body = self._body()
+            if body is not None:
+                self._close(body)
 
     def __del__(self) -> None:
-        if not self._exchange.over:
-            self._exchange.abandon(FORGOTTEN)
-        self._exchange.leave()
+        exchange = self._exchange
+        if not exchange.ended:
+            if not exchange.over:
+                exchange.abandon(FORGOTTEN)
+            exchange.leave()
 
 
 class Body:
@@ -134,7 +145,7 @@ class Body:
     Servers that fail, or are no servers but tests, may forget it unclosed: then the span ends, too.
     """
 
-    __slots__ = ("_body", "_context", "_exchange", "_iterator")
+    # Without slots, as ServerExchange.
 
     def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
         self._body = body
@@ -149,9 +160,10 @@ class Body:
     def __next__(self) -> bytes:
         token = attach(self._context)
         try:
-            if self._iterator is None:
-                self._iterator = iter(self._body)
-            chunk = next(self._iterator)
+            iterator = self._iterator
+            if iterator is None:
+                self._iterator = iterator = iter(self._body)
+            chunk = next(iterator)
             self._context = stored_context()
             self._exchange.sent = True
             return chunk
@@ -182,7 +194,7 @@ class Body:
         exchange = self._exchange
         if not exchange.over:
             exchange.finish()
-        exchange.leave()
+        exchange.ended = True  # what ``leave`` does
 
     def __del__(self) -> None:
         exchange = self._exchange
@@ -195,8 +207,6 @@ class Body:
 class SizedBody(Body):
     """A body that says how many chunks it has: where it is one, servers take its length for the response's."""
 
-    __slots__ = ()
-
     def __len__(self) -> int:
         return len(self._body)  # type: ignore[arg-type]
 
@@ -204,16 +214,12 @@ class SizedBody(Body):
 class Content(Body):
     """What a response object of a framework streams: it closes this first, and then has more to do."""
 
-    __slots__ = ()
-
     def _leave(self) -> None:
         """Leave the end to the response."""
 
 
 class DeliveredBody(Body):
     """A body whose span ends, and leaves, before the server has what completes the response."""
-
-    __slots__ = ("_size",)
 
     def __init__(self, body: Iterable[bytes], exchange: ServerExchange) -> None:
         super().__init__(body, exchange)

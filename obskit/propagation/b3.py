@@ -9,7 +9,7 @@ import re
 
 from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Get, HeaderNames, Set
 from obskit.tracing.current import AnySpan
-from obskit.tracing.propagated import PropagatedSpan
+from obskit.tracing.propagated import PropagatedSpan, received
 
 _SINGLE = re.compile(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
 _SINGLE_MAX = 68
@@ -17,6 +17,7 @@ _HEX = "0123456789abcdef"
 _ZERO = "0" * 16
 _SAMPLED = {"1": True, "0": False, "true": True, "false": False}
 _LONGEST_DECISION = 5
+_from_hex = bytes.fromhex
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -39,8 +40,9 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     debug = get(names.flags) == "1"
     sampled = debug or sampled
     if trace_id is not None:
-        return _with_ids(trace_id, get(names.span_id), get(names.parent_id), sampled, debug)
-    return None if sampled is None else PropagatedSpan(None, None, None, sampled, debug, True)
+        span_id = get(names.span_id)
+        return None if span_id is None else _with_ids(trace_id, span_id, get(names.parent_id), sampled, debug)
+    return None if sampled is None else received(None, None, None, sampled, debug)
 
 
 def _parse_single(text: str) -> PropagatedSpan | None:
@@ -54,24 +56,25 @@ def _parse_single(text: str) -> PropagatedSpan | None:
         return None
     sampled = None if decision is None else decision != "0"
     parent_id = None if parent_id == _ZERO else parent_id
-    return PropagatedSpan(_shorten(trace_id), span_id, parent_id, sampled, decision == "d", remote=True)
+    return received(_shorten(trace_id), span_id, parent_id, sampled, decision == "d")
 
 
 def _decision(char: str) -> PropagatedSpan | None:
     if char not in "01d":
         return None
-    return PropagatedSpan(None, None, None, char != "0", char == "d", remote=True)
+    return received(None, None, None, char != "0", char == "d")
 
 
 def _with_ids(
-    trace_id: str, span_id: str | None, parent_id: str | None, sampled: bool | None, debug: bool
+    trace_id: str, span_id: str, parent_id: str | None, sampled: bool | None, debug: bool
 ) -> PropagatedSpan | None:
-    if span_id is None:
-        return None
     if len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16):
         ids = trace_id + span_id if parent_id is None else trace_id + span_id + parent_id
-        if _ZERO not in ids and _is_whole_hex(ids):
-            return PropagatedSpan(trace_id, span_id, parent_id, sampled, debug, True)
+        try:  # whole bytes in lower-case hex, told at half the price of a regular expression
+            if _from_hex(ids).hex() == ids and _ZERO not in ids:
+                return received(trace_id, span_id, parent_id, sampled, debug)
+        except ValueError:
+            return None
     if not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
     if parent_id is not None:
@@ -81,15 +84,7 @@ def _with_ids(
     if not _is_hex(trace_id + span_id) or not trace_id.strip("0") or not span_id.strip("0"):
         return None
     trace_id = trace_id.zfill(16 if len(trace_id) <= 16 else 32)
-    return PropagatedSpan(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug, True)
-
-
-def _is_whole_hex(text: str) -> bool:
-    """Return whether ``text`` is whole bytes in lower-case hex, at half the price of a regular expression."""
-    try:
-        return bytes.fromhex(text).hex() == text
-    except ValueError:
-        return False
+    return received(_shorten(trace_id), span_id.zfill(16), parent_id, sampled, debug)
 
 
 def _is_hex(text: str) -> bool:

@@ -71,6 +71,23 @@ class PropagatedSpan(NonRecordingSpan):
 
 
 NOOP_SPAN = PropagatedSpan(None, None)
+_new = PropagatedSpan.__new__
+
+
+def received(
+    trace_id: str | None, span_id: str | None, parent_id: str | None, sampled: bool | None, debug: bool
+) -> PropagatedSpan:
+    """Return the state that a message carried. CPython calls a function more cheaply than an ``__init__``."""
+    self = _new(PropagatedSpan)
+    self.trace_id = trace_id
+    self.span_id = span_id
+    self.parent_id = parent_id
+    self.sampled = sampled
+    self.debug = debug
+    self.remote = True
+    self.trace_state = None
+    self.random = False
+    return self
 
 
 def propagated(span: object) -> PropagatedSpan:

@@ -21,7 +21,7 @@ from obskit.tracing.limits import limits
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
 from obskit.tracing.scope import Ending, SpanScope
-from obskit.tracing.span import Span
+from obskit.tracing.span import Span, begin_span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -80,7 +80,7 @@ class Tracer(otel.Tracer):
         """
         span: AnySpan
         if type(parent) is Span:
-            span = Span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, tags)
+            span = begin_span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, tags)
             if parent.inherits:
                 span.inherit(parent)
         elif parent is None:
@@ -104,13 +104,13 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True:
-            span = Span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
+            span = begin_span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
             if debug:
                 span.debug = span.inherits = True
             return span
         tail = provider.tail
         if tail is not None:
-            span = Span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
+            span = begin_span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
             if tail.hold(span, verdict):
                 return span
         if verdict:
@@ -134,11 +134,10 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True or (tail is not None and (verdict or parent.remote)):
-            span = Span(self, name, kind, trace_id, new_span_id(), parent.span_id, None, tags)
+            span = begin_span(self, name, kind, trace_id, new_span_id(), parent.span_id, None, tags)
             if parent.debug:
                 span.debug = span.inherits = True
-            if parent.remote:
-                span.remote_parent = True
+            span.remote_parent = parent.remote
             if parent.trace_state is not None or parent.random:
                 span.trace_state = parent.trace_state
                 span.random = parent.random
