@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from obskit.zipkin.model import Annotation, Span
 
 MOST_SPANS = 100_000  # in a message: a span of 25 bytes takes a kilobyte of memory
+MOST_PARTS = 10_000  # tags of a span, and annotations: its page shows all of them
 
 
 class DecodeError(ValueError):
     """The body is not a list of valid spans; the message is one line that says why."""
 
 
-class TooManySpans(DecodeError):
-    """The body has more than MOST_SPANS spans."""
-
-    def __init__(self) -> None:
-        super().__init__(f"over {MOST_SPANS} spans; send fewer in one message")
+class TooLarge(DecodeError):
+    """The body, or a span in it, has more of something than is taken."""
 
 
 def check_number(spans: int) -> None:
-    """Raise TooManySpans if there are more than MOST_SPANS."""
+    """Raise TooLarge if there are more than MOST_SPANS spans."""
     if spans > MOST_SPANS:
-        raise TooManySpans
+        raise TooLarge(f"over {MOST_SPANS} spans; send fewer in one message")
+
+
+def check_parts(spans: Sequence[Span]) -> None:
+    """Raise TooLarge if a span has more than MOST_PARTS tags, or annotations."""
+    if max(map(len, [span.tags for span in spans]), default=0) > MOST_PARTS:
+        raise TooLarge(f"a span has over {MOST_PARTS} tags; put what varies into their values")
+    if max(map(len, [span.annotations for span in spans]), default=0) > MOST_PARTS:
+        raise TooLarge(f"a span has over {MOST_PARTS} annotations; log what happens so often")
 
 
 def finish_span(fields: dict[str, Any], annotations: Iterable[tuple[int, str]], tags: dict[str, str]) -> Span:

@@ -13,7 +13,7 @@ from typing import Any
 
 from obskit.base.protobuf import BYTES, FIXED32, FIXED64, VARINT
 from obskit.zipkin.addresses import write_ipv6
-from obskit.zipkin.decoding import DecodeError, TooManySpans, check_number, finish_span
+from obskit.zipkin.decoding import DecodeError, TooLarge, check_number, finish_span
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id
 from obskit.zipkin.model import Endpoint, Span
 
@@ -37,7 +37,7 @@ def decode_list(body: bytes) -> list[Span]:
                 break
             spans.append(_read_span(message, message.position + length))
             check_number(len(spans))
-    except TooManySpans:
+    except TooLarge:
         raise
     except ValueError as error:
         raise DecodeError(f"span {len(spans)}: {error}") from None

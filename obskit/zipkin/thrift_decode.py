@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from obskit.zipkin.addresses import write_ipv6
-from obskit.zipkin.decoding import DecodeError, TooManySpans, check_number
+from obskit.zipkin.decoding import DecodeError, TooLarge, check_number
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id, trace_key
 from obskit.zipkin.model import Endpoint, Span
 from obskit.zipkin.v1 import ADDRESSES, Event, Fact, V1Span, convert
@@ -30,7 +30,7 @@ def decode_list(body: bytes) -> list[Span]:
         for number in range(1, data.list_size() + 1):
             check_number(number)
             spans += convert(_read_span(data))
-    except TooManySpans:
+    except TooLarge:
         raise
     except ValueError as error:
         raise DecodeError(f"after {len(spans)} spans: {error}") from None

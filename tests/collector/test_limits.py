@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from obskit.base.protobuf import varint
-from obskit.collector.intake import grpc_service
+from obskit.collector.intake import grpc_service, log_entries, otlp
 from obskit.collector.intake.grpc_service import GrpcIntake
 from obskit.collector.intake.otlp_messages import read_protobuf
 from obskit.collector.server import CollectorServer
@@ -89,6 +89,125 @@ def test_a_hundred_thousand_spans_are_a_message(shared):
     assert decoding.MOST_SPANS == 100_000
     assert shared.post(json.dumps([SECOND] * 100_000).encode()).status == 202
     assert shared.post(json.dumps([SECOND] * 100_001).encode()).status == 413
+
+
+def thrift_tags(keys):
+    """A span with tags of version 1, in thrift."""
+    listed = b"\x0f\0\x08\x0c" + struct.pack(">i", len(keys))
+    for key in keys:
+        name = b"\x0b\0\1" + struct.pack(">i", len(key)) + key.encode()
+        listed += name + b"\x0b\0\2\0\0\0\1v" + b"\x08\0\3\0\0\0\6" + b"\0"
+    return b"\x0c" + struct.pack(">i", 1) + THRIFT[:-1] + listed + b"\0"
+
+
+def keys(count):
+    return [f"k{number}" for number in range(count)]
+
+
+def tagged(count):
+    return {**ODD, "tags": dict.fromkeys(keys(count), "v")}
+
+
+def attributes(count):
+    return [{"key": key, "value": {"stringValue": "v"}} for key in keys(count)]
+
+
+def annotated(count):
+    return {**SECOND, "annotations": [{"timestamp": 1, "value": key} for key in sorted(keys(count))]}
+
+
+PARTS = {
+    "tags": ("/api/v2/spans", JSON, lambda count: json.dumps([SECOND, tagged(count)]).encode()),
+    "tags in proto3": (
+        "/api/v2/spans",
+        PROTO3,
+        lambda count: encode_list(decode_list(json.dumps([tagged(count)]).encode())),
+    ),
+    "tags of version 1": (
+        "/api/v1/spans",
+        JSON,
+        lambda count: json.dumps(
+            [{**ODD, "binaryAnnotations": [{"key": key, "value": "v"} for key in keys(count)]}]
+        ).encode(),
+    ),
+    "tags in thrift": ("/api/v1/spans", "application/x-thrift", lambda count: thrift_tags(keys(count))),
+    "annotations": ("/api/v2/spans", JSON, lambda count: json.dumps([annotated(count)]).encode()),
+    "annotations in proto3": (
+        "/api/v2/spans",
+        PROTO3,
+        lambda count: encode_list(decode_list(json.dumps([annotated(count)]).encode())),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_tags_and_annotations_of_a_span(shared, name):
+    path, kind, make = PARTS[name]
+    assert shared.post(make(10_000), path, content_type=kind).status == 202
+    answer = shared.post(make(10_001), path, content_type=kind)
+    assert (answer.status, answer.text.split(";")[0]) == (413, f"a span has over 10000 {name.split()[0]}")
+
+
+def test_a_span_of_otlp_with_too_many_tags_is_refused_alone(client):
+    spans = [{**OTLP, "spanId": f"{count:016x}", "attributes": attributes(count)} for count in (10_000, 10_001)]
+    answer = client.post(otlp_json(spans), "/v1/traces")
+    assert (answer.status, answer.json["partialSuccess"]["rejectedSpans"]) == (200, "1")
+    assert len(client.get("/api/v2/trace/" + "1" * 32).json) == 1
+
+
+def test_attributes_of_a_resource_are_copied_so_often_and_not_more(shared, monkeypatch):
+    assert otlp.MOST_COPIED == 64 * 1024 * 1024
+    each = len("service") + len("key") + len("value") + 50
+    monkeypatch.setattr(otlp, "MOST_COPIED", 10 * each)
+
+    def body(count):
+        resource = {"service.name": "service", "key": "value"}
+        named = [{"key": key, "value": {"stringValue": value}} for key, value in resource.items()]
+        spans = [{**OTLP, "spanId": f"{number + 1:016x}"} for number in range(count)]
+        request = {"resourceSpans": [{"resource": {"attributes": named}, "scopeSpans": [{"spans": spans}]}]}
+        return json.dumps(request).encode()
+
+    assert shared.post(body(10), "/v1/traces").status == 200
+    answer = shared.post(body(11), "/v1/traces")
+    assert (answer.status, "attributes of its resource" in answer.text) == (413, True)
+
+
+def otlp_logs(count, **scope):
+    records = [{"timeUnixNano": str(number)} for number in range(count)]
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"scope": scope, "logRecords": records}]}]}).encode()
+
+
+LINES = {
+    "text": ("/api/obskit/v1/lines", lambda count: b"a\n" * count),
+    "JSON": ("/api/obskit/v1/lines", lambda count: b"{}\n" * count),
+    "a list": ("/api/obskit/v1/lines", lambda count: json.dumps([{}] * count).encode()),
+    "OTLP": ("/v1/logs", otlp_logs),
+    "OTLP, of which nothing is taken": (
+        "/v1/logs",
+        lambda count: json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [1] * count}]}]}).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_lines_of_a_message(shared, monkeypatch, name):
+    assert log_entries.MOST_LINES == 200_000
+    monkeypatch.setattr(log_entries, "MOST_LINES", 10)
+    path, make = LINES[name]
+    assert shared.post(make(10), path).status == 200
+    answer = shared.post(make(11), path)
+    assert (answer.status, answer.text) == (413, "over 10 lines; send fewer in one message\n")
+
+
+def test_the_names_that_lines_share_are_cut(client):
+    client.post(b"one", "/api/obskit/v1/lines?service=" + "s" * 256 + "&instance=" + "i" * 256)
+    client.post(otlp_logs(1, name="n" * 256), "/v1/logs")
+    first, second = (
+        client.get("/api/obskit/v1/lines?service=" + "s" * 255).json["lines"],
+        client.get("/api/obskit/v1/lines?service=unknown").json["lines"],
+    )
+    assert (first[0]["service"], first[0]["instance"]) == ("s" * 255, "i" * 255)
+    assert second[0]["logger"] == "n" * 255
 
 
 @pytest.mark.parametrize(("depth", "status"), [(253, 202), (254, 400)])

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from obskit.collector.intake.text_lines import joined, severity_in, without_escapes
+from obskit.collector.intake.zipkin import Rejected
 from obskit.collector.lines.line import Line, severity_of
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.json_v2 import without_surrogates
@@ -32,6 +33,8 @@ _SOURCE = (f"{_PREFIX}sourceLocation", "sourceLocation")
 _STACK = ("stack_trace", "exception", "exc_info", "traceback")
 _RESOURCE_SERVICE = ("service_name", "container_name", "module_id", "function_name", "job")
 _LARGEST = 2**62
+MOST_LINES = 200_000  # of a message: three bytes are a line, which takes half a kilobyte of memory
+_LONGEST_NAME = 255  # characters of a name that all lines of a message share
 _UNKNOWN = "unknown"
 _is_moment = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\d*\s*(?:(Z|z|UTC)|([+-])(\d\d):?(\d\d))?"
@@ -41,7 +44,27 @@ _has_long_number = re.compile(rb"\d{19}").search
 
 
 def read_lines(body: bytes, service: str = "", instance: str = "") -> Iterator[Line]:
-    """The lines of a message: a list of entries, or one line of JSON or of text after the other. Never raises."""
+    """The lines of a message: a list of entries, or one line of JSON or of text after the other.
+
+    Raises Rejected after MOST_LINES, and for nothing else.
+    """
+    for number, line in enumerate(_lines(body, shared_name(service), shared_name(instance)), 1):
+        check_lines(number)
+        yield line
+
+
+def shared_name(text: str) -> str:
+    """The name of a service, an instance or a logger, cut: each line of the message gets a copy."""
+    return text[:_LONGEST_NAME]
+
+
+def check_lines(lines: int) -> None:
+    """Raises Rejected for more than MOST_LINES."""
+    if lines > MOST_LINES:
+        raise Rejected(413, f"over {MOST_LINES} lines; send fewer in one message")
+
+
+def _lines(body: bytes, service: str, instance: str) -> Iterator[Line]:
     now = int(time.time() * 1_000_000)
     entries = _list(body)
     if entries is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from obskit.zipkin.addresses import parse_ip
-from obskit.zipkin.decoding import check_number, finish_span
+from obskit.zipkin.decoding import TooLarge, check_number, check_parts, finish_span
 from obskit.zipkin.model import Endpoint, Span
 
 _KINDS = {2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
@@ -26,6 +26,8 @@ _ADDRESSES = ("network.peer.address", "net.sock.peer.addr", "net.peer.ip", "serv
 _PORTS = ("server.port", "net.peer.port", "network.peer.port", "net.sock.peer.port")
 _MAX_LONG = 2**63 - 1
 _MAX_PORT = 65535
+MOST_COPIED = 64 * 1024 * 1024  # bytes that a message's resources and scopes take, copied to each of their spans
+_TAG_SIZE = 50  # bytes of a tag besides its text
 _is_trace_id = re.compile("(?!0{32})[0-9a-f]{32}").fullmatch
 _is_port = re.compile("[0-9]{1,5}").fullmatch
 _is_span_id = re.compile("(?!0{16})[0-9a-f]{16}").fullmatch
@@ -37,26 +39,34 @@ class Read:
 
     spans: list[Span] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    copied: int = 0  # bytes
 
-    def add(self, span: dict[str, Any], service: str, common: dict[str, str]) -> None:
-        """Reads a span. Raises TooManySpans."""
+    def add(self, span: dict[str, Any], service: str, common: dict[str, str], common_size: int) -> None:
+        """Reads a span, which gets a copy of the ``common`` tags. Raises TooLarge."""
         check_number(len(self.spans) + len(self.refused) + 1)
+        self.copied += common_size
+        if self.copied > MOST_COPIED:
+            what = f"over {MOST_COPIED} bytes once each span has the attributes of its resource"
+            raise TooLarge(f"{what}; send fewer spans in one message")
         try:
-            self.spans.append(_span(span, service, common))
+            found = _span(span, service, common)
+            check_parts([found])
+            self.spans.append(found)
         except ValueError as error:
             self.refused.append(str(error))
 
 
 def translate(request: dict[str, Any]) -> Read:
-    """The spans of an ExportTraceServiceRequest, in its JSON form. Raises what odd types raise."""
+    """The spans of an ExportTraceServiceRequest, in its JSON form. Raises TooLarge, and what odd types raise."""
     found = Read()
     for of_resource in request.get("resourceSpans") or ():
         resource = _attributes(of_resource.get("resource") or {})
         service = resource.pop("service.name", "")
         for of_scope in of_resource.get("scopeSpans") or ():
             common = {**resource, **_scope_tags(of_scope.get("scope") or {})}
+            size = len(service) + sum(len(key) + len(text) + _TAG_SIZE for key, text in common.items())
             for span in of_scope.get("spans") or ():
-                found.add(span, service, common)
+                found.add(span, service, common, size)
     return found
 
 

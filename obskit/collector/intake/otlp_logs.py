@@ -14,6 +14,7 @@ import msgspec
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.intake import protobuf
+from obskit.collector.intake.log_entries import check_lines, shared_name
 from obskit.collector.intake.otlp import plain_pairs, plain_value
 from obskit.collector.intake.otlp_messages import ANY_VALUE, KEY_VALUE, answer, is_json, load_json
 from obskit.collector.intake.text_lines import without_escapes
@@ -36,6 +37,7 @@ class _Read:
     refused: list[str] = field(default_factory=list)
 
     def add(self, record: dict[str, Any], origin: Line, now: int) -> None:
+        check_lines(len(self.lines) + len(self.refused) + 1)
         try:
             self.lines.append(_line(record, origin, now))
         except (ValueError, TypeError, AttributeError, LookupError) as error:
@@ -57,11 +59,11 @@ def _read(request: dict[str, Any]) -> _Read:
     found, now = _Read(), int(time.time() * 1_000_000)
     for of_resource in request.get("resourceLogs") or ():
         resource = _attributes(of_resource.get("resource") or {})
-        service = str(resource.get("service.name") or "unknown")
-        instance = str(next((resource[name] for name in _INSTANCE if resource.get(name)), ""))
+        service = shared_name(str(resource.get("service.name") or "unknown"))
+        instance = shared_name(str(next((resource[name] for name in _INSTANCE if resource.get(name)), "")))
         for of_scope in of_resource.get("scopeLogs") or ():
             scope = of_scope.get("scope") or {}
-            origin = Line(service=service, instance=instance, logger=str(scope.get("name") or ""))
+            origin = Line(service=service, instance=instance, logger=shared_name(str(scope.get("name") or "")))
             for record in of_scope.get("logRecords") or ():
                 found.add(record, origin, now)
     return found

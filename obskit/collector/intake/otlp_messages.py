@@ -15,7 +15,7 @@ from obskit.collector.intake.otlp import Read, translate
 from obskit.collector.intake.zipkin import Keep, Message, Rejected, refusal, store_spans
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.spans import SpanStore
-from obskit.zipkin.decoding import DecodeError, TooManySpans
+from obskit.zipkin.decoding import DecodeError, TooLarge
 from obskit.zipkin.json_v2 import may_hold_surrogates, without_surrogates
 
 _PROTOBUF = ("application/x-protobuf", "application/protobuf")
@@ -57,7 +57,7 @@ def read_json(body: bytes) -> Read:
     """The spans of an ExportTraceServiceRequest in JSON. Raises DecodeError."""
     try:
         return translate(load_json(body))
-    except TooManySpans:
+    except TooLarge:
         raise
     except (ValueError, RecursionError, TypeError, AttributeError, LookupError) as error:
         raise DecodeError(f"not an OTLP message in JSON: {error}") from None
@@ -67,7 +67,7 @@ def read_protobuf(body: bytes) -> Read:
     """The spans of an ExportTraceServiceRequest. Raises DecodeError."""
     try:
         return translate(protobuf.decode(body, _REQUEST))
-    except TooManySpans:
+    except TooLarge:
         raise
     except ValueError as error:
         raise DecodeError(f"not an OTLP message: {error}") from None

@@ -17,7 +17,7 @@ from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.room import TooMany
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
-from obskit.zipkin.decoding import DecodeError, TooManySpans
+from obskit.zipkin.decoding import DecodeError, TooLarge, check_parts
 from obskit.zipkin.model import Span
 
 MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
@@ -97,14 +97,16 @@ def store_message(store: Store, metrics: Metrics, keep: Keep, message: Message, 
 def read_spans(read: Read, body: bytes) -> Decoded:
     """The spans of a message, and the JSON of each where it is known. Raises Rejected."""
     try:
-        return read(body)
+        spans, lines = read(body)
+        check_parts(spans)
     except DecodeError as error:
         raise refusal(error) from None
+    return spans, lines
 
 
 def refusal(error: DecodeError) -> Rejected:
     """The answer to a message that cannot be read."""
-    return Rejected(413 if isinstance(error, TooManySpans) else 400, str(error))
+    return Rejected(413 if isinstance(error, TooLarge) else 400, str(error))
 
 
 def store_spans(
