@@ -192,7 +192,6 @@ class _Route:
                 sleep(pause)
             else:
                 self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE)))
-            self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE))) or None
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _note(self, outcome: Outcome) -> None:
@@ -241,7 +240,7 @@ def _route(url: str) -> _Route | None:
         plan = parse(url).plan
     except ValueError as error:
         raise ValueError(f"got {masked(url)!r}; give {_FORMS} ({error})") from None
-    prepare = _separate if url.startswith(_CLOUD_TRACE) else _as_they_are
+    prepare = _for_cloud_trace if url.startswith(_CLOUD_TRACE) else _for_zipkin
     if plan is None:
         return None
     destination, build = plan(Making(lambda: _as_it_is, cast("Any", None), project))
@@ -252,11 +251,13 @@ def _as_it_is(span: Span) -> Span:
     return span
 
 
-def _as_they_are(spans: list[Span]) -> list[Span]:
-    return spans
+def _for_zipkin(spans: list[Span]) -> list[Span]:
+    from obskit.zipkin.model import sendable
+
+    return sendable(spans)
 
 
-def _separate(spans: list[Span]) -> list[Span]:
+def _for_cloud_trace(spans: list[Span]) -> list[Span]:
     from obskit.export.cloud_trace.translation import separate
 
     return separate(spans)

@@ -89,9 +89,14 @@ def _name(value: object) -> str | None:
     return text_of(value, "name").lower() or None
 
 
+def _id(value: object) -> str:
+    """A span's id, which is zero in no way: version 1 has it as a number."""
+    return normalise_span_id(text_of(value, "id").rjust(16, "0"))
+
+
 _FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
     "traceId": ("trace_id", lambda value: trace_key(normalise_trace_id(text_of(value, "traceId")))),
-    "id": ("id", lambda value: normalise_span_id(text_of(value, "id"))),
+    "id": ("id", _id),
     "parentId": ("parent_id", lambda value: normalise_parent_id(text_of(value, "parentId"))),
     "name": ("name", _name),
     "timestamp": ("timestamp", lambda value: number_of(value, "timestamp")),

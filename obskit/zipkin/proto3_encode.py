@@ -53,7 +53,7 @@ def encode_list(spans: list[Span]) -> bytes:
 
 def _ids(span: Span) -> bytes:
     trace_id, parent = span.trace_id, f"1208{span.parent_id}" if span.parent_id else ""
-    return bytes.fromhex(f"0a{_TRACE_ID_LENGTHS[len(trace_id)]}{trace_id}{parent}1a08{span.id}")
+    return bytes.fromhex(f"0a{_TRACE_ID_LENGTHS[len(trace_id)]}{trace_id}{parent}1a{len(span.id) // 2:02x}{span.id}")
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from obskit.cli.forward import Forwarder, forward_urls
+from tests import zipkin_server
 from tests.export.receiver import clean_environ, eventually, free_port, raw, receiver, reply
 from tests.logs.cloud import google_fakes
 
@@ -80,6 +81,31 @@ def test_spans_are_stored_and_passed_on_to_every_destination():
         assert first.names == second.names == running.stored() == ["a", "b"]
         assert first.spans[0]["shared"] is True
         assert running.finish() == (0, "", "")
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_a_span_whose_id_is_zero_takes_no_other_with_it(kind):
+    """Zipkin reads ``"0"`` as an id and shows it as sixteen zeros, for which it refuses the whole message."""
+    try:
+        with zipkin_server.running() as port, collector(f"{kind}://127.0.0.1:{port}") as running:
+            running.post(span("a"), span("b", id="0"))
+            eventually(lambda: zipkin_names(port) == ["a", "b"])
+            assert running.finish() == (0, "", "")
+    except zipkin_server.Unavailable as error:
+        pytest.skip(f"no Zipkin server: {error}")
+
+
+def zipkin_names(port: int) -> list[str]:
+    url = f"http://127.0.0.1:{port}/api/v2/traceMany?traceIds={'1' * 32},2"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return sorted(one["name"] for trace in json.load(answer) for one in trace)
+
+
+def test_cloud_trace_is_not_sent_a_span_whose_id_is_zero(cloud):
+    with collector("cloudtrace://the-project", OBSKIT_CLOUDTRACE_ENDPOINT=cloud.address) as running:
+        running.post(span("a"), span("b", id="0"))
+        assert "1 " in running.finish()[2]
+    assert cloud.names == ["a"]
 
 
 def test_what_was_sent_and_what_waits_is_shown():

@@ -9,7 +9,7 @@ import pytest
 from obskit.collector.options import Options
 from obskit.collector.server import CollectorServer
 from tests import zipkin_server as reference
-from tests.export.receiver import free_port
+from tests.export.receiver import eventually, free_port
 
 from .conftest import Client, client_of
 from .test_cli import finish, start
@@ -112,6 +112,12 @@ def test_spans_sent_here_are_stored_there(server, front):
     while server.get(f"/api/v2/trace/{500:032x}").status == 404:
         assert time.monotonic() < deadline
     assert len(front.get(f"/api/v2/trace/{500:032x}").json) == 2
+
+
+def test_a_span_whose_id_is_zero_is_stored_there(server, front):
+    ids = {"traceId": "2" * 32, "timestamp": NOW}
+    assert front.post([{**ids, "id": "0"}, {**ids, "id": "5"}]).status == 202
+    eventually(lambda: len(server.get(f"/api/v2/trace/{'2' * 32}").json) == 2)
 
 
 def test_a_server_that_is_away_is_named_and_comes_back():

@@ -41,7 +41,7 @@ def test_an_id_of_17_digits_keeps_them_all():
     "fields",
     [
         *({"traceId": value} for value in (None, "", "0", "x", "1" * 33, True)),
-        *({"id": value} for value in (None, "", "0" * 16, "X")),
+        *({"id": value} for value in (None, "", "0", "0" * 16, "X")),
         *(
             {"annotations": value}
             for value in ({}, [1], [{"timestamp": 1}], [{"value": "a"}], [{"timestamp": 0, "value": "a"}])

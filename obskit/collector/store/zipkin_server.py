@@ -25,7 +25,7 @@ from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.json_v2_fast import read_list
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, sendable
 
 SCHEMES = ("zipkin+http", "zipkin+https")
 _LARGEST = 256 * 1024 * 1024  # bytes of an answer
@@ -59,7 +59,7 @@ class ZipkinStore(SpanStore):
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
         """Pass spans on to the server."""
-        self._server.post(b"[" + b",".join(lines) + b"]" if lines else encode_list(list(spans)))
+        self._server.post(encode_list(sendable(spans)))
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return the spans of a trace as the server has them; empty if it has none."""
