@@ -53,7 +53,8 @@ ZERO_ID = "0" * 16
 
 
 def sendable(spans: Iterable[Span]) -> list[Span]:
-    """The spans as a Zipkin server takes them: of a span id of sixteen zeros it refuses the message, while it reads
-    fewer as that id.
+    """Return the spans in the form that a Zipkin server accepts.
+
+    It refuses a message with a span id of sixteen zeros, but reads fewer zeros as that id.
     """
     return [msgspec.structs.replace(span, id="00") if span.id == ZERO_ID else span for span in spans]

@@ -23,9 +23,9 @@ from obskit.collector.store.database import StoreError
 from obskit.collector.store.requests import Found, Requests, Wanted
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.decoding import DecodeError
-from obskit.zipkin.json_v2 import encode_list
+from obskit.zipkin.json_v2 import encode_list, join_encoded
 from obskit.zipkin.json_v2_fast import read_list
-from obskit.zipkin.model import Span, sendable
+from obskit.zipkin.model import ZERO_ID, Span, sendable
 
 SCHEMES = ("zipkin+http", "zipkin+https")
 _LARGEST = 256 * 1024 * 1024  # bytes of an answer
@@ -59,7 +59,8 @@ class ZipkinStore(SpanStore):
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
         """Pass spans on to the server."""
-        self._server.post(encode_list(sendable(spans)))
+        is_known = lines is not None and all(span.id != ZERO_ID for span in spans)
+        self._server.post(join_encoded(list(lines or ())) if is_known else encode_list(sendable(spans)))
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return the spans of a trace as the server has them; empty if it has none."""
