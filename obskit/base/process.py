@@ -64,3 +64,28 @@ def check_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_forking, after_in_parent=_parent_goes_on, after_in_child=_child_begins)
+
+
+_TOKEN = b"1"
+
+
+class Inheritance:
+    """Work that a process which never sends leaves to the first forked child that claims it.
+
+    uWSGI's master loads the application, forks its workers, and runs no Python again, not even at its end. The claim is
+    a byte in a pipe, which only one of the children can read.
+    """
+
+    def __init__(self) -> None:
+        self._pipe, end = os.pipe()
+        os.write(end, _TOKEN)
+        os.close(end)
+        self._identity = os.fstat(self._pipe)[1:3]
+
+    def claim(self) -> bool:
+        """Return whether this process is the first to ask; False for all if the application closed the pipe."""
+        try:
+            ours = os.fstat(self._pipe)[1:3] == self._identity
+            return ours and os.read(self._pipe, 1) == _TOKEN
+        except OSError:
+            return False

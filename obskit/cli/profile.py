@@ -113,7 +113,7 @@ def _read(path: str) -> Profile:
 
 def _of_process(pid: int, args: argparse.Namespace) -> tuple[str, list[Profile]]:
     """Request a profile from a process through a file in its output folder, and wait for it."""
-    from obskit.profiling.folder import request_file
+    from obskit.profiling.outputs import request_file
 
     folder = _folder_of(pid, args.folder)
     request = request_file(folder, pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from operator import itemgetter
 from time import gmtime, strftime
 from typing import Any
@@ -14,7 +15,6 @@ from obskit.logs.context import trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
 from obskit.logs.jsonline import dumps
 from obskit.logs.moment import TRACE
-from obskit.logs.severity import severity
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, living, stored_context
 
 _MOST_PLACES = 10_000
@@ -119,3 +119,20 @@ def share_builder(builder: EntryBuilder) -> None:
     """Set the builder of all formatters that were made without one."""
     global _shared  # noqa: PLW0603 - formatters made by dictConfig can get it only from here
     _shared = builder
+
+
+_NAMES = (
+    (60, "ALERT"),
+    (50, "CRITICAL"),
+    (40, "ERROR"),
+    (30, "WARNING"),
+    (25, "NOTICE"),
+    (20, "INFO"),
+    (1, "DEBUG"),
+)
+
+
+@lru_cache(maxsize=128)
+def severity(level: int | None) -> str:
+    """Return the severity of a level: DEFAULT for None and up to 0, NOTICE for 25, ALERT from 60."""
+    return next((name for lowest, name in _NAMES if (level or 0) >= lowest), "DEFAULT")

@@ -26,7 +26,7 @@ from obskit.export.gcp.metadata import Metadata
 from obskit.export.net.http_client import Unreachable
 from obskit.profiling.cloud_profiler_api import CREDENTIALS, Api, Refusal, Stopped, seconds
 from obskit.profiling.cloud_profiler_endpoint import find_api, quietly, service_name
-from obskit.profiling.folder import Assignment, Stop
+from obskit.profiling.outputs import Assignment, Stop
 
 _SCOPES = ("https://www.googleapis.com/auth/monitoring.write",)
 

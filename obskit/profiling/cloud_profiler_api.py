@@ -17,7 +17,7 @@ from obskit.export.gcp.account import Account
 from obskit.export.gcp.endpoint import ApiEndpoint
 from obskit.export.net.http_client import HttpClient
 from obskit.export.net.wire import Wire
-from obskit.profiling.folder import Stop
+from obskit.profiling.outputs import Stop
 
 if TYPE_CHECKING:
     import ssl

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from obskit.base.failures import failed
 from obskit.base.fork_lock import no_fork
 from obskit.base.native_threads import allocate_lock, forks_later, original, start_thread
-from obskit.profiling.folder import Assignment, Output, Stop
 from obskit.profiling.heap import HeapTracing
+from obskit.profiling.outputs import Assignment, Output, Stop
 from obskit.profiling.threads import Identities, switching
 from obskit.tracing.current import attach, suppressed
 

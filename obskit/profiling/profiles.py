@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
 from obskit.instrumentation.server import ServerExchange
-from obskit.profiling.folder import Assignment, Stop
 from obskit.profiling.heap import heap_profile
+from obskit.profiling.outputs import Assignment, Stop
 from obskit.profiling.sampler import Sampler
 from obskit.profiling.serving import UNKNOWN, is_untold
 from obskit.profiling.stacks import Entry, Recording, SampledThread, line_at

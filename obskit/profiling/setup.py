@@ -12,7 +12,7 @@ from obskit.profiling.profiler import Profiler
 from obskit.profiling.threads import HAS_CPU_CLOCKS
 
 if TYPE_CHECKING:
-    from obskit.profiling.folder import Output
+    from obskit.profiling.outputs import Output
 
 _NOWHERE = (
     "profiler='builtin' has nowhere to put profiles: name a folder (profiler_output=, OBSKIT_PROFILER_OUTPUT) or a "
@@ -83,13 +83,11 @@ class _Builtin(Profiler):
 
 def _output(options: ProfilerOptions) -> Output:
     types = (*(["CPU"] if HAS_CPU_CLOCKS else []), "WALL", *(["HEAP"] if options.heap else []))
-    from obskit.profiling.folder import FolderOutput, Turns
+    from obskit.profiling.outputs import CollectorOutput, FolderOutput, Turns
 
     turns = Turns(types, options.duration, options.interval)
     folder = FolderOutput(options.output, options.service, turns) if options.output is not None else None
     if options.collector is not None:
-        from obskit.profiling.collector import CollectorOutput
-
         return CollectorOutput(options.collector, options.service, options.version, turns, folder)
     if folder is not None:
         return folder

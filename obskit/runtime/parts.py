@@ -42,7 +42,7 @@ def attributes(settings: Settings) -> dict[str, str]:
 def _pod() -> dict[str, str]:
     if "KUBERNETES_SERVICE_HOST" not in os.environ:  # OpenTelemetry's Resource reads its variable by itself
         return {}
-    from obskit.base.kubernetes import pod_attributes
+    from obskit.base.resource_attributes import pod_attributes
 
     return pod_attributes(os.environ)
 
@@ -153,7 +153,7 @@ def _converter(settings: Settings) -> Convert:
 
 
 def _place() -> dict[str, str]:
-    from obskit.export.gcp.cluster import pod_and_cluster
+    from obskit.export.gcp.metadata import pod_and_cluster
 
     return pod_and_cluster(os.environ)
 

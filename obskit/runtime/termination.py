@@ -1,12 +1,13 @@
-"""SIGTERM: what waits is delivered, and the process ends as if obskit had never been there."""
+"""Deliveries when a process ends by SIGTERM or without ``atexit`` functions; its exit status is as without obskit."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 
 from obskit.base.failures import failed
 from obskit.base.native_threads import in_subinterpreter, reentrant_lock
@@ -129,3 +130,39 @@ def _is_default() -> bool:
 
 def _on_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
+    """Call ``deliver`` when a child of multiprocessing ends: by ``os._exit``, after its finalizers, without atexit.
+
+    A forked child drops its parent's finalizers; the lowest priority runs last.
+    """
+
+    def register(_: object) -> None:  # keeps ``deliver`` alive, which multiprocessing knows by a weak reference
+        module.Finalize(None, deliver, exitpriority=-1000)
+
+    module.register_after_fork(deliver, register)
+    if module.process.parent_process() is not None:
+        register(None)
+
+
+def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:
+    """Call ``deliver`` when a process of Celery's pool ends: by ``os._exit``, without finalizers or atexit."""
+
+    def end(**_: object) -> None:
+        deliver()
+
+    module.worker_process_shutdown.connect(end, weak=False)
+
+
+def keep_interrupted() -> None:
+    """Make sure that a program interrupted by Ctrl-C ends by SIGINT.
+
+    CPython does that unless source text was evaluated since the exception, which each namedtuple does in the modules
+    that the delivery may have imported.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            return

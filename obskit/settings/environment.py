@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from obskit.base.resource_attributes import read_attributes
-from obskit.settings.errors import PartlyUsed, Read, read_value
+from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
 from obskit.settings.values import number_from, read_names
+from obskit.tracing.limits import UNLIMITED, Counts
 
 ZIPKIN = "http://127.0.0.1:9411/api/v2/spans"
 LONGEST_TIMEOUT = 3600.0
@@ -117,3 +118,39 @@ def _ratio(environ: Mapping[str, str]) -> float:
     except ValueError as error:
         raise PartlyUsed(f"{error}; it is ignored", 1.0) from None
     return rate
+
+
+_COUNT, _LENGTH = "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
+_LIMITS = {
+    "attributes": ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", _COUNT),
+    "events": ("OTEL_SPAN_EVENT_COUNT_LIMIT",),
+    "links": ("OTEL_SPAN_LINK_COUNT_LIMIT",),
+    "event_attributes": ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", _COUNT),
+    "link_attributes": ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", _COUNT),
+    "length": ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", _LENGTH),
+    "other_length": (_LENGTH,),
+}
+"""Variables that limit the size of a span. If a limit has several, the first that is set applies."""
+
+_read_limit = number_from(0, UNLIMITED, int)
+
+
+def span_limits(environ: Mapping[str, str], notes: list[str]) -> Counts:
+    """Return the limits; a value that is not a number is ignored, with a message in ``notes``."""
+    found: dict[str, int] = {}
+    for name, variables in _LIMITS.items():
+        for variable in reversed(variables):
+            value = _limit(variable, environ, notes)
+            if value is not None:
+                found[name] = value
+    return Counts(**found)
+
+
+def _limit(variable: str, environ: Mapping[str, str], notes: list[str]) -> int | None:
+    text = environ.get(variable, "").strip()
+    try:
+        return None if not text else read_value(variable, _read_limit, text)
+    except ConfigurationError as error:
+        if (note := f"{error}; it is ignored") not in notes:
+            notes.append(note)
+        return None

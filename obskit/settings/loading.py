@@ -1,4 +1,4 @@
-"""Reads and checks all options together."""
+"""Reads and checks all options together, and finds changed options and unknown variables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from obskit.settings.environment import default_request_log
-from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
+from obskit.settings.environment import default_request_log, span_limits
+from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value, shown
 from obskit.settings.options import OPTIONS, Option
-from obskit.settings.span_limits import span_limits
 from obskit.tracing.limits import Counts
 from obskit.tracing.sampling.rules import Rule
 
@@ -130,3 +129,32 @@ def _foreign(option: Option, variable: str, convert: Read, environ: Mapping[str,
     except ConfigurationError as error:
         ignored.append(f"{error}; it is ignored")
         return None
+
+
+_PREFIX = "OBSKIT_"
+_OTHER_VARIABLES = {
+    "OBSKIT_CLOUDTRACE_ENDPOINT",
+    "OBSKIT_CLOUDLOGGING_ENDPOINT",
+    "OBSKIT_CLOUDPROFILER_ENDPOINT",
+    "OBSKIT_GOOGLE_PROFILER_CPU",
+}
+
+
+def changes(before: Settings, after: Settings) -> dict[str, str]:
+    """Return old and new value of each option that differs, without credentials."""
+    pairs = zip(Settings._fields, before, after, strict=True)
+    differ = [(name, old, new) for name, old, new in pairs if old != new and name != "ignored"]
+    return {name: f"{name}: {shown(old)} -> {shown(new)}" for name, old, new in differ}
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the unknown ``OBSKIT_*`` variables, each with the most similar known name, or an empty string."""
+    known = {option.variable for option in OPTIONS} | _OTHER_VARIABLES
+    unknown = [name for name in environ if name.startswith(_PREFIX) and name not in known]
+    if not unknown:
+        return {}
+    from difflib import get_close_matches
+
+    ends = {name.removeprefix(_PREFIX): name for name in known}
+    close = [(name, get_close_matches(name.removeprefix(_PREFIX), ends, 1)) for name in unknown]
+    return {name: ends[found[0]] if found else "" for name, found in close}

@@ -39,7 +39,7 @@ def application() -> Callable[[], None]:
 
 
 def start_obskit() -> Finish:
-    from obskit.profiling.folder import Stop
+    from obskit.profiling.outputs import Stop
     from obskit.profiling.sampler import Sampler
     from obskit.profiling.threads import Identities
 

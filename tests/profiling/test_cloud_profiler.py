@@ -18,7 +18,7 @@ from obskit.export.gcp.account import is_delivering
 from obskit.profiling import cloud_profiler
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
 from obskit.profiling.cloud_profiler_endpoint import service_name
-from obskit.profiling.folder import Assignment, Stop
+from obskit.profiling.outputs import Assignment, Stop
 from obskit.profiling.profiler import Profiler
 from tests.export.proxy_server import proxy_server
 from tests.export.receiver import FORK, clean_environ, eventually, free_port, receiver, run
@@ -338,7 +338,7 @@ def test_after_a_stop_nothing_is_sent(cloud):
 HANGING = """
 import os, sys, threading, time
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
-from obskit.profiling.folder import Stop
+from obskit.profiling.outputs import Stop
 output, stop = CloudProfilerOutput(("CPU",), "orders", None, "p"), Stop()
 def ask():
     while not stop.asked:
@@ -517,7 +517,7 @@ def test_nothing_of_it_is_traced(cloud):
 import sys, obskit
 obskit.init(exporter=sys.argv[1], service="test", integrations=["http_client"])
 from obskit.profiling.cloud_profiler import CloudProfilerOutput
-from obskit.profiling.folder import Stop
+from obskit.profiling.outputs import Stop
 output = CloudProfilerOutput(("CPU",), "orders", None, "p")
 with obskit.span("mine"):
     print(output.deliver(output.wait_turn(Stop()), b"x"))

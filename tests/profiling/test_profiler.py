@@ -87,8 +87,8 @@ print(json.dumps(obskit.stats()["profiler"]))
 
 def test_it_samples_a_part_of_each_interval_from_a_moment_that_chance_draws(tmp_path: Path) -> None:
     code = """
-from obskit.profiling.folder import FolderOutput, Turns
-from obskit.profiling.folder import Stop
+from obskit.profiling.outputs import FolderOutput, Turns
+from obskit.profiling.outputs import Stop
 output = lambda: FolderOutput("profiles", "x", Turns(("WALL",), 10.0, 60.0))
 waits = []
 class Quick(Stop):
@@ -306,11 +306,11 @@ if __name__ == "__main__":
 def test_processes_of_one_service_remove_old_profiles_of_one_folder_at_the_same_time(tmp_path: Path) -> None:
     code = """
 import os
-from obskit.profiling import folder
-from obskit.profiling.folder import Assignment
-folder._MOST_FILES = 5
+from obskit.profiling import outputs
+from obskit.profiling.outputs import Assignment
+outputs._MOST_FILES = 5
 def deliver():
-    output = folder.FolderOutput("profiles", "orders", folder.Turns(("CPU",), 1.0, 1.0))
+    output = outputs.FolderOutput("profiles", "orders", outputs.Turns(("CPU",), 1.0, 1.0))
     for _ in range(300): output.deliver(Assignment("CPU", 1.0), b"x")
 children = []
 for _ in range(4):

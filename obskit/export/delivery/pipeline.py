@@ -9,12 +9,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from obskit.base.failures import failed
-from obskit.base.native_threads import allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
+from obskit.base.native_threads import Wakeup, allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
+from obskit.base.process import Inheritance
 from obskit.export.delivery.exporter import Exporter
-from obskit.export.delivery.inheritance import Inheritance
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.delivery.sending import Delivery
-from obskit.export.delivery.wakeup import Wakeup
 from obskit.tracing.current import attach, detach, suppressed
 from obskit.tracing.limits import SMALL
 from obskit.tracing.span import span_weight

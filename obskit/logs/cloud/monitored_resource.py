@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from obskit.base.kubernetes import CLUSTER, CONTAINER, NAMESPACE, POD, pod_attributes
-from obskit.base.resource_attributes import resource_attributes
+from obskit.base.resource_attributes import CLUSTER, CONTAINER, NAMESPACE, POD, pod_attributes, resource_attributes
 from obskit.export.gcp.metadata import Metadata
 
 

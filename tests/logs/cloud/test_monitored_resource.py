@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.base import kubernetes
+from obskit.base import resource_attributes
 from obskit.export.gcp import metadata as metadata_module
 from obskit.export.gcp import surroundings
 from obskit.logs.cloud.monitored_resource import Resource, detect
@@ -38,7 +38,7 @@ def found(environ: dict[str, str], project: str | None = None, values: dict[str,
 def test_a_container_of_gke(monkeypatch, tmp_path):
     namespace = tmp_path / "namespace"
     namespace.write_text("shop\n")
-    monkeypatch.setattr(kubernetes, "_NAMESPACE", namespace)
+    monkeypatch.setattr(resource_attributes, "_NAMESPACE", namespace)
     assert found({**KUBERNETES, "CONTAINER_NAME": "app"}) == Resource(
         "k8s_container",
         {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import obskit
-from obskit.base import kubernetes
-from obskit.base.kubernetes import deployment_of, pod_attributes
+from obskit.base import resource_attributes
+from obskit.base.resource_attributes import deployment_of, pod_attributes
 from tests.export.receiver import receiver
 from tests.logs.cloud import google_fakes
 
@@ -34,7 +34,7 @@ def test_a_deployment_is_known_by_the_form_of_its_pods_names(pod, deployment):
 def test_what_a_pod_is_told_comes_before_what_can_be_found(monkeypatch, tmp_path):
     namespace = tmp_path / "namespace"
     namespace.write_text("shop\n")
-    monkeypatch.setattr(kubernetes, "_NAMESPACE", namespace)
+    monkeypatch.setattr(resource_attributes, "_NAMESPACE", namespace)
     found = {"k8s.namespace.name": "shop", "k8s.deployment.name": "orders-api", "k8s.pod.name": POD}
     assert pod_attributes(INSIDE) == found
     told = {"OTEL_RESOURCE_ATTRIBUTES": "k8s.namespace.name=told,k8s.node.name=n1,k8s.pod.name=,service.name=x"}

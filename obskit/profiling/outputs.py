@@ -1,13 +1,13 @@
-"""Writes profiles to a folder: sampled for some seconds of each interval, and at once on request.
+"""Where profiles go, and when they are taken: some seconds of each interval, and at once on request.
 
-The interface ``Output``, which says when to sample and takes the profiles, is here as well.
-
-Files are named ``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only the
-user of the process can read them, as they show functions, paths and routes of the program.
+Each ``Output`` says when to sample, and delivers the profiles. Files in a folder are named
+``SERVICE-TYPE-TIME.PID.pprof.gz``, such as ``orders-cpu-20260131T120000.000Z.4711.pprof.gz``. Only the user of the
+process can read them, as they show functions, paths and routes of the program.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -16,7 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
+from obskit.base.failures import tell
 from obskit.base.native_threads import allocate_lock
 
 
@@ -183,3 +185,42 @@ def _now() -> str:
 def _random() -> float:
     """Return a random number from 0 to 1, different in forked processes and independent of ``random.seed``."""
     return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+_HEADERS = {"Content-Type": "application/octet-stream", "b3": "0", "User-Agent": "obskit"}
+_TIMEOUT = 10.0
+
+
+class CollectorOutput:
+    """Posts each profile to an obskit collector, in a format that Pyroscope accepts, too.
+
+    One that does not arrive counts as lost, unless it was written to ``folder``.
+    """
+
+    def __init__(self, url: str, service: str, version: str | None, turns: Turns, folder: FolderOutput | None) -> None:
+        from obskit.export.net.http_sender import HttpSender
+
+        name = quote(service + _labels(version), safe="")
+        self._sender = HttpSender(f"{url}/ingest?name={name}&format=pprof", _HEADERS)
+        self._turns = turns
+        self._folder = folder
+        self._told = False
+
+    def wait_turn(self, stop: Stop) -> Assignment | None:
+        """Wait until the next profile is due, or requested by a file in the folder."""
+        return self._folder.wait_turn(stop) if self._folder is not None else self._turns.wait(stop)
+
+    def deliver(self, assignment: Assignment, profile: bytes) -> bool:
+        """Post a profile, and write it to the folder, if any. Raises OSError."""
+        outcome = self._sender.post(profile, monotonic() + _TIMEOUT)
+        if outcome.reason and not self._told:
+            self._told = True
+            tell(logging.WARNING, "the collector has not taken a profile (%s); later ones are tried", outcome.detail)
+        written = self._folder is not None and self._folder.deliver(assignment, profile)
+        return written or not outcome.reason
+
+
+def _labels(version: str | None) -> str:
+    """Return the labels of all samples, which follow a service's name: ``{service.version="1.4.2"}``."""
+    text = (version or "").replace('"', "'")
+    return f'{{service.version="{text}"}}' if version else ""

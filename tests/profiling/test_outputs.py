@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.profiling.folder import Assignment, FolderOutput, Stop, Turns, request_file
+from obskit.profiling.outputs import Assignment, FolderOutput, Stop, Turns, request_file
 
 WALL = Assignment("WALL", 1.0)
 
@@ -125,7 +125,7 @@ def test_what_is_no_file_of_this_users_asks_for_nothing_and_is_not_waited_for(pu
 
 
 def test_a_profile_never_goes_where_a_link_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("obskit.profiling.folder._now", lambda: "NOW")
+    monkeypatch.setattr("obskit.profiling.outputs._now", lambda: "NOW")
     target = tmp_path / "target"
     (tmp_path / f".orders-wall-NOW.{os.getpid()}.pprof.gz.part").symlink_to(target)
     with pytest.raises(FileExistsError):

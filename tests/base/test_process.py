@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from obskit.export.delivery.inheritance import Inheritance
+from obskit.base.process import Inheritance
 
 
 def claims_of_children(inheritance: Inheritance, count: int) -> list[bool]:
