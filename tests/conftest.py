@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import uuid
 from importlib.metadata import version
 
 import pytest
@@ -37,3 +38,21 @@ def pytest_runtest_makereport():
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="module")
+def broker():
+    """Run a Kafka broker; skip the test where the machine cannot have one."""
+    from tests import kafka_server, zipkin_server
+
+    try:
+        with kafka_server.running() as found:
+            yield found
+    except zipkin_server.Unavailable as error:
+        pytest.skip(f"no Kafka broker: {error}")
+
+
+@pytest.fixture
+def topic():
+    """Return the name of a topic that no other test uses."""
+    return f"test-{uuid.uuid4()}"

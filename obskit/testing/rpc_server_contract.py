@@ -18,6 +18,7 @@ from obskit.base.failures import failures
 from obskit.instrumentation.tracer import propagator, provider, tracer
 from obskit.propagation import mesh
 from obskit.testing.contract import SPAN_ID, TRACE_ID, Contract
+from obskit.testing.http_site import Unprintable
 from obskit.testing.rpc_server import SHOP
 from obskit.tracing.current import current_span, get_context
 from obskit.tracing.span import Span
@@ -26,14 +27,6 @@ SERVER = SpanKind.SERVER
 B3 = (("x-b3-traceid", TRACE_ID), ("x-b3-spanid", SPAN_ID))
 Answer = tuple[str, object]
 """The name of a status, and the message, the messages or the status's text."""
-
-
-class Unprintable(Exception):
-    """An exception whose ``__str__`` raises."""
-
-    def __str__(self) -> str:
-        """Raise."""
-        raise RuntimeError("not even this works")
 
 
 class Shop:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.battery.payloads import inflate, span_names
+from tests.sockets import accepted
 
 
 class Request:
@@ -108,11 +109,7 @@ class Backend:
             connection.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
+        for connection in accepted(self._listener):
             self.connections += 1
             threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 

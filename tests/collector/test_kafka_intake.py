@@ -4,7 +4,6 @@ import json
 import logging
 import struct
 import time
-import uuid
 from contextlib import contextmanager
 
 import pytest
@@ -20,7 +19,6 @@ from obskit.export.zipkin.kafka_url import KafkaTarget
 from obskit.zipkin.decoding import DecodeError
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.proto3_encode import encode_list
-from tests import kafka_server, zipkin_server
 from tests.export.receiver import eventually, free_port
 
 from .conftest import client_of
@@ -114,20 +112,6 @@ def test_the_command_says_what_it_reads():
 
 
 # --- a broker --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def broker():
-    try:
-        with kafka_server.running() as found:
-            yield found
-    except zipkin_server.Unavailable as error:
-        pytest.skip(f"no Kafka broker: {error}")
-
-
-@pytest.fixture
-def topic():
-    return f"test-{uuid.uuid4()}"
 
 
 @contextmanager

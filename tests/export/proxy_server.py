@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.sockets import accepted
+
 BIG = 65536
 
 
@@ -31,11 +33,7 @@ class ProxyServer:
             connection.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
+        for connection in accepted(self._listener):
             self._open.append(connection)
             threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.sockets import accepted
+
 ROOT = Path(__file__).parents[2]
 GOOGLE_ENDS_3_10 = "ignore:You are using a non-supported Python version:FutureWarning"  # google.api_core's
 FORK = "ignore:This process (pid:DeprecationWarning"  # from 3.15 on a fork beside a thread raises it, if told to
@@ -122,11 +124,7 @@ class Receiver:
             connection.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
+        for connection in accepted(self._listener):
             self.connections += 1
             threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 

@@ -190,20 +190,6 @@ print("application")
 # --- a broker --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[kafka_server.Broker]:
-    try:
-        with kafka_server.running() as found:
-            yield found
-    except zipkin_server.Unavailable as error:
-        pytest.skip(f"no Kafka broker: {error}")
-
-
-@pytest.fixture
-def topic() -> str:
-    return f"test-{uuid.uuid4()}"
-
-
 def messages(broker: kafka_server.Broker, topic: str, count: int) -> list[bytes]:
     """Return what is in ``topic``, once there are ``count`` messages."""
     reader = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": topic, "log_level": 0})

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 from opentelemetry.trace import SpanKind
 
 import obskit
 from obskit.instrumentation.exclusions import HEALTH_PROBES, exclude, excluding
-from obskit.instrumentation.imports import ImportHooks
-from obskit.instrumentation.patching import Patches
-from obskit.integrations import install
 from obskit.integrations.asgi import ObskitMiddleware as AsgiMiddleware
 from obskit.integrations.wsgi import ObskitMiddleware
 from obskit.testing import recording
 from obskit.testing.servers import asgi_server, wsgi_server
 from tests.export.receiver import run
+from tests.instrumentation.grpc_echo import traced_echo
 
 AGENTS = ["kube-probe/1.31", "GoogleHC/1.0"]
 PATHS = ["/healthz", "/livez", "/readyz"]
@@ -106,25 +102,10 @@ def test_what_is_left_out_can_be_chosen(recorder):
 
 
 def test_grpcs_health_service_is_left_out(recorder):
-    patches, hooks = Patches(), ImportHooks()
-    install(["grpc_server"], hooks, patches)
-
-    class Handler(grpc.GenericRpcHandler):
-        def service(self, _):
-            return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
-
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[Handler()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"a", timeout=10) == b"a"
-            assert channel.unary_unary("/shop.Orders/Get")(b"a", timeout=10) == b"a"
-            assert recorder.take(SpanKind.SERVER).name == "shop.Orders/Get"
-    finally:
-        server.stop(None).wait()
-        hooks.remove()
-        patches.remove()
+    with traced_echo() as channel:
+        assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"a", timeout=10) == b"a"
+        assert channel.unary_unary("/shop.Orders/Get")(b"a", timeout=10) == b"a"
+        assert recorder.take(SpanKind.SERVER).name == "shop.Orders/Get"
 
 
 def test_a_probe_is_not_in_the_request_log():

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 from opentelemetry.trace import SpanKind
 
 import obskit
-from obskit.instrumentation.imports import ImportHooks
-from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.trust import trust, trusted
-from obskit.integrations import install
 from obskit.integrations.asgi import ObskitMiddleware as AsgiMiddleware
 from obskit.integrations.wsgi import ObskitMiddleware
 from obskit.testing import recording
 from obskit.testing.servers import asgi_server, wsgi_server
+from tests.instrumentation.grpc_echo import traced_echo
 
 TRACE = "463ac35c9f6413ad48485a3953bb6124"
 SENT = {
@@ -108,22 +104,7 @@ def test_a_caller_is_trusted_by_its_address(address, expected):
 @pytest.mark.parametrize(("whom", "continued"), [("never", False), (["10.0.0.0/8"], False), (["127.0.0.1"], True)])
 def test_grpcs_metadata_counts_alike(recorder, whom, continued):
     trust(whom)
-    patches, hooks = Patches(), ImportHooks()
-    install(["grpc_server"], hooks, patches)
-
-    class Handler(grpc.GenericRpcHandler):
-        def service(self, _):
-            return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
-
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[Handler()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            sent = [(name.lower(), value) for name, value in SENT.items()]
-            channel.unary_unary("/shop.Orders/Get")(b"a", timeout=10, metadata=sent)
-        assert (recorder.take(SpanKind.SERVER).trace_id == TRACE) is continued
-    finally:
-        server.stop(None).wait()
-        hooks.remove()
-        patches.remove()
+    with traced_echo() as channel:
+        sent = [(name.lower(), value) for name, value in SENT.items()]
+        channel.unary_unary("/shop.Orders/Get")(b"a", timeout=10, metadata=sent)
+    assert (recorder.take(SpanKind.SERVER).trace_id == TRACE) is continued

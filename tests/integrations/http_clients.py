@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -313,3 +314,30 @@ def host_and_port(url: str) -> tuple[str, int]:
 def tls_context() -> Any:
     """Return a client's context that trusts CERTIFICATE."""
     return ssl.create_default_context(cafile=CERTIFICATE)
+
+
+class AsyncClientCases(ClientCases):
+    """Those of asynchronous clients: ``read`` yields the body of a GET in chunks of five bytes."""
+
+    def read(self, url: str) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("path", ["/silence", "/stream"])
+    def test_cancelled_call_ends_the_span(self, path: str) -> None:
+        """Waiting for the response, and in the middle of its body."""
+        with self.upstream() as upstream:
+            with pytest.raises(asyncio.CancelledError):
+                asyncio.run(self._cancel(self._url + path, upstream))
+            self.recorder.take(CLIENT, error="CancelledError")
+            upstream.go_on.set()
+
+    async def _cancel(self, url: str, upstream: Upstream) -> None:
+        async def call() -> None:
+            async for _ in self.read(url):
+                reading.set()
+
+        reading = asyncio.Event()
+        task = asyncio.create_task(call())
+        await (reading.wait() if url.endswith("/stream") else asyncio.to_thread(upstream.asked.wait, 10))
+        task.cancel()
+        await task

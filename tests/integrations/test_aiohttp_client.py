@@ -13,12 +13,11 @@ import pytest
 from aiohttp import web
 
 from obskit.testing.contract import current
-from obskit.testing.http_client_contract import Upstream
 from obskit.tracing.propagated import PropagatedSpan
-from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
+from tests.integrations.http_clients import CLIENT, AsyncClientCases, tls_context
 
 
-class TestAiohttpClient(ClientCases):
+class TestAiohttpClient(AsyncClientCases):
     """Patched."""
 
     integration = "aiohttp_client"
@@ -139,26 +138,10 @@ class TestAiohttpClient(ClientCases):
         taken = [self.recorder.take(CLIENT), self.recorder.take(CLIENT, error=""), self.recorder.take(CLIENT)]
         assert [span.span_id for span in taken] == spans
 
-    @pytest.mark.parametrize("path", ["/silence", "/stream"])
-    def test_cancelled_call_ends_the_span(self, path: str) -> None:
-        """Waiting for the response, and in the middle of its body."""
-        with self.upstream() as upstream:
-            with pytest.raises(asyncio.CancelledError):
-                asyncio.run(self._cancel(self._url + path, upstream))
-            self.recorder.take(CLIENT, error="CancelledError")
-            upstream.go_on.set()
-
-    async def _cancel(self, url: str, upstream: Upstream) -> None:
-        async def call() -> None:
-            async with aiohttp.ClientSession() as session, session.get(url) as response:
-                async for _ in response.content.iter_chunked(5):
-                    reading.set()
-
-        reading = asyncio.Event()
-        task = asyncio.create_task(call())
-        await (reading.wait() if url.endswith("/stream") else asyncio.to_thread(upstream.asked.wait, 10))
-        task.cancel()
-        await task
+    async def read(self, url: str) -> AsyncIterator[bytes]:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            async for chunk in response.content.iter_chunked(5):
+                yield chunk
 
     def test_another_try_within_the_handling_of_an_error_is_not_blamed_for_it(self) -> None:
         async def call() -> None:

@@ -26,6 +26,7 @@ from obskit.testing.http_server_contract import Site
 from obskit.testing.servers import asgi_server
 from obskit.tracing.current import current_span
 from obskit.tracing.propagated import NOOP_SPAN
+from tests.integrations.http_servers import Switched
 
 Message = dict[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -70,18 +71,12 @@ async def stream(site: Site, receive: Any, send: Any) -> None:
     gone.cancel()
 
 
-class TestAsgi(HttpServerContract):
+class TestAsgi(Switched, HttpServerContract):
     """The middleware, on uvicorn."""
 
     integration = "asgi"
     route = None
     unsupported: ClassVar = {"test_import_order_does_not_matter": "nothing is patched"}
-
-    def install(self) -> None:
-        self.traced = True
-
-    def uninstall(self) -> None:
-        self.traced = False
 
     def serve(self, site: Site) -> AbstractContextManager[str]:
         """Serve on uvicorn, in a way that can be switched off."""

@@ -32,6 +32,7 @@ from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import wsgi_server
 from obskit.tracing.current import current_span
 from obskit.tracing.propagated import NOOP_SPAN
+from tests.integrations.http_servers import Switched
 
 MIDDLEWARE = "obskit.integrations.django.ObskitMiddleware"
 GZIP = "django.middleware.gzip.GZipMiddleware"
@@ -103,16 +104,10 @@ class TestDjango(HttpServerContract):
             assert self.answer("GET", target) == traced
 
 
-class TestDjangoMiddleware(TestDjango):
+class TestDjangoMiddleware(Switched, TestDjango):
     """Listed in MIDDLEWARE, nothing patched."""
 
     middleware: ClassVar[tuple[str, ...]] = (MIDDLEWARE,)
-
-    def install(self) -> None:
-        self.traced = True
-
-    def uninstall(self) -> None:
-        self.traced = False
 
     @contextmanager
     def serve(self, site: Site) -> Iterator[str]:

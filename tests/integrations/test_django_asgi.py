@@ -21,6 +21,7 @@ from obskit.integrations.django import ObskitMiddleware
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import asgi_server
+from tests.integrations.http_servers import Switched
 
 MIDDLEWARE = "obskit.integrations.django.ObskitMiddleware"
 
@@ -105,16 +106,10 @@ class TestDjangoAsgi(HttpServerContract):
             assert self.get(target)[1] == traced.replace(span.trace_id, "None")
 
 
-class TestDjangoAsgiMiddleware(TestDjangoAsgi):
+class TestDjangoAsgiMiddleware(Switched, TestDjangoAsgi):
     """Listed in MIDDLEWARE, nothing patched."""
 
     middleware = (MIDDLEWARE,)
-
-    def install(self) -> None:
-        self.traced = True
-
-    def uninstall(self) -> None:
-        self.traced = False
 
     @contextmanager
     def serve(self, site: Site) -> Iterator[str]:

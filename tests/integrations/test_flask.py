@@ -30,6 +30,7 @@ from obskit.integrations.flask import instrument
 from obskit.testing import HttpServerContract, recording
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import wsgi_server
+from tests.integrations.http_servers import Switched
 
 
 def application(site: Site) -> Flask:
@@ -134,14 +135,8 @@ class TestFlask(HttpServerContract):
         assert span.tags["http.status_code"] == ("500" if error else "200")
 
 
-class TestInstrumentedFlask(TestFlask):
+class TestInstrumentedFlask(Switched, TestFlask):
     """By ``instrument(app)``, without patching."""
-
-    def install(self) -> None:
-        self.traced = True
-
-    def uninstall(self) -> None:
-        self.traced = False
 
     def prepared(self, app: Flask) -> Callable[[Any, Any], Iterable[bytes]]:
         bare = app.wsgi_app

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import pytest
 
 from obskit.testing.contract import current
-from obskit.testing.http_client_contract import Upstream
 from obskit.tracing.propagated import PropagatedSpan
-from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
+from tests.integrations.http_clients import CLIENT, AsyncClientCases, tls_context
 
 
 def client(**options: object) -> httpx.AsyncClient:
@@ -21,7 +19,7 @@ def client(**options: object) -> httpx.AsyncClient:
     return httpx.AsyncClient(**{"follow_redirects": True, "trust_env": False, "timeout": 10, **options})  # type: ignore[arg-type]
 
 
-class TestAsyncHttpx(ClientCases):
+class TestAsyncHttpx(AsyncClientCases):
     """Patched."""
 
     integration = "httpx"
@@ -76,26 +74,10 @@ class TestAsyncHttpx(ClientCases):
 
         asyncio.run(call())
 
-    @pytest.mark.parametrize("path", ["/silence", "/stream"])
-    def test_cancelled_call_ends_the_span(self, path: str) -> None:
-        """Waiting for the response, and in the middle of its body."""
-        with self.upstream() as upstream:
-            with pytest.raises(asyncio.CancelledError):
-                asyncio.run(self._cancel(self._url + path, upstream))
-            self.recorder.take(CLIENT, error="CancelledError")
-            upstream.go_on.set()
-
-    async def _cancel(self, url: str, upstream: Upstream) -> None:
-        async def call() -> None:
-            async with client() as one, one.stream("GET", url) as response:
-                async for _ in response.aiter_bytes(5):
-                    reading.set()
-
-        reading = asyncio.Event()
-        task = asyncio.create_task(call())
-        await (reading.wait() if url.endswith("/stream") else asyncio.to_thread(upstream.asked.wait, 10))
-        task.cancel()
-        await task
+    async def read(self, url: str) -> AsyncIterator[bytes]:
+        async with client() as one, one.stream("GET", url) as response:
+            async for chunk in response.aiter_bytes(5):
+                yield chunk
 
     def test_gathered_calls_keep_apart(self) -> None:
         """Each of many calls at once continues its own trace and leaves nothing behind."""

@@ -39,6 +39,7 @@ from obskit.testing.servers import wsgi_server
 from obskit.tracing.current import current_span
 from obskit.tracing.propagated import NOOP_SPAN
 from tests.export.receiver import receiver, run
+from tests.integrations.http_servers import Switched
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -101,18 +102,12 @@ def on_waitress(app: Application) -> Iterator[str]:
         running.task_dispatcher.shutdown()
 
 
-class TestWsgi(HttpServerContract):
+class TestWsgi(Switched, HttpServerContract):
     """The middleware, on a server with a thread for each request."""
 
     integration = "wsgi"
     route = None
     unsupported: ClassVar = {"test_import_order_does_not_matter": "nothing is patched"}
-
-    def install(self) -> None:
-        self.traced = True
-
-    def uninstall(self) -> None:
-        self.traced = False
 
     def serve(self, site: Site) -> AbstractContextManager[str]:
         """Serve on wsgiref, in a way that can be switched off."""
