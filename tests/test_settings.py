@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from obskit.settings import OPTIONS, ConfigurationError, Settings, load
-from obskit.tracing.limits import Counts
+from obskit.tracing.limits import LimitSettings
 from obskit.tracing.sampling.rules import Rule
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -290,14 +290,14 @@ def test_variables_of_opentelemetrys_are_read_as_its_specification_has_them(envi
 @pytest.mark.parametrize(
     ("environ", "limits"),
     [
-        ({}, Counts()),
-        ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "7"}, Counts(attributes=7, event_attributes=7, link_attributes=7)),
+        ({}, LimitSettings()),
+        ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "7"}, LimitSettings(attributes=7, event_attributes=7, link_attributes=7)),
         ({"OTEL_ATTRIBUTE_COUNT_LIMIT": "7", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0"},
-         Counts(attributes=0, event_attributes=7, link_attributes=7)),
-        ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "1", "OTEL_SPAN_LINK_COUNT_LIMIT": "2"}, Counts(events=1, links=2)),
-        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5"}, Counts(length=5, other_length=5)),
+         LimitSettings(attributes=0, event_attributes=7, link_attributes=7)),
+        ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "1", "OTEL_SPAN_LINK_COUNT_LIMIT": "2"}, LimitSettings(events=1, links=2)),
+        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5"}, LimitSettings(length=5, other_length=5)),
         ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "4"},
-         Counts(length=4, other_length=5)),
+         LimitSettings(length=4, other_length=5)),
     ],
 )  # fmt: skip
 def test_limits_of_spans_come_from_the_nearest_variable(environ, limits):

@@ -25,7 +25,7 @@ _CAUSE = "\n\nThe above exception was the direct cause of the following exceptio
 _CONTEXT = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-class Line(str):
+class RenderedLine(str):
     """A rendered line with its event. If it is a record's message, the event is formatted, not the line."""
 
     __slots__ = ("event",)
@@ -35,7 +35,7 @@ class Line(str):
 def unwrapped(record: logging.LogRecord) -> logging.LogRecord:
     """Return a record whose message is a structlog event as one with message, fields and exception."""
     known, message = vars(record), record.msg
-    if type(message) is Line:
+    if type(message) is RenderedLine:
         return to_record(message.event, known)
     if type(message) is dict and "_logger" in known and "_name" in known:  # as wrap_for_formatter leaves it
         return to_record(message, _attributes(record))

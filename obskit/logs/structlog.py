@@ -14,7 +14,7 @@ from typing import Any
 
 from obskit.base.failures import failed
 from obskit.logs.context import current_trace
-from obskit.logs.events import Line, exc_info, level_number, to_record
+from obskit.logs.events import RenderedLine, exc_info, level_number, to_record
 from obskit.logs.formatter import CloudLoggingFormatter
 
 EventDict = MutableMapping[str, Any]
@@ -45,11 +45,11 @@ class CloudLoggingRenderer:
         """Return the line; bytes for a BytesLogger. Never raises."""
         try:
             fields = {**event, "exc_info": exc_info(event.get("exc_info"))}
-            line = Line(_ascii(self._formatter.format(_to_record(fields, logger, method))))
+            line = RenderedLine(_ascii(self._formatter.format(_to_record(fields, logger, method))))
             line.event = fields
         except Exception:
             failed("rendering an event of structlog's")
-            line = Line('{"severity":"DEFAULT","message":"[not rendered]"}')
+            line = RenderedLine('{"severity":"DEFAULT","message":"[not rendered]"}')
             line.event = {"event": "[not rendered]"}
         return line.encode() if type(logger).__name__ == "BytesLogger" else line
 

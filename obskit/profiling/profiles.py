@@ -24,14 +24,14 @@ from obskit.profiling.heap import heap_profile
 from obskit.profiling.outputs import Assignment, Stop
 from obskit.profiling.sampler import Sampler
 from obskit.profiling.serving import UNKNOWN, is_untold
-from obskit.profiling.stacks import Entry, Recording, SampledThread, line_at
+from obskit.profiling.stacks import Recording, SampledThread, StackSamples, line_at
 from obskit.profiling.threads import Identities
 
 
 class Times(NamedTuple):
     """The CPU and wall time of a thread in one stack, in nanoseconds."""
 
-    entry: Entry
+    entry: StackSamples
     cpu: int
     wall: int
 
@@ -55,7 +55,7 @@ def settle(thread: SampledThread, period: int) -> list[Times]:
     return found + [Times(entry, 0, int(entry.count * period * left)) for entry in waiting]
 
 
-def _waits(entries: Iterable[Entry]) -> set[object]:
+def _waits(entries: Iterable[StackSamples]) -> set[object]:
     """Return the locations where the thread was mostly idle in the moment after it was found there."""
     balance: Counter[object] = Counter()
     lines: dict[object, object] = {}
@@ -67,13 +67,13 @@ def _waits(entries: Iterable[Entry]) -> set[object]:
     return {place for place, line in lines.items() if balance[place if abs(balance[place]) > 1 else line] > 1}
 
 
-def _place(entry: Entry) -> object:
+def _place(entry: StackSamples) -> object:
     """Return the innermost function and the instruction in it."""
     stack = entry.stack
     return (id(stack.codes[0]), stack.offsets[0]) if stack.codes else None
 
 
-def _line(entry: Entry) -> object:
+def _line(entry: StackSamples) -> object:
     """Return the innermost function and its line."""
     stack = entry.stack
     return ("line", id(stack.codes[0]), line_at(stack.codes[0], stack.offsets[0])) if stack.codes else None
@@ -110,12 +110,12 @@ def _profile(recording: Recording, value_type: ValueType, time_of: Callable[[Tim
     return Profile((COUNT, value_type), samples, value_type, period, recording.time_ns, duration)
 
 
-def _is_ours(thread: SampledThread, entry: Entry) -> bool:
+def _is_ours(thread: SampledThread, entry: StackSamples) -> bool:
     """Return whether a thread is obskit's own, which is left out of profiles."""
     return entry.stack.ours or thread.name.startswith("obskit-")
 
 
-def _labels(thread: SampledThread, entry: Entry) -> _Labels:
+def _labels(thread: SampledThread, entry: StackSamples) -> _Labels:
     """Return the labels: the thread's name, and route and trace id of the request, as far as known."""
     labels = [("thread", thread.name), *(_of_request(entry.exchange) if entry.exchange is not None else ())]
     if entry.exchange is None and not entry.stack.readers and is_untold(entry.stack.codes):

@@ -19,7 +19,7 @@ from obskit.base.native_threads import original
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.outputs import Stop
 from obskit.profiling.serving import read_exchange
-from obskit.profiling.stacks import Entry, Recording, SampledThread, Stack, StackTable
+from obskit.profiling.stacks import Recording, SampledThread, Stack, StackSamples, StackTable
 from obskit.profiling.threads import ENDED, Identities, clocks_are_fine, is_runnable, read_clocks, switching
 
 _UNREAD = -2  # a value that no clock has
@@ -160,7 +160,7 @@ class Sampler:
 
     def _move(
         self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None, at: _Moment | None = None
-    ) -> Entry:
+    ) -> StackSamples:
         """Return the entry of a thread's current stack, and close the one it had since ``at``, if another."""
         entry = thread.entries.get((stack, exchange)) or self._new_entry(thread, stack, exchange)
         if entry is not thread.entry:
@@ -198,13 +198,13 @@ class Sampler:
                 entry.ran += ran
                 entry.still += not ran and not is_runnable(thread.clock)
 
-    def _new_entry(self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None) -> Entry:
+    def _new_entry(self, thread: SampledThread, stack: Stack, exchange: ServerExchange | None) -> StackSamples:
         """Return a new entry; if there are too many already, one for all the rest."""
         if self._entries >= _MOST_ENTRIES:
             stack, exchange = self._stacks.overflow, None
         entry = thread.entries.get((stack, exchange))
         if entry is None:
-            entry = thread.entries[stack, exchange] = Entry(stack, exchange)
+            entry = thread.entries[stack, exchange] = StackSamples(stack, exchange)
             self._entries += 1
         return entry
 

@@ -116,7 +116,7 @@ def line_at(code: CodeType, offset: int) -> int:
     return code.co_firstlineno
 
 
-class Entry:
+class StackSamples:
     """The samples of one thread in one stack, for one request or none.
 
     ``count`` samples found it, after ``cpu`` nanoseconds of CPU time. ``still`` and ``ran`` count how often the thread
@@ -142,8 +142,8 @@ class SampledThread:
         self.cpu = 0
         self.since = (0, 0)
         self.frame = self.offset = -1  # the frame's id: a reference to the frame would keep its variables alive
-        self.entry: Entry | None = None
-        self.entries: dict[tuple[Stack, ServerExchange | None], Entry] = {}
+        self.entry: StackSamples | None = None
+        self.entries: dict[tuple[Stack, ServerExchange | None], StackSamples] = {}
 
 
 class Recording(NamedTuple):

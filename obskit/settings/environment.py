@@ -10,7 +10,7 @@ from typing import Any
 from obskit.base.resource_attributes import read_attributes
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value
 from obskit.settings.values import number_from, read_names
-from obskit.tracing.limits import UNLIMITED, Counts
+from obskit.tracing.limits import UNLIMITED, LimitSettings
 
 ZIPKIN = "http://127.0.0.1:9411/api/v2/spans"
 LONGEST_TIMEOUT = 3600.0
@@ -135,7 +135,7 @@ _LIMITS = {
 _read_limit = number_from(0, UNLIMITED, int)
 
 
-def span_limits(environ: Mapping[str, str], notes: list[str]) -> Counts:
+def span_limits(environ: Mapping[str, str], notes: list[str]) -> LimitSettings:
     """Return the limits; a value that is not a number is ignored, with a message in ``notes``."""
     found: dict[str, int] = {}
     for name, variables in _LIMITS.items():
@@ -143,7 +143,7 @@ def span_limits(environ: Mapping[str, str], notes: list[str]) -> Counts:
             value = _limit(variable, environ, notes)
             if value is not None:
                 found[name] = value
-    return Counts(**found)
+    return LimitSettings(**found)
 
 
 def _limit(variable: str, environ: Mapping[str, str], notes: list[str]) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from obskit.settings.environment import default_request_log, span_limits
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value, shown
 from obskit.settings.options import OPTIONS, Option
-from obskit.tracing.limits import Counts
+from obskit.tracing.limits import LimitSettings
 from obskit.tracing.sampling.rules import Rule
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Settings(NamedTuple):
     profiler_interval: float
     profiler_heap: bool
     baggage: bool = True
-    span_limits: Counts = Counts()
+    span_limits: LimitSettings = LimitSettings()
     ignored: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ LONGEST_VALUE = 2**20
 """Characters of a value where no limit is set: a queue of the default size then takes the span of any one value."""
 
 
-class Counts(NamedTuple):
+class LimitSettings(NamedTuple):
     """How many there may be of each, and how long a text may be: as attribute of a span, and of anything else."""
 
     attributes: int = DEFAULT_COUNT
@@ -31,7 +31,7 @@ class SpanLimits:
     ``short`` is the length up to which text is kept without a look at anything else.
     """
 
-    __slots__ = (*Counts._fields, "short")
+    __slots__ = (*LimitSettings._fields, "short")
 
     attributes: int
     events: int
@@ -42,7 +42,7 @@ class SpanLimits:
     other_length: int
     short: int
 
-    def use(self, counts: Counts) -> None:
+    def use(self, counts: LimitSettings) -> None:
         """Keep to ``counts`` from now on."""
         for name, value in counts._asdict().items():
             setattr(self, name, value)
@@ -50,4 +50,4 @@ class SpanLimits:
 
 
 limits = SpanLimits()
-limits.use(Counts())
+limits.use(LimitSettings())

@@ -18,7 +18,7 @@ from obskit.tracing.current import AnySpan
 from obskit.tracing.details import moment
 from obskit.tracing.limits import UNLIMITED, limits
 from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
-from obskit.tracing.sampling.rate import Counts, Sampler, Verdict
+from obskit.tracing.sampling.rate import Sampler, SamplingCounts, Verdict
 from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tracer
@@ -106,7 +106,7 @@ class TracerProvider(otel.TracerProvider):
         self.sample(*self._sampling)
 
     def _count_anew(self) -> None:
-        self.counts = Counts()
+        self.counts = SamplingCounts()
         self.sampled_out = self.counts.sampled_out
 
     def sampling_stats(self) -> dict[str, object]:

@@ -20,7 +20,7 @@ from obskit.base.values import error_text, text
 from obskit.tracing.attributes import clean, clean_key, weigh
 from obskit.tracing.details import Event, event, exception_attributes, link, moment
 from obskit.tracing.ids import span_context
-from obskit.tracing.limits import SMALL, Counts, limits
+from obskit.tracing.limits import SMALL, LimitSettings, limits
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _short, _most_tags = limits.short, limits.attributes  # as globals: looked up in one step for each tag
 
 
-def keep_to(counts: Counts) -> None:
+def keep_to(counts: LimitSettings) -> None:
     """Keep all spans to these limits from now on."""
     global _short, _most_tags
     limits.use(counts)

@@ -26,7 +26,7 @@ import obskit
 from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
 from obskit.export.zipkin.translation import converter
 from obskit.instrumentation.tracer import provider
-from obskit.tracing.limits import Counts
+from obskit.tracing.limits import LimitSettings
 from obskit.tracing.provider import TracerProvider
 from obskit.tracing.span import keep_to
 from obskit.zipkin import json_v2, proto3_encode
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 @pytest.fixture(autouse=True)
 def usual_limits():
     yield
-    keep_to(Counts())
+    keep_to(LimitSettings())
 
 
 class Hostile:

@@ -20,7 +20,7 @@ import obskit
 from obskit.logs.cloud.entry import to_entry
 from obskit.logs.console import ConsoleFormatter
 from obskit.logs.entry import EntryBuilder
-from obskit.logs.events import Line
+from obskit.logs.events import RenderedLine
 from obskit.logs.formatter import CloudLoggingFormatter
 from obskit.logs.setup import LogOptions, LogSetup
 from obskit.logs.structlog import CloudLoggingRenderer
@@ -287,7 +287,7 @@ def test_an_event_behind_a_queue_is_an_event():
 
 def test_a_line_is_plain_text_for_whoever_does_not_know_it():
     line = CloudLoggingRenderer()(None, "info", {"event": "x", "order": 8})
-    assert type(line) is Line
+    assert type(line) is RenderedLine
     assert strict(str(line))["order"] == 8
     assert pickle.loads(pickle.dumps(line)).event == line.event
     record = logging.makeLogRecord({"msg": line, "levelno": 20, "levelname": "INFO"})

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from obskit.profiling.sampler import ThreadClocks
-from obskit.profiling.stacks import Entry, SampledThread, StackTable
+from obskit.profiling.stacks import SampledThread, StackSamples, StackTable
 from obskit.profiling.threads import ENDED, HAS_CPU_CLOCKS, Identities, clocks_are_fine, read_clocks
 
 pytestmark = pytest.mark.skipif(not HAS_CPU_CLOCKS, reason="only Linux tells the CPU time of each thread")
@@ -45,7 +45,7 @@ def sampled(clock: int | None) -> SampledThread:
     """Return a thread as it is once a sample has found it."""
     thread = SampledThread("name", clock)
     thread.cpu = read_clocks([clock])[0] if clock is not None else 0
-    thread.entry = Entry(StackTable().read(sys._getframe()), None)
+    thread.entry = StackSamples(StackTable().read(sys._getframe()), None)
     return thread
 
 

@@ -16,7 +16,7 @@ EXPIRED = "expired"
 CORRUPT = "corrupt"
 
 
-class Counts(NamedTuple):
+class SpoolCounts(NamedTuple):
     """Counters of one moment: items, where not said otherwise.
 
     ``taken`` were appended, or adopted; ``settled`` were acknowledged. ``evicted`` went to make room, in this process
@@ -42,7 +42,7 @@ class Counters:
     """Holds ``counts``; one thread changes them, and any may read them: they are replaced as a whole."""
 
     def __init__(self) -> None:
-        self.counts = Counts()
+        self.counts = SpoolCounts()
 
     def add(self, **changes: int) -> None:
         """Add to each counter that is named."""

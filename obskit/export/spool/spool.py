@@ -11,7 +11,7 @@ from pathlib import Path
 from obskit.base.failures import tell
 from obskit.base.process import check_fork, on_fork
 from obskit.export.spool.directory import Directory, Place
-from obskit.export.spool.files import Counts
+from obskit.export.spool.files import SpoolCounts
 from obskit.export.spool.holdings import Holdings
 from obskit.export.spool.room import alone, check_free, files_in
 from obskit.export.spool.segment import Record, Segment, pack
@@ -49,12 +49,12 @@ class Spool:
         """The number of items that were not taken."""
 
     @property
-    def own(self) -> Counts:
+    def own(self) -> SpoolCounts:
         """What became of the items that this process appended."""
         return self._held.own.counts
 
     @property
-    def adopted(self) -> Counts:
+    def adopted(self) -> SpoolCounts:
         """What became of the items that other processes left and this one took over."""
         return self._held.others.counts
 

@@ -50,7 +50,7 @@ class Refused(Exception):
         self.entries = entries
 
 
-class Writer:
+class EntryWriter:
     """Writes to the API with one account's credentials. Not thread-safe."""
 
     def __init__(self, endpoint: ApiEndpoint, account: Account) -> None:

@@ -16,7 +16,7 @@ from obskit.logs.cloud.entry import to_entry
 from obskit.logs.cloud.monitored_resource import Resource, detect
 
 if TYPE_CHECKING:
-    from obskit.logs.cloud.client import Writer
+    from obskit.logs.cloud.client import EntryWriter
 
 _SCOPES = ("https://www.googleapis.com/auth/logging.write",)
 _DETECTION = 2.0
@@ -47,7 +47,7 @@ class CloudExporter:
         self._resource = target.resource
         self._ask_at = 0.0
         self._project = ""
-        self._writer: Writer | None = None
+        self._writer: EntryWriter | None = None
         self._told = False
 
     def encode(self, line: bytes) -> bytes:
@@ -82,15 +82,15 @@ class CloudExporter:
             return failed.outcome
         return DELIVERED._replace(rejected=refused)
 
-    def _connect(self, deadline: float) -> Writer:
+    def _connect(self, deadline: float) -> EntryWriter:
         """Find the monitored resource, the project and the credentials, and make the client. Raises Failed."""
-        from obskit.logs.cloud.client import Writer
+        from obskit.logs.cloud.client import EntryWriter
 
         target = self._target
         resource = self._identify(deadline)
         account = find_account(_SCOPES, target.key_file, target.endpoint.anonymous, deadline - monotonic())
         self._project = target.project or resource.project or account.project or ""
-        writer = Writer(target.endpoint, account)
+        writer = EntryWriter(target.endpoint, account)
         if self._project:
             self._writer = writer
         return writer
@@ -103,7 +103,7 @@ class CloudExporter:
             self._ask_at = monotonic() + _ASK_AGAIN
         return self._resource
 
-    def _write(self, writer: Writer, entries: list[dict[str, Any]], deadline: float) -> int:
+    def _write(self, writer: EntryWriter, entries: list[dict[str, Any]], deadline: float) -> int:
         """Write the entries, and return how many of them the API refused. Raises Failed.
 
         If the API names the refused entries, it has accepted the others. If it names none, each half is tried. Entries

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from obskit.base.failures import Tally
 from obskit.tracing.sampling.limiter import Limiter, Pressure
-from obskit.tracing.sampling.rate import Counts, Sampler, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
+from obskit.tracing.sampling.rate import Sampler, SamplingCounts, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
 from obskit.tracing.sampling.rules import Condition, Rule, applies_to, condition, rules_sampler
 
 
@@ -33,7 +33,7 @@ class Head:
     def __init__(
         self,
         options: SamplingOptions,
-        counts: Counts,
+        counts: SamplingCounts,
         fill: Callable[[], float],
         install: Callable[[Sampler], object],
     ) -> None:
@@ -78,7 +78,7 @@ class Head:
         return rate_sampler(rate) if self._pressure is None else rate_sampler(rate, self._pressure.look)
 
 
-def inbound_limiter(limit: int | None, counts: Counts) -> Callable[[], Verdict] | None:
+def inbound_limiter(limit: int | None, counts: SamplingCounts) -> Callable[[], Verdict] | None:
     """Return what decides on a trace that its caller wants recorded; None where callers are always right."""
     if limit is None:
         return None

@@ -17,7 +17,7 @@ def _shown(tallies: dict[str, Tally]) -> dict[str, int]:
     return {name: tally.value for name, tally in tallies.items() if tally.value}
 
 
-class Counts:
+class SamplingCounts:
     """One process's counters.
 
     Every trace whose fate is decided here ends in the spans produced, in ``sampled_out``, or in one of ``limited``.

@@ -13,7 +13,7 @@ from itertools import repeat
 from opentelemetry.trace import SpanKind, StatusCode
 
 from obskit.base.values import is_error
-from obskit.tracing.sampling.rate import Counts, Refusal
+from obskit.tracing.sampling.rate import Refusal, SamplingCounts
 from obskit.tracing.span import Span, span_weight
 
 # The bytes leave room for as many spans as that with ten small tags each; those are bounded by their number.
@@ -33,7 +33,7 @@ class Tail:
     ``span_weight`` counts them; a trace holds at most 1000 and 4 MB besides its root. What does not fit is counted.
     """
 
-    def __init__(self, errors: bool, slow: float | None, counts: Counts, capacity: int = _SPANS) -> None:
+    def __init__(self, errors: bool, slow: float | None, counts: SamplingCounts, capacity: int = _SPANS) -> None:
         self._errors = errors
         self._slow = float("inf") if slow is None else slow * _NANOSECONDS
         self._capacity = capacity
