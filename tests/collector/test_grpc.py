@@ -26,6 +26,7 @@ METHOD = "/zipkin.proto3.SpanService/Report"
 SPANS = decode_list(b'[{"traceId":"1","id":"2","name":"get","localEndpoint":{"serviceName":"shop"}}]')
 MESSAGE = encode_list(SPANS)
 PATIENCE = 20  # seconds until a test fails
+ALONE = [("grpc.use_local_subchannel_pool", 1)]  # a channel with a connection of its own
 
 
 @contextlib.contextmanager
@@ -161,9 +162,8 @@ def test_another_method_is_unimplemented():
         assert refused.value.code().name == "UNIMPLEMENTED"
 
 
-def test_clients_that_send_no_message_keep_nobody_out_for_long(monkeypatch):
-    monkeypatch.setattr(grpc_service, "_CONNECTION_AGE", 200)
-    monkeypatch.setattr(grpc_service, "_LONGEST_CALL", 200)
+def test_clients_that_send_no_message_keep_nobody_out_for_long():
+    """With the deadlines as they are: the call has less time than a connection may get old."""
     end = threading.Event()
 
     def nothing():
@@ -172,10 +172,74 @@ def test_clients_that_send_no_message_keep_nobody_out_for_long(monkeypatch):
 
     with collector() as (_, address), contextlib.ExitStack() as stack:
         stack.callback(end.set)
-        for _ in range(grpc_service._AT_ONCE):
-            channel = stack.enter_context(grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]))
-            channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE)
+        slow = []
+        for _ in range(grpc_service._AT_ONCE * 2):
+            channel = stack.enter_context(grpc.insecure_channel(address, ALONE))
+            slow.append(channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE * 2))
         assert report(address, MESSAGE) == ("OK", b"")
+        assert "CANCELLED" in {call.code().name for call in slow if call.done()}
+
+
+def test_a_slow_message_is_waited_for_where_nobody_else_waits(monkeypatch):
+    monkeypatch.setattr(grpc_service, "_SLOW", 0.0)
+    asked, end = threading.Event(), threading.Event()
+
+    def late():
+        asked.set()
+        end.wait(PATIENCE)
+        yield MESSAGE
+
+    with collector() as (_, address), grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary(METHOD).future(late(), timeout=PATIENCE)
+        assert asked.wait(PATIENCE)
+        assert [report(address, MESSAGE) for _ in range(5)] == [("OK", b"")] * 5
+        end.set()
+        assert call.result() == b""
+
+
+def test_a_message_that_does_not_come_is_given_up(monkeypatch):
+    monkeypatch.setattr(grpc_service, "_MESSAGE_TIMEOUT", 0.2)
+    end = threading.Event()
+
+    def nothing():
+        end.wait(PATIENCE)
+        yield from ()
+
+    with collector() as (_, address), grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE)
+        assert call.code().name == "CANCELLED"
+        end.set()
+
+
+def test_a_call_without_a_message_is_refused():
+    with collector() as (_, address), grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary(METHOD).future(iter(()), timeout=PATIENCE)
+        assert (call.code().name, call.details()) == ("INVALID_ARGUMENT", "the call has no message")
+
+
+def test_calls_of_a_connection(monkeypatch):
+    monkeypatch.setattr(grpc_service, "_MOST_CALLS_OF_CONNECTION", 2)
+    end = threading.Event()
+
+    def nothing():
+        end.wait(PATIENCE)
+        yield from ()
+
+    with collector() as (_, address), grpc.insecure_channel(address, ALONE) as channel:
+        waiting = [channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE) for _ in range(2)]
+        third = channel.unary_unary(METHOD).future(MESSAGE, timeout=PATIENCE)
+        assert report(address, MESSAGE) == ("OK", b"")  # on a connection of its own
+        assert not third.done()
+        waiting[0].cancel()
+        assert third.result() == b""
+        end.set()
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch):
+    monkeypatch.setattr(grpc_service, "_HANDSHAKE", 200)
+    with collector() as (_, address), socket.create_connection(address.split(":"), PATIENCE) as connection:
+        while connection.recv(1000):
+            pass
 
 
 def test_a_call_without_an_end_is_cut(monkeypatch):
