@@ -36,6 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "http_server": ("http.server",),
     "httpx": ("httpx",),
     "litestar": ("litestar.app", "litestar.routes.http"),
+    "pycurl": ("pycurl",),
     "pyramid": ("pyramid.router",),
     "quart": ("quart.app",),
     "requests": ("requests.adapters",),

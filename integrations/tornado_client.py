@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 
 from obskit.base.failures import failed
 from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.curl_request import leave
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.tracing.current import attach, detach, get_context
 
@@ -27,6 +28,7 @@ def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request. ``module`` is ``tornado.simple_httpclient`` or ``tornado.curl_httpclient``."""
     if module.__name__ == "tornado.curl_httpclient":
         patches.wrap(module.CurlAsyncHTTPClient, "fetch_impl", _fetch)
+        patches.wrap(module.CurlAsyncHTTPClient, "_curl_create", _curl_create)
     else:
         patches.wrap(module.SimpleAsyncHTTPClient, "fetch_impl", _fetch)
         patches.wrap(module._HTTPConnection, "headers_received", _headers_received)
@@ -39,6 +41,12 @@ def _fetch(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, 
         failed("starting a client span")
         traced = None
     return wrapped(*args, **kwargs) if traced is None else wrapped(*traced)
+
+
+def _curl_create(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    curl = wrapped(*args, **kwargs)
+    guarded("preparing a handle of curl", leave, curl)
+    return curl
 
 
 def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Callable[[Any], object]] | None:

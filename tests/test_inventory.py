@@ -104,6 +104,13 @@ def test_references_taken_before_patching_are_told_with_module_and_name(tmp_path
     ]
 
 
+def test_a_class_taken_before_patching_is_told_too(tmp_path):
+    need("pycurl")
+    (tmp_path / "shop.py").write_text("from pycurl import Curl\n")
+    found, _ = run("import shop\n" + INIT, tmp_path)
+    assert found["unpatched"] == ["shop.Curl (pycurl.Curl)"]
+
+
 def test_nothing_is_told_of_references_that_were_taken_later(tmp_path):
     (tmp_path / "shop.py").write_text("from sqlite3 import connect\nfrom http.client import HTTPConnection\n")
     found, _ = run(INIT + "import shop", tmp_path)

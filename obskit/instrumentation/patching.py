@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from obskit.base.failures import failed
@@ -18,18 +19,19 @@ Before = Callable[[Any, list[Any], dict[str, Any]], ClientExchange | None]
 """Looks at a call (instance, args, kwargs) before it is made; may change ``args`` and ``kwargs`` in place."""
 After = Callable[[ClientExchange, Any], None]
 """Looks at what the call returned, and finishes the exchange: at once, or when the body is over."""
+Make = Callable[[Any, "Patch"], Any]
+"""Makes of what an attribute is what it becomes, which may ask the patch whether it is still active."""
 
 
 class Patch:
     """One replaced attribute of a class or module."""
 
-    def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
+    def __init__(self, owner: Any, name: str, make: Make) -> None:
         self.owner = owner
         self.name = name
         self.active = True
-        self.wrapper = wrapper
         self.original = vars(owner).get(name, _MISSING)
-        self.replacement = _stand_in(_find(owner, name), isinstance(owner, type), self)
+        self.replacement = make(_find(owner, name), self)
         setattr(owner, name, self.replacement)
 
     def holds(self) -> bool:
@@ -64,27 +66,25 @@ def _find(owner: Any, name: str) -> Any:
     raise AttributeError(f"{owner!r} has no {name!r} to patch: is this version of the library supported?")
 
 
-def _stand_in(found: Any, in_class: bool, patch: Patch) -> Any:
+def _stand_in(in_class: bool, wrapper: Wrapper, found: Any, patch: Patch) -> Any:
     """Return what stands in for ``found``: of its kind, so that it is bound, copied, pickled and inspected alike."""
     if isinstance(found, classmethod | staticmethod):
         inside = _method if isinstance(found, classmethod) else _function
-        return type(found)(stand_in(found.__func__, inside(found.__func__, patch)))
+        return type(found)(stand_in(found.__func__, inside(found.__func__, wrapper, patch)))
     bound = in_class and hasattr(type(found), "__get__")
-    made = stand_in(found, (_method if bound else _function)(found, patch))
+    made = stand_in(found, (_method if bound else _function)(found, wrapper, patch))
     return staticmethod(made) if in_class and not bound else made
 
 
-def _function(wrapped: Any, patch: Patch) -> Callable[..., Any]:
-    wrapper = patch.wrapper
-
+def _function(wrapped: Any, wrapper: Wrapper, patch: Patch) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
         return wrapper(wrapped, None, args, kwargs) if patch.active else wrapped(*args, **kwargs)
 
     return function
 
 
-def _method(wrapped: Any, patch: Patch) -> Callable[..., Any]:
-    wrapper, bind = patch.wrapper, wrapped.__get__
+def _method(wrapped: Any, wrapper: Wrapper, patch: Patch) -> Callable[..., Any]:
+    bind = wrapped.__get__
 
     def method(instance: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if patch.active and instance is not None and instance is not _MISSING:
@@ -116,10 +116,14 @@ class Patches:
         ``wrapped`` is bound to ``instance``, which is the class for a classmethod, and None for a staticmethod or a
         module's function. Raises AttributeError where there is no such attribute.
         """
+        self.replace(owner, name, partial(_stand_in, isinstance(owner, type), wrapper))
+
+    def replace(self, owner: Any, name: str, make: Make) -> None:
+        """Replace ``owner.name`` by what ``make`` makes of it: a class of C by a subclass that can be patched."""
         with self._lock:
             earlier = self._patches.get((id(owner), name))
             if earlier is None or not earlier.holds():
-                self._patches[id(owner), name] = Patch(owner, name, wrapper)
+                self._patches[id(owner), name] = Patch(owner, name, make)
                 if earlier is not None:
                     earlier.active = False
 

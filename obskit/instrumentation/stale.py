@@ -25,7 +25,7 @@ def stale_references(patches: Patches, libraries: Iterable[str], modules: Iterab
 
 def _ours(patches: Patches) -> Iterator[tuple[int, str]]:
     for owner, name, original in patches.originals():
-        if isinstance(original, FunctionType):
+        if isinstance(original, FunctionType | type):
             place = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
             yield id(original), f"{place}.{name}"
 

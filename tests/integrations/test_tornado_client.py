@@ -145,6 +145,7 @@ class TestCurlTornadoClient(TestSimpleTornadoClient):
 
     connection_error = body_error = timeout_error = HTTPError
     implementation = "curl_httpclient.CurlAsyncHTTPClient"
+    below = ("pycurl",)
     unsupported = {
         "test_redirect_makes_two_siblings": "libcurl follows redirects itself",
         "test_each_hop_has_its_status": "libcurl follows redirects itself",
