@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak soak-collector fuzz demo bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak soak-collector fuzz demo screenshots bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -55,6 +55,10 @@ fuzz: .venv/fuzz
 
 demo: .venv/ready
 	@.venv/bin/obskit demo $(ARGS)
+
+# Pictures of the collector's pages for docs/images, filled by the demo; needs chromium and pngquant.
+screenshots: .venv/ready
+	.venv/bin/python -m tests.screenshots
 
 bench: .venv/ready
 	.venv/bin/python tests/benchmarks/run.py $(ARGS)

@@ -201,6 +201,14 @@ class Tab:
         found: int = self.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return found
 
+    @property
+    def clipped(self) -> list[str]:
+        """The beginning of every box with content beyond its right edge that a reader cannot scroll to."""
+        boxes = "[...document.querySelectorAll('.card')].filter((one) => getComputedStyle(one).overflowX == 'hidden')"
+        wider = f"{boxes}.filter((one) => one.scrollWidth > one.clientWidth)"
+        found: list[str] = self.run(f"{wider}.map((one) => one.outerHTML.slice(0, 100))")
+        return found
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         data = self._call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))

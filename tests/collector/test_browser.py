@@ -46,6 +46,7 @@ def test_a_page_keeps_to_the_content_policy_and_never_scrolls_sideways(browser, 
     tab.wait(shop.SETTLED)
     assert tab.problems == []
     assert tab.overflow <= 0
+    assert tab.clipped == []
 
 
 def test_from_the_first_page_a_failing_request_is_two_actions_away(browser, collector):

@@ -47,6 +47,7 @@ def test_a_page_is_complete_without_script(tab, url, path):
 @pytest.mark.parametrize("path", shop.PAGES)
 def test_a_page_without_script_never_scrolls_sideways_on_a_phone(tab, url, path):
     assert tab.open(url + path).overflow <= 0
+    assert tab.clipped == []
 
 
 def test_the_form_of_requests_lists_what_was_asked(tab, url):

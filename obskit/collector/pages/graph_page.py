@@ -23,21 +23,24 @@ from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, TraceQuery, first_values
 
 _WIDE, _HIGH = 176, 40  # of a node
-_ACROSS, _DOWN = 270, 62  # between two layers
+_ACROSS, _DOWN = 310, 62  # between two layers
 _LONGEST = 20  # characters of a name
 _MOST_DRAWN = 300  # links; a table has all
-_PAGE = """<h1>Who calls whom</h1>
+_HEAD = """<h1>Who calls whom</h1>
 {links}{focus}
-<div class="card scroll"><svg class="graph" width="{width}" height="{height}" viewBox="-8 -8 {width} {height}" \
-role="group" aria-label="Dependency graph; the table below says the same">{edges}{nodes}</svg></div>
+"""
+_NONE = Html('<div class="card message">No calls between services in this time.</div>')
+_GRAPH = """<div class="card scroll"><svg class="graph" width="{width}" height="{height}" \
+viewBox="-8 -8 {width} {height}" role="group" \
+aria-label="Dependency graph; the table below says the same">{edges}{nodes}{labels}</svg></div>
 <div class="card scroll"><table><thead><tr><th>Caller</th><th>Called</th><th class="number">Calls</th>\
 <th class="number">Errors</th></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _EDGE = """<a href="/traces?{query}"><title>{title}</title>\
-<path class="edge{kind}" d="{path}" stroke-width="{width}"/></a>\
-<text class="calls-label" x="{x}" y="{y}">{calls}</text>
+<path class="edge{kind}" d="{path}" stroke-width="{width}"/></a>
 """
+_LABEL = '<text class="calls-label" x="{x}" y="{y}">{calls}</text>\n'
 _NODE = """<a href="{href}" class="node {colour}{kind}"><title>{title}</title>\
 <rect class="box" x="{x}" y="{y}" width="{wide}" height="{high}" rx="6"/><rect class="bar {colour}" x="{x}" y="{y}" \
 width="5" height="{high}" rx="2"/><text x="{tx}" y="{ty}">{name}</text>\
@@ -64,19 +67,23 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     times = of_period(period)
     drawn = links[:_MOST_DRAWN]
     places = layout([(link.parent, link.child) for link in drawn])
-    body = render(
-        _PAGE,
+    head = render(
+        _HEAD,
         links=period_links(period, params, found.first * MINUTE),
         focus=_focus(site, service, times) if service else _note(links),
+    )
+    if not links:
+        return page("Graph", join([head, _NONE]), here="/graph")
+    body = render(
+        _GRAPH,
         width=max((rank for rank, _ in places.values()), default=0) * _ACROSS + _WIDE + 16,
         height=round(max((place for _, place in places.values()), default=0) * _DOWN + _HIGH + 24),
         edges=join(_edge(link, places, times, drawn[0].call_count) for link in drawn),
+        labels=join(_label(link, places) for link in drawn),
         nodes=join(_node(site, name, places, found, times) for name in places),
         rows=join(_row(site, link, times) for link in links),
     )
-    if not links:
-        body = join([body, Html('<div class="card message">No calls between services in this time.</div>')])
-    return page("Graph", body, here="/graph")
+    return page("Graph", join([head, body]), here="/graph")
 
 
 def _focus(site: Site, service: str, times: Mapping[str, str]) -> Html:
@@ -94,8 +101,8 @@ def _edge(link: Link, places: Places, times: Mapping[str, str], most: int) -> Ht
     (rank, place), (its_rank, its_place) = places[link.parent], places[link.child]
     x, y = rank * _ACROSS + _WIDE, place * _DOWN + _HIGH / 2
     to_x, to_y = its_rank * _ACROSS, its_place * _DOWN + _HIGH / 2
-    bend = 46 if its_rank > rank else 90
-    share = link.error_count / link.call_count if link.call_count else 0
+    bend = (_ACROSS - _WIDE) / 2 if its_rank > rank else 90
+    share = _share(link)
     path = f"M{x} {y:.0f}C{x + bend} {y:.0f} {to_x - bend} {to_y:.0f} {to_x} {to_y:.0f}"
     if link.parent == link.child:
         path = f"M{x} {y:.0f}c50 -8 50 {_HIGH} -20 {_HIGH / 2:.0f}"
@@ -106,10 +113,23 @@ def _edge(link: Link, places: Places, times: Mapping[str, str], most: int) -> Ht
         kind=" failing" if share > 0.05 else " some-failed" if share else "",
         path=path,
         width=f"{1 + 7 * math.log1p(link.call_count) / math.log1p(most):.1f}",
-        x=f"{(x + to_x) / 2:.0f}",
-        y=f"{(y + to_y) / 2 - 6:.0f}",
+    )
+
+
+def _label(link: Link, places: Places) -> Html:
+    """Return what stands on a line, in its middle and over all lines."""
+    (rank, place), (its_rank, its_place) = places[link.parent], places[link.child]
+    share = _share(link)
+    return render(
+        _LABEL,
+        x=(rank + its_rank) * _ACROSS // 2 + _WIDE // 2,
+        y=f"{(place + its_place) / 2 * _DOWN + _HIGH / 2 + 4:.0f}",
         calls=f"{link.call_count:,}" + (f" · {share:.0%} failed" if share else ""),
     )
+
+
+def _share(link: Link) -> float:
+    return link.error_count / link.call_count if link.call_count else 0
 
 
 def _node(site: Site, name: str, places: Places, found: Health, times: Mapping[str, str]) -> Html:

@@ -36,8 +36,8 @@ _LANE = """<tr><th scope="row">{subject}</th><td><svg viewBox="0 0 1000 16" pres
 aria-label="{count} of {subject}">{marks}</svg></td></tr>
 """
 _MARK = '<rect class="{kind}" x="{x}" y="2" width="{width}" height="12"><title>{title}</title></rect>'
-_TABLE = """<div class="card"><table><thead><tr><th>Began</th><th>Lasted</th><th>Of</th><th>What</th><th>Worst</th>\
-<td></td></tr></thead><tbody>
+_TABLE = """<div class="card"><table class="stacked"><thead><tr><th>Began</th><th>Lasted</th><th>Of</th>\
+<th>What</th><th>Worst</th><td></td></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _ROW = """<tr><td>{first}</td><td>{lasted}</td><td>{subject}</td><td>{kind}</td><td>{worst}</td>\

@@ -35,10 +35,11 @@ _LINE = (
 _STATE = '<span class="kube-state {state}">{word}</span> '
 _TROUBLE = ' <span class="error">{trouble}</span>'
 # Beside the line, not in it: what opens a branch must hold nothing else that can be chosen.
-_LINKS = """<span class="kube-links">{traces}<a href="/kubernetes?{query}" aria-label="{name} alone">alone</a></span>"""
+_LINKS = """<span class="kube-links">{traces}\
+<a href="/kubernetes?{query}" aria-label="only this: {name}">only this</a></span>"""
 _TRACES = '<a href="/traces?tags={tag}&amp;last=1d" aria-label="traces of {name}">traces</a>'
 _CHANGES = """<h2>Changes of the last day</h2>
-<div class="card"><table><thead><tr><th>Time (UTC)</th><th>What</th><th>Of</th></tr></thead><tbody>
+<div class="card"><table class="stacked"><thead><tr><th>Time (UTC)</th><th>What</th><th>Of</th></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _CHANGE = "<tr><td>{at}</td><td>{what}</td><td>{kind} {namespace}/{name}</td></tr>\n"

@@ -71,7 +71,7 @@ def _lines(node: Node, shown: View, lines: list[Line]) -> Iterator[tuple[str, st
 def _facts(node: Node, shown: View) -> Iterator[tuple[str, str]]:
     span = node.span
     yield "duration", duration(span.duration)
-    yield "of it itself", duration(node.own) if node.own else "0"
+    yield "self time", duration(node.own) if node.own else "0"
     if node.start:
         yield "began", _since(node.start, shown)
     if node.shift:
