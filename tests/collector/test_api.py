@@ -79,7 +79,7 @@ def test_searches_give_the_trace_with_the_newest_span_first_and_no_more_than_the
 
 
 def test_an_answer_that_would_be_too_large_is_refused_with_the_remedy(client, monkeypatch):
-    monkeypatch.setattr("obskit.collector.app._LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("obskit.collector.api.reads._LARGEST_ANSWER", 1000)
     for number in range(1, 4):
         client.post([span(trace_id=str(number), timestamp=NOW - number, tags={"note": "x" * 1000 * (number == 1)})])
     assert ids(client.get("/api/v2/traces?limit=1")) == ["1"]  # one is not too many, whatever its size

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from obskit.collector.api.answers import json_answer, params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.zipkin import Message, Rejected
@@ -17,7 +18,6 @@ from obskit.collector.kubernetes.objects import NotKubernetes, read_objects
 from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.kubernetes.tree import Node, build
 from obskit.collector.metrics import Metrics
-from obskit.collector.query import first_values
 from obskit.collector.workers import Workers
 
 _MOST_NAME = 253  # a DNS name
@@ -39,13 +39,13 @@ class KubernetesApi:
 
     async def post(self, request: Request) -> Response:
         """200 once the objects are stored, with how many there were."""
-        cluster = first_values(request.query_params.multi_items()).get("cluster", "")[:_MOST_NAME]
+        cluster = params_of(request).get("cluster", "")[:_MOST_NAME]
         try:
             async with self._intake.message(request) as message:
                 count = await self._workers.write(request, lambda deadline: self._put(cluster, message, deadline))
         except ClientDisconnect:
             return Response()
-        return _json({"objects": count})
+        return json_answer(msgspec.json.encode({"objects": count}))
 
     def _put(self, cluster: str, message: Message, deadline: Deadline) -> int:
         body = message.inflated(self._metrics, deadline)
@@ -58,7 +58,8 @@ class KubernetesApi:
     def get(self, _request: Request, _deadline: Deadline) -> Response:
         """The tree, with what is wrong in it."""
         now = time.time()
-        return _json([shown(node, now) for node in build(self._store.objects(), now).sorted()])
+        tree = build(self._store.objects(), now).sorted()
+        return json_answer(msgspec.json.encode([shown(node, now) for node in tree]))
 
 
 def shown(node: Node, now: float) -> Mapping[str, object]:
@@ -73,7 +74,3 @@ def shown(node: Node, now: float) -> Mapping[str, object]:
         "children": [shown(child, now) for child in node.sorted()],
     }
     return {name: value for name, value in found.items() if value or name in ("name", "unwell")}
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TypeVar
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from obskit.collector.api.answers import json_answer, params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.log_entries import read_lines
@@ -22,7 +23,6 @@ from obskit.collector.lines.params import parse_lines_query, place_text, whole_n
 from obskit.collector.lines.search import Found, around, arrived, line_of, search
 from obskit.collector.lines.store import LineStore
 from obskit.collector.metrics import Metrics
-from obskit.collector.query import first_values
 from obskit.collector.workers import Workers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -48,9 +48,9 @@ class LinesApi:
 
     async def post(self, request: Request) -> Response:
         """200 once every line is stored, with how many there were and how many of them are new."""
-        params = _params(request)
+        params = params_of(request)
         store = partial(_store_lines, params.get("service", ""), params.get("instance", ""))
-        return _json(await self._take(request, store) or b"")
+        return json_answer(await self._take(request, store) or b"")
 
     async def post_otlp(self, request: Request) -> Response:
         """200 once every record is stored that could be read; the answer says how many could not."""
@@ -67,16 +67,16 @@ class LinesApi:
 
     def get(self, request: Request, deadline: Deadline) -> Response:
         """The newest lines that match; those that came after the line ``after``; or those around the line ``line``."""
-        params, database = _params(request), self._lines.database
+        params, database = params_of(request), self._lines.database
         if "line" in params:
             line = line_of(database, whole_number("line", params["line"]))
             if line is None:
                 return PlainTextResponse(f"line {params['line']} is not stored here\n", 404)
-            return _json(encode_found(Found(around(database, line, deadline))))
+            return json_answer(encode_found(Found(around(database, line, deadline))))
         query = parse_lines_query(params)
         if "after" in params:
-            return _json(encode_found(arrived(database, query, whole_number("after", params["after"]), deadline)))
-        return _json(encode_found(search(database, query, deadline)))
+            return json_answer(encode_found(arrived(database, query, whole_number("after", params["after"]), deadline)))
+        return json_answer(encode_found(search(database, query, deadline)))
 
 
 def _store_lines(
@@ -106,11 +106,3 @@ def iso(microseconds: int) -> str:
     """A time in RFC 3339; the last that a date can have for what lies beyond."""
     moment = _EPOCH + timedelta(microseconds=min(microseconds, 253_402_300_799_999_999))
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _params(request: Request) -> Mapping[str, str]:
-    return first_values(request.query_params.multi_items())
-
-
-def _json(data: bytes) -> Response:
-    return Response(data, media_type="application/json")

@@ -8,10 +8,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.profiles import read_profile
 from obskit.collector.profiles.store import ProfileStore
-from obskit.collector.query import first_values
 
 
 class ProfilesApi:
@@ -28,7 +28,7 @@ class ProfilesApi:
 
     async def post(self, request: Request) -> Response:
         """200 once the profile is stored."""
-        params = first_values(request.query_params.multi_items())
+        params = params_of(request)
         kind = request.headers.get("content-type", "")
 
         def work(body: bytes) -> None:

@@ -1,0 +1,94 @@
+"""How the collector is: health, version, metrics, and the description of its interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from obskit.collector.api.answers import json_answer
+from obskit.collector.lines.store import LineStore
+from obskit.collector.metrics import Forwarding, Metrics, as_json, as_prometheus, forwarded, service_totals
+from obskit.collector.openapi import openapi
+from obskit.collector.request_times import RequestTimes
+from obskit.collector.store.database import StoreError
+from obskit.collector.store.spans import SpanStore
+from obskit.collector.ui_config import ui_config
+
+
+class OperationsApi:
+    """The endpoints for whoever runs the collector. They run on Starlette's threads, so that no search delays them."""
+
+    def __init__(
+        self,
+        store: SpanStore,
+        lines: LineStore,
+        times: RequestTimes,
+        transports: Sequence[Metrics],
+        forwarding: Callable[[], list[Forwarding]],
+        *,
+        search_enabled: bool,
+    ) -> None:
+        self._store = store
+        self._lines = lines
+        self._times = times
+        self._transports = transports
+        self._forwarding = forwarding
+        self._search_enabled = search_enabled
+
+    def routes(self) -> list[Route]:
+        """Return where the endpoints are; some also where Spring's actuator has them."""
+        about = {"health": self.health, "info": self.info, "metrics": self.metrics, "prometheus": self.prometheus}
+        actuator = {name: about[name] for name in ("health", "info", "prometheus")}
+        return [
+            Route("/zipkin/config.json", self.ui_config),
+            Route("/openapi.json", self.openapi),
+            *[Route(f"/{path}", answer) for path, answer in about.items()],
+            *[Route(f"/actuator/{path}", answer) for path, answer in actuator.items()],
+        ]
+
+    def health(self, _request: Request) -> Response:
+        """200 and UP, or 503 and DOWN with the reason."""
+        status, details = "UP", {}
+        try:
+            self._store.check()
+        except StoreError as error:
+            status, details = "DOWN", {"details": {"error": str(error)}}
+        storage = {"status": status, **details}
+        zipkin = {"status": status, "details": {f"SQLiteStorage{{{self._store.name}}}": storage}}
+        return json_answer(msgspec.json.encode({"status": status, "zipkin": zipkin}), 200 if status == "UP" else 503)
+
+    def info(self, _request: Request) -> Response:
+        """The version of this collector."""
+        return json_answer(msgspec.json.encode({"zipkin": {"version": f"obskit {_version()}", "commit": "unknown"}}))
+
+    def metrics(self, _request: Request) -> Response:
+        """What was counted, as Zipkin's JSON."""
+        return json_answer(as_json(self._transports, self._forwarding()))
+
+    def prometheus(self, _request: Request) -> Response:
+        """The same for Prometheus."""
+        counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
+        text = counted + self._lines.prometheus() + forwarded(self._forwarding()) + self._times.prometheus()
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    def openapi(self, _request: Request) -> Response:
+        """The description of this interface."""
+        return json_answer(openapi(_version()))
+
+    def ui_config(self, _request: Request) -> Response:
+        """What Zipkin's own web interface asks for before anything else."""
+        response = json_answer(ui_config(search_enabled=self._search_enabled))
+        response.headers["cache-control"] = "max-age=600"
+        return response
+
+
+def _version() -> str:
+    try:
+        return version("obskit")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
