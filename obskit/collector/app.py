@@ -20,7 +20,7 @@ from obskit.collector.kubernetes.api import KubernetesApi
 from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.api import LinesApi
 from obskit.collector.lines.store import LineStore
-from obskit.collector.metrics import Forwarding, Metrics
+from obskit.collector.metrics import Forwarding, Metrics, Source
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.pages.routes import page_routes
 from obskit.collector.pages.website import Site
@@ -43,6 +43,7 @@ def create_app(
     *,
     transports: Sequence[Metrics] = (),
     forwarding: Callable[[], list[Forwarding]] = list,
+    sources: Callable[[], list[Source]] = list,
 ) -> ASGIApp:
     """Return the whole collector, which also shows the metrics of other ``transports`` than HTTP."""
     workers, intake, times, http = Workers(), Intake(), RequestTimes(), Metrics()
@@ -50,7 +51,7 @@ def create_app(
     kubernetes = KubernetesStore(store.database)
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
     operations = OperationsApi(
-        store, lines, times, (http, *transports), forwarding, search_enabled=options.search_enabled
+        store, lines, times, (http, *transports), forwarding, sources, search_enabled=options.search_enabled
     )
     app = Starlette(
         routes=[

@@ -72,7 +72,18 @@ class Forwarding(NamedTuple):
     waiting: int
 
 
-def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding]) -> bytes:
+class Source(NamedTuple):
+    """How it stands with something that spans are read from, such as Kafka's topic."""
+
+    transport: str
+    component: str  # its name in /health, which is Zipkin's
+    connected: bool = False
+    lag: int | None = None  # messages that are there and not stored yet, where it is known
+    troubles: int = 0  # how often something went wrong
+    last_trouble: str = ""
+
+
+def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding], sources: Iterable[Source] = ()) -> bytes:
     """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
     values = {
         f"{_type(name)}.zipkin_collector.{name}.{metrics.transport}": float(value)
@@ -83,6 +94,11 @@ def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding]) -> 
         values[f"counter.obskit_forward.spans.{its.destination}"] = float(its.spans)
         values[f"counter.obskit_forward.spans_dropped.{its.destination}"] = float(its.dropped)
         values[f"gauge.obskit_forward.spans_waiting.{its.destination}"] = float(its.waiting)
+    for source in sources:
+        values[f"gauge.obskit_source.connected.{source.transport}"] = float(source.connected)
+        values[f"counter.obskit_source.troubles.{source.transport}"] = float(source.troubles)
+        if source.lag is not None:
+            values[f"gauge.obskit_source.lag.{source.transport}"] = float(source.lag)
     return msgspec.json.encode(values)
 
 
@@ -127,6 +143,28 @@ def forwarded(forwarding: Iterable[Forwarding]) -> str:
             "obskit_forward_spans_waiting",
             "spans not sent yet",
             {label: its.waiting for label, its in by_label.items()},
+        )
+    )
+
+
+def sources_as_prometheus(sources: Iterable[Source]) -> str:
+    """How it stands with each source, for Prometheus."""
+    by_label = {_label("transport", source.transport): source for source in sources}
+    return (
+        _family(
+            "obskit_source_connected",
+            "1 while a server of the source is connected",
+            {label: int(source.connected) for label, source in by_label.items()},
+        )
+        + _family(
+            "obskit_source_lag",
+            "messages that are there and not stored yet",
+            {label: source.lag for label, source in by_label.items() if source.lag is not None},
+        )
+        + _family(
+            "obskit_source_troubles_total",
+            "how often something went wrong; /health has the last",
+            {label: source.troubles for label, source in by_label.items()},
         )
     )
 

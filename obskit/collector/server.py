@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.reception import Reception
-from obskit.collector.metrics import Forwarding, Metrics
+from obskit.collector.metrics import Forwarding, Metrics, Source
 from obskit.collector.options import DEFAULTS, Options
 from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.opening import open_store
@@ -34,6 +34,9 @@ class Intake(Protocol):
     """A way in besides HTTP, such as gRPC."""
 
     transport: str  # its name in the metrics
+
+    def source(self) -> Source | None:
+        """How it stands with what it reads from; None where others send to it."""
 
     def start(self, reception: Reception) -> None:
         """Begins to take messages. Raises OSError when it cannot listen."""
@@ -116,7 +119,8 @@ class CollectorServer:
         try:
             transports = [self._open(intake, store) for intake in self.intakes]
             hosts = HostPolicy(self.host, self._allowed_hosts)
-            server = serve(store, hosts, self._options, transports=transports, forwarding=self._forwarding)
+            shown = {"transports": transports, "forwarding": self._forwarding, "sources": self._sources}
+            server = serve(store, hosts, self._options, **shown)
         except Exception:
             listener.close()
             self._end(store)
@@ -143,6 +147,9 @@ class CollectorServer:
         metrics = Metrics(intake.transport)
         intake.start(Reception(store, metrics, self._options.keeps))
         return metrics
+
+    def _sources(self) -> list[Source]:
+        return [source for intake in self.intakes if (source := intake.source()) is not None]
 
     def _end(self, store: SpanStore) -> None:
         for intake in self.intakes:

@@ -81,7 +81,12 @@ def test_brokers_that_are_away_are_told_of_and_waited_for(caplog):
         CollectorServer(intakes=[KafkaIntake(f"127.0.0.1:{port}", "t", {})]) as server,
     ):
         eventually(lambda: str(port) in caplog.text, 20)
-        assert client_of(server).post(SECOND).status == 202
+        client = client_of(server)
+        assert client.post(SECOND).status == 202
+        health = client.get("/health")
+        assert (health.status, health.json["status"]) == (503, "DOWN")
+        assert str(port) in state(health)["details"]["error"]
+        assert 'obskit_source_connected{transport="kafka"} 0' in client.get("/prometheus").text
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,12 @@ def values(client):
     return {name.split(".")[2]: value for name, value in counted.items() if name.endswith(".kafka")}
 
 
+def state(health):
+    """What ``/health`` says of Kafka."""
+    (found,) = (part for name, part in health.json["zipkin"]["details"].items() if name.startswith("KafkaCollector{"))
+    return found
+
+
 def span(number):
     return b'[{"traceId":"%x","id":"1","localEndpoint":{"serviceName":"s%d"}}]' % (number, number)
 
@@ -160,6 +171,45 @@ def test_our_exporter_sends_what_is_read(broker, topic, name):
     with collector(broker, topic) as (_, client):
         eventually(lambda: services(client), 30)
         assert client.get("/api/v2/trace/1").json[0]["kind"] == "SERVER"
+
+
+def test_its_state_is_shown(broker, topic):
+    """Connected, how far behind, and what went wrong last."""
+    produce(broker, topic, span(1), b"x", span(2))
+    with collector(broker, topic) as (_, client):
+        eventually(lambda: services(client) == ["s1", "s2"], 30)
+        eventually(lambda: state(client.get("/health"))["details"].get("lag") == 0, 30)
+        health = client.get("/health")
+        last = "a message is left out: a message of one byte"
+        assert (health.status, state(health)) == (200, {"status": "UP", "details": {"lag": 0, "lastError": last}})
+        shown = {name: value for name, value in client.get("/metrics").json.items() if "obskit_source" in name}
+        assert shown == {
+            "gauge.obskit_source.connected.kafka": 1,
+            "gauge.obskit_source.lag.kafka": 0,
+            "counter.obskit_source.troubles.kafka": 1,
+        }
+        text = client.get("/prometheus").text
+        for line in ("obskit_source_connected{", "obskit_source_lag{", "obskit_source_troubles_total{"):
+            assert f'{line}transport="kafka"}}' in text
+
+
+def test_no_lag_is_shown_while_the_store_fails(broker, topic):
+    produce(broker, topic, span(1))
+    failing = []
+
+    def fail(_spans):
+        if failing:
+            raise StoreError("the disk is full")
+
+    with collector(broker, topic, on_stored=fail) as (_, client):
+        eventually(lambda: services(client) == ["s1"], 30)
+        failing.append(True)
+        produce(broker, topic, span(2))
+        eventually(lambda: "disk is full" in state(client.get("/health"))["details"].get("lastError", ""), 30)
+        assert "lag" not in state(client.get("/health"))["details"]
+        assert "obskit_source_lag" not in client.get("/prometheus").text
+        failing.clear()
+        eventually(lambda: state(client.get("/health"))["details"].get("lag") == 0, 30)
 
 
 def test_what_was_stored_is_not_read_again(broker, topic):

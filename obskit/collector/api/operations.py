@@ -12,7 +12,16 @@ from starlette.routing import Route
 
 from obskit.collector.api.answers import json_answer
 from obskit.collector.lines.store import LineStore
-from obskit.collector.metrics import Forwarding, Metrics, as_json, as_prometheus, forwarded, service_totals
+from obskit.collector.metrics import (
+    Forwarding,
+    Metrics,
+    Source,
+    as_json,
+    as_prometheus,
+    forwarded,
+    service_totals,
+    sources_as_prometheus,
+)
 from obskit.collector.openapi import openapi
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.store.database import StoreError
@@ -30,6 +39,7 @@ class OperationsApi:
         times: RequestTimes,
         transports: Sequence[Metrics],
         forwarding: Callable[[], list[Forwarding]],
+        sources: Callable[[], list[Source]],
         *,
         search_enabled: bool,
     ) -> None:
@@ -38,6 +48,7 @@ class OperationsApi:
         self._times = times
         self._transports = transports
         self._forwarding = forwarding
+        self._sources = sources
         self._search_enabled = search_enabled
 
     def routes(self) -> list[Route]:
@@ -52,15 +63,19 @@ class OperationsApi:
         ]
 
     def health(self, _request: Request) -> Response:
-        """200 and UP, or 503 and DOWN with the reason."""
-        status, details = "UP", {}
+        """200 and UP, or 503 and DOWN with the reason: of the storage, and as in Zipkin of what spans are read from."""
+        parts = {f"SQLiteStorage{{{self._store.name}}}": self._storage()}
+        parts |= {source.component: _shown(source) for source in self._sources()}
+        status = "UP" if all(part["status"] == "UP" for part in parts.values()) else "DOWN"
+        body = {"status": status, "zipkin": {"status": status, "details": parts}}
+        return json_answer(msgspec.json.encode(body), 200 if status == "UP" else 503)
+
+    def _storage(self) -> dict[str, object]:
         try:
             self._store.check()
         except StoreError as error:
-            status, details = "DOWN", {"details": {"error": str(error)}}
-        storage = {"status": status, **details}
-        zipkin = {"status": status, "details": {f"SQLiteStorage{{{self._store.name}}}": storage}}
-        return json_answer(msgspec.json.encode({"status": status, "zipkin": zipkin}), 200 if status == "UP" else 503)
+            return {"status": "DOWN", "details": {"error": str(error)}}
+        return {"status": "UP"}
 
     def info(self, _request: Request) -> Response:
         """The version of this collector."""
@@ -68,12 +83,13 @@ class OperationsApi:
 
     def metrics(self, _request: Request) -> Response:
         """What was counted, as Zipkin's JSON."""
-        return json_answer(as_json(self._transports, self._forwarding()))
+        return json_answer(as_json(self._transports, self._forwarding(), self._sources()))
 
     def prometheus(self, _request: Request) -> Response:
         """The same for Prometheus."""
         counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
-        text = counted + self._lines.prometheus() + forwarded(self._forwarding()) + self._times.prometheus()
+        flows = forwarded(self._forwarding()) + sources_as_prometheus(self._sources())
+        text = counted + self._lines.prometheus() + flows + self._times.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def openapi(self, _request: Request) -> Response:
@@ -85,6 +101,15 @@ class OperationsApi:
         response = json_answer(ui_config(search_enabled=self._search_enabled))
         response.headers["cache-control"] = "max-age=600"
         return response
+
+
+def _shown(source: Source) -> dict[str, object]:
+    details: dict[str, object] = {} if source.lag is None else {"lag": source.lag}
+    if source.last_trouble:
+        details["lastError"] = source.last_trouble
+    if source.connected:
+        return {"status": "UP", "details": details}
+    return {"status": "DOWN", "details": {"error": source.last_trouble or "not connected yet", **details}}
 
 
 def _version() -> str:

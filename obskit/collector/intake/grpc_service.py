@@ -56,6 +56,9 @@ class GrpcIntake:
     def __str__(self) -> str:
         return f"gRPC on {_address(self.host, self.port)}"
 
+    def source(self) -> None:
+        """Nothing: clients send to it."""
+
     def start(self, reception: Reception) -> None:
         """Listens. Raises OSError when the port cannot be bound."""
         self._reception = reception

@@ -5,6 +5,7 @@ Source: ``KafkaCollectorWorker`` and ``SpanBytesDecoderDetector`` of openzipkin/
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed, tell
 from obskit.collector.intake.zipkin import JSON_V1, JSON_V2, PROTO3, THRIFT, Decoded, Format, Rejected, Store
+from obskit.collector.metrics import Source
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.room import TooMany
 from obskit.zipkin import thrift_decode
@@ -32,7 +34,11 @@ _DEFAULTS: dict[str, Any] = {
     "session.timeout.ms": 10_000,  # the partitions of a collector that was killed are another's after this
     "queued.max.messages.kbytes": 16_384,  # what is fetched ahead
 }
-_OURS = {"enable.auto.commit": False, "log_level": 0}  # librdkafka's log is standard error
+_OURS = {
+    "enable.auto.commit": False,
+    "statistics.interval.ms": 2_000,
+    "log_level": 0,
+}  # librdkafka's log is standard error
 _AT_ONCE = 100  # messages between two commits
 _WAIT = 0.5  # seconds: so long an empty topic, or the end, is not noticed
 _PAUSE = 1.0  # seconds until a store that fails is tried again
@@ -59,8 +65,9 @@ class KafkaIntake:
         self._where = f"Kafka, topic {topic} of {brokers}"
         self._topic = topic
         options = {**_DEFAULTS, **settings, **_OURS, "bootstrap.servers": brokers}
+        self._source = Source("kafka", f"KafkaCollector{{bootstrapServers={brokers}, topic={topic}}}")
         try:
-            self._consumer: Consumer = Consumer({**options, "error_cb": self._note})
+            self._consumer: Consumer = Consumer({**options, "error_cb": self._note, "stats_cb": self._report})
         except KafkaException as error:
             raise ValueError(_quoted_value.sub("***", error.args[0].str())) from None
         self._failure = KafkaException
@@ -70,6 +77,10 @@ class KafkaIntake:
 
     def __str__(self) -> str:
         return self._where
+
+    def source(self) -> Source:
+        """How it stands with the topic."""
+        return self._source
 
     def start(self, reception: Reception) -> None:
         """Begins to read, or to wait for the brokers."""
@@ -123,6 +134,7 @@ class KafkaIntake:
     def _wait(self, error: StoreError) -> None:
         """A pause before the store is tried again, for as long as it takes; at the end, raises its error."""
         self._note(f"storage failed: {error}; messages wait")
+        self._source = self._source._replace(lag=None)  # it grows, and librdkafka reports only to who asks for messages
         if self._ending.wait(_PAUSE):
             raise error
 
@@ -136,9 +148,18 @@ class KafkaIntake:
     def _note(self, trouble: object) -> None:
         """Tells of what goes wrong, not again and again: for an error of librdkafka's, too."""
         text = str(trouble)
+        self._source = self._source._replace(troubles=self._source.troubles + 1, last_trouble=text)
         if text != self._trouble:
             self._trouble = text
             tell(logging.WARNING, "obskit collector: %s: %s", self._where, text)
+
+    def _report(self, statistics: str) -> None:
+        """Takes librdkafka's report of now and then: whether a broker is connected, and how far behind it is."""
+        found = json.loads(statistics)
+        connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
+        partitions = found["topics"].get(self._topic, {}).get("partitions", {})
+        lags = [one["consumer_lag"] for one in partitions.values() if one["consumer_lag"] >= 0]
+        self._source = self._source._replace(connected=connected, lag=sum(lags) if lags else None)
 
 
 class _PatientStore:
