@@ -1,7 +1,7 @@
 """What reads bytes from outside, each as a function that raises where a promise about it does not hold.
 
 Any exception but the documented ones is such a broken promise, and so is a span that cannot be written and read again,
-or a quick reader that finds something else than the exact one.
+or a fast path that finds something else than the exact one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The quick reader of JSON: what it reads by itself, it reads as the exact one does."""
+"""The fast path for JSON: what it reads by itself, it reads as the exact one does."""
 
 import json
 import random
