@@ -1,1 +1,1 @@
-"""What every other part of obskit stands on."""
+"""What every other folder uses: failures, forks, native threads, masking, values."""

@@ -1,6 +1,6 @@
-"""What is installed, as the folders of its metadata say.
+"""Installed packages and their entry points, read from the folders of their metadata.
 
-Not by ``importlib.metadata``, whose import alone takes longer than all of ``obskit.init()``.
+``importlib.metadata`` is not used: its import alone takes longer than all of ``obskit.init()``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _METADATA = (".dist-info", ".egg-info")
 
 
 class EntryPoint(NamedTuple):
-    """What a package offers under a name: ``value`` is ``module`` or ``module:attribute``."""
+    """An entry point of a package: ``value`` is ``module`` or ``module:attribute``."""
 
     group: str
     name: str
     value: str
 
     def load(self) -> Any:
-        """Import it. Raises what that raises."""
+        """Import and return the object. May raise any exception."""
         module, _, attributes = self.value.partition("[")[0].strip().partition(":")
         found: Any = import_module(module.strip())
         for attribute in filter(None, attributes.strip().split(".")):
@@ -34,7 +34,7 @@ class EntryPoint(NamedTuple):
 
 
 def entry_points(*groups: str) -> list[EntryPoint]:
-    """Return the entry points of these groups by name; none where the metadata cannot be read."""
+    """Return the entry points of these groups by name; none if the metadata cannot be read."""
     try:
         texts = _texts(tuple(_places()))
         wanted = [text for text in texts if any(f"[{group}]" in text for group in groups)]
@@ -46,7 +46,7 @@ def entry_points(*groups: str) -> list[EntryPoint]:
 
 
 def installed() -> dict[str, str]:
-    """Return the version of each package that is installed, by its name in lower case with hyphens."""
+    """Return the version of each installed package, by its name in lower case with hyphens."""
     try:
         return {name: _version(folder) for name, folder in _folders(tuple(_places())).items()}
     except Exception:
@@ -60,7 +60,7 @@ def _version(folder: str) -> str:
 
 
 def _parse(text: str) -> Iterator[EntryPoint]:
-    """Yield what a file of entry points says (packaging.python.org, "Entry points specification")."""
+    """Yield the entry points in a file's text (packaging.python.org, "Entry points specification")."""
     group = ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
@@ -75,13 +75,13 @@ _Place = tuple[str, int]  # a folder to import from, and when something was last
 
 def _places() -> Iterator[_Place]:
     for place in map(str, tuple(sys.path)):
-        if os.path.isdir(place or "."):  # and no archive
+        if os.path.isdir(place or "."):  # not an archive
             yield place, os.stat(place or ".").st_mtime_ns
 
 
 @lru_cache(maxsize=1)
 def _folders(places: tuple[_Place, ...]) -> dict[str, str]:
-    """Return the folder of metadata for each package; of one that is there twice, the one that would be imported."""
+    """Return the folder of metadata of each package; of duplicates, that of the one that would be imported."""
     folders: dict[str, str] = {}
     for place, _ in places:
         for name in os.listdir(place or "."):

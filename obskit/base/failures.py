@@ -1,9 +1,8 @@
-"""Failures inside obskit: caught where they happen, logged once each and counted; the application never sees them.
+"""Failures inside obskit: caught where they happen, each logged once and counted; the application never sees them.
 
-A counter that threads, signal handlers and finalisers may advance at any time without a lock.
-
-``next()`` on ``itertools.count`` is one C call. A lock here could be taken twice by one thread, when the garbage
-collector runs a finaliser that ends a span while another span is being counted.
+Counters can be advanced by threads, signal handlers and finalisers at any time without a lock: ``next()`` on
+``itertools.count`` is one C call. One thread could take a lock twice, when the garbage collector runs a finaliser that
+ends a span while another span is being counted.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class Tally:
 
     @property
     def value(self) -> int:
-        """The number of ``add()`` calls. Reading changes nothing, so that readers need no lock either."""
-        return int(repr(self._count)[len("count(") : -1])  # the only way to look at it without advancing it
+        """Return the number of ``add()`` calls. Reading does not change it, so that readers need no lock either."""
+        return int(repr(self._count)[len("count(") : -1])  # the only way to read it without advancing it
 
 
 logger = logging.getLogger("obskit")
@@ -40,13 +39,13 @@ def failed(what: str) -> None:
 
 
 def raised(what: str) -> None:
-    """Log the exception being handled the first time ``what``, which is not ours, raised it. Never raises."""
+    """Log the exception being handled the first time that ``what``, which is not obskit's, raises. Never raises."""
     _tell_once(f"{what} raised")
 
 
 def misused(what: str) -> None:
-    """Log, the first time, that ``what`` of our interface was given what it cannot use. Never raises."""
-    _tell_once(f"{what} was given what it cannot use, which is left out")
+    """Log, the first time, that ``what`` of obskit's interface was given an unusable argument. Never raises."""
+    _tell_once(f"{what} was given an argument that it cannot use, which is ignored")
 
 
 def _tell_once(what: str) -> None:
@@ -57,7 +56,7 @@ def _tell_once(what: str) -> None:
 
 def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
     """Log; if the application's handler raises, that is counted and not tried again."""
-    logger.disabled = False  # logging.config.dictConfig disables what it does not name, which is not meant
+    logger.disabled = False  # logging.config.dictConfig disables loggers that it does not name
     try:
         logger.log(level, message, *args, exc_info=traceback)
     except Exception:

@@ -1,8 +1,8 @@
-"""Imports that a fork waits for: a child forked during one would keep the half-imported module for ever.
+"""Makes forks wait for imports: a child forked during one would keep the partly imported module for ever.
 
-The fork waits until obskit's own imports are done. Three cases remain: the import itself waits for the forking thread,
-Python does not know of the fork, or a thread of the application imports. There the child removes the half-imported
-modules from ``sys.modules`` and imports them again when they are next needed.
+The fork waits until obskit's own imports are done. In three cases it cannot: the import itself waits for the forking
+thread, Python does not know of the fork, or a thread of the application imports. Then the child removes the partly
+imported modules from ``sys.modules`` and imports them again when they are next needed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _forking = threading.local()
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Make forks of other threads wait until the block is over."""
+    """Make forks of other threads wait until the end of the block."""
     gate, here = _gate, (threading.get_ident(), threading.get_native_id())
     passed = gate.acquire(timeout=_STANDSTILL)  # not longer: the forking thread may wait for what this one holds
     _importing.append(here)
@@ -50,7 +50,7 @@ def _before_fork() -> None:
 
 
 def _wait() -> None:
-    """Wait until no other thread imports, or one has made no step for a while."""
+    """Wait until no other thread imports, or one has made no progress for a while."""
     began = since = monotonic()
     before: list[str] = []
     while others := _others():
@@ -64,7 +64,7 @@ def _wait() -> None:
 
 
 def _steps(native: int) -> str:
-    """Return how long a thread has run and waited to run, as Linux writes it: the same if it waits for something."""
+    """Return how long a thread has run and waited to run, as Linux reports it: unchanged if it waits for something."""
     try:
         with open(f"/proc/self/task/{native}/schedstat", "rb") as file:
             return str(file.read())
@@ -73,7 +73,7 @@ def _steps(native: int) -> str:
 
 
 def _leave_the_gate_open() -> None:
-    """Let other threads begin imports for a moment: the import that is waited for may wait for one of them."""
+    """Let other threads start imports for a moment: the import that is waited for may depend on one of them."""
     if _forking.holds:
         _gate.release()
     original("time", "sleep")(_LOOKS)
@@ -82,7 +82,7 @@ def _leave_the_gate_open() -> None:
 
 @contextmanager
 def _quick_turns() -> Iterator[None]:
-    """Switch threads more often: among many busy threads an import, with one turn a round, would take seconds."""
+    """Switch threads more often: among many busy threads an import would otherwise take seconds."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _QUICK))
     ours = sys.getswitchinterval()
@@ -146,7 +146,7 @@ def _drop(name: str) -> None:
 
 
 def _is_of_source(module: object) -> bool:
-    """Return whether a module can be imported again, as an extension cannot."""
+    """Return whether a module can be imported again, unlike an extension."""
     return getattr(getattr(module, "__spec__", None), "cached", None) is not None
 
 

@@ -1,6 +1,6 @@
-"""Threads and locks of the operating system, also where gevent or eventlet have replaced Python's by their own.
+"""Native threads and locks, even if gevent or eventlet have replaced Python's by their own.
 
-A worker that is a greenlet runs only when no other does, and a lock made before their patching would block them all.
+A worker in a greenlet would run only while no other does, and a lock made before the patching would block all of them.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def original(module: str, name: str) -> Any:
 
 
 def allocate_lock() -> Any:
-    """Return a new lock of the operating system's."""
+    """Return a new native lock."""
     return original("_thread", "allocate_lock")()
 
 
 def reentrant_lock() -> Any:
-    """Return a new reentrant lock of the operating system's."""
+    """Return a new native reentrant lock."""
     return original("_thread", "RLock")()
 
 
 def start_thread(function: Callable[..., object], *arguments: Any) -> None:
-    """Run ``function`` on a new thread, which ends with the process; ``threading`` would take a lock of its own.
+    """Run ``function`` on a new native thread, which ends with the process. (``threading`` would take a lock.)
 
-    SIGTERM is left to the application's threads: caught by one that only just begins, it would wake none of them.
+    SIGTERM is left to the application's threads: caught by a thread that is just starting, it would wake none of them.
 
-    Raises RuntimeError where there can be no more threads, or the interpreter is ending.
+    Raises RuntimeError if no thread can be started, or the interpreter is shutting down.
     """
     if in_subinterpreter():  # its end waits for such threads, and aborts the process where there is another
         thread = threading.Thread(target=function, args=arguments, daemon=False)
@@ -54,14 +54,14 @@ _of_subinterpreter: list[threading.Thread] = []
 
 
 def join_threads() -> None:
-    """Wait for the threads of a subinterpreter, which have been told to end; elsewhere there are none to wait for."""
+    """Wait for the threads of a subinterpreter, which were told to end; return at once in the main interpreter."""
     for thread in _of_subinterpreter:
         thread.join()
 
 
 @contextmanager
 def no_sigterm() -> Iterator[None]:
-    """Keep SIGTERM from this thread, and from those it starts meanwhile."""
+    """Block SIGTERM on this thread, and on threads that it starts in the block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -73,7 +73,7 @@ def no_sigterm() -> Iterator[None]:
 
 
 def in_subinterpreter() -> bool:
-    """Return whether this is not the interpreter that the process began with."""
+    """Return whether this is not the main interpreter."""
     try:
         interpreters = __import__("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
         return bool(interpreters.get_current() != interpreters.get_main())
@@ -84,8 +84,8 @@ def in_subinterpreter() -> bool:
 def forks_later() -> bool:
     """Return whether this is uWSGI, about to fork its workers.
 
-    It forks without Python's knowledge: a worker that is born while another thread holds the interpreter waits for
-    it for ever.
+    It forks without Python's knowledge: a worker that is forked while another thread holds the interpreter lock waits
+    for it for ever.
     """
     uwsgi = _uwsgi()
     return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.masterpid() in (0, os.getpid())
@@ -98,13 +98,13 @@ def is_mere_master() -> bool:
 
 
 def _uwsgi() -> Any:
-    """Return uWSGI's module: there from the beginning, though built in only where uWSGI runs Python itself."""
+    """Return uWSGI's built-in module if uWSGI runs this Python; else None."""
     uwsgi = sys.modules.get("uwsgi")
     return uwsgi if hasattr(uwsgi, "worker_id") else None
 
 
 class Wakeup:
-    """Like an Event that ``wait`` clears; ``set`` is one C call, so it cannot be interrupted while it holds a lock.
+    """An event that ``wait`` clears; ``set`` is one C call, so it cannot be interrupted while it holds a lock.
 
     ``threading.Event`` can: a finaliser that runs inside its ``set`` and ends a span would wait for itself.
     """
@@ -114,12 +114,12 @@ class Wakeup:
         self._lock.acquire()
 
     def set(self) -> None:
-        """Let the next (or the present) ``wait`` return at once."""
+        """Let the current or next ``wait`` return at once."""
         try:
             self._lock.release()
         except RuntimeError:  # set already
             return
 
     def wait(self, timeout: float = -1) -> bool:
-        """Wait until set, at most ``timeout`` seconds where it is not negative; return whether it was set."""
+        """Wait until set, at most ``timeout`` seconds unless negative; return whether it was set."""
         return bool(self._lock.acquire(timeout=timeout))

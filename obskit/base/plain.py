@@ -1,9 +1,9 @@
-"""Any value of the application as plain JSON types, with secrets masked; never raises, and its work is bounded.
+"""Converts any value of the application to plain JSON types, with secrets masked; never raises, in bounded work.
 
-Asking a value for anything may run the application's code: a proxy loads what it stands for when it is asked for
-its class. So decisions are made by ``type(value)``, which runs none, and the rest is done inside a guard that costs one
-value when it raises. What an object is made of is walked over here rather than printed by the object itself, which has
-no bounds. The nodes and characters of all values of a record are bounded together.
+Any operation on a value may run the application's code: a proxy loads its target when its class is read. So decisions
+are made by ``type(value)``, which runs no code, and the rest is done inside a guard that loses only one value if it
+raises. Objects are traversed here rather than printed by themselves, which would be unbounded. The nodes and characters
+of all values of a record are limited together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCALARS = frozenset([str, int, float, bool, type(None)])
 
 
 class Renderer:
-    """Renders the values of one record; ``truncated`` tells whether anything was left out for its size."""
+    """Converts the values of one record; ``truncated`` tells whether anything was left out because of its size."""
 
     truncated = False
     _nodes = MAX_NODES
@@ -56,13 +56,13 @@ class Renderer:
             return _unprintable(kind)
 
     def under(self, key: str, value: Any, depth: int = 0) -> Any:
-        """Return ``value`` as it may be shown under ``key``."""
+        """Return ``value``, masked if ``key`` is a secret's name."""
         if self._redactor is not None and self._redactor.hides(key, value):
             return MASK
         return self.plain(value, depth)
 
     def text(self, text: str) -> str:
-        """Return a text as it may be shown and as UTF-8 can hold it; a lone surrogate becomes ``?``."""
+        """Return a text with secrets masked, and with lone surrogates, which UTF-8 cannot encode, replaced by ``?``."""
         if len(text) > _SHORT:  # short ones are bounded by their number
             text = self._bounded(text)
         if self._redactor is not None:
@@ -87,14 +87,14 @@ class Renderer:
         return shown if type(shown) is str else str(shown)
 
     def items(self, value: Any) -> list[tuple[Any, Any]]:
-        """Return what a mapping of fields holds, as it is. Never raises."""
+        """Return the items of a mapping of fields, unconverted. Never raises."""
         try:
             return [(key, item) for key, item in islice(value.items(), MAX_NODES)]
         except Exception:
             return [("unprintable", type(value).__name__)]
 
     def _walk(self, value: Any, kind: type, depth: int) -> Any:
-        """Render what may hold other values; cycles and deep nesting are cut."""
+        """Convert a container; cycles and deep nesting are cut."""
         if id(value) in self._path:
             return "...[circular]"
         if depth >= MAX_DEPTH:
@@ -112,7 +112,7 @@ class Renderer:
             self._path.discard(id(value))
 
     def _object(self, value: Any, kind: type, depth: int) -> Any:
-        """Render an object by its fields if its class declares them, as an array, as what it stands for, or as text."""
+        """Convert an object by its declared fields, as an array, as a proxy's target, or else as text."""
         names = _field_names(kind)
         if names is not None:
             return self._fields(value, names, depth)
@@ -124,7 +124,7 @@ class Renderer:
         return self._printed(value, depth)
 
     def _proxy(self, value: Any, stands_for: Any, depth: int) -> Any:
-        """Render a proxy (Django's lazy objects, werkzeug's locals, wrapt's) as what it stands for."""
+        """Convert a proxy (Django's lazy objects, werkzeug's locals, wrapt's) by its target."""
         if stands_for is type(None):
             return None
         try:
@@ -134,7 +134,7 @@ class Renderer:
                 return self._mapping(value, depth)
             if issubclass(stands_for, list | tuple | set | frozenset):
                 return self._sequence(value, depth)
-        except Exception:  # a mock has the class it is told to have, and nothing else of it
+        except Exception:  # a mock claims another class, without its attributes
             return self._printed(value, depth)
         names = _field_names(stands_for)
         return self._printed(value, depth) if names is None else self._fields(value, names, depth)
@@ -148,7 +148,7 @@ class Renderer:
             raise
 
     def _pairs(self, pairs: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
-        """Render names and values; names that are alike as text get an underscore."""
+        """Convert names and values; names that are equal as text get an underscore."""
         shown: dict[str, Any] = {}
         taken, more = self._take(pairs)
         for key, item in taken:

@@ -16,7 +16,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Location(NamedTuple):
-    """A line of a function, as profiles show it."""
+    """A line of a function."""
 
     function: str
     file: str
@@ -51,14 +51,14 @@ class Profile(NamedTuple):
 
 
 class UnreadableProfile(ValueError):
-    """The bytes are no pprof."""
+    """The bytes are not a pprof file."""
 
 
 # Writing
 
 
 def encode(profile: Profile, rest: Callable[[], object] = lambda: None) -> bytes:
-    """Return the profile as a ``.pprof.gz`` file has it. ``rest`` is called now and then, to let others go on."""
+    """Return the contents of a ``.pprof.gz`` file. ``rest`` is called now and then, to let other threads run."""
     tables = _Tables()
     out = bytearray()
     for value_type in profile.sample_types:

@@ -1,7 +1,4 @@
-"""Sending to Cloud Trace: ``POST /v2/projects/PROJECT/traces:batchWrite``, as JSON over our own connection.
-
-Which project's Cloud Trace a ``cloudtrace://PROJECT`` URL means, and where it is.
-"""
+"""Sends spans to Cloud Trace (``POST /v2/projects/PROJECT/traces:batchWrite``), and reads ``cloudtrace://`` URLs."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ _is_project = re.compile(r"(?:[a-z0-9.-]+:)?[a-z0-9-]+").fullmatch  # before the
 
 
 class CloudTraceTarget(NamedTuple):
-    """Where spans go; without a project, to the one that the metadata server or the credentials name."""
+    """The destination; without a project, that of the metadata server or the credentials."""
 
     endpoint: ApiEndpoint
     project: str
@@ -80,7 +77,7 @@ class CloudTraceExporter:
         self._told = False
 
     def encode(self, span: Any) -> bytes:
-        """Return the span's JSON behind ``projects/``: which project, only ``send`` knows. Empty if unacceptable."""
+        """Return the span's JSON after ``projects/``, as only ``send`` knows the project; empty if it is invalid."""
         given = self._convert(span)
         try:
             check(given, time.time_ns() // 1000)
@@ -113,8 +110,8 @@ class CloudTraceExporter:
     def _write(self, spans: list[bytes], deadline: float) -> int:
         """Write the spans, and return how many of them the API refused. Raises Failed.
 
-        It takes all of a request or nothing, so where it refuses, halves are tried. What was written before a failure
-        is written again, which changes nothing there.
+        The API accepts all of a request or nothing, so if it refuses, each half is tried. Spans written before a
+        failure are written again, which has no further effect.
         """
         refused = 0
 
@@ -133,7 +130,7 @@ class CloudTraceExporter:
         return refused
 
     def _post(self, spans: list[bytes], deadline: float) -> Answer:
-        """Make a request; where the credentials are refused, once more with renewed ones. Raises Failed."""
+        """Make a request; if the credentials are refused, once more with refreshed ones. Raises Failed."""
         account = self._account or self._find_account(deadline)
         answer = self._request(spans, account, deadline)
         if answer.status == 401:
@@ -152,7 +149,7 @@ class CloudTraceExporter:
             raise Failed(Outcome(UNREACHABLE, str(error), retry=True)) from error
 
     def _find_account(self, deadline: float) -> Account:
-        """Find out who we are, and whose project it is. Raises Failed."""
+        """Find the credentials and the project. Raises Failed."""
         timeout = max(0.001, deadline - monotonic())
         account = find_account(_SCOPES, None, self._endpoint.anonymous, timeout)
         if not self._project:
@@ -164,7 +161,7 @@ class CloudTraceExporter:
         return account
 
     def _raise_for(self, answer: Answer) -> None:
-        """Raise Failed, unless the spans were taken."""
+        """Raise Failed, unless the spans were accepted."""
         found = outcome(answer)
         if found.reason:
             hint = _HINTS.get(answer.status, "").format(self._project)

@@ -1,16 +1,12 @@
-"""A Zipkin span as a Span of Cloud Trace's API v2, in JSON form, exactly as Zipkin's own collector for it translates.
+"""Translates a Zipkin span to a Span of Cloud Trace's API v2 in JSON form, as Zipkin's own collector for it does.
 
-Source: openzipkin/zipkin-gcp, zipkin-translation-stackdriver 2.3.0; google.devtools.cloudtrace.v2.Span.
+Three things differ from that collector. ``add`` sets fields that it leaves out: kind, status and required times.
+``fit`` and ``check`` keep to the API's limits, since it refuses a whole batch for one bad span. ``separate`` gives
+server spans that share their client's id another one: Cloud Trace keeps one span for each id, so one of the two is lost
+there, and users of Zipkin's collector have to turn sharing off.
 
-What obskit's spans have in Cloud Trace that Zipkin's translation leaves out.
-
-Keeping to the API's limits: it refuses a whole batch for one span that does not.
-
-Source: google.devtools.cloudtrace.v2 (trace.proto), and Cloud Trace's "Quotas and limits". Lengths are of UTF-8.
-
-Ids of their own for server spans that share their client's: to Cloud Trace a second span of one id is the same one.
-
-Zipkin's own collector for Cloud Trace sends both, and one is lost: its users are told to turn sharing off.
+Source: openzipkin/zipkin-gcp, zipkin-translation-stackdriver 2.3.0; google.devtools.cloudtrace.v2 (trace.proto); Cloud
+Trace's "Quotas and limits". Lengths are in bytes of UTF-8.
 """
 
 from __future__ import annotations
@@ -27,9 +23,9 @@ _MASK = 0x3F6A2EC3C810C2AB  # what the 2018 collector told spans apart by, thoug
 
 
 def separate(spans: list[Span]) -> list[Span]:
-    """Return the spans of one message, each shared one with an id made from its own, as the child of the other half.
+    """Return the spans of one message, with each shared server span as a child of its client's, with a derived id.
 
-    Its children follow where the message has them; those that came in another one stay the client span's.
+    Its children in the same message move with it; those in other messages stay children of the client span.
     """
     shared = {(span.trace_id, span.id, _service(span)) for span in spans if span.shared}
     return [_apart(span, shared) for span in spans] if shared else spans
@@ -84,7 +80,7 @@ def translate(span: Span, project: str, agent: str) -> dict[str, Any]:
 
 
 def moment(microseconds: int) -> str:
-    """Return a time since the epoch as RFC 3339 has it."""
+    """Return a time since the epoch in RFC 3339 form."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return f"{_second(seconds)}.{rest:06d}Z"
 
@@ -95,7 +91,7 @@ def _second(seconds: int) -> str:
 
 
 def _attributes(span: Span, agent: str) -> dict[str, str]:
-    """Return the attributes. The order counts: of two with one key the later stays."""
+    """Return the attributes. Order matters: of two with one key the later is kept."""
     found = {"/kind": span.kind.lower()} if span.kind else {}
     tags = span.tags
     for key in sorted(tags):
@@ -159,11 +155,11 @@ _KEPT_FIRST = ("/", "error", "endpoint.")
 
 
 class Unacceptable(ValueError):
-    """A span that the API refuses whatever is cut off."""
+    """A span that the API refuses, even truncated."""
 
 
 def check(span: Span, now: int) -> None:
-    """Raise Unacceptable where the API would refuse ``span`` at ``now`` (microseconds since the epoch)."""
+    """Raise Unacceptable if the API would refuse ``span`` at ``now`` (microseconds since the epoch)."""
     start, end = times(span)
     if not span.id.strip("0"):
         raise Unacceptable("a span's id is zero")
@@ -174,7 +170,7 @@ def check(span: Span, now: int) -> None:
 
 
 def fit(made: dict[str, Any]) -> None:
-    """Cut a Span in JSON form where it is too long, and have it say so."""
+    """Truncate a Span in JSON form to the API's limits, and mark it."""
     made["displayName"] = _text(made["displayName"]["value"], _NAME)
     made["attributes"] = _limited_attributes(made["attributes"]["attributeMap"])
     if "timeEvents" in made:
@@ -184,7 +180,7 @@ def fit(made: dict[str, Any]) -> None:
 
 
 def _limited_attributes(given: dict[str, Any]) -> dict[str, Any]:
-    """Return those that there is room for. An attribute whose key is too long is left out."""
+    """Return as many attributes as the API accepts. One whose key is too long is left out."""
     kept = [key for key in given if key and len(key if key.isascii() else _bytes(key)) <= _KEY]
     if len(kept) > _ATTRIBUTES:
         kept = sorted(kept, key=lambda key: not key.startswith(_KEPT_FIRST))[:_ATTRIBUTES]

@@ -1,1 +1,1 @@
-"""The way of a span or a log entry from the queue to its destination."""
+"""Delivery of spans and log entries: queue, batches, retries and counters."""

@@ -1,4 +1,4 @@
-"""Trying again: pauses that grow, and parts that shrink."""
+"""Retries: growing pauses between attempts, and halves of refused batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 class Backoff:
     """The pauses between attempts: each twice as long as the one before, from ``first`` up to ``longest`` seconds.
 
-    Each is by chance up to half shorter, so that processes which failed together do not come back together.
+    Each is randomly up to half shorter, so that processes that failed together do not retry together.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -20,22 +20,22 @@ class Backoff:
         self._longest = longest
 
     def pause(self) -> float:
-        """Return the seconds to wait now."""
+        """Return the seconds to wait before the next attempt."""
         pause, self._next = self._next, min(2 * self._next, self._longest)
         return pause * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Begin anew, as after a success."""
+        """Start again from ``first``, after a success."""
         self._next = self._first
 
 
 def send_in_halves(
     items: list[Item], is_refused: Callable[[list[Item], bool], bool], most: float = float("inf")
 ) -> None:
-    """Send ``items``, and the halves of what is refused as it is: one bad item costs its neighbours nothing.
+    """Send ``items``, and the halves of a refused part, so that a bad item does not cost the others.
 
-    ``is_refused`` sends a part and tells whether smaller ones are to be tried; its second argument says that there are
-    none: it was the last item, or the ``most`` attempts are made.
+    ``is_refused`` sends a part and tells whether to try its halves; its second argument is True if that is not
+    possible: the part is a single item, or ``most`` attempts have been made.
     """
     parts, attempts = [items], 0
     while parts:

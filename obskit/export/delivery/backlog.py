@@ -1,4 +1,4 @@
-"""Batches that could not be delivered, kept on disk, and sent again bit by bit."""
+"""Batches that could not be delivered, kept on disk and retried little by little."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ADOPT = (30.0, 60.0)
 
 
 class Backlog:
-    """What of a spool concerns one pipeline, for its sending thread.
+    """The spool of one pipeline, as its sending thread uses it.
 
     ``write_through`` puts every batch on disk before it is sent, so that it survives the process.
     """
@@ -48,28 +48,28 @@ class Backlog:
         }
 
     def away(self) -> bool:
-        """Return whether the receiver failed a moment ago: what comes goes to disk, without an attempt."""
+        """Return whether the receiver failed recently: new batches then go to disk without an attempt."""
         return monotonic() < self._away_until
 
     def begin(self, batch: list[bytes]) -> Record | None:
-        """Note that ``batch`` is being sent; return its record where it is on disk from now on."""
+        """Note that ``batch`` is being sent; return its record if it was written to disk."""
         record = self._spool.append(batch) if self._write_through else None
         if record is not None:
             self._in_flight = len(batch)
         return record
 
     def keep(self, batch: list[bytes], record: Record | None) -> bool:
-        """Keep a batch for later; return False where the disk does not take it."""
+        """Write a batch to disk for later; return False if that fails."""
         self._in_flight = 0
         return record is not None or self._spool.append(batch) is not None
 
     def settle(self, record: Record | None) -> bool:
-        """Note that a batch is done with; return False where it was counted as lost on disk meanwhile."""
+        """Acknowledge a batch; return False if it was counted as lost on disk meanwhile."""
         self._in_flight = 0
         return record is None or self._spool.acknowledge(record)
 
     def next(self) -> Record | None:
-        """Return a batch to be sent again, if it is time for one."""
+        """Return a batch to retry, if it is time for one."""
         now = monotonic()
         if now >= self._adopt_at:
             self._adopt_at = now + random.uniform(*_ADOPT)
@@ -77,16 +77,16 @@ class Backlog:
         return self._spool.next() if now >= self._next_at else None
 
     def postpone(self, retry_after: float) -> float:
-        """Send nothing that was kept for a while, and return until when; new batches are sent all the same."""
+        """Retry no batch for a while, and return until when; new batches are still sent."""
         self._next_at = monotonic() + max(retry_after, random.uniform(*_PROBE))
         return self._next_at
 
     def give_up(self, retry_after: float) -> None:
-        """Leave the receiver in peace for a while: what is new is kept, too."""
+        """Send nothing for a while: new batches go to disk, too."""
         self._away_until = self.postpone(retry_after)
 
     def delivered(self, took: float) -> None:
-        """Note that the receiver is there, and takes ``took`` seconds for a batch."""
+        """Note that the receiver has accepted a batch in ``took`` seconds."""
         self._away_until = 0.0
         self._next_at = monotonic() + took * random.uniform(*_REST)
 
@@ -96,5 +96,5 @@ class Backlog:
         return max(0.0, (min(self._next_at, self._adopt_at) if waiting else self._adopt_at) - monotonic())
 
     def close(self) -> None:
-        """Leave what waits to the next process."""
+        """Leave the remaining batches to the next process."""
         self._spool.close()

@@ -1,4 +1,4 @@
-"""What the pipeline asks of an exporter, and what an exporter answers."""
+"""The interface between the pipeline and its exporters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNREACHABLE = "unreachable"
 
 
 class Exporter(Protocol):
-    """Brings spans to one destination. All methods run on the pipeline's thread, with tracing suppressed there.
+    """Sends spans to one destination. All methods run on the pipeline's thread, with tracing suppressed.
 
     A batch has at most ``batch_items`` items, and ``batch_bytes`` as ``size`` counts them; a larger item is sent alone.
     """
@@ -36,7 +36,7 @@ class Exporter(Protocol):
     batch_bytes: int
 
     def encode(self, span: Any) -> Any:
-        """Return ``span`` as this exporter sends it; an exception drops this span only."""
+        """Return ``span`` in this exporter's encoding; an exception drops this span only."""
 
     def size(self, item: Any) -> int:
         """Return an encoded span's size in bytes, or an estimate."""
@@ -45,4 +45,4 @@ class Exporter(Protocol):
         """Deliver a batch before ``deadline`` (of ``time.monotonic``)."""
 
     def close(self) -> None:
-        """Release what is held, without waiting for anything."""
+        """Release all resources, without waiting."""

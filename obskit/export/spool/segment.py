@@ -1,6 +1,6 @@
 """A file of records: written at its end, read from its beginning, removed as a whole.
 
-The form of a record on disk: a batch of encoded items, and what it takes to find and check it in a damaged file.
+A record on disk is a batch of encoded items, with a header to find and check it even in a damaged file:
 
     magic 4 | state 1 | length of the payload 4 | items 4 | written 8 | CRC of the payload 4 | CRC of these 4 | payload
 

@@ -1,7 +1,4 @@
-"""Zipkin over HTTP: POST /api/v2/spans, as JSON or as proto3.
-
-Zipkin over gRPC: ``zipkin.proto3.SpanService/Report``.
-"""
+"""Zipkin over HTTP (``POST /api/v2/spans``, as JSON or proto3) and over gRPC (``zipkin.proto3.SpanService/Report``)."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ _NOT_INSTALLED = Outcome("not_installed", "grpcio is missing: pip install 'obski
 
 
 class ZipkinGrpcExporter:
-    """Reports spans to a Zipkin server. It wants to be built where a fork waits: grpcio is imported then."""
+    """Reports spans to a Zipkin server over gRPC. To be built within ``no_fork``, as it imports grpcio."""
 
     batch_items = 10_000
     batch_bytes = 500_000  # as over HTTP: an eighth of what a gRPC server takes by default
@@ -44,7 +41,7 @@ class ZipkinGrpcExporter:
             self._refusal = _NOT_INSTALLED._replace(detail=f"{_NOT_INSTALLED.detail} ({error})")
 
     def encode(self, span: Any) -> bytes:
-        """Return the span as it stands in a list."""
+        """Return the span as an element of a list."""
         return encode_span(self._convert(span))
 
     def size(self, item: bytes) -> int:
@@ -97,7 +94,7 @@ class ZipkinHttpExporter:
         self._deflates = not is_loopback(urlsplit(url).hostname or "")
 
     def encode(self, span: Any) -> bytes:
-        """Return the span as it stands in a list."""
+        """Return the span as an element of a list."""
         return self._encode_span(self._convert(span))
 
     def send(self, items: list[bytes], deadline: float) -> Outcome:

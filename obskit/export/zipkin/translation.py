@@ -1,10 +1,8 @@
-"""A span as Zipkin's model has it; what OpenTelemetry adds is mapped as its Zipkin specification says.
+"""Translates a span to Zipkin's model. What OpenTelemetry adds is mapped as its Zipkin specification says.
+
+Also converts values of any allowed type to text, and finds the host that the process reports its spans from.
 
 Source: opentelemetry-specification, "OpenTelemetry to Zipkin Transformation".
-
-Which host this process reports its spans from.
-
-Values of any allowed type as text.
 """
 
 from __future__ import annotations
