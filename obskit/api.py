@@ -1,4 +1,4 @@
-"""The public calls, as users type them."""
+"""The public functions."""
 
 from __future__ import annotations
 
@@ -82,77 +82,75 @@ def init(
 ) -> None:
     """Start observing this process.
 
-    Each option left out comes from its ``OBSKIT_*`` variable, then from the ecosystem's (``OTEL_SERVICE_NAME`` and
-    the like), then from its default. Called again with the same options it does nothing, with others it reconfigures;
-    options left out then stay as they were given before (but ``enabled``), until ``shutdown()``. Starts no thread and
-    touches no network.
+    An option that is not given comes from its ``OBSKIT_*`` variable, else from a variable of another tool
+    (``OTEL_SERVICE_NAME`` and the like), else from its default. Called again with the same options it does nothing,
+    with others it reconfigures; options that are not given then keep their earlier values (except ``enabled``), until
+    ``shutdown()``. Starts no thread and uses no network.
 
     - ``enabled``: False switches everything off. Default: ``true``.
     - ``service``: The service's name. Default: the application's package, or the program's name.
     - ``version``: The service's version. Default: none.
-    - ``environment``: Where it runs, such as ``prod``: a tag of each span. Default: none.
+    - ``environment``: The deployment environment, such as ``prod``: a tag of each span. Default: none.
     - ``exporter``: Where spans go: a URL, an OpenTelemetry SpanExporter, or a list of them. Default:
       ``http://127.0.0.1:9411/api/v2/spans``.
-    - ``collector``: An obskit collector for spans, log lines and profiles, such as ``http://127.0.0.1:9411``; spans go
-      to an ``exporter`` that is given as well. Default: none.
-    - ``zipkin_encoding``: How spans go to Zipkin over HTTP and Kafka: ``json``, or the smaller ``proto3``. Default:
-      ``json``.
+    - ``collector``: An obskit collector for spans, log lines and profiles, such as ``http://127.0.0.1:9411``; with an
+      ``exporter``, spans go to both. Default: none.
+    - ``zipkin_encoding``: The encoding of spans for Zipkin over HTTP and Kafka: ``json``, or the smaller ``proto3``.
+      Default: ``json``.
     - ``sample_rate``: The share of new traces that is recorded, 0 to 1. Default: ``1.0``.
-    - ``sample_rules``: Other shares for some traces, by path, method and more: a list of mappings, or JSON. The first
+    - ``sample_rules``: Other rates for some traces, by path, method and more: a list of mappings, or JSON. The first
       match decides. Default: none.
-    - ``sample_limit``: How many new traces a second a process records at most. Default: none.
-    - ``inbound_limit``: How many traces a second a process records at most because their callers ask for it. Default:
+    - ``sample_limit``: The maximum of new traces a second that a process records. Default: none.
+    - ``inbound_limit``: The maximum of traces a second that a process records on a caller's request. Default: none.
+    - ``keep_errors``: Whether failed requests are kept even if their traces are not sampled. Default: ``false``.
+    - ``keep_slow``: Keep requests that take at least this many seconds, even if their traces are not sampled. Default:
       none.
-    - ``keep_errors``: Whether requests that fail are kept although their traces are not sampled. Default: ``false``.
-    - ``keep_slow``: Requests that take at least this many seconds are kept although their traces are not sampled.
-      Default: none.
-    - ``backpressure``: Whether fewer new traces are recorded while the queue of spans fills up. Default: ``true``.
-    - ``exclude``: Requests that are left out: paths, in which ``*`` stands for anything, and beginnings of user agents.
+    - ``backpressure``: Whether to record fewer new traces while the queue of spans fills up. Default: ``true``.
+    - ``exclude``: Requests that are not traced: paths, in which ``*`` matches anything, and prefixes of user agents.
       Default: ``/healthz,/livez,/readyz,/grpc.health.v1.Health/*,kube-probe,GoogleHC``.
-    - ``trust_incoming``: Whose trace headers count: ``always``, ``never``, or those of callers in networks such as
+    - ``trust_incoming``: Whose trace headers are used: ``always``, ``never``, or callers in networks such as
       ``10.0.0.0/8``. Default: ``always``.
-    - ``propagation``: The formats that outbound calls carry, in order: ``b3multi``, ``b3``, ``w3c``. Default:
+    - ``propagation``: The header formats of outbound calls, in order: ``b3multi``, ``b3``, ``w3c``. Default:
       ``b3multi``.
-    - ``propagate_to``: The hosts to which requests carry the trace's headers, such as
-      ``orders,*.internal,10.0.0.7:8080``; ``internal`` stands for loopback, private addresses, single-label and
-      cluster-local names. Default: every host.
-    - ``logs``: The form of log lines: ``json``, ``console``, ``cloud`` (Cloud Logging's API), ``inherit`` (yours,
+    - ``propagate_to``: The hosts that receive trace headers, such as ``orders,*.internal,10.0.0.7:8080``; ``internal``
+      stands for loopback, private addresses, single-label and cluster-local names. Default: every host.
+    - ``logs``: The format of log lines: ``json``, ``console``, ``cloud`` (Cloud Logging's API), ``inherit`` (yours,
       with trace fields) or ``off``. Default: ``console`` on a terminal, else ``json``.
     - ``mask_keys``: Log fields and tags whose names contain one of these are masked. Default: ``password``, ``token``
       and the like.
-    - ``request_log``: Whether each request served is logged; ``auto`` means where the platform does not: on plain
+    - ``request_log``: Whether each served request is logged; ``auto``: only if the platform does not, as on plain
       Kubernetes. Default: ``auto``.
     - ``integrations``: The libraries to instrument. Default: every known one that the program imports.
     - ``disable``: Libraries to leave alone. Default: none.
-    - ``opentelemetry``: Whether the installed instrumentations of OpenTelemetry's for other libraries are switched on:
-      ``auto`` or ``off``. Default: ``auto``.
+    - ``opentelemetry``: Whether installed OpenTelemetry instrumentations for other libraries are switched on: ``auto``
+      or ``off``. Default: ``auto``.
     - ``project``: The Google Cloud project's id. Default: none.
-    - ``queue_size``: How many spans may wait for delivery, for each exporter; later ones are dropped and counted.
-      Default: ``10000``.
-    - ``queue_bytes``: About how many bytes of spans may wait for delivery, for each exporter. Default: ``67108864``.
-    - ``batch_size``: How many spans go out together at most. Default: ``1000``.
-    - ``flush_interval``: Seconds a span waits for others to go out with. Default: ``0.5``.
-    - ``export_timeout``: Seconds one attempt to deliver may take. Default: ``10.0``.
-    - ``exit_timeout``: Seconds the program's end may wait for delivery. Default: ``2.0``, and ``5.0`` for ``cloud``
-      logs, whose client alone takes up to two to import.
-    - ``response_flush``: Seconds a response may wait, before it ends, for the delivery of its spans, where the CPU
-      may stop after it. Default: ``0.3`` on Cloud Run and Cloud Functions, else ``0``.
-    - ``spool``: The folder for spans that cannot be delivered now; without one they wait in memory only. Default:
-      none.
-    - ``spool_bytes``: How many bytes the spool of a destination may take; beyond, the oldest spans are dropped and
+    - ``queue_size``: The maximum of spans that wait for delivery, for each exporter; further ones are dropped and
+      counted. Default: ``10000``.
+    - ``queue_bytes``: The approximate maximum of bytes of spans that wait for delivery, for each exporter. Default:
+      ``67108864``.
+    - ``batch_size``: The maximum of spans in a batch. Default: ``1000``.
+    - ``flush_interval``: Seconds that a span waits for others to form a batch. Default: ``0.5``.
+    - ``export_timeout``: Seconds that one attempt to deliver may take. Default: ``10.0``.
+    - ``exit_timeout``: Seconds that the end of the program may wait for delivery. Default: ``2.0``; ``5.0`` for
+      ``cloud`` logs, whose client takes up to 2 s to import.
+    - ``response_flush``: Seconds that a response may wait for the delivery of its spans, on platforms that may stop the
+      CPU after it. Default: ``0.3`` on Cloud Run and Cloud Functions, else ``0``.
+    - ``spool``: The folder for spans that cannot be delivered now; without it they wait in memory only. Default: none.
+    - ``spool_bytes``: The maximum size of a destination's spool in bytes; beyond it, the oldest spans are dropped and
       counted. Default: ``100000000``.
     - ``spool_age``: Seconds after which spooled spans are dropped. Default: ``86400.0``.
-    - ``spool_write_through``: Whether spans go to the spool before they are sent, so that they survive ``kill -9``.
-      Default: ``false``.
-    - ``profiler``: Which profiler runs: ``builtin``, ``google`` (its agent), ``off``, or ``auto``: ``builtin`` in
-      Google Cloud and where ``profiler_output`` or ``collector`` is given. Default: ``auto``.
-    - ``profiler_output``: The folder for profiles; without one, or a ``collector``, they go to Cloud Profiler.
+    - ``spool_write_through``: Whether spans are written to the spool before they are sent, so that they survive ``kill
+      -9``. Default: ``false``.
+    - ``profiler``: The profiler: ``builtin``, ``google`` (its agent), ``off``, or ``auto``: ``builtin`` in Google Cloud
+      or with ``profiler_output`` or ``collector``. Default: ``auto``.
+    - ``profiler_output``: The folder for profiles; without it and without ``collector`` they go to Cloud Profiler.
       Default: none.
-    - ``profiler_hz``: How many samples a second the profiler takes. Default: ``100.0``.
-    - ``profiler_duration``: Seconds the profiler samples in each ``profiler_interval``. Default: ``10.0``.
-    - ``profiler_interval``: Seconds from one profile to the next; not less than ``profiler_duration``, and where
-      equal, it always samples. Default: ``60.0``.
-    - ``profiler_heap``: Whether there are heap profiles, too; they slow the program down all the time. Default:
+    - ``profiler_hz``: The profiler's samples a second. Default: ``100.0``.
+    - ``profiler_duration``: Seconds that the profiler samples in each ``profiler_interval``. Default: ``10.0``.
+    - ``profiler_interval``: Seconds from one profile to the next, at least ``profiler_duration``; if equal, it always
+      samples. Default: ``60.0``.
+    - ``profiler_heap``: Whether to take heap profiles, too; these slow the program down all the time. Default:
       ``false``.
 
     Raises ConfigurationError (a ValueError) naming option, value and remedy.
@@ -175,11 +173,11 @@ def span(name: str, *, kind: Kind | None = None, remote: str | None = None, **ta
     """Return a child span of the current one, as a context manager and a decorator.
 
     ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
-    function or a generator. An exception that leaves the block is the span's ``error`` tag.
+    function or a generator. An exception that leaves the block becomes the span's ``error`` tag.
 
-    ``kind`` says which side of a call the span is, ``remote`` the name of the service on the other (the tag
-    ``peer.service``), so that a call which no integration covers is drawn between services, too. A ``kind`` that is
-    none of the four is a tag.
+    ``kind`` is the side of a call that the span is, ``remote`` the name of the service on the other side (the tag
+    ``peer.service``), so that a call without an integration links the two services, too. A ``kind`` other than the
+    four is a tag.
     """
     known = _KINDS.get(kind, SpanKind.INTERNAL) if type(kind) is str else SpanKind.INTERNAL
     if kind is not None and known is SpanKind.INTERNAL:
@@ -198,10 +196,10 @@ copyreg.pickle(ChildScope, lambda scope: (_made_again, scope.made_of()))
 
 
 def inject(headers: Carrier) -> Carrier:
-    """Write the current trace into ``headers`` (a message's, say), for transports no integration covers; return it.
+    """Write the current trace into ``headers``, for transports without an integration; return ``headers``.
 
-    A mapping or a list of pairs, with names and values in text or bytes. What it had of an older trace is replaced,
-    however it was spelled; other headers, such as an ``x-request-id`` of your own, stay.
+    They are a mapping or a list of pairs, with names and values in text or bytes. Headers of an older trace are
+    replaced, in any spelling; others, such as an ``x-request-id`` of your own, are kept.
     """
     propagator.write_all(get_context(), headers_of(headers))
     return headers
@@ -209,10 +207,10 @@ def inject(headers: Carrier) -> Carrier:
 
 @contextmanager
 def continue_trace(headers: Headers) -> Iterator[None]:
-    """Continue, for the length of the block, the trace that ``headers`` name: spans begun in it are its children.
+    """Continue the trace in ``headers`` for the length of the block: spans started in it belong to that trace.
 
-    A mapping or pairs; names are read without regard to case, and both names and values may be bytes, as messages
-    have them. Headers without a trace, or malformed ones, or None, begin a new trace.
+    They are a mapping or pairs; names are compared without regard to case, and names and values may be bytes, as in
+    messages. Without a trace, with malformed headers, or None, a new trace starts.
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
     lower = {_text(name).lower(): _text(value) for name, value in pairs}
@@ -232,23 +230,24 @@ def _text(value: object) -> str:
 
 
 def flush(timeout: float = 2.0) -> bool:
-    """Deliver every span that has ended; return whether all were delivered within ``timeout`` seconds."""
+    """Deliver all ended spans; return whether all were delivered within ``timeout`` seconds."""
     return runtime.flush(timeout)
 
 
 def shutdown(timeout: float = 2.0, unpatch: bool = False) -> bool:
-    """Deliver what is queued and stop; return whether it was done within ``timeout`` seconds.
+    """Deliver the queue and stop; return whether that was done within ``timeout`` seconds.
 
-    With ``unpatch`` every patched function is put back. ``init()`` starts again.
+    With ``unpatch`` every patched function is restored. ``init()`` starts again.
     """
     return runtime.shutdown(timeout, unpatch)
 
 
 def stats() -> dict[str, Any]:
-    """Return what became of this process's spans.
+    """Return the counters of this process.
 
-    ``sampled_out`` counts traces that their rate left out; ``sampling`` has the rates that apply, what limits left out
-    (``limited``, by reason) and what was kept for its errors or slowness; ``failures`` counts our own errors;
+    ``sampled_out`` counts traces that were not sampled by their rate; ``sampling`` has the current rates, the traces
+    refused by limits (``limited``, by reason) and those kept because they failed or were slow; ``failures`` counts
+    obskit's own errors;
     ``exporters`` has one entry for each destination, with ``produced``, ``delivered``, ``dropped`` (by reason),
     ``queued`` and the ``worker``'s state: produced = delivered + all dropped + queued. ``profiler`` has the profiler's
     state, where its profiles go, and how many were delivered or lost.
