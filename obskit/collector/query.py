@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from obskit.zipkin.model import Span
 
@@ -19,6 +20,17 @@ _LARGEST = 2**63 - 1
 _LARGEST_LIMIT = 2**31 - 1  # an `int` in Zipkin, where the others are a `long`
 _JAVA_BLANKS = "".join(map(chr, range(0x21)))  # what Java's String.trim removes
 _digits = re.compile(r"\+?0*(\d{1,19})").fullmatch  # as Java's Long.parseLong: decimal digits of any script
+
+
+class _Placed(Protocol):
+    """What says whether a span is an entry."""
+
+    @property
+    def timestamp(self) -> int | None: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def parent_id(self) -> str | None: ...
 
 
 class QueryError(ValueError):
@@ -173,6 +185,6 @@ def remote_service(span: Span) -> str | None:
     return span.remote_endpoint.service_name if span.remote_endpoint else None
 
 
-def is_entry(span: Span) -> bool:
+def is_entry(span: _Placed) -> bool:
     """True where a request enters a service: the span of a server or a consumer, or the root of a trace."""
     return bool(span.timestamp) and (span.kind in _ENTRIES or span.parent_id is None)

@@ -361,3 +361,20 @@ def test_every_trace_is_found_whenever_the_index_was_written(most, tmp_path, mon
             ids = [span.id for span in store.trace(f"{trace + 1:016x}")]
             assert ids == [f"{one + 1:016x}" for one in range(number + 9) if one % 90 == trace], (number, trace)
     store.close()
+
+
+def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
+    """Also where its id is in another trace's texts, at the ends of the block and with a high half before it."""
+    source = random.Random(3)
+    spans = []
+    for number in range(300):
+        low = f"{source.randint(1, 40):016x}"
+        high = source.choice(["", "", f"{source.randint(1, 40):016x}"])
+        tags = {f"{source.randint(1, 40):016x}": f'",\n"traceId":"{source.randint(1, 40):016x}"'}
+        spans.append(Span(trace_id=high + low, id=f"{number + 1:016x}", tags=source.choice([{}, tags])))
+    data = blocks_module.pack(spans, [encode_span(span) for span in spans], final=True).data
+    for trace in range(1, 42):
+        expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
+        assert blocks_module.unpack_trace(data, trace) == expected
+    with pytest.raises(blocks_module.Damaged):
+        blocks_module.unpack_trace(b"x", 1)

@@ -26,5 +26,5 @@ class Holdings:
 def holdings(database: Database, reader: Reader) -> Holdings:
     """Return what a database holds."""
     ((spans, size),) = database.rows("SELECT spans, size FROM totals")
-    ((since,),) = database.rows("SELECT coalesce(min(arrived), 0) FROM blocks")
+    ((since,),) = database.rows("SELECT coalesce((SELECT arrived FROM blocks ORDER BY number LIMIT 1), 0)")
     return Holdings(spans, size, reader.end()[1], since)

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from obskit.collector.store.blocks import Damaged, low_id, unpack
+from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
 
+_FEW = 4  # traces that are looked for in a block without decoding all of it
 _PAGE = 32  # blocks read before the writer gets the lock again
 _LATEST = 2**63 - 1
 
@@ -47,10 +48,20 @@ class Reader:
         numbers = self.numbers(traces)
         spans: dict[int, list[Span]] = {trace: [] for trace in traces if trace in numbers}
         for key in self.keys({number for found in numbers.values() for number in found}):
-            block = self.block(key)
+            block = self._recent.get(key) if len(spans) <= _FEW else self.block(key)
+            if block is None:
+                block = self._only(key, spans)
             for trace in block.keys() & spans.keys():
                 spans[trace] += block[trace]
         return spans
+
+    def _only(self, key: BlockKey, traces: Iterable[int]) -> SpansByTrace:
+        """Return the spans of some traces in a block."""
+        data = self.data(key)
+        try:
+            return {trace: unpack_trace(data, trace) for trace in traces} if data else {}
+        except Damaged as error:
+            raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
 
     def keys(self, numbers: Iterable[int]) -> Iterator[BlockKey]:
         """Yield the blocks that now hold these numbers, in order of arrival."""
@@ -128,6 +139,11 @@ class Reader:
         found = dict(found)
         self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
         return found
+
+    def data(self, key: BlockKey) -> bytes | None:
+        """Return the compressed spans of a block: of the merged one if it was merged, None if it was deleted."""
+        rows = self._database.rows("SELECT data FROM blocks WHERE number <= ? AND last >= ?", *key[:2])
+        return rows[0][0] if rows else None
 
     def headers(self, first: int, last: int) -> Iterator[Header]:
         """Yield the blocks with a span between two times, by their newest span; those without timestamps last."""
