@@ -14,10 +14,10 @@ _HIGH = 100  # units of a chart's height
 _PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 Link = tuple[Mapping[str, str], str]  # the query of the list behind a step, and the step's title
 
-_NO_AXIS = Html("")
+_NOTHING = Html("")
 _CHART = """<figure class="card chart"><figcaption>{title} <span class="dim">{legend}</span></figcaption>
 <div class="plot"><span class="top-label">{top}</span>\
-<svg viewBox="0 0 {width} 100" preserveAspectRatio="none">{marks}</svg></div>{axis}</figure>
+<svg viewBox="0 0 {width} 100" preserveAspectRatio="none">{marks}</svg>{over}</div>{axis}</figure>
 """
 _STEP = '<a href="{href}"><title>{title}</title><rect class="step" x="{x}" y="0" width="1" height="100"/>{bars}</a>'
 _BAR = '<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"/>'
@@ -46,7 +46,13 @@ def sparkline(steps: Sequence[Numbers]) -> Html:
 
 
 def bars(
-    title: str, values: Sequence[float], tops: str, links: Sequence[Link], kind: str, axis: Html = _NO_AXIS
+    title: str,
+    values: Sequence[float],
+    tops: str,
+    links: Sequence[Link],
+    kind: str,
+    axis: Html = _NOTHING,
+    over: Html = _NOTHING,
 ) -> Html:
     """Return a bar for each value; ``tops`` labels the top of the scale."""
     top = nice(max(values, default=0) or 1)
@@ -55,10 +61,19 @@ def bars(
         height = max(_HIGH * value / top, 1.5) if value else 0
         bar = _BAR.format(kind=kind, x=x + 0.08, y=_HIGH - height, width=0.84, height=height) if value else ""
         steps.append(_step(x, query, text, bar))
-    return render(_CHART, title=title, legend="", top=tops.format(top), width=len(values), marks=join(steps), axis=axis)
+    return render(
+        _CHART,
+        title=title,
+        legend="",
+        top=tops.format(top),
+        width=len(values),
+        marks=join(steps),
+        axis=axis,
+        over=over,
+    )
 
 
-def percentiles(title: str, steps: Sequence[Numbers], links: Sequence[Link]) -> Html:
+def percentiles(title: str, steps: Sequence[Numbers], links: Sequence[Link], over: Html = _NOTHING) -> Html:
     """Return the durations of requests over time, a line for each percentile."""
     series = {name: [numbers.percentile(part) for numbers in steps] for name, part in _PERCENTILES}
     top = nice(max((value or 0 for values in series.values() for value in values), default=0) or 1)
@@ -67,7 +82,14 @@ def percentiles(title: str, steps: Sequence[Numbers], links: Sequence[Link]) -> 
     legend = "p50, p95 and p99, from faint to strong"
     marks = join([*hits, *map(Html, lines)])
     return render(
-        _CHART, title=title, legend=legend, top=duration(round(top)), width=len(steps), marks=marks, axis=_NO_AXIS
+        _CHART,
+        title=title,
+        legend=legend,
+        top=duration(round(top)),
+        width=len(steps),
+        marks=marks,
+        axis=_NOTHING,
+        over=over,
     )
 
 

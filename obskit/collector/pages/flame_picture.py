@@ -117,16 +117,16 @@ def _frame(box: _Box, shown: Shown) -> Html:
     )
 
 
-def tables(shown: Shown, *, of_function: bool) -> Html:
+def tables(shown: Shown, *, of_function: bool, rows: int = _MOST_ROWS) -> Html:
     """Return tables of the hottest lines and functions; for one function also its callers and callees."""
     flame = shown.flame
-    lines = [(_place(shown, frame[:2], frame[2]), value) for frame, value in flame.own.most_common(_MOST_ROWS)]
+    lines = [(_place(shown, frame[:2], frame[2]), value) for frame, value in flame.own.most_common(rows)]
     parts = [_table(shown, "Hottest lines: time of the line itself", "Line", lines)]
     if of_function:
-        parts.append(_table(shown, "Called by", "Function", _places(shown, flame.callers.most_common(_MOST_ROWS))))
-        parts.append(_table(shown, "Calls", "Function", _places(shown, flame.callees().most_common(_MOST_ROWS))))
+        parts.append(_table(shown, "Called by", "Function", _places(shown, flame.callers.most_common(rows))))
+        parts.append(_table(shown, "Calls", "Function", _places(shown, flame.callees().most_common(rows))))
     else:
-        heavy = _places(shown, flame.total.most_common(_MOST_ROWS))
+        heavy = _places(shown, flame.total.most_common(rows))
         parts.append(_table(shown, "Functions: with all that they call", "Function", heavy))
     return join(parts)
 

@@ -15,10 +15,12 @@ from obskit.collector.pages.charts import bars, distribution, percentiles
 from obskit.collector.pages.frame import message, page
 from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.home_page import errors_of
+from obskit.collector.pages.hottest import hottest, profiled
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
 from obskit.collector.pages.periods import Period, parse_period
 from obskit.collector.pages.show import count, duration, moment
+from obskit.collector.pages.version_marks import listed, marks
 from obskit.collector.pages.website import Site
 from obskit.collector.query import QueryError, TraceQuery, first_values
 from obskit.collector.store.requests import Found, Wanted
@@ -71,11 +73,14 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))
     links = site.store.links(window, deadline)
     asked = {"service": service, **of_period(period)}
+    runs = site.store.versions.of(service)
     body = [
         _head(site, service, found, period, params),
-        _charts(service, found),
+        listed(runs, profiled(site, service)),
+        _charts(service, found, marks(runs, found)),
         distribution(found.total(service), asked),
         _operations(found, asked),
+        hottest(site, service, period),
         _neighbours(site, service, links, of_period(period)),
         Html("<h2>Every request</h2>\n"),
         scatter.figure(requests, period, query=asked),
@@ -98,7 +103,7 @@ def _head(site: Site, service: str, found: Health, period: Period, params: Mappi
     )
 
 
-def _charts(service: str, found: Health) -> Html:
+def _charts(service: str, found: Health, over: Html) -> Html:
     steps = found.steps(service)
     minutes = found.step
     every: list[tuple[Mapping[str, str], str]] = []
@@ -113,9 +118,9 @@ def _charts(service: str, found: Health) -> Html:
     shares = [100 * numbers.errors / (numbers.calls or 1) for numbers in steps]
     return render(
         '<div class="charts">{rate}{errors}{took}</div>\n',
-        rate=bars(f"Requests{each}", [numbers.calls for numbers in steps], "{:,.0f}", every, "calls"),
-        errors=bars("Errors, %", shares, "{:,.0f} %", failed, "failed"),
-        took=percentiles("Duration", steps, every),
+        rate=bars(f"Requests{each}", [numbers.calls for numbers in steps], "{:,.0f}", every, "calls", over=over),
+        errors=bars("Errors, %", shares, "{:,.0f} %", failed, "failed", over=over),
+        took=percentiles("Duration", steps, every, over),
     )
 
 

@@ -34,6 +34,7 @@ from obskit.collector.store.requests import Requests
 from obskit.collector.store.room import Room, TooMany
 from obskit.collector.store.tail import Tail
 from obskit.collector.store.trace_index import TraceIndex
+from obskit.collector.store.versions import Versions
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.json_v2 import encode_span
 from obskit.zipkin.model import Span
@@ -88,6 +89,7 @@ class SpanStore:
             self._links = LinkCells(self._database, self._reader)
             self.cells = Cells(self._database, self._reader)
             self.requests = Requests(self._reader)
+            self.versions = Versions(self._database)
             self._reload()
         except StoreError:
             self._database.close()
@@ -157,6 +159,7 @@ class SpanStore:
                 for cut, block in zip(cuts, blocks, strict=True):
                     self._insert(connection, block, new_spans[cut], new_lines[cut], known)
                 self.cells.note(new_spans)
+                self.versions.note(connection, new_spans)
                 self._make_room(connection, known.keys())
                 self._tail.merge(connection)
                 self._index.write(connection)
@@ -235,6 +238,7 @@ class SpanStore:
         self._reader.forget()
         self.requests.forget()
         self.cells.forget()
+        self.versions.forget()
         try:
             self._reload()
         except (StoreError, sqlite3.Error):
