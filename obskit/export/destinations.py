@@ -1,4 +1,4 @@
-"""What the ``exporter`` option may say, and the exporter each form stands for."""
+"""The forms of the ``exporter`` option, and the exporter for each."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Build = Callable[[], Exporter]
 
 
 class Making(NamedTuple):
-    """What of the program and its settings an exporter is made with.
+    """What an exporter is made with, besides its target.
 
-    ``convert`` and ``resource`` are asked when it is built. ``project`` is Google Cloud's where a URL names none;
-    ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
+    ``convert`` and ``resource`` are called when it is built. ``project`` is the Google Cloud project if a URL names
+    none; ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
     """
 
     convert: Callable[[], Convert]
@@ -45,9 +45,9 @@ Plan = Callable[[Making], "tuple[str, Build]"]
 
 
 class Destination:
-    """One place to which spans go, as the program named it: a checked ``target``. Those with equal targets are equal.
+    """A destination of spans: a checked ``target``. Destinations with equal targets are equal.
 
-    ``plan``, which ``none`` lacks, returns the name that people are shown, and what builds the exporter.
+    ``plan``, which ``none`` lacks, returns the displayed name, and a function that builds the exporter.
     """
 
     def __init__(self, target: Any, plan: Plan | None) -> None:
@@ -99,7 +99,7 @@ def _server(url: str) -> Plan:
 
 
 def _require(module: str, distribution: str, extra: str) -> None:
-    """Raise ValueError where a package is missing: at the start, not when the first span leaves."""
+    """Raise ValueError if a package is missing: at the start, not when the first span is sent."""
     from importlib.util import find_spec
 
     try:
@@ -212,7 +212,7 @@ def _bridge(name: str, make: Callable[[], Any], resource: Callable[[], Resource]
 
 
 def _named(name: str) -> Callable[[], Any]:
-    """Find an installed OpenTelemetry exporter by its entry point, and return what loads its class and makes one."""
+    """Find an installed OpenTelemetry exporter by its entry point; return a function that loads and makes it."""
     from importlib.metadata import entry_points
 
     found = entry_points(group=_GROUP)

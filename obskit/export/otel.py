@@ -1,4 +1,4 @@
-"""The bridge to OpenTelemetry: its exporters and processors receive our spans as the SDK's own.
+"""The bridge to OpenTelemetry: its exporters and processors receive obskit's spans in the form of the SDK's.
 
 Off the request path, and the only module that turns Zipkin's tag names into OpenTelemetry's stable semantic
 conventions (https://opentelemetry.io/docs/specs/semconv/http/).
@@ -52,11 +52,11 @@ _RENAMED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "http.host": ("server.address", _text),
     "grpc.status_code": ("rpc.response.status_code", _text),
 }
-"""The tags that obskit's own integrations set, but for ``http.route``, which has one name in both worlds, and RPC's."""
+"""The tags of obskit's own integrations, except ``http.route`` and RPC's, which have the same names in both."""
 
 
 def to_readable(span: Span, resource: Resource) -> ReadableSpan:
-    """Return ``span`` as the SDK's exporters expect it, with secrets masked and nothing that they cannot encode."""
+    """Return ``span`` in the form that the SDK's exporters expect, with secrets masked, and only encodable values."""
     redactor = span.tracer.provider.redactor
     tags = redactor.tags(span.tags, span.mixed)
     return ReadableSpan(
@@ -76,7 +76,7 @@ def to_readable(span: Span, resource: Resource) -> ReadableSpan:
 
 
 def _status(span: Span, tags: Mapping[str, Any], redactor: Redactor) -> Status:
-    """Return OpenTelemetry's status; where none was set, what the ``error`` tag says of a span of obskit's own."""
+    """Return OpenTelemetry's status; if none was set, that of the ``error`` tag of a span of obskit."""
     status = span.status
     if status.status_code is not StatusCode.UNSET:
         return Status(status.status_code, encodable(redactor.error_text(status.description or "")) or None)
@@ -84,7 +84,7 @@ def _status(span: Span, tags: Mapping[str, Any], redactor: Redactor) -> Status:
     if not is_error(error) or not (span.failed or _is_ours(span)):
         return _UNSET
     code = str(tags.get("http.status_code", ""))
-    if span.kind is SpanKind.SERVER and code.startswith("4"):  # the caller's fault, says the specification
+    if span.kind is SpanKind.SERVER and code.startswith("4"):  # the caller's error, according to the specification
         return _UNSET
     return Status(StatusCode.ERROR, None if error == code else encodable(str(error)))
 
@@ -153,9 +153,9 @@ def _portable_items(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _portable(value: Any) -> Any:
-    """Return ``value``, or its like where one exporter or another loses a whole batch over it.
+    """Return ``value``, or a replacement if some exporters would lose a whole batch over it.
 
-    Those are integers of more than 64 bits, and text with lone surrogates, which UTF-8 cannot hold.
+    These are integers of more than 64 bits, and text with lone surrogates, which UTF-8 cannot encode.
     """
     if isinstance(value, str):
         return encodable(value)
@@ -169,10 +169,10 @@ def _portable(value: Any) -> Any:
 
 
 class OtelExporter:
-    """Any OpenTelemetry SpanExporter as an exporter of obskit.
+    """An OpenTelemetry SpanExporter as an exporter of obskit.
 
-    ``make`` makes it when the first batch is sent, and again with the next where it raises; ``name`` is that of the
-    destination. ``resource`` describes the process.
+    ``make`` makes it when the first batch is sent, and is called again for the next if it raises; ``name`` is that of
+    the destination. ``resource`` describes the process.
     """
 
     batch_items = 512  # the SDK's own

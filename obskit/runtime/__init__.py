@@ -1,3 +1,3 @@
-"""Builds the parts from the settings, and takes them down again: one runtime a process."""
+"""Builds, flushes and shuts down the parts that the settings ask for. There is one runtime in a process."""
 
 from obskit.runtime.lifecycle import runtime as runtime

@@ -18,10 +18,10 @@ _STATUS = "/proc/self/status"
 
 
 class Alarm:
-    """Calls ``ring`` on a thread of its own, once SIGTERM is caught, and whatever handled it before does so next.
+    """Calls ``ring`` on a separate thread when SIGTERM is caught; then the earlier handler runs.
 
-    faulthandler catches a signal in C and writes where it came in: its text wakes the thread, and is not read. The
-    application sees none of it: not with ``signal.getsignal``, not among the threads of ``threading``.
+    faulthandler catches a signal in C and writes a traceback: this text wakes the thread, and is not read. The
+    application does not see it, neither by ``signal.getsignal`` nor among the threads of ``threading``.
     """
 
     def __init__(self, ring: Callable[[], object]) -> None:
@@ -31,7 +31,7 @@ class Alarm:
 
     @property
     def is_set(self) -> bool:
-        """Whether this process has it."""
+        """Return whether it is set in this process."""
         return self._ends is not None
 
     def set(self, chain: bool) -> None:
@@ -61,7 +61,7 @@ class Alarm:
             os.close(writing)  # ends the thread
 
     def unset_in_child(self, ours: bool) -> None:
-        """Drop what a forked child inherited. Where the application has the signal, faulthandler keeps waiting below.
+        """Drop what a forked child inherited. If the application handles the signal, faulthandler stays beneath it.
 
         ``ours`` tells whether the handler is still obskit's or the default, as ``unset`` requires.
         """

@@ -1,6 +1,6 @@
-"""How ``opentelemetry-instrument`` and OpenTelemetry's API find obskit: by the entry points in pyproject.toml.
+"""The entry points by which ``opentelemetry-instrument`` and OpenTelemetry's API find obskit (see pyproject.toml).
 
-Each acts only where it is asked to: obskit may be installed beside another distribution of OpenTelemetry's.
+Each acts only on request, as obskit may be installed beside another OpenTelemetry distribution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def tracer_provider() -> TracerProvider:
 
 
 def distro() -> Any:
-    """Return the distro for ``OTEL_PYTHON_DISTRO=obskit``; otherwise what ``opentelemetry-instrument`` ignores."""
+    """Return the distro for ``OTEL_PYTHON_DISTRO=obskit``; otherwise one that ``opentelemetry-instrument`` ignores."""
     if os.environ.get("OTEL_PYTHON_DISTRO") != _NAME:
         return None
     from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined, unused-ignore]

@@ -1,4 +1,4 @@
-"""obskit as OpenTelemetry's global provider and propagator; those set before stay, later ones are reported."""
+"""Makes obskit OpenTelemetry's global provider and propagator; earlier ones are kept, later ones are reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEPT = (
 
 
 def become_global(hooks: ImportHooks) -> None:
-    """Become OpenTelemetry's provider and, once a program asks for propagation at all, its propagator."""
+    """Become OpenTelemetry's provider and, once the program imports its propagation, its propagator."""
     try:
         current = otel.get_tracer_provider()
     except Exception:  # OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded
@@ -43,7 +43,7 @@ def become_global(hooks: ImportHooks) -> None:
 
 
 def tell_of_later_ones(patches: Patches) -> None:
-    """Say why a provider that is set from now on gets nothing: OpenTelemetry's own line names no reason."""
+    """Log why a provider that is set from now on gets no spans, as OpenTelemetry's own message gives no reason."""
     patches.wrap(otel, "set_tracer_provider", _set_too_late)
 
 

@@ -1,8 +1,8 @@
-"""Whether obskit may run on this interpreter.
+"""Decides whether obskit can run on this interpreter.
 
-Spans and lines are handed over with few locks: obskit relies on the GIL for single operations on a deque, a dict or a
-counter being atomic. A build without that lock (``python3.14t``) has not been tested with obskit.
-An isolated subinterpreter has a lock of its own, and takes only extension modules that are made for that.
+obskit uses few locks: it relies on the GIL, by which single operations on a deque, a dict or a counter are atomic. It
+has not been tested on a build without that lock (``python3.14t``). An isolated subinterpreter has its own lock, and
+accepts only extension modules that support that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ISOLATED = (
 
 
 def is_supported() -> bool:
-    """Return whether obskit may run here; say so where it may not."""
+    """Return whether obskit can run here; log the reason if it cannot."""
     enabled = getattr(sys, "_is_gil_enabled", None)  # 3.13 and later
     if enabled is not None and not enabled():
         tell(logging.WARNING, _NO_LOCK)
@@ -38,7 +38,7 @@ def is_supported() -> bool:
 def _is_isolated() -> bool:
     """Return whether this subinterpreter refuses msgspec. Trying the import would abort the process at its exit."""
     try:
-        interpreters = __import__("_interpreters")  # 3.13 and later; without it isolated ones are hardly made
+        interpreters = __import__("_interpreters")  # 3.13 and later; before, isolated subinterpreters are rare
         config = interpreters.get_config(interpreters.get_current()[0])
         return bool(config.check_multi_interp_extensions)
     except (ImportError, AttributeError):

@@ -1,4 +1,4 @@
-"""What is instrumented and what is not, for ``obskit.stats()`` and one line of the log."""
+"""Lists what is instrumented and what is not, for ``obskit.stats()`` and one log record."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _OFFERED = {
     "psycopg2-binary": "psycopg2",
     "tortoise-orm": "tortoiseorm",
 }  # fmt: skip
-"""Packages that services talk through, and the OpenTelemetry instrumentation that there is for each."""
+"""Packages with which services communicate, each with its OpenTelemetry instrumentation."""
 
 _DISTRIBUTIONS = {"grpc": "grpcio", "kafka": "kafka-python", "mysql": "mysql-connector-python"}
 
 
 def inventory(patches: Patches, modules: tuple[str, ...]) -> dict[str, Any]:
-    """Return what ``stats()["integrations"]`` is. ``modules`` had been imported when patching began."""
+    """Return ``stats()["integrations"]``. ``modules`` are those that were imported before patching."""
     versions = installed()
     return {
         "instrumented": {name: _version(module, versions) for name, module in sorted(patches.installed.items())},
@@ -76,14 +76,14 @@ _looked_at: tuple[object, list[str]] = (None, [])
 
 
 def _unpatched(patches: Patches, modules: tuple[str, ...]) -> list[str]:
-    """Return references that stay unpatched; looked for once, until more is patched."""
+    """Return references that stay unpatched; cached until more is patched."""
     global _looked_at  # noqa: PLW0603 - a health page may ask every second
     state = (modules, len(patches.targets()), len(patches.installed))
     if _looked_at[0] != state:
         libraries = [module for name, module in patches.installed.items() if name not in MODULES]
         try:
             _looked_at = state, stale_references(patches, libraries, modules)
-        except Exception:  # it looks at whatever the program's modules hold
+        except Exception:  # it examines arbitrary objects of the program
             failed("looking for references that stay unpatched")
             _looked_at = state, []
     return _looked_at[1]

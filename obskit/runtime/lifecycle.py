@@ -1,4 +1,4 @@
-"""The life of a process's observation: init, flush, shutdown, forks and the process's end."""
+"""Init, flush, shutdown, forks and the process's end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """What ``init()`` set up. All state of the library that is not a span hangs here."""
+    """Everything that ``init()`` sets up."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -66,11 +66,11 @@ class Runtime:
 
     @property
     def pipelines(self) -> list[Pipeline]:
-        """Every pipeline that may still hold something."""
+        """Return every pipeline that may still hold spans or lines."""
         return [*self._spans, *self._logs.pipelines]
 
     def init(self, arguments: Mapping[str, Any]) -> None:
-        """Apply the options, and keep what was given before; the same again change nothing. See ``obskit.init``."""
+        """Apply the options on top of earlier ones; the same options again change nothing. See ``obskit.init``."""
         check_fork()
         with self._lock:
             given = {name: value for name, value in arguments.items() if value is not None}
@@ -121,7 +121,7 @@ class Runtime:
         self._profile(profiler_options(settings))
 
     def _switch_off(self, settings: Settings) -> None:
-        """Record and propagate nothing: the services called then decide about sampling on their own."""
+        """Record and propagate nothing, so that called services make their own sampling decisions."""
         provider.sample(SamplingOptions(rate=0), self._spans.fill)
         propagator.use(())
         baggage.use(False)
@@ -146,7 +146,7 @@ class Runtime:
                 tell(logging.DEBUG, "%s", summary(inventory(self._patches, self._imported)))
 
     def _profile(self, options: ProfilerOptions | None) -> None:
-        """Run the profiler of ``options``, or none; the same ones again leave it alone."""
+        """Run the profiler of ``options``, or none; leave it alone if they are unchanged."""
         if options == self._profiled:
             return
         self._stop_profiler(monotonic() + self._exit_timeout())
@@ -165,7 +165,7 @@ class Runtime:
         self._installed = None
 
     def _set_permanent(self) -> None:
-        """Do once what cannot be undone: become OpenTelemetry's provider, and watch for forks and the end."""
+        """Do once what cannot be undone: become OpenTelemetry's provider, and register for forks and the exit."""
         if self._permanent:
             return
         self._permanent = True
@@ -184,7 +184,7 @@ class Runtime:
         self._hooks_for_good.when_imported("celery.signals", partial(watch_celery, self._exit))
 
     def _forked(self) -> None:
-        """Run in a forked child: the parent delivers what it queued, the child starts afresh."""
+        """Run in a forked child: the parent delivers its queue, the child starts with an empty one."""
         self._lock = threading.RLock()
         provider.renew_sampling()
         self._spans.after_fork()
@@ -199,14 +199,14 @@ class Runtime:
             self._termination.watch_closely()
 
     def flush(self, timeout: float) -> bool:
-        """Deliver everything so far; all exporters share one deadline."""
+        """Deliver everything queued so far; all exporters share one deadline."""
         check_fork()
         deadline = monotonic() + timeout
         delivered = [pipeline.flush(deadline) for pipeline in self.pipelines]
         return provider.flush_processors(deadline) and all(delivered)
 
     def shutdown(self, timeout: float, unpatch: bool) -> bool:
-        """Deliver what is queued and stop; spans that end later are counted as dropped."""
+        """Deliver the queues and stop; spans that end later are counted as dropped."""
         check_fork()
         with self._lock:
             flush_responses(None)

@@ -1,7 +1,4 @@
-"""What each part of the library needs of the settings.
-
-The process's pipelines (those of the settings, and those being closed) and its OpenTelemetry resource attributes.
-"""
+"""Derives from the settings what each part needs, its resource attributes, and the process's pipelines."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def attributes(settings: Settings) -> dict[str, str]:
-    """Return the resource attributes that the settings and the operating system give; no look-up is made."""
+    """Return the resource attributes from the settings and the operating system, without any network request."""
     found = {
         "service.name": settings.service,
         "service.version": settings.version,
@@ -48,7 +45,7 @@ def _pod() -> dict[str, str]:
 
 
 def process_tags(settings: Settings) -> dict[str, str]:
-    """Return what each span in Zipkin's form says of the process beside the service's name."""
+    """Return the tags that each span in Zipkin's model gets for the process, besides the service's name."""
     found = {"service.version": settings.version, "deployment.environment.name": settings.environment}
     return {key: value for key, value in found.items() if value}
 
@@ -57,14 +54,14 @@ _LOGS_EXIT_TIMEOUT = 5.0  # Google's client alone takes up to two seconds to imp
 
 
 class Export(NamedTuple):
-    """One exporter of the settings: those with equal keys are the same; ``build`` makes its pipeline."""
+    """One exporter of the settings: equal keys mean the same exporter; ``build`` makes its pipeline."""
 
     key: tuple[Any, ...]
     build: Callable[[], Pipeline]
 
 
 def sampling_options(settings: Settings) -> SamplingOptions:
-    """Return what sampling needs of the settings."""
+    """Return the settings for sampling."""
     return SamplingOptions(
         rate=settings.sample_rate,
         rules=settings.sample_rules,
@@ -78,7 +75,7 @@ def sampling_options(settings: Settings) -> SamplingOptions:
 
 
 def profiler_options(settings: Settings) -> ProfilerOptions | None:
-    """Return what the profiler needs of the settings; None where it is off, and then not even imported."""
+    """Return the settings for the profiler; None if it is off, so that it is not even imported."""
     upload = settings.profiler != "off" and in_google_cloud()
     wanted = upload or settings.profiler_output or settings.collector
     if settings.profiler == "off" or (settings.profiler == "auto" and not wanted):
@@ -101,7 +98,7 @@ def profiler_options(settings: Settings) -> ProfilerOptions | None:
 
 
 def log_options(settings: Settings) -> LogOptions:
-    """Return what the logs need of the settings."""
+    """Return the settings for logs."""
     is_long = settings.logs == "cloud" and settings.exit_timeout == DEFAULT_EXIT_TIMEOUT
     return LogOptions(
         mode=settings.logs,
@@ -118,7 +115,7 @@ def log_options(settings: Settings) -> LogOptions:
 
 
 def exports(settings: Settings) -> list[Export]:
-    """Return the exporters of the settings; ``none`` is no exporter."""
+    """Return the exporters of the settings, without ``none``."""
     return [_export(settings, one.target, one.plan) for one in _destinations(settings) if one.plan is not None]
 
 
@@ -159,7 +156,7 @@ def _place() -> dict[str, str]:
 
 
 def limits(settings: Settings) -> Limits:
-    """Return how much a pipeline holds and how long it takes."""
+    """Return the limits of a pipeline."""
     return Limits(
         capacity=settings.queue_size,
         size=settings.queue_bytes,
@@ -204,7 +201,7 @@ def _open_backlog(name: str, options: _SpoolOptions) -> Backlog:
 
 
 class Pipelines:
-    """Every pipeline that may still hold spans."""
+    """The pipelines that may still hold spans: those of the settings, and those being closed."""
 
     def __init__(self) -> None:
         self._current: list[tuple[Any, Pipeline]] = []
@@ -221,7 +218,7 @@ class Pipelines:
         return fill
 
     def apply(self, settings: Settings) -> None:
-        """Make the pipelines those of ``settings``. One that stays is kept, with what it holds and its connection."""
+        """Replace the pipelines by those of ``settings``. Unchanged ones are kept, with their queue and connection."""
         before = self._current
         self._current = [_take(before, key) or (key, build()) for key, build in exports(settings)]
         for _, pipeline in self._current:
@@ -236,7 +233,7 @@ class Pipelines:
         self._retired = [*(pipeline for pipeline in closed if pipeline.busy), *replaced]
 
     def after_fork(self) -> None:
-        """Start afresh, as a forked child must: the parent delivers what it queued."""
+        """Start empty in a forked child: the parent delivers its queue."""
         self._retired.clear()
         for _, pipeline in self._current:
             pipeline.after_fork()

@@ -13,18 +13,18 @@ from obskit.base.failures import failed
 from obskit.base.native_threads import in_subinterpreter, reentrant_lock
 from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
 
-_INIT = 1  # a process that the system shields from signals it does not handle: it would live on
+_INIT = 1  # the system ignores signals that this process does not handle, so it would not end
 _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
 
 
 class Termination:
-    """Answers SIGTERM as the system does by default, but ``deliver`` comes first.
+    """Handles SIGTERM: calls ``deliver``, then lets the signal end the process as by default.
 
-    An application that handles the signal itself, before or after, is left alone: its handler ends the process in a
-    way that runs what is registered for the end, or means it not to end.
+    An application that handles the signal itself, before or after, is left alone: its handler either ends the process
+    so that exit handlers run, or intends it not to end.
 
-    A forked child begins with the system's default: CPython loses a signal that it catches while the child starts,
-    and ``Process.terminate()`` often comes then. It watches again once it has something to deliver.
+    A forked child starts with the system's default: CPython loses a signal that it catches while the child starts,
+    which is when ``Process.terminate()`` is often called. The handler is set again once there is something to deliver.
     """
 
     def __init__(self, deliver: Callable[[], object]) -> None:
@@ -35,7 +35,7 @@ class Termination:
         self._shielded = threading.local()
 
     def watch(self) -> None:
-        """Handle SIGTERM from now on, on the main thread, unless the application or what embeds Python does."""
+        """Handle SIGTERM from now on, on the main thread, unless the application or an embedding program does."""
         if not _on_main_thread() or not self._free():
             return
         try:
@@ -54,7 +54,7 @@ class Termination:
             self._alarm.set(chain=False)
 
     def leave(self) -> None:
-        """Give SIGTERM back to the system, unless somebody else has taken it."""
+        """Restore the system's default for SIGTERM, unless the handler was replaced."""
         if self._watching() or _is_default():
             self._alarm.unset()
         if self._watching() and _on_main_thread():
@@ -87,7 +87,7 @@ class Termination:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _see_to_it(self) -> None:
-        """Get a caught signal handled: interrupt the main thread's blocking call, or handle it on this thread."""
+        """Make sure that a caught signal is handled: interrupt the main thread's blocking call, or handle it here."""
         for pause in _PAUSES if self._watching() else ():
             rest(pause)
             with self._one_at_a_time:

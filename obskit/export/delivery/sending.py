@@ -1,4 +1,4 @@
-"""Bringing spans to one destination: encode, cut into batches, send, try again, and count how each span ended."""
+"""Sends spans to one destination: encodes, cuts batches, sends, retries, and counts the outcome of each span."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _FAILED = "exporter_error"
 
 
 class Patience(Protocol):
-    """How long the sending thread may take; asked anew each time, because closing a pipeline changes it."""
+    """How long the sending thread may take; read each time, as closing a pipeline changes it."""
 
     def last_moment(self) -> float:
-        """Return when all must be over (of ``time.monotonic``); infinity while the pipeline is open."""
+        """Return the final deadline (of ``time.monotonic``); infinity while the pipeline is open."""
 
     def attempt_ends(self) -> float:
-        """Return when an attempt that begins now must be over."""
+        """Return the deadline of an attempt that starts now."""
 
     def pause(self, seconds: float, firm: bool) -> None:
-        """Wait between two attempts; ``firm`` where the receiver said how long."""
+        """Wait between two attempts; ``firm`` if the receiver has set the time."""
 
 
 class Delivery:
@@ -67,7 +67,7 @@ class Delivery:
     def deliver(self, spans: list[Any]) -> None:
         """Send ``spans`` until each is delivered or lost, and counted. Never raises.
 
-        What an exporter raises stays here, SystemExit too: on this thread no other code could mean it.
+        All exceptions of an exporter are caught, SystemExit as well: this thread runs no other code.
         """
         try:
             self._deliver(spans)
@@ -94,7 +94,7 @@ class Delivery:
             self._send_parts(exporter, batch)
 
     def _ready(self) -> Exporter:
-        """Return the exporter, built if this is the first time."""
+        """Return the exporter, built on first use."""
         if self._exporter is None:
             with no_fork():  # this is where most is imported
                 self._exporter = self._build()
@@ -103,7 +103,7 @@ class Delivery:
         return self._exporter
 
     def _batches(self, exporter: Exporter, spans: list[Any]) -> Iterator[list[Any]]:
-        """Encode, leaving out what cannot be, and cut where a batch grows too large."""
+        """Yield batches of encoded spans within the exporter's limits; spans that cannot be encoded are dropped."""
         encode, size_of = exporter.encode, exporter.size
         most_items, most_bytes = exporter.batch_items, min(exporter.batch_bytes, self._largest)
         batch: list[Any] = []
@@ -125,7 +125,7 @@ class Delivery:
             yield batch
 
     def _send_parts(self, exporter: Exporter, batch: list[Any]) -> None:
-        """Send a batch, in halves where the receiver takes it for too large: only what is so by itself is lost."""
+        """Send a batch; if it is too large for the receiver, send halves, so that only oversized spans are lost."""
 
         def is_too_large(part: list[Any], last: bool) -> bool:
             too_large = self._send(exporter, part).too_large
@@ -136,7 +136,7 @@ class Delivery:
         send_in_halves(batch, is_too_large)
 
     def _send(self, exporter: Exporter, batch: list[Any]) -> Outcome:
-        """Send until delivered, refused for good, or too late; count it, unless smaller parts are to be tried."""
+        """Send until delivered, refused, or too late; count the result unless smaller parts are to be tried."""
         backlog = self._backlog
         if backlog is not None and backlog.away() and backlog.keep(batch, None):
             self._ledger.note_spooled()
@@ -153,7 +153,7 @@ class Delivery:
         return outcome
 
     def _persist(self, exporter: Exporter, batch: list[Any]) -> Outcome:
-        """Send again and again, as long as that makes sense; return how the last attempt ended."""
+        """Retry as long as that may help; return the outcome of the last attempt."""
         give_up = monotonic() + (_KEEP_TRYING if self._backlog is None else _KEEP_TRYING_WITH_BACKLOG)
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while (outcome := self._attempt(exporter, batch)).reason:
@@ -179,7 +179,7 @@ class Delivery:
             self._ledger.deliver(count - outcome.rejected)
 
     def replay(self) -> None:
-        """Send one of the batches that were kept, if it is time for one. Never raises."""
+        """Retry one of the batches on disk, if it is time for one. Never raises."""
         if self._open_backlog is None:
             return
         try:
@@ -230,7 +230,7 @@ class Delivery:
             tell(logging.WARNING, message, count, items, self._destination, outcome.detail, they_are, plan)
 
     def _note_loss(self, outcome: Outcome, count: int) -> None:
-        """Say once that what was to be sent again is lost after all; how much more is, recovery tells."""
+        """Log once that spans to be retried are lost; the message of the recovery has the total."""
         if self._promised:
             self._promised = False
             items = _singular(self._items) if count == 1 else self._items

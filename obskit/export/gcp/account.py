@@ -1,13 +1,11 @@
-"""The Google account that API calls are made with: its credentials, renewed when they expire, and its project.
+"""The Google account of API calls: its credentials, refreshed when they expire, and its project.
 
-Nothing of google is imported before the first account is looked for: on the worker, while no other thread forks.
-google-auth tries again by itself, with pauses that know no deadline: here each request is made once, in the time that
-is left, and what fails is the pipeline's to try again.
+Google's packages are imported for the first account only: on the worker, while no other thread forks. google-auth
+retries by itself without a deadline; here each request is made once, in the remaining time, and the pipeline retries.
 
-The mark of the context in which Google's libraries work for us, not for the application.
-
-What they log there does not go where they are bringing things, which would feed on itself; and what google-auth says
-at each attempt does not go into the application's log: the pipeline tells once why nothing is delivered, and how often.
+A context variable marks calls of Google's libraries on behalf of obskit. Log records made there are not sent to Cloud
+Logging, which would cause an endless loop, and google-auth's warnings at each attempt are kept out of the application's
+log: the pipeline logs once why nothing is delivered.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ def is_delivering() -> bool:
 
 
 def hush_google_auth() -> None:
-    """Have google-auth log nothing in a marked context; elsewhere it logs as ever. Again, this does nothing."""
+    """Suppress google-auth's log records in a marked context. Calling this again does nothing."""
     for name in _AUTH_LOGGERS:
         logging.getLogger(name).addFilter(_is_the_applications)
 
@@ -81,9 +79,9 @@ class Account:
         self._credentials = credentials
 
     def headers(self, timeout: float) -> dict[str, str]:
-        """Return the headers that carry the credentials, renewed where they have expired.
+        """Return the headers with the credentials, refreshed if they have expired.
 
-        That makes one attempt, of ``timeout`` seconds. Raises Failed.
+        Makes one attempt, of at most ``timeout`` seconds. Raises Failed.
         """
         if self._credentials is None:
             return {}
@@ -94,7 +92,7 @@ class Account:
         return headers
 
     def expire(self) -> None:
-        """Have the credentials renewed, whatever their age: a server has refused them."""
+        """Refresh the credentials before their next use, as a server has refused them."""
         if self._credentials is not None:
             self._credentials.token = None
 
@@ -131,7 +129,7 @@ def find_account(
 
 
 class _Once:
-    """google-auth's way to make requests, which makes each once, over our own connection, and ends by one deadline."""
+    """google-auth's transport: makes each request once, over obskit's own connection, within one deadline."""
 
     def __init__(self, timeout: float) -> None:
         self._deadline = monotonic() + timeout

@@ -1,6 +1,6 @@
-"""Where one of Google's APIs is (Cloud Trace, Cloud Logging, Cloud Profiler), and whether credentials may go there.
+"""The endpoint of one of Google's APIs (Cloud Trace, Cloud Logging, Cloud Profiler), and whether it gets credentials.
 
-There is one rule for all: credentials never travel in the clear; a server on this machine, such as an emulator, gets
+One rule applies to all: credentials are never sent unencrypted; a server on this machine, such as an emulator, gets
 them only if a key file was named.
 """
 

@@ -1,8 +1,8 @@
-"""Calls of one gRPC method with raw bytes, without generated code; forks wait until none is under way.
+"""Calls one gRPC method with raw bytes, without generated code; forks wait for a call in progress.
 
-gRPC's threads are not there in a forked child, and whether it can replace them depends on its version, on
-GRPC_ENABLE_FORK_SUPPORT and on what it was doing: a child may wait for ever. So a fork waits for the call that is under
-way, and then for the channel to be taken down, which ends gRPC in this process where nothing else uses it.
+A forked child lacks gRPC's threads, and whether gRPC can replace them depends on its version, on
+GRPC_ENABLE_FORK_SUPPORT and on what it was doing: a child may wait for ever. So a fork waits for the call in progress,
+and then until the channel is closed, which ends gRPC in this process if nothing else uses it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Caller:
             else:
                 return DELIVERED
             if outcome.reason == UNREACHABLE:
-                self._disconnect()  # a channel waits ever longer between two attempts to connect, a new one does not
+                self._disconnect()  # a channel waits longer and longer between attempts to connect, a new one does not
             return outcome
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Caller:
 
     @property
     def active(self) -> bool:
-        """Whether there is a channel, or will be one in a moment."""
+        """Return whether there is a channel, or is about to be one."""
         return self._channel is not None or self._calling.locked()
 
     def before_fork(self) -> None:

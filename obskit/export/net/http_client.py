@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_READ = 64 * 1024
 PORTS = {"http": 80, "https": 443}
-# How a connection that the server closed while it was idle fails when it is used again.
+# Errors of a connection that the server has closed while it was idle.
 _STALE = (ConnectionResetError, BrokenPipeError)
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
@@ -37,14 +37,14 @@ class Answer(NamedTuple):
 
 
 class Unreachable(Exception):
-    """No answer came; the text says why, in one line."""
+    """There was no answer; the text says why, in one line."""
 
 
 class HttpClient:
     """Talks to the server of one ``http(s)://`` URL, whose path is ignored. Not thread-safe.
 
-    Redirects are answers like others: nothing goes to a server that nobody named. Where the environment names a proxy
-    for the server, all goes through it: ``via`` says so to people. ``connect`` makes the connections.
+    Redirects are not followed, so that nothing goes to another server. If the environment names a proxy for the
+    server, it is used, and ``via`` names it for messages. ``connect`` makes the connections.
     """
 
     def __init__(self, url: str, connect: Connect = Wire) -> None:

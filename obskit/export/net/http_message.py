@@ -1,6 +1,6 @@
 """HTTP/1.1 (RFC 9112) over a Wire, as far as obskit's own requests need it: one at a time, bodies in memory.
 
-Our own, and not ``http.client``'s: programs mock, record and wrap that one, and would see and answer what obskit sends.
+``http.client`` is not used: programs mock, record and wrap it, and would see and answer obskit's requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BODYLESS = (204, 304)
 
 
 class NotHttp(Exception):
-    """What a server sent is no HTTP response; the text says why, in one line."""
+    """The server's answer is not an HTTP response; the text says why, in one line."""
 
 
 class Headers(Mapping[str, str]):

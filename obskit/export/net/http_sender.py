@@ -1,4 +1,4 @@
-"""Posts bodies to one URL, and says how it went."""
+"""Posts bodies to one URL, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REDIRECT = range(300, 400)
 
 
 class HttpSender:
-    """Sends to one URL. Redirects are not followed: spans go where they were told to, or nowhere."""
+    """Posts to one URL. Redirects are not followed: spans go to the configured destination only."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         parts = urlsplit(url)
@@ -45,7 +45,7 @@ class HttpSender:
 
 
 def outcome(answer: Answer) -> Outcome:
-    """Return what an answer's status says of a batch: delivered, to be sent again, or lost."""
+    """Return the outcome for an answer's status: delivered, to be retried, or lost."""
     status = answer.status
     if status in _OK:
         return DELIVERED

@@ -1,4 +1,4 @@
-"""The HTTP proxy between this process and a server, where the environment names one."""
+"""The HTTP proxy that the environment names for a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from obskit.export.net.wire import Wire
 
 
 class Proxy(NamedTuple):
-    """Where a proxy listens, and the headers (Proxy-Authorization) it wants. As text it has no credentials."""
+    """A proxy's address, and the headers (Proxy-Authorization) that it requires. Its text has no credentials."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Proxy(NamedTuple):
         return f"{self.host}:{self.port}"
 
     def tunnel(self, wire: Wire, host: str, port: int) -> None:
-        """Have the proxy pass on what comes over ``wire`` to a server (RFC 9110, 9.3.6).
+        """Open a tunnel through the proxy to a server, over ``wire`` (RFC 9110, 9.3.6).
 
         Raises OSError or NotHttp.
         """
@@ -36,9 +36,9 @@ class Proxy(NamedTuple):
 
 
 def find_proxy(target: SplitResult) -> Proxy | None:
-    """Return the proxy of the environment for a server's URL; None where there is none, or it is not to be used.
+    """Return the environment's proxy for a server's URL; None if there is none, or it must not be used.
 
-    The variables are read as by ``urllib.request``: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals or not.
+    The variables are those of ``urllib.request``: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in upper or lower case.
     """
     variable = f"{target.scheme}_proxy"
     if is_loopback(target.hostname or "") or variable not in map(str.lower, os.environ):

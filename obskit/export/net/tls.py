@@ -1,4 +1,4 @@
-"""TLS over a Wire, by memory: ``ssl.SSLSocket`` is one of the sockets that programs and libraries replace."""
+"""TLS over a Wire, with memory buffers: programs and libraries replace sockets, including ``ssl.SSLSocket``."""
 
 from __future__ import annotations
 

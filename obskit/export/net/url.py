@@ -15,7 +15,7 @@ _QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
 
 
 def masked(text: str) -> str:
-    """Return a URL, or text with URLs, as it may be shown: without credentials."""
+    """Return a URL, or text with URLs, without credentials."""
     before, at, rest = text.rpartition("@")
     beginning = _BEGINNING.match(before)
     if at and beginning:
@@ -48,7 +48,7 @@ def authority(host: str, port: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether what is sent to ``host`` stays on this machine."""
+    """Return whether ``host`` is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,8 @@
-"""A connection of our own, all of whose operations end by one absolute deadline.
+"""obskit's own connection, all of whose operations end by one absolute deadline.
 
 Its socket and its TLS are below what programs replace for their tests (``socket.socket``, ``http.client``) and what
-gevent and eventlet patch: what obskit sends is seen, answered and held up by none of them. Sending is done by a thread
-of the operating system's, which may block.
+gevent and eventlet patch: none of them can see, answer or delay obskit's requests. It is used on native threads, which
+may block.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _CHUNK = 65536
 class Wire:
     """Sends and receives bytes. Set ``deadline`` (of ``time.monotonic``) before each request.
 
-    A socket's own timeout begins anew with every operation, so a server that sends a byte a second is never late.
-    All methods raise OSError, TimeoutError where time is up.
+    A socket's own timeout applies to each operation, so a server that sends a byte a second would never be late.
+    All methods raise OSError; TimeoutError after the deadline.
     """
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> None:

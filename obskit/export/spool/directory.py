@@ -1,4 +1,4 @@
-"""The directory of one process, which lives as long as a process holds the lock on it, and the folder of them all."""
+"""The directory of one process, which belongs to the process that holds its lock, and the folder of all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIES = 10
 
 
 class Place:
-    """Where all processes of this user keep what one destination did not take."""
+    """The folder in which all processes of this user keep undelivered batches of one destination."""
 
     def __init__(self, folder: Path, destination: str) -> None:
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", destination)[:48]

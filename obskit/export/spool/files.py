@@ -1,6 +1,6 @@
-"""Files and folders that only this user can read; symbolic links and other users' files are refused.
+"""Files and folders that only this user can read, and the counters of a spool.
 
-What became of the items in a spool: taken = settled + evicted + expired + corrupt + waiting, exactly.
+Symbolic links and other users' files are refused. taken = settled + evicted + expired + corrupt + waiting, exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The directories that this process has locked: its own, and those it adopted from processes that are gone."""
+"""The directories that this process has locked: its own, and those that it adopted from ended processes."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Holdings:
             directory.release()
 
     def forsake(self) -> None:
-        """Let go of this process's own directory, and remove it where it is empty."""
+        """Release this process's own directory, and remove it if it is empty."""
         directory, self._directory = self._directory, None
         if directory is not None and directory.segments:
             directory.release()
@@ -154,7 +154,7 @@ class Holdings:
             self._remove(directory)
 
     def let_go(self) -> None:
-        """Close all files and drop all locks; what waits is left to the next process that adopts it."""
+        """Close all files and release all locks; waiting batches are left to the next process that adopts them."""
         for directory in self.directories():
             directory.release()
 

@@ -1,4 +1,4 @@
-"""How much all processes of a destination hold together, and what may go to make room."""
+"""The total size of a destination's spool over all processes, and which segments may be evicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spool of one destination, as one process uses it: append, read back, acknowledge, take over from the dead."""
+"""A spool of one destination, as one process uses it: append, read, acknowledge, adopt batches of ended processes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Spool:
     """Holds encoded batches on disk until they are acknowledged, at most ``max_bytes`` of all processes together.
 
     A batch survives the end of the process, however it ends, once ``append`` has returned; the loss of power only
-    with ``sync``. Batches older than ``max_age`` seconds, and the oldest where room is needed, are lost and counted.
-    Nothing is on disk before the first append. What a disk may do is told in one warning and never raised.
+    with ``sync``. Batches older than ``max_age`` seconds, and the oldest if space is needed, are lost and counted.
+    Nothing is on disk before the first append. Disk errors are logged in one warning and never raised.
 
     For one thread; ``own``, ``adopted`` and ``refused`` may be read from any.
     """
