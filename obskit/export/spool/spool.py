@@ -11,9 +11,9 @@ from pathlib import Path
 from obskit.base.failures import tell
 from obskit.base.process import check_fork, on_fork
 from obskit.export.spool.directory import Directory, Place
+from obskit.export.spool.eviction import alone, check_free, files_in
 from obskit.export.spool.files import SpoolCounts
-from obskit.export.spool.holdings import Holdings
-from obskit.export.spool.room import alone, check_free, files_in
+from obskit.export.spool.locked_directories import LockedDirectories
 from obskit.export.spool.segment import Record, Segment, pack
 
 _SEGMENT_BYTES = 1 << 20
@@ -42,7 +42,7 @@ class Spool:
         _spools.add(self)
 
     def _start(self) -> None:
-        self._held = Holdings(self._place)
+        self._held = LockedDirectories(self._place)
         self._try_again = 0.0
         self._troubled = False
         self.refused = 0

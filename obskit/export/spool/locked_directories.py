@@ -6,15 +6,15 @@ import errno
 from collections.abc import Iterator
 
 from obskit.export.spool.directory import Directory, Place, create_directory, directory_names, lock_directory
+from obskit.export.spool.eviction import File, remove_file
 from obskit.export.spool.files import CORRUPT, EVICTED, EXPIRED, Counters
-from obskit.export.spool.room import File, remove_file
 from obskit.export.spool.segment import Record, Segment
 
 _ADOPTED_AT_ONCE = 8  # each takes a file descriptor
 
 
-class Holdings:
-    """All segments that this process reads, and the one it writes. Whatever leaves here is counted."""
+class LockedDirectories:
+    """All segments that this process reads, and the one it writes. Every removed item is counted."""
 
     def __init__(self, place: Place) -> None:
         self.own = Counters()
