@@ -1,4 +1,4 @@
-"""What is done while nothing comes: dependency links are counted before somebody asks for them."""
+"""What is done while little or nothing comes: dependency links are counted before somebody asks for them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
 
 _IDLE = 1.0  # seconds without a message
+_LITTLE = 0.25  # of one processor: as long as the process uses less, it counts while spans come
 
 
 class SpareTime:
-    """A thread that counts ahead in a store while no spans come."""
+    """A thread that counts ahead in a store while few spans come, or none."""
 
     def __init__(self, store: SpanStore) -> None:
         self._store = store
@@ -26,22 +27,26 @@ class SpareTime:
         self._thread.join()
 
     def _run(self) -> None:
-        done = -1.0  # what came until then is counted
+        done, used = -1.0, time.process_time()  # what came until then is counted
         while not self._stop.wait(_IDLE):
-            if self._store.last_added != done and self._is_idle():
+            before, used = used, time.process_time()
+            quiet = used - before < _LITTLE * _IDLE
+            if self._store.last_added != done and (quiet or self._is_idle()):
                 last = self._store.last_added
                 if self._count():
                     done = last
 
     def _count(self) -> bool:
-        """True when all is counted."""
+        """Count until spans come, or amid few of them for a part of the time; True when all is counted."""
+        begun = time.process_time()
         try:
-            while self._store.count_ahead():
-                if self._stop.is_set() or not self._is_idle():
+            while self._store.count_ahead(newest=self._is_idle()):
+                may_go_on = self._is_idle() or time.process_time() - begun < _LITTLE * _IDLE
+                if self._stop.is_set() or not may_go_on:
                     return False
         except StoreError:  # whoever asks for links is told
             pass
-        return True
+        return self._is_idle()
 
     def _is_idle(self) -> bool:
         return time.monotonic() - self._store.last_added >= _IDLE

@@ -181,3 +181,53 @@ def test_spare_time_ends_when_told_and_outlives_a_store_that_fails():
     spare_time._count()
     spare_time.stop()
     assert not spare_time._thread.is_alive()
+
+
+def call_of(number):
+    call = {"kind": "CLIENT", "local_endpoint": Endpoint("a"), "remote_endpoint": Endpoint("b")}
+    return Span(trace_id=f"{number:016x}", id="1" * 16, timestamp=NOW * 1000, **call)
+
+
+def test_what_is_too_little_for_a_stored_cell_is_counted_once_until_it_changes(monkeypatch):
+    store = SpanStore()
+    for first in (1, 501, 1001):
+        store.add([call_of(number) for number in range(first, first + (500 if first < 1001 else 20))])
+    read = []
+    block = store._reader.block
+    monkeypatch.setattr(store._reader, "block", lambda key: read.append(key) or block(key))
+    query = parse_window({"endTs": str(NOW), "lookback": "1000"})
+
+    def calls():
+        read.clear()
+        return [(link.parent, link.child, link.call_count) for link in store.links(query, Deadline(60))]
+
+    assert calls() == [("a", "b", 1_020)]
+    assert read
+    assert calls() == [("a", "b", 1_020)]
+    assert not read
+    other = {"kind": "SERVER", "local_endpoint": Endpoint("c"), "timestamp": NOW * 1000}
+    store.add([Span(trace_id=f"{7:016x}", id="2" * 16, parent_id="1" * 16, **other)])
+    assert calls() == [("a", "b", 1_019), ("a", "c", 1)]
+    earlier = parse_window({"endTs": str(NOW - 1), "lookback": "1000"})
+    assert store.links(earlier, Deadline(60)) == []
+    store.close()
+
+
+def test_links_are_counted_amid_a_light_load_but_for_the_newest(monkeypatch):
+    monkeypatch.setattr("obskit.collector.spare_time._LITTLE", 1e9)  # whatever else this machine computes
+    monkeypatch.setattr("obskit.collector.spare_time._IDLE", 0.05)
+    monkeypatch.setattr(SpareTime, "_is_idle", lambda _: False)
+    store = SpanStore()
+    for first in range(1, 10_001, 500):
+        store.add([call_of(number) for number in range(first, first + 500)])
+    spare_time = SpareTime(store)
+    try:
+        deadline = time.monotonic() + 30
+        while store._database.rows("SELECT count(*) FROM links") == [(0,)] and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        spare_time.stop()
+    assert store._database.rows("SELECT count(*) FROM links") == [(1,)]
+    assert store.count_ahead(newest=False) is False
+    assert store.count_ahead() is True
+    store.close()

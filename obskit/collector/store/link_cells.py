@@ -22,6 +22,7 @@ from obskit.collector.store.search import by_moment
 from obskit.zipkin.model import Span
 
 _CELL = 4_000  # minimum number of spans in the blocks of a cell
+_MOST_SHORT = 16
 _BEHIND = 2**62  # all blocks
 _read_links = msgspec.json.Decoder(list[Link]).decode
 
@@ -47,6 +48,7 @@ class LinkCells:
         self._reader = reader
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
+        self._short: dict[tuple[BlockKey, ...], _Cell] = {}  # of blocks that are too few for one in the database
         self._counting: list[set[int]] = []  # for each cell being computed, which blocks changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
@@ -57,16 +59,23 @@ class LinkCells:
             self._add_cell(found, cell, first, last, deadline)
         for keys in self._without_cell((cell.first, cell.last) for cell in cells):
             deadline.check()
-            self._add_blocks(found, keys, first, last)
+            short = self._short.get(tuple(keys))
+            if short and first <= short.least and short.newest <= last:
+                self._add_cell(found, short, first, last, deadline)
+            else:
+                self._add_blocks(found, keys, first, last)
         return found
 
-    def count_ahead(self) -> bool:
-        """Compute one missing cell ahead of any query; return False if none is missing."""
+    def count_ahead(self, *, newest: bool = True) -> bool:
+        """Compute one missing cell ahead of any query; return False if none is missing.
+
+        Without ``newest`` the last one is left out: spans of its traces may still come.
+        """
         ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
-        for keys in self._without_cell(ranges):
-            if sum(spans for _, _, spans in keys) >= _CELL:
-                self._add_blocks(Links(), keys, 0, 0)
-                return True
+        groups = [keys for keys in self._without_cell(ranges) if sum(spans for _, _, spans in keys) >= _CELL]
+        for keys in groups[: 1 if newest or len(groups) > 1 else 0]:
+            self._add_blocks(Links(), keys, 0, 0)
+            return True
         return False
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
@@ -74,6 +83,9 @@ class LinkCells:
         numbers = list(numbers)
         for changed in tuple(self._counting):
             changed.update(numbers)
+        for keys, short in list(self._short.items()):
+            if any(short.first <= number <= short.last for number in numbers):
+                self._short.pop(keys, None)
         outdated = [(number, number) for number in numbers if number <= self._covered]
         connection.executemany("DELETE FROM links WHERE first <= ? AND last >= ?", outdated)
 
@@ -121,7 +133,7 @@ class LinkCells:
                     timeless.add(spans)
             found.add_counted(inside.as_list())
             found.add_counted(timeless.as_list() if first == 0 else ())
-            if sum(spans for _, _, spans in keys) >= _CELL:
+            if keys:
                 outside.add_counted(inside.as_list())
                 oldest = min([moment for moment, _ in moments], default=0)
                 newest = [moment for _, moment in moments] or [0]
@@ -134,7 +146,11 @@ class LinkCells:
         """Store a cell, unless one of its traces or blocks changed while it was computed."""
         with self._database.transaction() as connection:
             unchanged = not any(cell.first <= number <= cell.last for number in changed)
-            if unchanged and list(self._reader.keys_between(cell.first, cell.last)) == keys:
+            if unchanged and sum(spans for _, _, spans in keys) < _CELL:
+                if len(self._short) >= _MOST_SHORT:
+                    self._short.clear()
+                self._short[tuple(keys)] = cell
+            elif unchanged and list(self._reader.keys_between(cell.first, cell.last)) == keys:
                 values = (cell.first, cell.last, cell.oldest, cell.least, cell.newest, cell.links, cell.timeless)
                 connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._covered = max(self._covered, cell.last)

@@ -289,9 +289,9 @@ class SpanStore:
         """Return the trace of a trace id or of its last 8 digits; of a span id, the trace and the span."""
         return find_ids(self._index, self._reader, text, deadline)
 
-    def count_ahead(self) -> bool:
+    def count_ahead(self, *, newest: bool = True) -> bool:
         """Precompute some of what ``links`` needs, while there is time; return False if nothing is left to do."""
-        return self._links.count_ahead()
+        return self._links.count_ahead(newest=newest)
 
     def service_names(self) -> list[str]:
         """Return the local services, sorted."""
