@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from obskit.cli.forward import Forwarder, forward_urls
+from obskit.cli.forward import Forwarder, forward_urls, is_cloud_trace
 from obskit.cli.state_file import default_storage
 from obskit.export.net.url import is_loopback, masked
 from obskit.export.zipkin.kafka_url import parse_url
@@ -30,6 +30,7 @@ _TIMES = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TOKEN = "OBSKIT_COLLECTOR_TOKEN"
 _LARGEST_PORT = 65535
 _FORWARD_TIMEOUT = 5.0  # seconds at the end for forwarding the spans that wait
+_LOGIN_TIMEOUT = 5.0  # seconds for Google's credentials at the start
 _CHECK_INTERVAL = 1.0  # seconds between two checks of the server thread
 
 
@@ -117,12 +118,14 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
     urls = forward_urls(args.forward, os.environ)
     if urls and is_server(args.storage):
         raise _UsageError("--forward: spans that a Zipkin server keeps cannot be forwarded; use another --storage")
-    if any(url.startswith("cloudtrace://") for url in urls):
+    if any(map(is_cloud_trace, urls)):
         _check_key_file(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     try:
         forwarder = Forwarder(urls)
     except ValueError as error:
         raise _UsageError(f"--forward: {error}") from None
+    for url in filter(is_cloud_trace, urls):
+        _log_in(url)
     for url in urls:
         parts = urlsplit(url)
         if parts.hostname in {"localhost", "127.0.0.1", "::1", args.host} and str(parts.port) == args.port:
@@ -141,6 +144,17 @@ def _check_key_file(path: str | None) -> None:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         remedy = "name a service account's key file, or unset it to use the machine's own account"
         raise _UsageError(f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}; {remedy}") from None
+
+
+def _log_in(url: str) -> None:
+    """Raise _UsageError for credentials that Google will never accept; tell of those that are not there yet."""
+    from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
+
+    outcome = CloudTraceExporter(parse_url(url, os.environ), lambda span: span).log_in(_LOGIN_TIMEOUT)
+    if outcome.reason and not outcome.retry:
+        raise _UsageError(f"{url}: {outcome.detail or outcome.reason}; check GOOGLE_APPLICATION_CREDENTIALS")
+    if outcome.reason:
+        _fail(_FAILED, f"{url}: {outcome.detail or outcome.reason}; spans wait")
 
 
 def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:

@@ -196,7 +196,11 @@ class _Route:
 
     def _note(self, outcome: Outcome) -> None:
         if not self._trouble:
-            print(f"obskit collector: {self.destination}: {outcome.reason}; spans wait", file=sys.stderr, flush=True)
+            print(
+                f"obskit collector: {self.destination}: {outcome.detail or outcome.reason}; spans wait",
+                file=sys.stderr,
+                flush=True,
+            )
         self._trouble = outcome.reason
 
     def _batches(self, exporter: Exporter, spans: list[Span]) -> Iterator[list[Any]]:
@@ -232,6 +236,11 @@ def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:
     return [_CLOUD_TRACE + project]
 
 
+def is_cloud_trace(url: str) -> bool:
+    """Return whether spans sent there go to Google, for which credentials are needed."""
+    return url.startswith(_CLOUD_TRACE)
+
+
 def _route(url: str) -> _Route | None:
     if url.startswith("otel:"):
         raise ValueError(f"{url!r} accepts OpenTelemetry spans only; name a server that accepts Zipkin's")
@@ -240,7 +249,7 @@ def _route(url: str) -> _Route | None:
         plan = parse(url).plan
     except ValueError as error:
         raise ValueError(f"got {masked(url)!r}; give {_FORMS} ({error})") from None
-    prepare = _for_cloud_trace if url.startswith(_CLOUD_TRACE) else _for_zipkin
+    prepare = _for_cloud_trace if is_cloud_trace(url) else _for_zipkin
     if plan is None:
         return None
     destination, build = plan(Making(lambda: _as_it_is, cast("Any", None), project))

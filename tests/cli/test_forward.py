@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -202,7 +204,7 @@ def test_the_variables_of_googles_own_collector_are_enough(cloud, tmp_path):
             running.post(span("b", id="3" * 16))
             assert running.finish() == (0, "", "")
     assert guarded.names == ["a", "b"]
-    assert guarded.headers[0]["authorization"] == "Bearer token-1"
+    assert guarded.headers[0]["authorization"] == "Bearer token-2"  # the first was asked for at the start
 
 
 def test_those_variables_ask_for_nothing_by_halves_and_a_flag_wins():
@@ -252,6 +254,58 @@ def test_credentials_that_cannot_be_read_are_said_at_the_start(tmp_path, content
         _, err = process.communicate(timeout=30)
     assert (process.returncode, len(err.splitlines())) == (2, 1)
     assert f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}" in err
+
+
+@pytest.mark.parametrize("content", ["{}", '{"type": "service_account", "client_email": "a@b", "private_key": "x"}'])
+def test_a_file_that_is_no_key_is_said_at_the_start(tmp_path, content):
+    pytest.importorskip("google.auth", reason="needs the extra gcp")
+    path = tmp_path / "key.json"
+    path.write_text(content)
+    with run("--port", "0", PROJECT_ID="p", GOOGLE_APPLICATION_CREDENTIALS=str(path)) as process:
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, len(err.splitlines())) == (2, 1)
+    assert str(path) in err
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in err
+
+
+@contextmanager
+def token_server(status: int, answer: dict[str, str]) -> Iterator[str]:
+    """The address of a server that answers every request for a token so."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_key_that_google_refuses_is_said_at_the_start(tmp_path):
+    pytest.importorskip("google.auth", reason="needs the extra gcp")
+    with token_server(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}) as address:
+        key = str(google_fakes.make_key_file(tmp_path, address))
+        with run("--port", "0", PROJECT_ID="p", GOOGLE_APPLICATION_CREDENTIALS=key) as process:
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, len(err.splitlines())) == (2, 1)
+    assert "obskit collector: cloudtrace://p: ('invalid_grant: Invalid JWT Signature.'" in err
+
+
+def test_google_being_away_is_said_at_the_start_and_keeps_nothing_from_starting(tmp_path):
+    pytest.importorskip("google.auth", reason="needs the extra gcp")
+    key = str(google_fakes.make_key_file(tmp_path, f"http://127.0.0.1:{free_port()}"))
+    with collector(forwards=1, PROJECT_ID="p", GOOGLE_APPLICATION_CREDENTIALS=key) as running:
+        running.post(span("a"))
+        status, _, err = running.finish()
+    assert (status, err.splitlines()[0].endswith("; spans wait")) == (0, True)
 
 
 def test_what_makes_room_before_it_was_sent_is_counted():

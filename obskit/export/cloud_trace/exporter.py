@@ -107,6 +107,20 @@ class CloudTraceExporter:
         self._account = None
         self._client.close()
 
+    def log_in(self, timeout: float) -> Outcome:
+        """Find the account and get a token now, as ``send`` does; return DELIVERED, or what is wrong."""
+        deadline = monotonic() + timeout
+        named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+        try:
+            account = self._find_account(deadline)
+        except Failed as failed:  # a file that is wrong stays so, while a metadata server may come up
+            return failed.outcome._replace(retry=failed.outcome.retry and not named)
+        try:
+            account.headers(max(0.001, deadline - monotonic()))
+        except Failed as failed:
+            return failed.outcome
+        return DELIVERED
+
     def _write(self, spans: list[bytes], deadline: float) -> int:
         """Write the spans, and return how many of them the API refused. Raises Failed.
 
