@@ -17,7 +17,7 @@ _PACKAGE = "opentelemetry-instrumentation-"
 
 _OFFERED = {
     **{name: name for name in (
-        "aio-pika", "aiohttp", "aiokafka", "aiopg", "asyncpg", "botocore", "celery", "confluent-kafka", "falcon",
+        "aio-pika", "aiohttp", "aiokafka", "aiopg", "asyncpg", "celery", "confluent-kafka", "falcon",
         "kafka-python", "mysqlclient", "pika", "psycopg", "psycopg2", "pymemcache", "pymongo", "pymssql", "pymysql",
         "pyramid", "redis", "sqlalchemy", "tornado",
     )},
