@@ -33,6 +33,7 @@ PAGES = (
     *(f"/traces/{SLOW}", f"/traces/{FAILING}?span=2", f"/traces/{LONG}", "/traces/77"),
     *("/logs?limit=20", "/logs?severity=error", "/logs?q=nothing+like+it", "/logs?q=traceback&follow=1"),
     *("/profiles", "/profiles?service=orders&type=cpu&by=thread&find=parse", "/profiles?service=nobody"),
+    *(f"/compare/{SLOW}/{FAILING}", f"/compare/{LONG}/{SLOW}?sort=difference", "/profiles?service=orders&base=1d"),
     *("/incidents", "/kubernetes", "/kubernetes?cluster=main&namespace=shop", "/find?q=nothing"),
 )
 """Every page, and what else it may say than what it shows as a rule."""

@@ -7,6 +7,7 @@ from functools import partial
 from starlette.routing import Route
 
 from obskit.collector.pages import (
+    compare_page,
     find_page,
     graph_page,
     home_page,
@@ -28,6 +29,8 @@ _PAGES: dict[str, Page] = {
     "/": home_page.show,
     "/services/{service:path}": service_page.show,
     "/graph": graph_page.show,
+    "/compare": compare_page.choose,
+    "/compare/{before}/{now}": compare_page.show,
     "/find": find_page.show,
     "/incidents": incidents_page.show,
     "/kubernetes": kubernetes_page.show,

@@ -41,6 +41,9 @@ _PAGE = """<h1>{badge}<span class="name">{name}</span> {error}</h1>
 <form class="tools" action="/traces/{trace_id}">{kept}<input type="search" name="find" value="{find}" data-find \
 aria-label="Find in this trace" placeholder="find: name, tag, id, log line" autocomplete="off" spellcheck="false">\
 <button>Find</button><output id="found">{found}</output><span id="tools"></span></form>
+<form class="tools" action="/compare"><input type="hidden" name="trace" value="{trace_id}">\
+<input type="search" class="mono" name="trace" aria-label="Compare with the trace" \
+placeholder="compare with: trace id" autocomplete="off" spellcheck="false"><button>Compare</button></form>
 <div class="trace" id="trace" data-url="/api/obskit/v1/trace/{trace_id}" data-query="{query}">
 <div class="card lines">
 <canvas id="minimap" height="48" hidden></canvas>

@@ -46,13 +46,15 @@ _FORM = """<h1>Traces</h1>
 """
 _OPTION = '<option value="{value}"{selected}>{label}</option>'
 _TABLE = """<p class="note"><span id="summary">{summary}</span> <a id="new" hidden href="{again}"></a></p>
+<form id="compare" action="/compare"><button>Compare two</button> <span class="dim">that are ticked below</span></form>
 <div class="card scroll"><table class="traces">
 <thead><tr><th>Request</th><th>Ended</th><th class="number">Duration</th><td class="length"></td>\
 <th class="number">Spans</th><th>Services</th></tr></thead>
 <tbody>
 {rows}</tbody></table></div>
 """
-_ROW = """<tr><td><a href="/traces/{trace_id}">{badge}{name}</a> {error}{root}</td><td>{end}</td>\
+_ROW = """<tr><td><input type="checkbox" name="trace" value="{trace_id}" form="compare" \
+aria-label="compare"> <a href="/traces/{trace_id}">{badge}{name}</a> {error}{root}</td><td>{end}</td>\
 <td class="number">{duration}</td><td class="length"><svg aria-hidden="true">\
 <rect class="bar {colour}" width="{width}%" height="8" y="5" rx="2"/></svg></td><td class="number">{spans}</td>\
 <td class="services">{services}</td></tr>
