@@ -124,3 +124,10 @@ def test_every_service_has_a_place_of_its_own_and_callers_stand_left(edges):
     assert len(set(places.values())) == len(places)
     backward = [edge for edge in edges if places[edge[0]][0] >= places[edge[1]][0]]
     assert len(backward) <= 1  # what closes a circle
+
+
+@pytest.mark.parametrize("path", ["/", "/services/shop", "/graph", "/zipkin/dependency"])
+def test_a_time_that_is_none_is_answered_with_a_page(client, path):
+    answer = client.get(path + "?last=soon")
+    assert (answer.status, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert "soon&#x27;; give a number with a unit" in answer.text

@@ -7,7 +7,7 @@ import pytest
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
-from obskit.collector.pages.periods import Period
+from obskit.collector.periods import Period
 from obskit.collector.store.requests import Wanted
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span

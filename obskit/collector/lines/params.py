@@ -6,15 +6,13 @@ import re
 import time
 from collections.abc import Mapping
 
-from obskit.collector.intake.log_entries import moment_of
 from obskit.collector.lines.line import SEVERITIES, Words, severity_of
 from obskit.collector.lines.search import EVER, LineQuery, Place
+from obskit.collector.periods import parse_duration, parse_moment
 from obskit.collector.query import QueryError
 from obskit.zipkin.ids import normalise_trace_id
 
 MOST_LINES = 1_000
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_is_span = re.compile(r"(\d{1,6})([smhd])").fullmatch
 _is_place = re.compile(r"(\d{1,18})-(\d{1,18})").fullmatch
 _is_number = re.compile(r"\d{1,18}").fullmatch
 
@@ -40,13 +38,10 @@ def parse_lines_query(params: Mapping[str, str]) -> LineQuery:
 
 def parse_time(params: Mapping[str, str]) -> tuple[int, int]:
     """The first and the last microsecond of what is asked for; ever, where nothing is said. Raises QueryError."""
-    if params.get("last"):
-        found = _is_span(params["last"])
-        if not found:
-            raise QueryError(f"last is {params['last'][:40]!r}; give a time such as 90s, 15m, 12h or 7d")
-        now = int(time.time() * 1_000_000)
-        return now - int(found[1]) * _UNITS[found[2]] * 1_000_000, EVER
-    return _moment(params, "from", 0), _moment(params, "to", EVER)
+    if params.get("last", "") not in {"", "all"}:
+        return max(time.time_ns() // 1_000 - parse_duration("last", params["last"]), 0), EVER
+    first, last = (parse_moment(name, params.get(name, "")) for name in ("from", "to"))
+    return first or 0, EVER if last is None else last
 
 
 def parse_trace(text: str) -> str:
@@ -74,16 +69,6 @@ def _severity(text: str) -> int:
     if number is None:
         raise QueryError(f"severity is {text[:40]!r}; give one of {', '.join(SEVERITIES)}")
     return number
-
-
-def _moment(params: Mapping[str, str], name: str, default: int) -> int:
-    text = params.get(name, "")
-    if not text:
-        return default
-    moment = moment_of(text)
-    if not moment:
-        raise QueryError(f"{name} is {text[:40]!r}; give epoch milliseconds, or a time such as 2026-01-31T14:00:00Z")
-    return moment
 
 
 def _place(text: str) -> Place | None:

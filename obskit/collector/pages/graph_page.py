@@ -12,15 +12,15 @@ from starlette.responses import Response
 from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.links import Link
-from obskit.collector.pages.frame import message, page
+from obskit.collector.pages.frame import page
 from obskit.collector.pages.graph_layout import Places, layout
 from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
-from obskit.collector.pages.periods import parse_period
 from obskit.collector.pages.show import count, duration
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, TraceQuery, first_values
+from obskit.collector.periods import parse_period
+from obskit.collector.query import TraceQuery, first_values
 
 _WIDE, _HIGH = 176, 40  # of a node
 _ACROSS, _DOWN = 310, 62  # between two layers
@@ -54,10 +54,7 @@ _ROW = """<tr><td>{parent}</td><td>{child}</td><td class="number"><a href="/trac
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the graph of a window of time, or the part of it around one service."""
     params = first_values(http.query_params.multi_items())
-    try:
-        period = parse_period(params)
-    except QueryError as error:
-        return message("Not a time", error, 400, here="/graph")
+    period = parse_period(params)
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))
     links = sorted(site.store.links(window, deadline), key=lambda link: -link.call_count)
     service = params.get("service", "").lower()

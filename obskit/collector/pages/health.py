@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from obskit.collector.deadline import Deadline
-from obskit.collector.pages.periods import Period
 from obskit.collector.pages.website import Site
+from obskit.collector.periods import Period
 from obskit.collector.store.cells import Numbers
 
 MINUTE = 60_000_000  # microseconds

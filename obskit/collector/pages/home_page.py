@@ -11,15 +11,15 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.pages import scatter
 from obskit.collector.pages.charts import sparkline
-from obskit.collector.pages.frame import message, page
+from obskit.collector.pages.frame import page
 from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.incidents_page import strip
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
-from obskit.collector.pages.periods import Period, parse_period
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, first_values
+from obskit.collector.periods import Period, parse_period
+from obskit.collector.query import first_values
 from obskit.collector.store.cells import Numbers
 from obskit.collector.store.requests import Wanted
 
@@ -42,10 +42,7 @@ _EMPTY = """<div class="card message">Nothing came in this time. Applications se
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page: services, incidents, the plot of requests, and how much is stored."""
     params = first_values(http.query_params.multi_items())
-    try:
-        period = parse_period(params)
-    except QueryError as error:
-        return message("Not a time", error, 400, here="/")
+    period = parse_period(params)
     found = health(site, period, deadline)
     wanted = site.store.requests.find(Wanted(period.first, period.end), deadline)
     shown = Period(found.first * MINUTE, period.end, period.last)

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from obskit.collector.pages.flame_picture import Shown, tables
 from obskit.collector.pages.markup import Html, render
-from obskit.collector.pages.periods import Period
 from obskit.collector.pages.show import count
 from obskit.collector.pages.website import Site
+from obskit.collector.periods import Period
 from obskit.collector.profiles.flame import Choice, fold
 
 _MOST_MERGED = 30  # profiles; /profiles adds up more

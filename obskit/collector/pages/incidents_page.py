@@ -18,9 +18,9 @@ from obskit.collector.lines.search import LineQuery, search
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period
-from obskit.collector.pages.periods import LASTS, Period, parse_period
 from obskit.collector.pages.show import duration, moment
 from obskit.collector.pages.website import Site
+from obskit.collector.periods import LASTS, Period, parse_period
 from obskit.collector.query import QueryError, TraceQuery, first_values
 
 _HERE = "/incidents"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from obskit.collector.pages.markup import Html, join, render
-from obskit.collector.pages.periods import LASTS, Period
 from obskit.collector.pages.show import moment
+from obskit.collector.periods import LASTS, Period
 
 _LINK = '<a href="?{query}"{current}>{text}</a>'
 _ROW = '<nav class="periods" aria-label="Time">{links}<span class="dim">{begin} to {end}</span></nav>\n'

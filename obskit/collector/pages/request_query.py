@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from obskit.collector.pages.periods import Period, parse_duration, parse_period
+from obskit.collector.periods import Period, parse_duration, parse_period
 from obskit.collector.query import QueryError, TraceQuery, parse_annotation_query
 from obskit.collector.store.requests import Wanted
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
+from obskit.collector.deadline import Deadline
 from obskit.collector.pages import (
     compare_page,
     find_page,
@@ -22,8 +25,10 @@ from obskit.collector.pages import (
     traces_page,
 )
 from obskit.collector.pages.assets import asset
+from obskit.collector.pages.frame import message
 from obskit.collector.pages.website import Page, Site
-from obskit.collector.workers import Workers
+from obskit.collector.query import QueryError
+from obskit.collector.workers import Read, Workers
 
 _PAGES: dict[str, Page] = {
     "/": home_page.show,
@@ -51,10 +56,27 @@ _PAGES: dict[str, Page] = {
 _PATIENCE = dict.fromkeys(("/services/{service:path}", "/graph", "/incidents", "/zipkin/dependency"), 6.0)
 
 
+def _shown(path: str, show: Page, site: Site) -> Read:
+    """Return ``show`` for readers' threads; a page answers a bad parameter with a page, unless it shows its form."""
+    if path.startswith("/api/"):
+        return partial(show, site)
+
+    def answer(request: Request, deadline: Deadline) -> Response:
+        try:
+            return show(site, request, deadline)
+        except QueryError as error:
+            return message("Bad parameter", error, 400, here="/" if "{" in path else path)
+
+    return answer
+
+
 def page_routes(site: Site, workers: Workers) -> list[Route]:
     """Return the routes of the pages over the stores, and of the files that they use."""
     return [
         Route("/zipkin", traces_page.to_traces),
         Route("/static/{name}", asset),
-        *[Route(path, workers.reading(partial(show, site), _PATIENCE.get(path, 1.0))) for path, show in _PAGES.items()],
+        *[
+            Route(path, workers.reading(_shown(path, show, site), _PATIENCE.get(path, 1.0)))
+            for path, show in _PAGES.items()
+        ],
     ]

@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.markup import Html, render
-from obskit.collector.pages.periods import Period, parse_duration
 from obskit.collector.pages.request_query import own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
+from obskit.collector.periods import Period, parse_duration
 from obskit.collector.query import first_values
 from obskit.collector.store.cells import duration_of
 from obskit.collector.store.requests import TICK, Found

@@ -12,17 +12,17 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.links import Link
 from obskit.collector.pages import scatter
 from obskit.collector.pages.charts import bars, distribution, percentiles
-from obskit.collector.pages.frame import message, page
+from obskit.collector.pages.frame import page
 from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.home_page import errors_of
 from obskit.collector.pages.hottest import hottest, profiled
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
-from obskit.collector.pages.periods import Period, parse_period
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.version_marks import listed, marks
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, TraceQuery, first_values
+from obskit.collector.periods import Period, parse_period
+from obskit.collector.query import TraceQuery, first_values
 from obskit.collector.store.requests import Found, Wanted
 
 _MOST_OPERATIONS = 100
@@ -64,10 +64,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page of a service for a window of time."""
     service = str(http.path_params["service"]).lower()
     params = first_values(http.query_params.multi_items())
-    try:
-        period = parse_period(params)
-    except QueryError as error:
-        return message("Not a time", error, 400, here="/")
+    period = parse_period(params)
     found = health(site, period, deadline, service)
     requests = site.store.requests.find(Wanted(period.first, period.end, service), deadline)
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))

@@ -15,10 +15,10 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
-from obskit.collector.pages.periods import LASTS, written
 from obskit.collector.pages.request_query import SORTS, RequestQuery, own_names, parse_requests
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.website import Site
+from obskit.collector.periods import LASTS, written
 from obskit.collector.query import QueryError, first_values
 from obskit.collector.store.requests import Found, Request, Wanted
 from obskit.collector.tree import service_of

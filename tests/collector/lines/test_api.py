@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -87,6 +88,13 @@ def test_a_bad_parameter_is_named(client, query):
     answer = client.get(f"{LINES}?{query}")
     assert answer.status == 400
     assert query.partition("=")[2] in answer.text
+
+
+@pytest.mark.parametrize(("last", "count"), [("7d", 2), ("1w", 2), ("1.5h", 1), ("90min", 1), ("all", 2)])
+def test_times_are_written_as_on_all_pages(client, last, count):
+    now = time.time()
+    post(client, line(1, time=now - 60), line(2, time=now - 6000))
+    assert len(messages(client, f"last={last}")) == count
 
 
 def test_limits_and_origin(shared):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from obskit.collector.intake.log_entries import moment_of
 from obskit.collector.query import QueryError
 
 _UNITS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": 3_600_000_000}
@@ -62,6 +63,8 @@ def parse_moment(name: str, text: str) -> int | None:
         return None
     if text.isascii() and text.isdecimal() and len(text) < 20:
         return min(int(text) * 1_000, _LARGEST)
+    if found := moment_of(text):  # with offsets and fractions that Python 3.10 does not read
+        return found
     try:
         at = datetime.fromisoformat(text.removesuffix("Z"))
     except ValueError:
