@@ -80,7 +80,7 @@ def request_file(folder: str, pid: int) -> str:
     return os.path.join(folder, f".{pid}.request")
 
 
-class Turns:
+class Schedule:
     """The schedule: ``duration`` of every ``interval`` seconds, with a random offset for each process.
 
     Profiles of all ``types`` are made from the same samples.
@@ -111,14 +111,14 @@ class Turns:
 class FolderOutput:
     """Writes profiles to ``folder``, which is created. The newest thousand files of a service are kept."""
 
-    def __init__(self, folder: str, service: str, turns: Turns) -> None:
+    def __init__(self, folder: str, service: str, schedule: Schedule) -> None:
         self._folder = folder
         self._service = re.sub(r"[^\w.-]+", "_", service)
-        self._turns = turns
+        self._schedule = schedule
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
         """Wait until the next profile is due, or requested."""
-        return self._turns.wait(stop, self._requested)
+        return self._schedule.wait(stop, self._requested)
 
     def _requested(self) -> float:
         """Return how many seconds a request file asks for, and remove it; 0 if there is none."""
@@ -197,18 +197,20 @@ class CollectorOutput:
     One that does not arrive counts as lost, unless it was written to ``folder``.
     """
 
-    def __init__(self, url: str, service: str, version: str | None, turns: Turns, folder: FolderOutput | None) -> None:
+    def __init__(
+        self, url: str, service: str, version: str | None, schedule: Schedule, folder: FolderOutput | None
+    ) -> None:
         from obskit.export.net.http_sender import HttpSender
 
         name = quote(service + _labels(version), safe="")
         self._sender = HttpSender(f"{url}/ingest?name={name}&format=pprof", _HEADERS)
-        self._turns = turns
+        self._schedule = schedule
         self._folder = folder
         self._told = False
 
     def wait_turn(self, stop: Stop) -> Assignment | None:
         """Wait until the next profile is due, or requested by a file in the folder."""
-        return self._folder.wait_turn(stop) if self._folder is not None else self._turns.wait(stop)
+        return self._folder.wait_turn(stop) if self._folder is not None else self._schedule.wait(stop)
 
     def deliver(self, assignment: Assignment, profile: bytes) -> bool:
         """Post a profile, and write it to the folder, if any. Raises OSError."""

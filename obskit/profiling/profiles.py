@@ -22,8 +22,8 @@ from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.heap import heap_profile
 from obskit.profiling.outputs import Assignment, Stop
+from obskit.profiling.request_finder import UNKNOWN, may_serve_unknown
 from obskit.profiling.sampler import Sampler
-from obskit.profiling.serving import UNKNOWN, is_untold
 from obskit.profiling.stacks import Recording, SampledThread, StackSamples, line_at
 from obskit.profiling.threads import Identities
 
@@ -118,7 +118,7 @@ def _is_ours(thread: SampledThread, entry: StackSamples) -> bool:
 def _labels(thread: SampledThread, entry: StackSamples) -> _Labels:
     """Return the labels: the thread's name, and route and trace id of the request, as far as known."""
     labels = [("thread", thread.name), *(_of_request(entry.exchange) if entry.exchange is not None else ())]
-    if entry.exchange is None and not entry.stack.readers and is_untold(entry.stack.codes):
+    if entry.exchange is None and not entry.stack.readers and may_serve_unknown(entry.stack.codes):
         labels.append(("http.route", UNKNOWN))
     return tuple(labels)
 

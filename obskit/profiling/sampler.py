@@ -18,7 +18,7 @@ from types import FrameType
 from obskit.base.native_threads import original
 from obskit.instrumentation.server import ServerExchange
 from obskit.profiling.outputs import Stop
-from obskit.profiling.serving import read_exchange
+from obskit.profiling.request_finder import read_exchange
 from obskit.profiling.stacks import Recording, SampledThread, Stack, StackSamples, StackTable
 from obskit.profiling.threads import ENDED, Identities, clocks_are_fine, is_runnable, read_clocks, switching
 

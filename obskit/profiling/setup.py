@@ -83,12 +83,12 @@ class _Builtin(Profiler):
 
 def _output(options: ProfilerOptions) -> Output:
     types = (*(["CPU"] if HAS_CPU_CLOCKS else []), "WALL", *(["HEAP"] if options.heap else []))
-    from obskit.profiling.outputs import CollectorOutput, FolderOutput, Turns
+    from obskit.profiling.outputs import CollectorOutput, FolderOutput, Schedule
 
-    turns = Turns(types, options.duration, options.interval)
-    folder = FolderOutput(options.output, options.service, turns) if options.output is not None else None
+    schedule = Schedule(types, options.duration, options.interval)
+    folder = FolderOutput(options.output, options.service, schedule) if options.output is not None else None
     if options.collector is not None:
-        return CollectorOutput(options.collector, options.service, options.version, turns, folder)
+        return CollectorOutput(options.collector, options.service, options.version, schedule, folder)
     if folder is not None:
         return folder
     from obskit.profiling.cloud_profiler import CloudProfilerOutput

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from obskit.base.pprof import Location
 from obskit.instrumentation.server import ServerExchange
-from obskit.profiling.serving import Reader, readers
+from obskit.profiling.request_finder import Reader, readers
 
 DEEPEST = 256
 _DEPTHS = range(DEEPEST)

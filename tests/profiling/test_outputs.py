@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.profiling.outputs import Assignment, FolderOutput, Stop, Turns, request_file
+from obskit.profiling.outputs import Assignment, FolderOutput, Schedule, Stop, request_file
 
 WALL = Assignment("WALL", 1.0)
 
@@ -22,7 +22,7 @@ class Once(Stop):
 
 
 def output(folder: Path) -> FolderOutput:
-    return FolderOutput(str(folder), "orders", Turns(("WALL",), 10.0, 80_000.0))
+    return FolderOutput(str(folder), "orders", Schedule(("WALL",), 10.0, 80_000.0))
 
 
 def modes(folder: Path) -> set[int]:

@@ -87,9 +87,9 @@ print(json.dumps(obskit.stats()["profiler"]))
 
 def test_it_samples_a_part_of_each_interval_from_a_moment_that_chance_draws(tmp_path: Path) -> None:
     code = """
-from obskit.profiling.outputs import FolderOutput, Turns
+from obskit.profiling.outputs import FolderOutput, Schedule
 from obskit.profiling.outputs import Stop
-output = lambda: FolderOutput("profiles", "x", Turns(("WALL",), 10.0, 60.0))
+output = lambda: FolderOutput("profiles", "x", Schedule(("WALL",), 10.0, 60.0))
 waits = []
 class Quick(Stop):
     def wait(self, seconds):
@@ -98,7 +98,7 @@ class Quick(Stop):
 for _ in range(300):
     one = output()
     one.wait_turn(Quick())
-    waits.append(one._turns._due - time.monotonic())
+    waits.append(one._schedule._due - time.monotonic())
 print(min(waits), max(waits))
 """
     least, most = map(float, run(code, tmp_path).stdout.split())
@@ -310,7 +310,7 @@ from obskit.profiling import outputs
 from obskit.profiling.outputs import Assignment
 outputs._MOST_FILES = 5
 def deliver():
-    output = outputs.FolderOutput("profiles", "orders", outputs.Turns(("CPU",), 1.0, 1.0))
+    output = outputs.FolderOutput("profiles", "orders", outputs.Schedule(("CPU",), 1.0, 1.0))
     for _ in range(300): output.deliver(Assignment("CPU", 1.0), b"x")
 children = []
 for _ in range(4):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from obskit.profiling import serving
+from obskit.profiling import request_finder
 from tests.profiling.profiles import ReadProfile, innermost, read, run
 
 FLASK = """
@@ -369,8 +369,8 @@ pool.shutdown()
 
 def test_each_frame_that_may_know_a_request_is_where_it_is_looked_for() -> None:
     """Who moves or renames a function, or its variable, finds out here."""
-    root = Path(serving.__file__).parent.parent
-    for (file, function), (variable, attribute) in serving._PLACES.items():
+    root = Path(request_finder.__file__).parent.parent
+    for (file, function), (variable, attribute) in request_finder._PLACES.items():
         path = root / file
         if not path.exists():
             assert file.startswith(("asyncio/", "_backends/"))  # of other projects: the tests above run them

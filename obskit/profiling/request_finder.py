@@ -102,7 +102,7 @@ def _file(code: CodeType) -> str:
     return "/".join(code.co_filename.replace("\\", "/").rsplit("/", 2)[-2:])
 
 
-def is_untold(codes: Sequence[CodeType]) -> bool:
+def may_serve_unknown(codes: Sequence[CodeType]) -> bool:
     """Return whether a stack without readers runs a task, so that it may belong to an unknown request."""
     return any(code.co_flags & _ASYNCHRONOUS for code in codes)
 
