@@ -220,6 +220,9 @@ def test_links_are_counted_amid_a_light_load_but_for_the_newest(monkeypatch):
     store = SpanStore()
     for first in range(1, 10_001, 500):
         store.add([call_of(number) for number in range(first, first + 500)])
+    assert store.count_ahead(newest=False) is False  # nobody has asked
+    store.links(parse_window({"endTs": "1"}), Deadline(60))
+    store._database.rows("DELETE FROM links")
     spare_time = SpareTime(store)
     try:
         deadline = time.monotonic() + 30

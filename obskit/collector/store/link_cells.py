@@ -48,11 +48,13 @@ class LinkCells:
         self._reader = reader
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
+        self._asked = False  # whether anybody wants links
         self._short: dict[tuple[BlockKey, ...], _Cell] = {}  # of blocks that are too few for one in the database
         self._counting: list[set[int]] = []  # for each cell being computed, which blocks changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
         """Return the links of the traces with a span between two times; a span without a timestamp counts as 0."""
+        self._asked = True
         found = Links()
         cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
         for cell in cells:
@@ -69,8 +71,11 @@ class LinkCells:
     def count_ahead(self, *, newest: bool = True) -> bool:
         """Compute one missing cell ahead of any query; return False if none is missing.
 
-        Without ``newest`` the last one is left out: spans of its traces may still come.
+        Without ``newest`` the last one is left out: spans of its traces may still come. Then, amid a load, they are
+        computed only for those who have asked before.
         """
+        if not newest and not self._asked:
+            return False
         ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
         groups = [keys for keys in self._without_cell(ranges) if sum(spans for _, _, spans in keys) >= _CELL]
         for keys in groups[: 1 if newest or len(groups) > 1 else 0]:
