@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import exchange_in
+from obskit.instrumentation.response_flush import deliver
+from obskit.instrumentation.server import ServerExchange, exchange_in
 from obskit.instrumentation.wsgi import serve, wrapper
-from obskit.instrumentation.wsgi_body import Environ
+from obskit.instrumentation.wsgi_body import Environ, finish_with, finish_with_close
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every Flask application of this process. ``module`` is ``flask.app``."""
-    patches.wrap(module.Flask, "__call__", wrapper(route))
+    patches.wrap(module.Flask, "__call__", wrapper(route, finish))
     note = partial(_note_exception)  # its own receiver: disconnecting it leaves those of instrument(app)
     module.got_request_exception.connect(note, weak=False)
     patches.on_remove(lambda: module.got_request_exception.disconnect(note))
@@ -36,7 +37,7 @@ def instrument(app: Flask) -> Flask:
     if not getattr(inner, "__obskit__", False):
 
         def traced(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-            return serve(inner, environ, start_response, route)
+            return serve(inner, environ, start_response, route, finish)
 
         traced.__obskit__ = True  # type: ignore[attr-defined]
         app.wsgi_app = traced  # type: ignore[method-assign]
@@ -52,6 +53,36 @@ def route(environ: Environ) -> str | None:
     if request is None:
         return None
     return request.url_rule.rule if request.url_rule is not None else ""
+
+
+def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[bytes]:
+    """Return the body, such that its end is the span's: of a complete response, when nothing of Flask's is left to run.
+
+    So a list of content, which most responses have, is over with the call, as a list is that is plain WSGI's.
+    """
+    response = _response_of(body)
+    if response is None:
+        return finish_with(body, exchange, environ)
+    if response._on_close:
+        exchange.sent = True
+        finish_with_close(body, exchange)
+    else:
+        exchange.finish()
+        exchange.leave()
+    deliver(exchange)
+    return body  # type: ignore[no-any-return]
+
+
+def _response_of(body: Any) -> Any:
+    """Return the response whose content, a list, is all that ``body`` iterates over; Werkzeug keeps its ``close``."""
+    try:
+        if type(body).__name__ == "ClosingIterator":
+            response = body._callbacks[-1].__self__
+            if response.is_sequence and response._on_close is not None:
+                return response
+    except Exception:  # a Werkzeug that keeps it elsewhere
+        return None
+    return None
 
 
 def _current_request() -> Any:

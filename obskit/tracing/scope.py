@@ -111,7 +111,8 @@ class SpanScope(Entry):
         self.span = span = self._start(outer)
         self.outer = outer
         shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
-        self.context = context = Context({**outer, SPAN_KEY: shown, ENTRY_KEY: self})
+        values: dict[str, Any] = {SPAN_KEY: shown, ENTRY_KEY: self}
+        self.context = context = Context({**outer, **values} if outer else values)
         self.token = attach(context)
         return span
 

@@ -59,8 +59,8 @@ class Span(OtelSpan):
     # Slots for what every span sets, class attributes for what few do: half the time of nineteen slots. A span whose
     # __dict__ is empty has none of the latter.
     __slots__ = (
-        "clock", "end_ns", "kind", "name", "parent_id", "remote_endpoint", "remote_parent", "span_id", "start_ns",
-        "tags", "trace_id", "tracer", "unended",
+        "clock", "end_ns", "heavy", "kind", "mixed", "name", "parent_id", "remote_endpoint", "remote_parent",
+        "span_id", "start_ns", "tags", "trace_id", "tracer", "unended",
     )  # fmt: skip
     tracer: Tracer
     name: str
@@ -75,11 +75,11 @@ class Span(OtelSpan):
     start_ns: int
     end_ns: int | None
     clock: int
+    heavy: int
+    mixed: bool
     sampled = True
     debug = False
     random = False
-    heavy = 2 * SMALL  # its name and ids
-    mixed = False
     failed = False
     held: Held | None = None
     inherits = False
@@ -294,6 +294,9 @@ class Span(OtelSpan):
         return f"Span({self.name!r}, trace_id={self.trace_id!r}, span_id={self.span_id!r})"
 
 
+_NAME_AND_IDS = 2 * SMALL
+
+
 def begin_span(
     tracer: Tracer,
     name: str,
@@ -317,6 +320,8 @@ def begin_span(
     self.remote_endpoint = None
     self.remote_parent = False
     self.end_ns = None
+    self.heavy = _NAME_AND_IDS
+    self.mixed = False
     if clock is None:
         self.start_ns = start = time_ns()
         self.clock = start - perf_counter_ns()

@@ -22,7 +22,10 @@ from flask import (
     stream_with_context,
 )  # fmt: skip
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import create_environ
+from werkzeug.wsgi import ClosingIterator
 
+import obskit
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
 from obskit.integrations import install
@@ -133,6 +136,29 @@ class TestFlask(HttpServerContract):
         gc.collect()
         span = self.recorder.take(SERVER, error=error, timeout=0)
         assert span.tags["http.status_code"] == ("500" if error else "200")
+
+    @pytest.mark.parametrize("works_on", [False, True])
+    def test_complete_response_is_over_at_once_unless_the_application_works_on_when_it_closes(
+        self, works_on: bool
+    ) -> None:
+        """And is not wrapped: this fails where Werkzeug no longer keeps a response as the integration looks for it."""
+        app = application(Site())
+        within: list[Any] = []
+        if works_on:
+            app.after_request(lambda response: _closing(response, lambda: within.append(obskit.current_span())))
+        body: Any = self.prepared(app)(create_environ("/items/same"), lambda *_: lambda _: None)
+        assert type(body) is ClosingIterator
+        if not works_on:
+            self.recorder.take(SERVER, timeout=0)
+        self.recorder.assert_empty()
+        body.close()
+        if works_on:
+            assert within == [self.recorder.take(SERVER, timeout=0)]
+
+
+def _closing(response: Response, call: Callable[[], object]) -> Response:
+    response.call_on_close(call)
+    return response
 
 
 class TestInstrumentedFlask(Switched, TestFlask):

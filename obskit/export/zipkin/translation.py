@@ -145,7 +145,7 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         tags=span.tags,  # type: ignore[arg-type]
         debug=span.debug,
     )
-    if span.__dict__ or not redactor.ordinary.issuperset(span.tags):
+    if span.mixed or span.__dict__ or not redactor.ordinary.issuperset(span.tags):
         _complete(made, span, redactor)
     if made.kind is not None:
         remote = span.remote_endpoint
