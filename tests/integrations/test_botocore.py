@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -111,6 +112,8 @@ def recorder() -> Iterator[Recorder]:
 @PARAMETERS
 def test_each_operation_is_one_client_span_that_the_service_hears_of(ask: Any, names: Any, recorder: Recorder) -> None:
     """Its signature covers none of our headers: proxies may write others."""
+    if ask is call_async and int(version("aiohttp").split(".")[1]) < 12:
+        pytest.skip("aiohttp before 3.12 cancels the sending of a body when the response arrives meanwhile")
     with serving(aws := Aws()) as url, installed(names), tracer.start_as_current_span("work") as work:
         ask("s3", "put_object", url, {**OBJECT, "Body": b"green"})
         assert ask("s3", "get_object", url, OBJECT) == b"hello"
