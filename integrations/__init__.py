@@ -40,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pyramid": ("pyramid.router",),
     "quart": ("quart.app",),
     "requests": ("requests.adapters",),
+    "sanic": ("sanic.app", "sanic.handlers.error", "sanic.server.protocols.websocket_protocol"),
     "starlette": ("starlette.applications", "starlette.routing", "fastapi.applications", "fastapi.routing"),
     "threading": (
         "threading",

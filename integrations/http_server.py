@@ -16,7 +16,7 @@ from obskit.instrumentation.http_tags import safe_url
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.response_flush import deliver
 from obskit.instrumentation.server import SERVER_ERROR, ServerExchange, begin
-from obskit.propagation.headers import LOWER
+from obskit.propagation.headers import LOWER, joined
 from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span
 
@@ -54,15 +54,12 @@ def _begin(handler: Any) -> None:
     kind = type(handler)
     if hasattr(kind, "__getattr__") and not hasattr(kind, f"do_{handler.command}"):  # werkzeug's, in front of WSGI
         return
-    headers: dict[str, str] = {}
-    for name, value in handler.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]},{value}" if key in headers else value
     target = handler.path
     path = target.partition("?")[0] if target.startswith("/") else safe_url(target)[2]
     address = handler.client_address
     remote = (address[0], address[1]) if type(address) is tuple else None
-    exchange = begin(headers, LOWER, handler.command, unquote(path) if "%" in path else path, remote)
+    path = unquote(path) if "%" in path else path
+    exchange = begin(joined(handler.headers.items()), LOWER, handler.command, path, remote)
     if exchange is not None:
         vars(handler)[_KEY] = exchange, attach(exchange.context)
 

@@ -49,7 +49,7 @@ FORGOTTEN = "the response was forgotten before its end"
 
 _EXCHANGE_KEY = create_key("obskit-server-exchange")
 _LONGEST_NAME = 128
-_CANCELLATIONS = frozenset(["CancelledError", "Cancelled", "GeneratorExit"])
+_CANCELLATIONS = frozenset(["CancelledError", "Cancelled", "GeneratorExit", "RequestCancelled"])  # asyncio, trio, Sanic
 _GROUPS = frozenset(["ExceptionGroup", "BaseExceptionGroup"])  # not a type before Python 3.11
 _LONGEST_RESPONSE = 3600 * 10**9  # no request to Cloud Run may take longer
 _BETWEEN_LOOKS = 60 * 10**9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Get = Callable[[str], str | None]
 """Reads one header: takes a name spelled as in the HeaderNames used, returns its value or None."""
@@ -39,6 +39,15 @@ def sendable(value: str) -> bool:
     RFC 9110, 5.5 allows more (bytes above ASCII, tabs), which some clients refuse and gRPC forbids.
     """
     return value.isascii() and value.isprintable()
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; repeated ones joined as HTTP does (RFC 9110, 5.2)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]},{value}" if key in found else value
+    return found
 
 
 class HeaderNames:

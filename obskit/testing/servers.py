@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 if TYPE_CHECKING:
@@ -56,11 +56,12 @@ def wsgi_server(application: Any) -> Iterator[str]:
 
 
 @contextmanager
-def asgi_server(application: Any, http: str = "h11") -> Iterator[str]:
+def asgi_server(application: Any, http: str = "h11", lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Serve an ASGI application with uvicorn; ``http`` is its HTTP parser."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off", ws="none", http=http))
+    config = uvicorn.Config(application, port=0, log_config=None, lifespan=lifespan, ws="none", http=http)
+    server = uvicorn.Server(config)
     running: Future[asyncio.AbstractEventLoop] = Future()
     told = asyncio.Event()
 
@@ -83,13 +84,14 @@ def asgi_server(application: Any, http: str = "h11") -> Iterator[str]:
 
 
 async def _shut_down(server: uvicorn.Server, sockets: object = None) -> None:  # noqa: ARG001 - as uvicorn calls it
-    """Shut down as uvicorn does without a lifespan, but poll every millisecond, not every tenth of a second."""
+    """Shut down as uvicorn does, but poll every millisecond, not every tenth of a second."""
     for listening in server.servers:
         listening.close()
     for connection in list(server.server_state.connections):
         connection.shutdown()
     while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.001)
+    await server.lifespan.shutdown()
 
 
 @contextmanager
