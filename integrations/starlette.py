@@ -79,9 +79,11 @@ def _matched(route: Any, scope: Scope, *_: Any) -> None:
 
 
 def _mounted(mount: Any, scope: Scope, *_: Any) -> None:
-    if not mount.routes:  # an application without routes that we could see: static files, say
-        _note(scope, mount.path + "/{path}")
-    scope[_PREFIX] = scope.get(_PREFIX, "") + mount.path
+    prefix = scope.get(_PREFIX, "") + mount.path
+    exchange = None if mount.routes else exchange_in(scope)
+    if exchange is not None:  # static files, say, or a WSGI application, whose layer may know more
+        exchange.route, exchange.mounted = prefix + "/{path}", prefix
+    scope[_PREFIX] = prefix
 
 
 def _path(scope: Scope, route: Any) -> str:

@@ -16,10 +16,11 @@ from obskit.instrumentation.server import (
     ServerExchange,
     begin,
     body_size,
+    exchange_around,
     exchange_in,
     streaming,
 )
-from obskit.propagation.headers import LOWER
+from obskit.propagation.headers import LOWER, HeaderNames
 from obskit.tracing.current import attach, detach, stored_context
 
 if TYPE_CHECKING:
@@ -110,18 +111,12 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
     try:
         if scope["type"] != "http":
             return None
-        outer = exchange_in(scope) if EXCHANGE in scope else None
+        outer = exchange_in(scope) if EXCHANGE in scope else _around(scope)
         if outer is not None:
             outer.route = route if outer.route is None else outer.route
+            scope[EXCHANGE] = outer.mark  # where an adapter made the scope anew, too
             return None
-        client = scope.get("client")
-        exchange = begin(
-            wanted_headers(scope["headers"]),
-            LOWER,
-            scope["method"],
-            scope["path"],
-            (client[0], client[1]) if client else None,
-        )
+        exchange = begin(*_request(scope))
         if exchange is not None:
             exchange.route = route
             exchange.named_in(scope)
@@ -129,6 +124,17 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
         failed("starting a server span")
         return None
     return exchange
+
+
+def _around(scope: Scope) -> ServerExchange | None:
+    """Return the exchange of a WSGI layer, where an adapter has made this scope of its environ."""
+    return exchange_around(*_request(scope)) if stored_context() else None  # most requests begin in an empty one
+
+
+def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple[str, int | None] | None]:
+    client = scope.get("client")
+    remote = (client[0], client[1]) if client else None
+    return wanted_headers(scope["headers"]), LOWER, scope["method"], scope["path"], remote
 
 
 def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -95,6 +95,7 @@ class ServerExchange:
     Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
     ``blame``, which sets ``error``. ``sent`` says whether the client has got the status already, ``prompt`` whether the
     response waits until its span has left, ``watched`` whether anybody asks for its status and route.
+    ``mounted`` is the path below which another application serves the request, whose layer may know more of its route.
     """
 
     # Without slots: CPython makes an instance of such a class in three quarters of the time.
@@ -109,6 +110,7 @@ class ServerExchange:
         self.sent = False
         self.over = False
         self.mark: str | None = None
+        self.mounted: str | None = None
         self.outside = outside
         self.ended = False
         self.prompt = prompt = _held is not None and _held(span)
@@ -340,6 +342,23 @@ def exchange_in(request: Mapping[str, Any]) -> ServerExchange | None:
     """Return the exchange that an environ or a scope names, while it is under way."""
     mark = request.get(EXCHANGE)
     return _serving.get(mark) if type(mark) is str else None
+
+
+def exchange_around(
+    headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
+) -> ServerExchange | None:
+    """Return an outer layer's exchange for this request, whose environ or scope an adapter has made anew.
+
+    None where the current exchange is of a request that this one is not: other headers, method or path.
+    """
+    context = living(stored_context())
+    outer = exchange_of(context)
+    if outer is None or outer.mark is None or outer.method != method:
+        return None
+    if type(outer.span) is Span and outer.span.tags.get("http.path") != path_tag(path):
+        return None
+    known = trust.everybody or trust.trusted(remote)
+    return outer if _is_of_same_request(context, read(headers, names)[0] if known else None) else None
 
 
 def current_exchange() -> ServerExchange | None:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.response_flush import deliver
-from obskit.instrumentation.server import EXCHANGE, SERVER_ERROR, ServerExchange, body_size, exchange_in
+from obskit.instrumentation.server import (
+    EXCHANGE,
+    SERVER_ERROR,
+    ServerExchange,
+    body_size,
+    exchange_around,
+    exchange_in,
+)
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
-from obskit.tracing.current import attach, reset
+from obskit.tracing.current import attach, reset, stored_context
 
 if TYPE_CHECKING:
     from obskit.instrumentation.patching import Wrapper
@@ -43,7 +50,7 @@ def serve(
 
     Where an outer layer has a span for this request already, only the route is told to it.
     """
-    outer = exchange_in(environ) if EXCHANGE in environ else None
+    outer = exchange_in(environ) if EXCHANGE in environ else _around(environ)
     if outer is not None:
         return _serve_inner(application, environ, start_response, route, outer)
     exchange = begin(environ)
@@ -118,19 +125,27 @@ def _arguments(environ: Environ, start_response: Callable[..., Any]) -> tuple[En
 def begin(environ: Environ) -> ServerExchange | None:
     """Start serving the request of an environ, or of a mapping with the same keys. Never raises."""
     try:
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if not path.isascii():
-            path = _decoded(path)
-        remote = environ.get("REMOTE_ADDR")
-        exchange = begin_exchange(
-            environ, WSGI, environ["REQUEST_METHOD"], path, (remote, _port(environ)) if remote else None
-        )
+        exchange = begin_exchange(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), _remote(environ))
         if exchange is not None:
             exchange.named_in(environ)
     except Exception:
         failed("starting a server span")
         return None
     return exchange
+
+
+def _around(environ: Environ) -> ServerExchange | None:
+    """Return the exchange of an ASGI layer, where an adapter has made this environ of its scope."""
+    if not stored_context():  # as most requests begin
+        return None
+    try:
+        outer = exchange_around(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), _remote(environ))
+        if outer is not None:
+            environ[EXCHANGE] = outer.mark
+    except Exception:
+        failed("looking for an outer span")
+        return None
+    return outer
 
 
 def _serve_inner(
@@ -141,8 +156,9 @@ def _serve_inner(
     exchange: ServerExchange,
 ) -> Iterable[bytes]:
     def observe(status: str, *rest: Any, **named: Any) -> Any:
-        if not exchange.route:
+        if not exchange.route or exchange.mounted is not None:
             _set_route(exchange, environ, route)
+        _set_error(exchange, *rest, **named)
         return start_response(status, *rest, **named)
 
     return application(environ, observe)
@@ -157,7 +173,9 @@ def _set_error(exchange: ServerExchange, _headers: Any = None, exc_info: Any = N
 def _set_route(exchange: ServerExchange, environ: Environ, route: Route) -> None:
     try:
         found = route(environ)
-        if found is not None:
+        if found and exchange.mounted is not None:
+            exchange.route = exchange.mounted + found
+        elif found is not None and not exchange.route:
             exchange.route = found
     except Exception:
         failed("reading a route")
@@ -176,6 +194,16 @@ def _decoded(path: str) -> str:
         return path.encode("latin-1").decode()
     except UnicodeError:
         return path
+
+
+def _path(environ: Environ) -> str:
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return path if path.isascii() else _decoded(path)
+
+
+def _remote(environ: Environ) -> tuple[str, int | None] | None:
+    address = environ.get("REMOTE_ADDR")
+    return (address, _port(environ)) if address else None
 
 
 def _port(environ: Environ) -> int | None:

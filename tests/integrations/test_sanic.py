@@ -50,6 +50,7 @@ def application(site: Site) -> Sanic[Any, Any]:
             await response.send(first)
             async for chunk in chunks:
                 await response.send(chunk)
+            await response.eof()
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]
 

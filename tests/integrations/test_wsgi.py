@@ -265,7 +265,7 @@ def test_a_request_is_no_child_of_what_its_server_was_started_in() -> None:
         recorder.take()
 
 
-def test_an_application_inside_another_continues_its_request() -> None:
+def test_an_application_inside_another_is_part_of_its_request() -> None:
     """Its environ may be a new one, as where WSGI is mounted in ASGI; sampled or not, it is the same request."""
     seen = []
 
@@ -281,12 +281,25 @@ def test_an_application_inside_another_continues_its_request() -> None:
     with recording() as recorder:
         for headers in ({}, {"HTTP_B3": f"{TRACE_ID}-{SPAN_ID}-1"}):
             Call(ObskitMiddleware(outer), **headers)
-            recorder.take(), recorder.take()
-            first, second = seen[-2:]
-            assert (second.trace_id, second.parent_id) == (first.trace_id, first.span_id)
+            assert seen[-1] is seen[-2] is recorder.take()
     with recording(sample_rate=0.0):
         Call(ObskitMiddleware(outer))
         assert seen[-1].trace_id == seen[-2].trace_id
+
+
+@pytest.mark.parametrize(
+    "changed", [{"PATH_INFO": "/other"}, {"REQUEST_METHOD": "PUT"}, {"HTTP_B3": f"{TRACE_ID}-{'1' * 16}-1"}]
+)
+def test_a_request_that_a_handler_makes_of_an_application_has_a_span_of_its_own(changed: dict[str, str]) -> None:
+    """It has another path, method or trace context than the one that the handler serves."""
+
+    def outer(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        again = {key: value for key, value in environ.items() if not key.startswith("obskit")}
+        return ObskitMiddleware(hello)(again | changed, start_response)
+
+    with recording() as recorder:
+        Call(ObskitMiddleware(outer), HTTP_B3=f"{TRACE_ID}-{SPAN_ID}-1")
+        assert len({recorder.take().span_id, recorder.take().span_id}) == 2
 
 
 def test_an_exception_in_mid_body_is_the_applications_own() -> None:
