@@ -78,13 +78,14 @@ def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
     collector = summary["collector"]
     calls = ", ".join(f"{caller} -> {called}" for caller, called in [("client", "a"), *summary["edges"]])
     failed = next(trace[0].trace_id for trace in traces if any("error" in span.tags for span in trace))
-    slowest = max(traces, key=lambda trace: extent(trace).duration)[0].trace_id
+    quickest, *_, slowest = (trace[0].trace_id for trace in sorted(traces, key=lambda trace: extent(trace).duration))
     return (
         f"{summary['requests']} orders made {summary['traces']} traces of {summary['spans']} spans: {calls}\n"
         f"\n{tree(max(traces, key=len))}\n"
         f"\nall traces: {collector}/traces"
         f"\none with errors: {collector}/traces/{failed}"
         f"\n\nWhich order took longest, and where?\n  {collector}/traces/{slowest}"
+        f"\n  beside the quickest: {collector}/compare/{quickest}/{slowest}"
         f"\nWhat went wrong in the pantry?\n  {collector}/logs?service=c&severity=error"
         f"\nWhich line keeps the kitchen busy?\n  {collector}/profiles?service=b&type=cpu"
     )

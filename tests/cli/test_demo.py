@@ -139,6 +139,8 @@ def test_its_questions_are_answered_by_their_links():
         shown = one.read_until("Ctrl-C")
         slowest, pantry, kitchen = re.findall(r"\?\n  (http\S+)", shown)
         assert "/order/&lt;dish&gt;" in read(slowest)
+        (beside,) = re.findall(r"beside the quickest: (\S+)", shown)
+        assert " longer. " in read(beside)
         assert "LookupError: nothing on the shelves for fugu" in wait_for(pantry, "LookupError")
         assert "chop" in wait_for(kitchen, "chop").partition("Hottest lines")[2]
 
