@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.model import Span
 
 _DAY_MS = 86_400_000
@@ -97,6 +98,14 @@ def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def java_trim(text: str) -> str:
     """The text without the characters up to U+0020 around it: a no-break space stays."""
     return text.strip(_JAVA_BLANKS)
+
+
+def parse_trace_id(text: str) -> str:
+    """A trace id as it is stored. Raises QueryError."""
+    try:
+        return normalise_trace_id(text)
+    except ValueError as error:
+        raise QueryError(str(error)) from None
 
 
 def parse_query(params: Mapping[str, str]) -> TraceQuery:

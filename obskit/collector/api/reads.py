@@ -13,10 +13,9 @@ from starlette.routing import Route
 from obskit.collector.api.answers import json_answer, params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.options import Options
-from obskit.collector.query import QueryError, java_trim, parse_query, parse_window
+from obskit.collector.query import QueryError, java_trim, parse_query, parse_trace_id, parse_window
 from obskit.collector.store.spans import SpanStore
 from obskit.collector.workers import Workers
-from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.model import Span
 
@@ -58,13 +57,13 @@ class ReadApi:
 
     def trace(self, request: Request, _deadline: Deadline) -> Response:
         """One trace by its id."""
-        trace_id = _trace_id(request.path_params["traceId"])
+        trace_id = parse_trace_id(java_trim(request.path_params["traceId"]))
         spans = self._store.trace(trace_id)
         return json_answer(encode_list(spans)) if spans else PlainTextResponse(f"{trace_id} not found\n", 404)
 
     def trace_many(self, request: Request, deadline: Deadline) -> Response:
         """Several traces by their ids; unknown ones are left out."""
-        ids = [_normal(text) for text in params_of(request).get("traceIds", "").split(",")]
+        ids = [parse_trace_id(text) for text in params_of(request).get("traceIds", "").split(",")]
         if len(ids) == 1:
             raise QueryError("traceIds has one id; use /api/v2/trace/{traceId} to read a single trace")
         redundant = next((trace_id for trace_id, count in Counter(ids).items() if count > 1), None)
@@ -118,17 +117,6 @@ def _names(names: list[str], *, cached: bool) -> Response:
     if cached:
         response.headers["cache-control"] = "max-age=300, must-revalidate"
     return response
-
-
-def _trace_id(text: str) -> str:
-    return _normal(java_trim(text))
-
-
-def _normal(text: str) -> str:
-    try:
-        return normalise_trace_id(text)
-    except ValueError as error:
-        raise QueryError(str(error)) from None
 
 
 def _lists(traces: Iterable[list[Span]]) -> bytes:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from obskit.collector.lines.line import SEVERITIES, Words, severity_of
 from obskit.collector.lines.search import EVER, LineQuery, Place
 from obskit.collector.periods import parse_duration, parse_moment
-from obskit.collector.query import QueryError
-from obskit.zipkin.ids import normalise_trace_id
+from obskit.collector.query import QueryError, parse_trace_id
 
 MOST_LINES = 1_000
 _is_place = re.compile(r"(\d{1,18})-(\d{1,18})").fullmatch
@@ -46,10 +45,7 @@ def parse_time(params: Mapping[str, str]) -> tuple[int, int]:
 
 def parse_trace(text: str) -> str:
     """A trace id as it is stored; empty when none is asked for. Raises QueryError."""
-    try:
-        return normalise_trace_id(text.strip().lower()) if text else ""
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+    return parse_trace_id(text.strip().lower()) if text else ""
 
 
 def whole_number(name: str, text: str, largest: int = 10**18 - 1) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.links import Link
@@ -20,7 +21,7 @@ from obskit.collector.pages.period_links import of_period, period_links
 from obskit.collector.pages.show import count, duration
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import parse_period
-from obskit.collector.query import TraceQuery, first_values
+from obskit.collector.query import TraceQuery
 
 _WIDE, _HIGH = 176, 40  # of a node
 _ACROSS, _DOWN = 310, 62  # between two layers
@@ -53,7 +54,7 @@ _ROW = """<tr><td>{parent}</td><td>{child}</td><td class="number"><a href="/trac
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the graph of a window of time, or the part of it around one service."""
-    params = first_values(http.query_params.multi_items())
+    params = params_of(http)
     period = parse_period(params)
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))
     links = sorted(site.store.links(window, deadline), key=lambda link: -link.call_count)

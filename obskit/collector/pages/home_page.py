@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.pages import scatter
@@ -19,7 +20,6 @@ from obskit.collector.pages.period_links import of_period, period_links
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_period
-from obskit.collector.query import first_values
 from obskit.collector.store.cells import Numbers
 from obskit.collector.store.requests import Wanted
 
@@ -41,7 +41,7 @@ _EMPTY = """<div class="card message">Nothing came in this time. Applications se
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page: services, incidents, the plot of requests, and how much is stored."""
-    params = first_values(http.query_params.multi_items())
+    params = params_of(http)
     period = parse_period(params)
     found = health(site, period, deadline)
     wanted = site.store.requests.find(Wanted(period.first, period.end), deadline)

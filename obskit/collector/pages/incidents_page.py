@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from obskit.collector import incidents
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import Incident
 from obskit.collector.lines.line import SEVERITIES
@@ -21,7 +22,7 @@ from obskit.collector.pages.period_links import of_period
 from obskit.collector.pages.show import duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import LASTS, Period, parse_period
-from obskit.collector.query import QueryError, TraceQuery, first_values
+from obskit.collector.query import QueryError, TraceQuery
 
 _HERE = "/incidents"
 _HOUR = 3_600_000_000  # microseconds
@@ -52,7 +53,7 @@ others call is silent after {silent} minutes without a request. Lines of severit
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
     """Return the page of the incidents of a window."""
-    params = first_values(request.query_params.multi_items())
+    params = params_of(request)
     try:
         period = parse_period(params, "1d")
     except QueryError as error:

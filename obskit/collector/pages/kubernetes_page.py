@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.kubernetes.store import Change
 from obskit.collector.kubernetes.tree import SILENT_AFTER, Node, build
@@ -16,7 +17,6 @@ from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import moment
 from obskit.collector.pages.website import Site
-from obskit.collector.query import first_values
 
 _CHANGES_OF = 24 * 3600  # seconds
 _STATES = {"bad": "unwell", "well": "well", "silent": f"not seen for {SILENT_AFTER // 60} min"}
@@ -48,7 +48,7 @@ _NONE = Html('<div class="card message">No such object.</div>')
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the tree, or the part of it that the parameters select."""
-    params = first_values(request.query_params.multi_items())
+    params = params_of(request)
     now = time.time()
     tree = build(site.kubernetes.objects(), now)
     if not tree.children:

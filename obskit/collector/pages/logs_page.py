@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.lines.line import SEVERITIES
 from obskit.collector.lines.params import parse_lines_query, place_text, whole_number
@@ -18,7 +19,7 @@ from obskit.collector.pages.line_rows import rows
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import count, moment
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, first_values
+from obskit.collector.query import QueryError
 
 _HERE = "/logs"
 _TIMES = {"15m": "15 minutes", "1h": "1 hour", "1d": "1 day", "7d": "1 week", "": "all that is stored"}
@@ -53,7 +54,7 @@ from POST /v1/logs and from a pipe: python app.py | obskit ship --service app</d
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
     """Return the lines that match the form, or what is wrong with it; or the context of the line ``line``."""
-    given = first_values(request.query_params.multi_items())
+    given = params_of(request)
     params = {name: value for name, value in given.items() if value}
     try:
         if "line" in params:

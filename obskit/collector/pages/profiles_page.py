@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.lines.params import parse_time, parse_trace
 from obskit.collector.pages.difference_picture import difference
@@ -20,7 +21,7 @@ from obskit.collector.pages.website import Site
 from obskit.collector.profiles.base import Base, parse_base
 from obskit.collector.profiles.flame import Choice, Flame, fold
 from obskit.collector.profiles.store import MOST_MERGED
-from obskit.collector.query import QueryError, first_values
+from obskit.collector.query import QueryError
 
 _HERE = "/profiles"
 _ORDER = ("cpu", "wall")  # the order of the types; others follow
@@ -54,7 +55,7 @@ from obskit ship --profiles FOLDER and from POST /ingest.</div>"""
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the flame graph that the form asks for, or what is wrong with the form."""
-    given = first_values(request.query_params.multi_items())
+    given = params_of(request)
     params = {name: value for name, value in given.items() if value}
     kinds = site.profiles.kinds()
     if not kinds:

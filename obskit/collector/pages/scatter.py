@@ -14,13 +14,13 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.request_query import own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_duration
-from obskit.collector.query import first_values
 from obskit.collector.store.cells import duration_of
 from obskit.collector.store.requests import TICK, Found
 
@@ -42,7 +42,7 @@ preserveAspectRatio="none" role="img" aria-label="{caption}">{marks}</svg></div>
 
 def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
     """Return the dots of a search, or their density. Times are microseconds since ``first``."""
-    params = own_names(first_values(request.query_params.multi_items()))
+    params = own_names(params_of(request))
     query = parse_requests(params)
     found = site.store.requests.find(query.wanted, deadline)
     period = _covered(query.period, found)

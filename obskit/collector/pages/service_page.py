@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.links import Link
 from obskit.collector.pages import scatter
@@ -22,7 +23,7 @@ from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.version_marks import listed, marks
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_period
-from obskit.collector.query import TraceQuery, first_values
+from obskit.collector.query import TraceQuery
 from obskit.collector.store.requests import Found, Wanted
 
 _MOST_OPERATIONS = 100
@@ -63,7 +64,7 @@ _ERROR = """<tr><td>{at}</td><td><a href="/traces/{id}">{name}</a></td><td class
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page of a service for a window of time."""
     service = str(http.path_params["service"]).lower()
-    params = first_values(http.query_params.multi_items())
+    params = params_of(http)
     period = parse_period(params)
     found = health(site, period, deadline, service)
     requests = site.store.requests.find(Wanted(period.first, period.end, service), deadline)

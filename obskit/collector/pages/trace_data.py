@@ -16,10 +16,9 @@ from obskit.collector.pages.lines_part import MOST_SHOWN
 from obskit.collector.pages.span_detail import details
 from obskit.collector.pages.trace_lines import TraceLines, lines_of, row_of
 from obskit.collector.pages.website import Site
-from obskit.collector.query import QueryError, java_trim
+from obskit.collector.query import java_trim, parse_trace_id
 from obskit.collector.waterfall.nodes import Node
 from obskit.collector.waterfall.view import View
-from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.model import Span
 
 ERROR, ORPHAN, MOVED, REPEATS = 1, 2, 4, 8  # flags of a row
@@ -44,7 +43,7 @@ def span(site: Site, request: Request, _deadline: Deadline) -> Response:
 
 def lines(site: Site, request: Request, _deadline: Deadline) -> Response:
     """Return the log lines of the trace, or of the span ``span`` and all that it led to, oldest first."""
-    trace_id = _trace_id(request)
+    trace_id = parse_trace_id(java_trim(request.path_params["trace_id"]))
     shown = site.views.get(trace_id, request.query_params)
     found = lines_of(site, trace_id, shown)
     top = row_of(shown, request.query_params.get("span", "")) if shown else None
@@ -57,17 +56,10 @@ def _as_lists(part: Any) -> dict[str, object]:
 
 
 def _answer(site: Site, request: Request, make: Callable[[View, TraceLines], object]) -> Response:
-    trace_id = _trace_id(request)
+    trace_id = parse_trace_id(java_trim(request.path_params["trace_id"]))
     shown = site.views.get(trace_id, request.query_params)
     found = make(shown, lines_of(site, trace_id, shown)) if shown else {"error": f"{trace_id} is not stored here"}
     return Response(msgspec.json.encode(found), 200 if shown else 404, media_type="application/json")
-
-
-def _trace_id(request: Request) -> str:
-    try:
-        return normalise_trace_id(java_trim(request.path_params["trace_id"]))
-    except ValueError as error:
-        raise QueryError(str(error)) from None
 
 
 def matches(shown: View, text: str, lines: TraceLines) -> list[int]:

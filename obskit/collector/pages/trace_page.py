@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.frame import message, page
 from obskit.collector.pages.line_marks import lines_said, marks_on_bar
@@ -19,7 +20,7 @@ from obskit.collector.pages.span_detail import details, panel
 from obskit.collector.pages.trace_data import matches
 from obskit.collector.pages.trace_lines import TraceLines, lines_of
 from obskit.collector.pages.website import Site
-from obskit.collector.query import first_values, java_trim
+from obskit.collector.query import java_trim
 from obskit.collector.waterfall.nodes import Node
 from obskit.collector.waterfall.view import View, ids_of
 from obskit.zipkin.ids import normalise_trace_id
@@ -78,7 +79,7 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
         trace_id = normalise_trace_id(java_trim(request.path_params["trace_id"]))
     except ValueError as error:
         return message("Not a trace id", error, 400, here="/traces")
-    params = first_values(request.query_params.multi_items())
+    params = params_of(request)
     shown = site.views.get(trace_id, params)
     if not shown:
         return _without_spans(site, trace_id)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 
+from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
 from obskit.collector.pages.frame import page
@@ -19,7 +20,7 @@ from obskit.collector.pages.request_query import SORTS, RequestQuery, own_names,
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import LASTS, written
-from obskit.collector.query import QueryError, first_values
+from obskit.collector.query import QueryError
 from obskit.collector.store.requests import Found, Request, Wanted
 from obskit.collector.tree import service_of
 from obskit.zipkin.model import Span
@@ -78,7 +79,7 @@ class _Row:
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the requests that match the form, or what is wrong with it."""
-    params = own_names(first_values(http.query_params.multi_items()))
+    params = own_names(params_of(http))
     try:
         query = parse_requests(params)
         result = _result(site, query, params, deadline)
