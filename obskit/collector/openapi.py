@@ -141,7 +141,7 @@ _OTLP_TAKEN: _Part = {
     **_errors(),
 }
 _STATE = _answers("application/json", _object(("status",), more=True, status=_TEXT))
-_STATE["503"] = {**_STATE["200"], "description": "storage failed"}
+_STATE["503"] = {**_STATE["200"], "description": "storage failed, or what spans are read from is away"}
 
 _READS: _Part = {
     "traces": _get(
@@ -209,7 +209,7 @@ _PATHS |= {
     "/zipkin/config.json": {
         "get": _get("What Zipkin's own pages ask for", _answers("application/json", _object(more=True)))
     },
-    "/health": {"get": _get("Whether storage works", _STATE)},
+    "/health": {"get": _get("Whether storage, and what spans are read from, work", _STATE)},
     "/info": {
         "get": _get("The version", _answers("application/json", _object(("zipkin",), zipkin=_object(more=True))))
     },
