@@ -7,7 +7,9 @@ own, in which interceptors and handler run: the context is put there once, and t
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,18 +21,28 @@ from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name
 from obskit.instrumentation.rpc_handlers import watched
 from obskit.tracing.current import attach
 
+_TRACED = "_obskit_traced"
+
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace the calls of servers that are made from now on. ``module`` is ``grpc.aio._server``."""
     active: list[object] = [module]
+    patches.untraced.append(partial(_untraced, module.Server))
     module.ServerInterceptor.register(_Interceptor)
     patches.on_remove(active.clear)
 
-    def make(init: Any, _server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def make(init: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         pool, handlers, interceptors, options, limit, *others = args  # as grpc.aio.server gives them
         init(pool, handlers, (_Interceptor(active, limit), *(interceptors or ())), options, limit, *others, **kwargs)
+        vars(server)[_TRACED] = active
 
     patches.wrap(module.Server, "__init__", make)
+
+
+def _untraced(kind: type) -> list[str]:
+    """Return what tells of servers that were made before. All objects are looked through, as nothing lists servers."""
+    found = [one for one in gc.get_objects() if type(one) is kind and not vars(one).get(_TRACED)]
+    return ["a grpc.aio server that was made before obskit.init()"] if found else []
 
 
 class _Interceptor:

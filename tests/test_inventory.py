@@ -111,6 +111,14 @@ def test_a_class_taken_before_patching_is_told_too(tmp_path):
     assert found["unpatched"] == ["shop.Curl (pycurl.Curl)"]
 
 
+def test_a_server_of_grpc_aio_made_before_is_told_and_none_made_later(tmp_path):
+    program = "import asyncio, grpc.aio\nasync def make():\n    return grpc.aio.server()\n"
+    later = "kept = asyncio.run(make())"
+    assert run(program + INIT + later, tmp_path)[0]["unpatched"] == []
+    found, _ = run(program + later + "\n" + INIT, tmp_path)
+    assert found["unpatched"] == ["a grpc.aio server that was made before obskit.init()"]
+
+
 def test_nothing_is_told_of_references_that_were_taken_later(tmp_path):
     (tmp_path / "shop.py").write_text("from sqlite3 import connect\nfrom http.client import HTTPConnection\n")
     found, _ = run(INIT + "import shop", tmp_path)

@@ -100,12 +100,14 @@ class Patches:
     """All that is patched. Patching the same thing twice is patching it once.
 
     ``installed`` has the integrations that patched their library, each with the module that was imported for it;
-    ``refused`` those whose library is left alone, with the reason.
+    ``refused`` those whose library is left alone, with the reason. ``untraced`` has functions that return, for
+    ``stats()``, what was made before patching and is not traced for that.
     """
 
     def __init__(self) -> None:
         self._patches: dict[tuple[int, str], Patch] = {}
         self._undo: list[Callable[[], object]] = []
+        self.untraced: list[Callable[[], list[str]]] = []
         self.installed: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -176,6 +178,7 @@ class Patches:
             undo()
         self._patches.clear()
         self._undo.clear()
+        self.untraced.clear()
         self.installed.clear()
         self.refused.clear()
 

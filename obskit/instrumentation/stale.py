@@ -16,11 +16,14 @@ _names_of = type.__dict__["__dict__"].__get__
 def stale_references(patches: Patches, libraries: Iterable[str], modules: Iterable[str]) -> list[str]:
     """Return the names of such references in modules and their classes, as ``app.views.connect (sqlite3.connect)``.
 
+    Also what an integration knows that was made before patching.
+
     ``libraries`` are those that OpenTelemetry's instrumentations patched. ``modules`` are to be looked through: they
     had been imported when patching began: later ones find their libraries patched. 1000 take some 50 ms.
     """
     originals = dict([*_ours(patches), *_wrapped(libraries)])
-    return sorted(set(_references(originals, modules))) if originals else []
+    found = {one for untraced in patches.untraced for one in untraced()}
+    return sorted(found | set(_references(originals, modules)) if originals else found)
 
 
 def _ours(patches: Patches) -> Iterator[tuple[int, str]]:
