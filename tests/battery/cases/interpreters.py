@@ -45,9 +45,10 @@ def profiler(lab: Lab) -> str:
 def subinterpreters(lab: Lab) -> str:
     with backend() as server:
         run = lab.run("subinterpreters", server.url, timeout=180)
-        assert (run.code, run.err) == (0, ""), f"exit {run.code}: {run.err}"
+        assert run.code == 0, f"exit {run.code}: {run.err[-500:]}"
         lab.settled(run, server, 1)
-    refusals = run.notes["refusals"]
+    # What init() says in an isolated one goes to standard error: the battery's file is set up in the main one only.
+    refusals = sorted({*run.notes["refusals"], *run.err.splitlines()})
     assert all("Import" in text or "subinterpreter" in text for text in refusals), refusals
     free = next((name for name in ("python3.14t", "python3.13t") if shutil.which(name)), None)
     return f"50 subinterpreters: {refusals or 'all work'}; free-threaded: {free or 'none on this machine'}"
