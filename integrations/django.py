@@ -98,7 +98,8 @@ def _serving(request: Any) -> Iterator[ServerExchange | None]:
 
 def _exchange(request: Any) -> Any:
     """Return the exchange of a request, which under ASGI may have begun before ``META`` was built."""
-    return exchange_in(request.META) or exchange_in(getattr(request, "scope", request.META))
+    found = exchange_in(request.META)
+    return exchange_in(getattr(request, "scope", request.META)) if found is None else found
 
 
 def _tell_route(request: Any) -> None:

@@ -17,7 +17,7 @@ _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100
 _SUCCESSES = tuple(map(str, range(_FIRST_ERROR)))  # to write a number takes as long as to call a function, twice
-_LONGEST_PATH = 2048
+LONGEST_PATH = 2048
 _SESSION = re.compile(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 _PORT = re.compile(r":([0-9]{1,5})\Z")
@@ -41,7 +41,7 @@ def route_name(method: str, route: str, status: int) -> str:
 
 def path_tag(path: str) -> str:
     """Return the value of ``http.path``: never empty, cut to a sane length, without the session of a servlet's URL."""
-    path = path[:_LONGEST_PATH]
+    path = path[:LONGEST_PATH]
     if ";" in path:
         path = _SESSION.sub("", path)
     return path or "/"

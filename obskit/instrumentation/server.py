@@ -14,7 +14,7 @@ from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
 from obskit.instrumentation import exclusions, trust
-from obskit.instrumentation.http_tags import METHODS, path_tag, route_name, tag_response
+from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, path_tag, route_name, tag_response
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
@@ -278,7 +278,8 @@ def begin(
     if unseen is not None:
         span = unseen
     else:
-        tags: Tags = {"http.method": str(method), "http.path": path_tag(path)}
+        plain = path and ";" not in path and len(path) <= LONGEST_PATH
+        tags: Tags = {"http.method": str(method), "http.path": path if plain else path_tag(path)}
         span = tracer.start(name, SpanKind.SERVER, parent, tags)
         if type(span) is Span:
             span.remote_endpoint = remote

@@ -122,7 +122,7 @@ class Tracer(otel.Tracer):
         provider, tail, trace_id = self.provider, self.provider.tail, parent.trace_id
         verdict: Verdict | None = parent.sampled
         if verdict is False and tail is None and trace_id is not None:
-            return parent.denied()
+            return parent
         check_fork()
         if verdict and provider.inbound is not None and parent.remote:
             verdict = provider.inbound()
