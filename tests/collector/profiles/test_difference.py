@@ -32,6 +32,7 @@ def fill(client):
 @pytest.mark.parametrize(
     "query",
     ["last=1h&base=1d", "base=1d", "version=1.5&base=version:1.4", f"from={(NOW - 10**9) // 1000}&base=1d"],
+    ids=["last and base", "base alone", "two versions", "from and base"],
 )
 def test_a_time_or_version_is_compared_with_another(client, query):
     fill(client)
