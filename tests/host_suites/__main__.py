@@ -52,7 +52,8 @@ def compare(name: str, suite: Suite, address: str, timeout: float) -> int:
 
 def _reason(test: str) -> str:
     """Return why a test differs rightly, in parentheses; nothing where nothing is known."""
-    reason = EXPLAINED.get(test.partition("[")[0])
+    folder = test.partition("::")[0].rpartition(".")[0]
+    reason = EXPLAINED.get(test.partition("[")[0]) or EXPLAINED.get(folder)
     return f" ({reason})" if reason else ""
 
 

@@ -110,6 +110,7 @@ SUITES = {
             "ujson",
         ),
         _pytest("tests"),
+        options=_OWN_LOGS,
     ),
     "django": Suite(
         "django",
@@ -140,6 +141,7 @@ SUITES = {
 _HEADERS = "asserts every header of a call, and obskit's are among them"
 _FIELDS = "compares all fields of a record made by hand, and of one by logging: only the latter has obskit's trace_id"
 _TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
+_OWN_SPANS = "asserts FastAPI's own spans and providers, and with obskit the provider and a request's span are obskit's"
 _CLIENT = "tests.client.test_headers"
 _SOCKETS = "test.with_dummyserver.test_socketlevel"
 _MANAGER = "test.with_dummyserver.test_poolmanager.TestPoolManager"
@@ -155,6 +157,10 @@ EXPLAINED = {
     f"{_CLIENT}::test_host_with_non_default_port_in_url": _HEADERS,
     f"{_CLIENT}::test_remove_default_header": _HEADERS,
     "tests.test_asgi::test_asgi_headers": _HEADERS,
+    "tests.test_main::test_auth": _HEADERS,
+    "tests.test_main::test_verbose": _HEADERS,
+    "tests.test_telemetry": _OWN_SPANS,
+    "tests.test_tutorial.test_opentelemetry.test_tutorial003::test_disable_operation_spans_example": _OWN_SPANS,
     f"{_MANAGER}::test_headers_http_header_dict": _HEADERS,
     f"{_MANAGER}::test_headers_http_multi_header_multipart": _HEADERS,
     f"{_MANAGER}::test_merge_headers_with_pool_manager_headers": _HEADERS,
@@ -165,4 +171,4 @@ EXPLAINED = {
     f"{_SOCKETS}.TestHeaders::test_ua_header_can_be_overridden": _HEADERS,
     f"{_SOCKETS}.TestProxyManager::test_simple": _HEADERS,
 }
-"""Tests, whatever their parameters, that differ and rightly so: docs/reliability.md has the list as well."""
+"""Tests, whatever their parameters, and folders of tests that differ and rightly so: docs/reliability.md has the list as well."""
