@@ -54,9 +54,13 @@ def new_trace_id() -> str:
 
 
 def _begin_second(second: int) -> None:
-    """Write the time once for all traces of this second."""
-    global _second, _hex_second
-    _second, _hex_second = float(second), f"{second & 0xFFFFFFFF:08x}"
+    """Write the time once for all traces of this second.
+
+    The text goes first: another thread that sees the new second already must not find the text missing.
+    """
+    global _second, _hex_second  # noqa: PLW0603 - kept for all traces of this second
+    _hex_second = f"{second & 0xFFFFFFFF:08x}"
+    _second = float(second)
 
 
 def new_span_id() -> str:

@@ -171,4 +171,7 @@ EXPLAINED = {
     f"{_SOCKETS}.TestHeaders::test_ua_header_can_be_overridden": _HEADERS,
     f"{_SOCKETS}.TestProxyManager::test_simple": _HEADERS,
 }
-"""Tests, whatever their parameters, and folders of tests that differ and rightly so: docs/reliability.md has the list as well."""
+"""Tests, whatever their parameters, and folders of tests that differ and rightly so.
+
+docs/reliability.md has the list as well.
+"""
