@@ -278,7 +278,7 @@ def begin(
     if unseen is not None:
         span = unseen
     else:
-        plain = path and ";" not in path and len(path) <= LONGEST_PATH
+        plain = type(path) is str and path and ";" not in path and len(path) <= LONGEST_PATH
         tags: Tags = {"http.method": str(method), "http.path": path if plain else path_tag(path)}
         span = tracer.start(name, SpanKind.SERVER, parent, tags)
         if type(span) is Span:

@@ -199,8 +199,9 @@ def box(tab, selector):
 def test_a_rectangle_over_the_dots_lists_what_is_inside_and_its_row_leads_to_the_trace(browser):
     """Two actions from all requests to the one that was slow."""
     with CollectorServer() as server:
-        quick = [trace(f"d{number:x}", timestamp=NOW - number * 1_000_000, name="quick") for number in range(1, 100)]
-        slow = trace("e1", timestamp=NOW - 50_000_000, duration=3_000_000, name="slow")
+        now = int(time.time() * 1_000_000)
+        quick = [trace(f"d{number:x}", timestamp=now - number * 1_000_000, name="quick") for number in range(1, 100)]
+        slow = trace("e1", timestamp=now - 50_000_000, duration=3_000_000, name="slow")
         client_of(server).post([span for spans in [*quick, slow] for span in spans])
         tab = browser.tab().open(f"{server.url}/traces?last=15m")
         tab.wait("document.documentElement.dataset.ready")

@@ -10,7 +10,6 @@ from obskit.collector.pages.graph_layout import layout
 
 from .test_pages import only_own_scripts, outline
 
-NOW = int(time.time() * 1_000_000)
 MINUTE = 60_000_000
 
 
@@ -22,7 +21,7 @@ def served(number, service="shop", ago=5, took=10_000, parent=None, **fields):
         **({"parentId": parent} if parent else {}),
         "name": f"get {service}",
         "kind": "SERVER",
-        "timestamp": NOW - ago * MINUTE,
+        "timestamp": int(time.time() * 1_000_000) - ago * MINUTE,
         "duration": took,
         "localEndpoint": {"serviceName": service},
         **fields,

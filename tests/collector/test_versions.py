@@ -1,6 +1,7 @@
 """Which version of a service ran when: from spans to the marks in the charts."""
 
 import re
+import time
 
 import pytest
 
@@ -9,7 +10,7 @@ from obskit.collector.store.spans import SpanStore
 from obskit.collector.store.versions import Run, Versions
 from obskit.zipkin.model import Endpoint, Span
 
-from .profiles.test_profiles import NOW, ingest, pprof
+from .profiles.test_profiles import ingest, pprof
 
 MINUTE = 60_000_000
 START = 1_000 * MINUTE
@@ -90,14 +91,20 @@ def test_the_oldest_runs_make_room(monkeypatch):
     database.close()
 
 
+def now():
+    """The time in microseconds; not that of the import, which may be minutes ago."""
+    return int(time.time() * 1_000_000)
+
+
 @pytest.fixture
 def busy(client):
+    end = now()
     for number in range(60):
         version = "1.4<b>" if number < 30 else "1.5"
         one = {"traceId": f"{number + 1:x}", "id": "1", "name": "get", "kind": "SERVER", "duration": 9_000}
-        place = {"timestamp": NOW - (60 - number) * MINUTE, "localEndpoint": {"serviceName": "shop"}}
+        place = {"timestamp": end - (60 - number) * MINUTE, "localEndpoint": {"serviceName": "shop"}}
         client.post([{**one, **place, "tags": {"service.version": version}}])
-    ingest(client, pprof(begun=NOW - 600_000_000))
+    ingest(client, pprof(begun=end - 600_000_000))
     return client
 
 
@@ -111,10 +118,10 @@ def test_a_services_page_marks_when_a_version_began_and_shows_the_hottest_lines(
     assert "version=1.5&amp;base=version%3A1.4%3Cb%3E" in text
     assert "app/parse.py:7" in text.partition("Hottest lines")[2]
     assert "in 1 profile." in text
-    later = busy.get(f"/services/shop?from={(NOW - 10 * MINUTE) // 1000}").text
+    later = busy.get(f"/services/shop?from={(now() - 10 * MINUTE) // 1000}").text
     assert "begins</title>" not in later
     assert "<b>1.5</b> since" in later
-    assert "Hottest lines" not in busy.get(f"/services/shop?to={(NOW - 30 * MINUTE) // 1000}").text
+    assert "Hottest lines" not in busy.get(f"/services/shop?to={(now() - 30 * MINUTE) // 1000}").text
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -59,7 +59,7 @@ class Reader:
         """Return the spans of some traces in a block."""
         data = self.data(key)
         try:
-            return {trace: unpack_trace(data, trace) for trace in traces} if data else {}
+            return {} if data is None else {trace: unpack_trace(data, trace) for trace in traces}
         except Damaged as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
 
