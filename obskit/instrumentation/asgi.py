@@ -18,6 +18,7 @@ from obskit.instrumentation.server import (
     body_size,
     exchange_around,
     exchange_in,
+    is_within_another,
     streaming,
 )
 from obskit.propagation.headers import LOWER, HeaderNames
@@ -128,7 +129,10 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
 
 def _around(scope: Scope) -> ServerExchange | None:
     """Return the exchange of a WSGI layer, where an adapter has made this scope of its environ."""
-    return exchange_around(*_request(scope)) if stored_context() else None  # most requests begin in an empty one
+    context = stored_context()
+    if not context or not is_within_another(context):  # most begin in an empty one
+        return None
+    return exchange_around(*_request(scope))
 
 
 def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple[str, int | None] | None]:

@@ -345,6 +345,15 @@ def exchange_in(request: Mapping[str, Any]) -> ServerExchange | None:
     return _serving.get(mark) if type(mark) is str else None
 
 
+def is_within_another(context: Mapping[str, object]) -> bool:
+    """Return whether a request that begins in a stored context may be part of one that is being served.
+
+    One that begins in what a request has left, which is over, is told apart without reading its headers.
+    """
+    life: Any = context.get(LIFE_KEY)
+    return life is not None and (not life.ended or bool(life.outside))
+
+
 def exchange_around(
     headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
 ) -> ServerExchange | None:

@@ -15,6 +15,7 @@ from obskit.instrumentation.server import (
     body_size,
     exchange_around,
     exchange_in,
+    is_within_another,
 )
 from obskit.instrumentation.server import begin as begin_exchange
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
@@ -136,7 +137,8 @@ def begin(environ: Environ) -> ServerExchange | None:
 
 def _around(environ: Environ) -> ServerExchange | None:
     """Return the exchange of an ASGI layer, where an adapter has made this environ of its scope."""
-    if not stored_context():  # as most requests begin
+    context = stored_context()
+    if not context or not is_within_another(context):  # most begin in an empty one
         return None
     try:
         outer = exchange_around(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), _remote(environ))
