@@ -52,6 +52,12 @@ def values(client, transport="grpc"):
     return {name.split(".")[2]: value for name, value in counted.items() if name.endswith(f".{transport}")}
 
 
+def nothing_until(end):
+    """The messages of a call that sends none."""
+    end.wait(PATIENCE)
+    yield from ()
+
+
 def test_our_exporter_sends_spans_that_are_stored_once_it_is_answered():
     with collector() as (server, address):
         exporter = ZipkinGrpcExporter(address, False, lambda span: span)
@@ -165,17 +171,12 @@ def test_another_method_is_unimplemented():
 def test_clients_that_send_no_message_keep_nobody_out_for_long():
     """With the deadlines as they are: the call has less time than a connection may get old."""
     end = threading.Event()
-
-    def nothing():
-        end.wait(PATIENCE)
-        yield from ()
-
     with collector() as (_, address), contextlib.ExitStack() as stack:
         stack.callback(end.set)
         slow = []
         for _ in range(grpc_service._AT_ONCE * 2):
             channel = stack.enter_context(grpc.insecure_channel(address, ALONE))
-            slow.append(channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE * 2))
+            slow.append(channel.stream_unary(METHOD).future(nothing_until(end), timeout=PATIENCE * 2))
         assert report(address, MESSAGE) == ("OK", b"")
         assert "CANCELLED" in {call.code().name for call in slow if call.done()}
 
@@ -200,13 +201,8 @@ def test_a_slow_message_is_waited_for_where_nobody_else_waits(monkeypatch):
 def test_a_message_that_does_not_come_is_given_up(monkeypatch):
     monkeypatch.setattr(grpc_service, "_MESSAGE_TIMEOUT", 0.2)
     end = threading.Event()
-
-    def nothing():
-        end.wait(PATIENCE)
-        yield from ()
-
     with collector() as (_, address), grpc.insecure_channel(address) as channel:
-        call = channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE)
+        call = channel.stream_unary(METHOD).future(nothing_until(end), timeout=PATIENCE)
         assert call.code().name == "CANCELLED"
         end.set()
 
@@ -220,13 +216,8 @@ def test_a_call_without_a_message_is_refused():
 def test_calls_of_a_connection(monkeypatch):
     monkeypatch.setattr(grpc_service, "_MOST_CALLS_OF_CONNECTION", 2)
     end = threading.Event()
-
-    def nothing():
-        end.wait(PATIENCE)
-        yield from ()
-
     with collector() as (_, address), grpc.insecure_channel(address, ALONE) as channel:
-        waiting = [channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE) for _ in range(2)]
+        waiting = [channel.stream_unary(METHOD).future(nothing_until(end), timeout=PATIENCE) for _ in range(2)]
         third = channel.unary_unary(METHOD).future(MESSAGE, timeout=PATIENCE)
         assert report(address, MESSAGE) == ("OK", b"")  # on a connection of its own
         assert not third.done()
@@ -246,13 +237,8 @@ def test_a_call_without_an_end_is_cut(monkeypatch):
     monkeypatch.setattr(grpc_service, "_CONNECTION_AGE", 200)
     monkeypatch.setattr(grpc_service, "_LONGEST_CALL", 200)
     end = threading.Event()
-
-    def nothing():
-        end.wait(PATIENCE)
-        yield from ()
-
     with collector() as (_, address), grpc.insecure_channel(address) as channel:
-        call = channel.stream_unary(METHOD).future(nothing(), timeout=PATIENCE)
+        call = channel.stream_unary(METHOD).future(nothing_until(end), timeout=PATIENCE)
         assert call.code().name == "UNAVAILABLE"
         end.set()
 
