@@ -87,6 +87,31 @@ def test_without_a_record_nothing_passes(monkeypatch: pytest.MonkeyPatch, capsys
     assert "NOT CHECKED what the change costs: there is no " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("ours", "status"), [([103] * 4 + [101], 0), ([103, 104, 105, 106, 107], 1), ([101] + [110] * 4, 0)]
+)
+def test_what_has_grown_is_counted_with_other_seeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ours: list[int], status: int
+) -> None:
+    import count
+
+    def counted(titles: list[str], seed: int) -> dict[str, dict[str, int]]:
+        return {title: {"obskit": ours[seed] if title == "a" else 50, "opentelemetry": 1000} for title in titles}
+
+    monkeypatch.setattr(count, "_count", counted)
+    record = {"counts": {title: {"obskit": value} for title, value in (("a", 100), ("b", 50))}}
+    assert count._judge(count._changes(["a", "b"], record, False, 0.02), []) == status
+    assert "b " not in capsys.readouterr().out
+
+
+def test_a_record_is_the_least_of_all_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    import count
+
+    monkeypatch.setattr(count, "_count", lambda titles, seed: {"a": {"obskit": 100 - seed, "bare": 10 + seed}})
+    [change] = count._changes(["a"], {}, False, None)
+    assert change.counts == {"obskit": 96, "bare": 10}
+
+
 def test_the_tables_of_the_pages_are_made_from_the_record() -> None:
     import cost_tables
 

@@ -24,15 +24,16 @@ def missing() -> list[str]:
     return [command for command in ("valgrind", "vgdb") if shutil.which(command) is None]
 
 
-def count(module: str, variants: Sequence[str], url: str) -> dict[str, Counts]:
+def count(module: str, variants: Sequence[str], url: str, seed: int) -> dict[str, Counts]:
     """Return by variant what each side's operation takes, in the thread that does the work, once the code is warm.
 
     The least of some blocks: in the first one CPython may still specialise the code for what this side brings.
+    ``seed`` is that of hashes.
     """
     found: dict[str, Counts] = {variant: {} for variant in variants}
     with tempfile.TemporaryDirectory() as folder:
         dumps = Path(folder) / "dump"
-        blocks, operations = _run(dumps, module, url, *variants)
+        blocks, operations = _run(dumps, seed, module, url, *variants)
         for number, (variant, side) in enumerate(blocks, start=1):
             summary = _SUMMARY.search(Path(f"{dumps}.{number}-01").read_text())
             assert summary is not None
@@ -41,7 +42,7 @@ def count(module: str, variants: Sequence[str], url: str) -> dict[str, Counts]:
     return found
 
 
-def _run(dumps: Path, *measurement: str) -> tuple[list[tuple[str, str]], int]:
+def _run(dumps: Path, seed: int, *measurement: str) -> tuple[list[tuple[str, str]], int]:
     """Run the worker, which leaves a dump for each of its blocks; return these in their order, and their operations.
 
     Its start is not counted: uncounted code runs five times as fast.
@@ -51,7 +52,7 @@ def _run(dumps: Path, *measurement: str) -> tuple[list[tuple[str, str]], int]:
         "--zero-before=ffi_call", "--dump-after=ffi_call", f"--callgrind-out-file={dumps}",
         environment.PYTHON, _WORKER, *measurement,
     ]  # fmt: skip
-    variables = {**environment.variables(), "PYTHONHASHSEED": "0"}
+    variables = {**environment.variables(), "PYTHONHASHSEED": str(seed)}
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(

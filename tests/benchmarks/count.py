@@ -23,6 +23,9 @@ from sides import OBSKIT, added
 _LIMIT, _LIMIT_ELSEWHERE = 0.02, 0.05
 """How much more than recorded is too much. Another build of CPython does the same work in other proportions."""
 
+_SEEDS = range(5)
+"""Of hashes. Where strings lie, and what they hash to, decides what collides in CPython's caches: up to six percent."""
+
 _COUNTED = {
     "fastapi_request": {"FastAPI request, sampled": "sampled"},
     "flask_request": {"Flask request, sampled": "sampled", "Flask request, unsampled": "unsampled"},
@@ -63,10 +66,10 @@ def main() -> int:
     other = [] if options.record else _differences(record, here)
     if other and _minor(record) != _minor(here):
         return _not_checked(f"the record has {other[0]}: make bench-count PYTHON=python{_minor(record)}")
-    found = _count(options.only)
-    changes = [Change(title, found[title], _expected(title, found[title], record, bool(other))) for title in found]
+    changes = _changes(_titles(options.only), record, bool(other), None if options.record else _limit(other))
     print(_table(changes))
     if options.record:
+        found = {change.title: change.counts for change in changes}
         counts = {**record.get("counts", {}), **found}
         environment.RECORD.write_text(json.dumps({**here, "counts": counts}, indent=2) + "\n")
         cost_tables.write()
@@ -101,27 +104,50 @@ def _differences(record: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
+def _limit(other: list[str]) -> float:
+    return _LIMIT_ELSEWHERE if other else _LIMIT
+
+
 def _minor(made: dict[str, Any]) -> str:
     return str(made["build"]["python"]).rpartition(".")[0]
 
 
-def _count(only: str) -> dict[str, Counts]:
-    """Return the counts by title, of those that have ``only`` in it."""
-    wanted = {module: [title for title in titles if only in title] for module, titles in _COUNTED.items()}
+def _titles(only: str) -> list[str]:
+    return [title for titles in _COUNTED.values() for title in titles if only in title]
+
+
+def _count(these: list[str], seed: int) -> dict[str, Counts]:
+    """Return the counts by title."""
+    wanted = {module: [title for title in titles if title in these] for module, titles in _COUNTED.items()}
     found: dict[str, Counts] = {}
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(_count_some, module, titles) for module, titles in wanted.items() if titles]
+        jobs = [pool.submit(_count_some, module, titles, seed) for module, titles in wanted.items() if titles]
         for job in jobs:
             found |= job.result()
     return found
 
 
-def _count_some(module: str, titles: list[str]) -> dict[str, Counts]:
+def _count_some(module: str, titles: list[str], seed: int) -> dict[str, Counts]:
     variants = [_COUNTED[module][title] for title in titles]
     with _process("receiver.py") as receiver:
-        counts = callgrind.count(module, variants, f"http://127.0.0.1:{_line(receiver)}")
+        counts = callgrind.count(module, variants, f"http://127.0.0.1:{_line(receiver)}", seed)
     _say(f"counted: {'; '.join(titles)}")
     return {title: counts[variant] for title, variant in zip(titles, variants, strict=True)}
+
+
+def _changes(titles: list[str], record: dict[str, Any], elsewhere: bool, limit: float | None) -> list[Change]:
+    """Count, and again with other seeds what is over the limit (all where there is none); each side's least counts."""
+    changes: dict[str, Change] = {}
+    for seed in _SEEDS:
+        over = [title for title in titles if limit is None or title not in changes or changes[title].share() > limit]
+        for title, counts in _count(over, seed).items():
+            least = _least(counts, changes[title].counts if title in changes else counts)
+            changes[title] = Change(title, least, _expected(title, least, record, elsewhere))
+    return list(changes.values())
+
+
+def _least(counts: Counts, before: Counts) -> Counts:
+    return {side: min(count, before[side]) for side, count in counts.items()}
 
 
 def _expected(title: str, counts: Counts, record: dict[str, Any], elsewhere: bool) -> float | None:
@@ -149,7 +175,7 @@ def _table(changes: list[Change]) -> str:
 
 
 def _judge(changes: list[Change], other: list[str]) -> int:
-    limit = _LIMIT_ELSEWHERE if other else _LIMIT
+    limit = _limit(other)
     if other:
         print(f"The record was made with {', '.join(other)}.")
         print(f"So what is expected is scaled by the others' work, and {limit:.0%} more is allowed.")
