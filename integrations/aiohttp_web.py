@@ -15,7 +15,6 @@ from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.response_flush import deliver_async
 from obskit.instrumentation.server import ServerExchange, begin, current_exchange
 from obskit.propagation.headers import LOWER
-from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span
 
 _SWITCHING_PROTOCOLS = 101
@@ -36,22 +35,16 @@ async def _handle_request(wrapped: Any, _protocol: Any, args: tuple[Any, ...], k
     exchange = _begin(request)
     if exchange is None:
         return await wrapped(*args, **kwargs)
-    token = attach(exchange.context)
-    try:
-        result = await wrapped(*args, **kwargs)
+    with exchange:
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            guarded("reading a route", _describe, exchange, request)
+            if isinstance(error, ConnectionError):  # handle_error has seen why: the response is on its way already
+                exchange.finish()
+            raise
         guarded("reading a response", _describe, exchange, request, result[0])
         return result
-    except BaseException as error:
-        guarded("reading a route", _describe, exchange, request)
-        if isinstance(error, ConnectionError):  # handle_error has seen why: the response is on its way already
-            exchange.finish()
-        else:
-            exchange.fail(error)
-        raise
-    finally:
-        detach(token)
-        exchange.finish()
-        exchange.leave()
 
 
 def _begin(request: Any) -> ServerExchange | None:

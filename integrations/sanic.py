@@ -16,7 +16,6 @@ from obskit.instrumentation.asgi import wrapper
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import ServerExchange, begin, body_size, current_exchange
 from obskit.propagation.headers import LOWER, joined
-from obskit.tracing.current import attach, detach
 
 
 def install(module: ModuleType, patches: Patches) -> None:
@@ -61,18 +60,11 @@ async def _handle_request(wrapped: Any, _app: Any, args: tuple[Any, ...], kwargs
     if exchange is None:  # as it is under ASGI, where ``__call__`` has begun the one of a request
         await wrapped(*args, **kwargs)
         return
-    token = attach(exchange.context)
-    try:
-        await wrapped(*args, **kwargs)
-        guarded("reading a response", _describe, exchange, request)
-    except BaseException as error:
-        guarded("reading a response", _describe, exchange, request)
-        exchange.fail(error)
-        raise
-    finally:
-        detach(token)
-        exchange.finish()
-        exchange.leave()
+    with exchange:
+        try:
+            await wrapped(*args, **kwargs)
+        finally:
+            guarded("reading a response", _describe, exchange, request)
 
 
 def _begin(request: Any) -> ServerExchange | None:

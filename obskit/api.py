@@ -107,7 +107,7 @@ def init(
       none.
     - ``backpressure``: Whether to record fewer new traces while the queue of spans fills up. Default: ``true``.
     - ``exclude``: Requests that are not traced: paths, in which ``*`` matches anything, and prefixes of user agents.
-      Default: ``/healthz,/livez,/readyz,/grpc.health.v1.Health/*,kube-probe,GoogleHC``.
+      Default: ``/healthz,/livez,/readyz,/grpc.health.v1.Health/*,kube-probe,GoogleHC,Prometheus/``.
     - ``trust_incoming``: Whose trace headers are used: ``always``, ``never``, or callers in networks such as
       ``10.0.0.0/8``. Default: ``always``.
     - ``propagation``: The header formats of outbound calls, in order: ``b3multi``, ``b3``, ``w3c``. Default:

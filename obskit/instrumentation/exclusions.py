@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from obskit.tracing.ids import new_trace_id
 from obskit.tracing.propagated import PropagatedSpan
 
-HEALTH_PROBES = ("/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/*", "kube-probe", "GoogleHC")
-"""Kubernetes' paths and gRPC's service by custom, and the user agents of kubelet and Google's load balancers."""
+HEALTH_PROBES = ("/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/*", "kube-probe", "GoogleHC", "Prometheus/")
+"""Kubernetes' paths and gRPC's service by custom; the user agents of kubelet, Google's load balancers, Prometheus."""
 
 Excluded = Callable[[str, str | None], bool]
 """Whether a request for a path, by a user agent, is left out."""

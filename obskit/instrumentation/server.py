@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
@@ -45,6 +46,9 @@ By plain text, because applications copy, pickle and dump what a request brought
 _serving: dict[str, ServerExchange] = {}
 """The exchanges that are under way, by what ``EXCHANGE`` says."""
 
+_latest: ContextVar[ServerExchange] = ContextVar("obskit-latest-exchange")
+_set_latest = _latest.set
+
 FORGOTTEN = "the response was forgotten before its end"
 
 _EXCHANGE_KEY = create_key("obskit-server-exchange")
@@ -59,7 +63,6 @@ SERVER_ERROR = 500
 class Seen(NamedTuple):
     """What a request log wants to know of a request besides its span."""
 
-    path: str
     remote_ip: str | None
     user_agent: str | None
     began: float
@@ -93,20 +96,23 @@ class ServerExchange:
     """One request being served, from the reading of its headers until its response is over.
 
     Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
-    ``blame``, which sets ``error``. ``sent`` says whether the client has got the status already, ``prompt`` whether the
-    response waits until its span has left, ``watched`` whether anybody asks for its status and route.
+    ``blame``, which sets ``error``. ``failure`` is the ``id`` of the exception that left the application.
+    ``sent`` says whether the client has got the status already, ``prompt`` whether the response waits until its span
+    has left, ``watched`` whether anybody asks for its status and route.
     ``mounted`` is the path below which another application serves the request, whose layer may know more of its route.
     """
 
     # Without slots: CPython makes an instance of such a class in three quarters of the time.
 
-    def __init__(self, span: AnySpan, method: str, name: str, outside: Context) -> None:
+    def __init__(self, span: AnySpan, method: str, path: str, name: str, outside: Context) -> None:
         self.span = span
         self.method = method
+        self.path = path
         self.name = name
         self.route: str | None = None
         self.status = 0
         self.error: str | None = None
+        self.failure = 0
         self.sent = False
         self.over = False
         self.mark: str | None = None
@@ -118,6 +124,7 @@ class ServerExchange:
         self.seen: Seen | None = None
         self.size: int | None = None
         self.context: Context
+        self._token: Token[Context]
 
     def named_in(self, request: MutableMapping[str, Any]) -> None:
         """Have ``exchange_in`` find this exchange by an environ or a scope, or by a copy of it."""
@@ -138,6 +145,18 @@ class ServerExchange:
             detach(token)
             if self.over:
                 self.leave()
+
+    def __enter__(self) -> None:
+        """Serve the request in a block: the span is current there, and over with it."""
+        self._token = attach(self.context)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        detach(self._token)
+        if error is None:
+            self.finish()
+        else:
+            self.fail(error)
+        self.leave()
 
     def leave(self) -> None:
         """Take back what the request brought from the threads and tasks that it started and that live on.
@@ -161,6 +180,7 @@ class ServerExchange:
         Servers answer 500 where the status is not on its way yet, whatever it was to be; but where the task was
         cancelled, which is no failure, the client is gone or the server stops.
         """
+        self.failure = id(error)
         if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
             if type(self.span) is Span:
                 self.span.annotate("cancelled before the end of the response")
@@ -283,9 +303,10 @@ def begin(
         span = tracer.start(name, SpanKind.SERVER, parent, tags)
         if type(span) is Span:
             span.remote_endpoint = remote
-    exchange = ServerExchange(span, method, name, context)
+    exchange = ServerExchange(span, method, path, name, context)
+    _set_latest(exchange)
     if _on_finish is not None and unseen is None:
-        exchange.seen = Seen(path, remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
+        exchange.seen = Seen(remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
     elif _watch_all:
         exchange.watched = True
@@ -363,9 +384,7 @@ def exchange_around(
     """
     context = living(stored_context())
     outer = exchange_of(context)
-    if outer is None or outer.mark is None or outer.method != method:
-        return None
-    if type(outer.span) is Span and outer.span.tags.get("http.path") != path_tag(path):
+    if outer is None or outer.mark is None or outer.method != method or (outer.path or "/") != (path or "/"):
         return None
     known = trust.everybody or trust.trusted(remote)
     return outer if _is_of_same_request(context, read(headers, names)[0] if known else None) else None
@@ -374,6 +393,11 @@ def exchange_around(
 def current_exchange() -> ServerExchange | None:
     """Return the exchange that is being served here, for hooks which a framework calls without one."""
     return exchange_of(get_context())
+
+
+def latest_exchange() -> ServerExchange | None:
+    """Return the exchange that this thread or task began last, over or not, for what its server logs after it."""
+    return _latest.get(None)
 
 
 def exchange_of(context: Mapping[str, object]) -> ServerExchange | None:

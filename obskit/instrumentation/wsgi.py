@@ -190,7 +190,7 @@ def _code(status: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() else 0
 
 
-def _decoded(path: str) -> str:
+def decoded(path: str) -> str:
     """Return a path whose UTF-8 bytes PEP 3333 shows as Latin-1; one that is neither, as it is."""
     try:
         return path.encode("latin-1").decode()
@@ -200,7 +200,7 @@ def _decoded(path: str) -> str:
 
 def _path(environ: Environ) -> str:
     path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return path if path.isascii() else _decoded(path)
+    return path if path.isascii() else decoded(path)
 
 
 def _remote(environ: Environ) -> tuple[str, int | None] | None:

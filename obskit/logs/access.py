@@ -1,6 +1,6 @@
 """Converts the records of servers' access loggers to Cloud Logging's ``httpRequest``, and logs served requests.
 
-Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's and hypercorn's access log arguments.
+Source: google.logging.type.HttpRequest; uvicorn's, gunicorn's, hypercorn's and granian's access log arguments.
 
 Cloud Logging shows an entry with that field as the line of its request.
 """
@@ -44,7 +44,7 @@ def http_request(
 
 
 def of_record(record: logging.LogRecord) -> dict[str, Any] | None:
-    """Return the field for a record of one of ACCESS_LOGGERS; None if its form is unknown."""
+    """Return the field for a record of a server's access logger; None if its form is unknown."""
     try:
         return _READERS[record.name](record.args)
     except Exception:
@@ -86,6 +86,18 @@ def _hypercorn(args: Any) -> dict[str, Any] | None:
     return found
 
 
+def _granian(args: Any) -> dict[str, Any]:
+    atoms = args[0] if isinstance(args, tuple) else args
+    return http_request(
+        atoms["method"],
+        atoms["path"],
+        int(atoms["status"]),
+        seconds=float(atoms["dt_ms"]) / 1e3,
+        remote_ip=_known(atoms["addr"]),
+        protocol=_known(atoms["protocol"]),
+    )
+
+
 def _number(value: Any) -> int | None:
     return int(value) if str(value).isdecimal() else None
 
@@ -98,10 +110,8 @@ _READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
     "uvicorn.access": _uvicorn,
     "gunicorn.access": _atoms,
     "hypercorn.access": _hypercorn,
+    "granian.access": _granian,
 }
-
-ACCESS_LOGGERS = frozenset(_READERS) | {"werkzeug"}
-"""Loggers whose records are examined; werkzeug's have the request as one text, with colours."""
 
 _PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # SGR sequences of ECMA-48: colours and other text attributes
 
@@ -121,7 +131,7 @@ def log_request(exchange: ServerExchange) -> None:
         return
     request = http_request(
         exchange.method,
-        seen.path,
+        exchange.path,
         exchange.status,
         size=exchange.size,
         seconds=perf_counter() - seen.began,
@@ -132,4 +142,4 @@ def log_request(exchange: ServerExchange) -> None:
     trace = trace_of(exchange.span)
     extra = {"httpRequest": request} if trace is None else {"httpRequest": request, TRACE: trace}
     _logger.disabled = False  # dictConfig disables loggers that it does not name
-    _logger.log(level, "%s %s %d", exchange.method, seen.path, exchange.status, extra=extra)
+    _logger.log(level, "%s %s %d", exchange.method, exchange.path, exchange.status, extra=extra)

@@ -20,9 +20,9 @@ from obskit.base.named_values import MASK
 from obskit.base.plain import Renderer
 from obskit.base.redaction import Redactor
 from obskit.logs import access, insert_ids
-from obskit.logs.access import ACCESS_LOGGERS
 from obskit.logs.events import unwrapped
-from obskit.logs.moment import FIELDS, TRACE
+from obskit.logs.moment import FIELDS, TRACE, note_served
+from obskit.logs.served import ACCESS_LOGGERS
 from obskit.tracing.current import FIELDS_KEY, get_context
 
 _PREFIX = "logging.googleapis.com/"
@@ -146,6 +146,7 @@ class EntryBuilder:
         """Return a record's message, application's fields and stack as plain values, the message first."""
         entry: dict[str, Any] = {}
         renderer = Renderer(self._redactor)
+        note_served(record)
         if type(record.msg) is not str:
             record = unwrapped(record)
         message = record.msg

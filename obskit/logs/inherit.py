@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from obskit.logs.context import current_trace
 from obskit.logs.frames import like_loggings
+from obskit.logs.served import trace_of_record
 
 _NAMES = ("trace_id", "span_id", "trace_sampled")
 _OUTSIDE = ("", "", False)
@@ -56,4 +56,4 @@ def adding_maker(original: Callable[..., logging.LogRecord]) -> Callable[..., lo
 def _add(record: logging.LogRecord) -> None:
     known = vars(record)
     if _NAMES[0] not in known:
-        known.update(zip(_NAMES, current_trace() or _OUTSIDE, strict=True))
+        known.update(zip(_NAMES, trace_of_record(record) or _OUTSIDE, strict=True))

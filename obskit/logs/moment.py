@@ -11,7 +11,8 @@ from typing import Any
 
 from obskit.base.failures import failed
 from obskit.base.plain import Renderer
-from obskit.logs.context import current_trace, log_fields
+from obskit.logs.context import log_fields
+from obskit.logs.served import is_after_request, trace_of_record
 
 TRACE, FIELDS = "obskit_trace", "obskit_fields"
 """Attributes of a record: its trace as a tuple, or None; the fields of ``log_context`` as plain values."""
@@ -22,11 +23,17 @@ def note_moment(record: logging.LogRecord) -> None:
     known = vars(record)
     if TRACE in known:
         return
-    trace = current_trace()
+    trace = trace_of_record(record)
     known[TRACE] = None if trace is None else tuple(trace)
     fields = log_fields()
     if fields:
         known[FIELDS] = Renderer().plain(fields)
+
+
+def note_served(record: logging.LogRecord) -> None:
+    """Set the trace on a line that a server logs of a request which it has left."""
+    if TRACE not in vars(record) and is_after_request(record):
+        note_moment(record)
 
 
 def waiting_handlers(module: ModuleType) -> list[type[logging.Handler]]:

@@ -45,9 +45,13 @@ class HttpServerContract(Contract):
     """Subclass with ``integration`` and ``serve``; each test then runs against your application.
 
     ``route`` is ``/items/{name}`` in the framework's notation, or None if it has no routes.
+    ``client_gone`` is what the span says of a client that left, None if nothing; ``notices_clients`` says whether the
+    framework stops a stream to one: otherwise the span lasts as long as the stream.
     """
 
     route: ClassVar[str | None] = "/items/{name}"
+    client_gone: ClassVar[str | None] = None
+    notices_clients: ClassVar[bool] = True
 
     def serve(self, site: Site) -> AbstractContextManager[str]:
         """Serve ``site.item(name)`` at /items/NAME and ``site.stream()`` at /stream; yield the base URL."""
@@ -253,7 +257,7 @@ class HttpServerContract(Contract):
     def test_client_that_leaves_in_mid_stream_ends_the_span(self) -> None:
         """The span ends although the body never does, and the application's iterator is closed."""
         with self.site() as site:
-            site.endless = True
+            site.endless = self.notices_clients
             connection = http.client.HTTPConnection(self._netloc, timeout=10)
             connection.request("GET", "/stream")
             body = connection.getresponse()
@@ -265,6 +269,7 @@ class HttpServerContract(Contract):
             span = self.recorder.take(SERVER)
             assert _soon(lambda: gc.collect() >= 0 and site.closed.is_set()), "some servers leave it to the collector"
         assert span.tags["http.status_code"] == "200"
+        assert [event[1] for event in span.events] == ([self.client_gone] if self.client_gone else [])
 
     def test_requests_one_after_another_are_traces_of_their_own(self) -> None:
         """No state of a request, streamed or failed, leaks into the next one of the same worker."""

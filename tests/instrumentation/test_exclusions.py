@@ -17,7 +17,7 @@ from obskit.testing.servers import asgi_server, wsgi_server
 from tests.export.receiver import run
 from tests.instrumentation.grpc_echo import traced_echo
 
-AGENTS = ["kube-probe/1.31", "GoogleHC/1.0"]
+AGENTS = ["kube-probe/1.31", "GoogleHC/1.0", "Prometheus/3.5.0"]
 PATHS = ["/healthz", "/livez", "/readyz"]
 
 

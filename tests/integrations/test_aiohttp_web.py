@@ -84,6 +84,7 @@ class TestAiohttpWeb(RequestLogCases):
     """Patched."""
 
     integration = "aiohttp_web"
+    client_gone = "the client left before the end of the response"
 
     def serve(self, site: Site) -> AbstractContextManager[str]:
         return serving(lambda: web.AppRunner(application(site), access_log=None, max_field_size=2**17))

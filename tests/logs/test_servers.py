@@ -1,4 +1,4 @@
-"""Real servers: their access logs take the same form, and a request log knows what it should."""
+"""Real servers: their own lines take the same form and have the trace, and a request log knows what it should."""
 
 from __future__ import annotations
 
@@ -13,44 +13,51 @@ import time
 
 import pytest
 
+from tests.installed import need
+
 from .test_formatter import P, strict
 
 WSGI = """
 import logging, obskit
 obskit.init(service="shop", exporter="none", logs="json")
-log = logging.getLogger("shop")
+from obskit.integrations.wsgi import ObskitMiddleware
 
+@ObskitMiddleware
 def application(environ, start_response):
-    log.info("serving", extra={"item": 7})
+    logging.getLogger("shop").info("serving", extra={"item": 7})
+    if environ["PATH_INFO"].startswith("/raise"):
+        raise ValueError("no such luck")
     start_response("200 OK", [("Content-Length", "5")])
-    return [b"hello"]
+    return iter([b"hello"])
 """
 ASGI = """
 import logging, obskit
 obskit.init(service="shop", exporter="none", logs="json")
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from obskit.integrations.asgi import ObskitMiddleware
 
-def item(request):
+@ObskitMiddleware
+async def application(scope, receive, send):
+    assert scope["type"] == "http"
     logging.getLogger("shop").info("serving", extra={"item": 7})
-    return PlainTextResponse("hello")
-
-application = Starlette(routes=[Route("/items/{name}", item)])
+    if scope["path"].startswith("/raise"):
+        raise ValueError("no such luck")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
 """
-GUNICORN = [
-    "-m",
-    "gunicorn",
-    "--access-logfile",
-    "-",
-    "--log-file",
-    "-",
-    "-b",
-    "127.0.0.1:{port}",
-    "served:application",
-]
-UVICORN = ["-m", "uvicorn", "--port", "{port}", "served:application"]
-HYPERCORN = ["-m", "hypercorn", "--access-logfile", "-", "-b", "127.0.0.1:{port}", "served:application"]
+GUNICORN = "gunicorn --access-logfile - --log-file - -b 127.0.0.1:{port} served:application"
+HYPERCORN = "hypercorn --access-logfile - -b 127.0.0.1:{port} served:application"
+GRANIAN = "granian --access-log --host 127.0.0.1 --port {port} served:application --interface"
+SERVERS = {
+    "gunicorn": (WSGI, GUNICORN, "gunicorn.access", "gunicorn"),
+    "gunicorn with threads": (WSGI, f"{GUNICORN} --threads 2", "gunicorn.access", "gunicorn"),
+    "gunicorn with gevent": (WSGI, f"{GUNICORN} -k gevent", "gunicorn.access", "gevent"),
+    "gunicorn for ASGI": (ASGI, f"{GUNICORN} -k asgi", "gunicorn.access", "gunicorn.workers.gasgi"),
+    "gunicorn with uvicorn": (ASGI, f"{GUNICORN} -k uvicorn_worker.UvicornWorker", "uvicorn.access", "uvicorn_worker"),
+    "uvicorn": (ASGI, "uvicorn --port {port} served:application", "uvicorn.access", "uvicorn"),
+    "hypercorn": (ASGI, HYPERCORN, "hypercorn.access", "hypercorn"),
+    "granian for WSGI": (WSGI, f"{GRANIAN} wsgi", "granian.access", "granian"),
+    "granian for ASGI": (ASGI, f"{GRANIAN} asgi", "granian.access", "granian"),
+}
 
 
 @contextlib.contextmanager
@@ -61,7 +68,7 @@ def served(code, command, folder, **environ):
         port = free.getsockname()[1]
     (folder / "served.py").write_text(code)
     process = subprocess.Popen(
-        [sys.executable, *(part.format(port=port) for part in command)],
+        [sys.executable, "-m", *command.format(port=port).split()],
         cwd=folder,
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
@@ -95,45 +102,32 @@ def get(port, path):
             connection.close()
 
 
-@pytest.mark.parametrize(
-    ("code", "command", "logger"),
-    [
-        (WSGI, GUNICORN, "gunicorn.access"),
-        (ASGI, UVICORN, "uvicorn.access"),
-        (ASGI, HYPERCORN, "hypercorn.access"),
-    ],
-)
-def test_a_servers_own_access_log_is_json_with_the_request(code, command, logger, tmp_path):
-    with served(code, command, tmp_path) as (port, stop):
-        assert get(port, "/items/7?secret=1") == b"hello"
-        entries = [strict(line) for line in stop() if line.startswith("{")]
-    (access,) = [entry for entry in entries if entry["logger"] == logger]
-    request = access["httpRequest"]
-    assert (request["requestMethod"], request["requestUrl"], request["status"]) == ("GET", "/items/7", 200)
-    assert (request["remoteIp"], request["protocol"]) == ("127.0.0.1", "HTTP/1.1")
-    (serving,) = [entry for entry in entries if entry["logger"] == "shop"]
-    assert serving["item"] == 7
-
-
-TRACED_WSGI = (
-    WSGI
-    + """
-from obskit.integrations.wsgi import ObskitMiddleware
-application = ObskitMiddleware(application)
-"""
-)
-
-
-@pytest.mark.parametrize(("code", "command"), [(TRACED_WSGI, GUNICORN), (ASGI, UVICORN), (ASGI, HYPERCORN)])
-def test_a_request_log_nests_under_the_requests_trace(code, command, tmp_path):
+@pytest.mark.parametrize("server", SERVERS)
+def test_lines_about_a_request_are_json_with_its_trace(server, tmp_path):
+    """The application's, the request log's, the server's access line and its traceback, also if it raised."""
+    code, command, logger, needed = SERVERS[server]
+    need(needed)
     with served(code, command, tmp_path, OBSKIT_REQUEST_LOG="on", GOOGLE_CLOUD_PROJECT="proj") as (port, stop):
-        get(port, "/items/7?secret=1")
+        assert get(port, "/items/7?secret=1") == b"hello"
+        assert get(port, "/raise/%C3%A4") != b"hello"
         entries = [strict(line) for line in stop() if line.startswith("{")]
-    (request_log,) = [entry for entry in entries if entry["logger"] == "obskit.requests"]
-    (serving,) = [entry for entry in entries if entry["logger"] == "shop"]
-    assert request_log[P + "trace"] == serving[P + "trace"]
-    assert request_log[P + "spanId"] == serving[P + "spanId"]
-    request = request_log["httpRequest"]
+    answered, failed = [entry for entry in entries if entry["logger"] == "shop"]
+    assert (answered["item"], failed["item"]) == (7, 7)
+    assert answered[P + "trace"] != failed[P + "trace"]
+
+    access = [entry for entry in entries if entry["logger"] == logger]
+    assert [place(entry) for entry in access] == [place(answered), place(failed)]
+    assert [entry["httpRequest"]["status"] for entry in access] == [200, 500]
+    request = access[0]["httpRequest"]
+    assert (request["requestMethod"], request["requestUrl"], request["protocol"]) == ("GET", "/items/7", "HTTP/1.1")
+    assert request["remoteIp"] == "127.0.0.1"
+    tracebacks = [entry for entry in entries if "ValueError: no such luck" in entry.get("stack_trace", "")]
+    native = needed == "granian"  # which writes this from Rust, as text
+    assert [place(entry) for entry in tracebacks] == ([] if native else [place(failed)])
+
+    logged = [entry for entry in entries if entry["logger"] == "obskit.requests"]
+    assert [place(entry) for entry in logged] == [place(answered), place(failed)]
+    request = logged[0]["httpRequest"]
     latency = float(request.pop("latency").rstrip("s"))
     assert 0 < latency < 20
     assert request == {
@@ -144,3 +138,8 @@ def test_a_request_log_nests_under_the_requests_trace(code, command, tmp_path):
         "remoteIp": "127.0.0.1",
         "userAgent": "curl",
     }
+
+
+def place(entry):
+    """Return where in the traces an entry belongs."""
+    return entry.get(P + "trace"), entry.get(P + "spanId")
