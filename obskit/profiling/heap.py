@@ -5,12 +5,13 @@ They are opt-in, as tracemalloc slows every allocation down (docs/profiler.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from os.path import basename
 from time import time_ns
 from typing import Any
 
 from obskit.base.pprof import Location, Profile, Sample, ValueType
+from obskit.profiling.own_files import own_files
 
 _FRAMES = 8
 
@@ -58,7 +59,11 @@ def heap_profile(rest: Callable[[], object]) -> Profile:
     totals: dict[int, list[Any]] = {}
     _add((trace for trace in traces if trace[1] >= _BIG), 1, totals, rest)
     _add((trace for trace in traces[::weight] if trace[1] < _BIG), weight, totals, rest)
-    samples = [Sample(tuple(map(_location, frames)), (count, size)) for frames, count, size in totals.values()]
+    own = own_files()
+    samples = [
+        Sample(tuple(_location(frame, own) for frame in frames), (count, size))
+        for frames, count, size in totals.values()
+    ]
     return Profile(_TYPES, samples, _TYPES[1], 1, began, time_ns() - began)
 
 
@@ -73,6 +78,6 @@ def _add(traces: Iterable[Any], weight: int, totals: dict[int, list[Any]], rest:
             rest()
 
 
-def _location(frame: tuple[str, int]) -> Location:
+def _location(frame: tuple[str, int], own: Mapping[str, str]) -> Location:
     file, line = frame
-    return Location(basename(file), file, 0, line)
+    return Location(basename(file), own.get(file, file), 0, line)

@@ -7,11 +7,13 @@ offsets are kept, never frames, which would keep the application's local variabl
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from obskit.base.pprof import Location
 from obskit.instrumentation.server import ServerExchange
+from obskit.profiling.own_files import own_files
 from obskit.profiling.request_finder import Reader, readers
 
 DEEPEST = 256
@@ -56,6 +58,7 @@ class StackTable:
         self._codes: list[Any] = [None] * DEEPEST  # overwritten by each read: faster than lists that grow
         self._offsets = [0] * DEEPEST
         self._lines: dict[int, tuple[CodeType, dict[int, Location]]] = {}
+        self._own: Mapping[str, str] | None = None
         self.overflow = Stack([], (), False)
 
     def read(self, innermost: FrameType) -> Stack:
@@ -90,6 +93,8 @@ class StackTable:
         """Return the functions and lines of a stack, innermost first."""
         if stack is self.overflow:
             return (UNCOUNTED,)
+        if self._own is None:
+            self._own = own_files()
         found = tuple(map(self._location, stack.codes, stack.offsets))
         return (*found, CUT) if stack.cut else found
 
@@ -99,13 +104,14 @@ class StackTable:
             known = self._lines[id(code)] = (code, {})  # holds the code object, so that its id is not reused
         location = known[1].get(offset)
         if location is None:
-            location = known[1][offset] = _locate(code, offset)
+            location = known[1][offset] = _locate(code, offset, self._own or {})
         return location
 
 
-def _locate(code: CodeType, offset: int) -> Location:
+def _locate(code: CodeType, offset: int, own: Mapping[str, str]) -> Location:
     name = getattr(code, "co_qualname", code.co_name)  # 3.11 and later
-    return Location(name, code.co_filename, code.co_firstlineno, line_at(code, offset))
+    file = code.co_filename
+    return Location(name, own.get(file, file), code.co_firstlineno, line_at(code, offset))
 
 
 def line_at(code: CodeType, offset: int) -> int:

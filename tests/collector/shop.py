@@ -31,6 +31,7 @@ PAGES = (
         "/traces?service=nobody",
     ),
     *(f"/traces/{SLOW}", f"/traces/{FAILING}?span=2", f"/traces/{LONG}", "/traces/77"),
+    *(f"/traces/{FAILING}?view=flame", f"/traces/{LONG}?view=flame&find=step"),
     *("/logs?limit=20", "/logs?severity=error", "/logs?q=nothing+like+it", "/logs?q=traceback&follow=1"),
     *("/profiles", "/profiles?service=orders&type=cpu&by=thread&find=parse", "/profiles?service=nobody"),
     *(f"/compare/{SLOW}/{FAILING}", f"/compare/{LONG}/{SLOW}?sort=difference", "/profiles?service=orders&base=1d"),

@@ -17,6 +17,7 @@ SHOWN = {
     "/graph": {".graph .node": 3, ".graph .edge": 2, "table tbody tr": 2},
     "/traces": {".traces tbody tr": 50, "#scatter svg path": 1},
     f"/traces/{shop.SLOW}": {"#rows .row": 3, ".logs .entry": 1, ".flame rect": 4, ".tables tbody tr": 2},
+    f"/traces/{shop.SLOW}?view=flame": {".flame rect": 5, ".spent tbody tr": 4, ".logs .entry": 1},
     "/logs": {"#lines .entry": 200, ".histogram rect": 10},
     "/profiles?service=orders": {".flame rect": 4, ".tables tbody tr": 2},
     "/incidents": {".lanes svg": 2, "table tbody tr": 2},

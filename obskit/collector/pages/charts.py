@@ -104,9 +104,9 @@ def distribution(total: Numbers, query: Mapping[str, str]) -> Html:
         begin, end = duration_of(bucket), duration_of(bucket + 1)
         text = f"{duration(begin)} to {duration(end)}: {requests:,}"
         links.append(({**query, "min": f"{begin}us", "max": f"{end}us"}, text))
-    ends = '<div class="ticks x"><span>{begin}</span><span>each bar 9 % longer</span><span>{end}</span></div>'
+    ends = '<div class="ticks x"><span>{begin}</span><span>each bar: 9 % longer</span><span>{end}</span></div>'
     axis = render(ends, begin=duration(duration_of(first)), end=duration(duration_of(last)))
-    return bars("How long requests took", counts, "{:,.0f}", links, "calls", axis)
+    return bars("How long requests took", counts, "{:,.0f} requests", links, "calls", axis)
 
 
 def _step(x: int, query: Mapping[str, str], text: str, bar: str) -> Html:

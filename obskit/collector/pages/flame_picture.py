@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlencode
 
+from obskit.collector.pages.flame_svg import Box, flame
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import duration
 from obskit.collector.profiles.flame import Flame, Node, Place, is_library
 
-_ROW = 18  # pixels
-_DEEPEST = 120
-_NARROWEST = 0.1  # percent of the width
-_NARROWEST_WITH_TEXT = 2.5
-_MOST_DRAWN = 2_000
 _MOST_ROWS = 20
-_FLAME = """<div class="card flame"><svg height="{height}" role="group" aria-label="Flame graph, outermost on top">
-{frames}</svg></div>
-"""
-_FRAME = """<a href="/profiles?{query}" tabindex="-1"><svg x="{x}%" y="{y}" width="{width}%" height="17">\
-<title>{title}</title><rect class="{kind}" width="100%" height="17"/>{text}</svg></a>
-"""
-_TEXT = '<text x="4" y="13">{name}</text>'
 _TABLE = """<table><caption>{name}</caption><thead><tr><th>{what}</th><th class="number">{value}</th>\
 <th class="number">share</th></tr></thead><tbody>{rows}</tbody></table>
 """
@@ -74,46 +64,22 @@ def picture(shown: Shown) -> Html:
     """Return the flame graph; nothing if the total is 0."""
     if not shown.total:
         return Html("")
-    boxes = [box for box, _ in zip(_boxes(shown.flame.root), range(_MOST_DRAWN), strict=False)]
-    height = (max(box.row for box in boxes) + 1) * _ROW
-    return render(_FLAME, height=height, frames=join(_frame(box, shown) for box in boxes))
+
+    def parts(node: Node) -> Iterator[tuple[float, Node]]:
+        return ((100.0 * child.value / shown.total, child) for child in node.children.values())
+
+    return flame("Flame graph", shown.flame.root, parts, partial(_box, shown))
 
 
-@dataclass(frozen=True)
-class _Box:
-    node: Node
-    x: float
-    width: float
-    row: int
-
-
-def _boxes(root: Node) -> Iterator[_Box]:
-    """Yield the positions of the calls that are wide enough to be seen, row by row."""
-    waiting = [_Box(root, 0.0, 100.0, 0)]
-    for box in waiting:
-        yield box
-        x = box.x
-        for child in sorted(box.node.children.values(), key=lambda node: -node.value):
-            width = 100.0 * child.value / root.value
-            if width >= _NARROWEST and box.row < _DEEPEST:
-                waiting.append(_Box(child, x, width, box.row + 1))
-            x += width
-
-
-def _frame(box: _Box, shown: Shown) -> Html:
-    function, file = box.node.place
+def _box(shown: Shown, node: Node, is_top: bool) -> Box:
+    function, file = node.place
     kind = "library" if is_library(file) else "own"
-    kind = "found" if shown.marks(box.node.place) else kind if box.row else "whole"
-    where = f" ({file}:{box.node.line})" if file else ""
-    return render(
-        _FRAME,
-        query=shown.of_function(function) if box.row else urlencode({**shown.params, "frame": ""}),
-        x=f"{box.x:.3f}",
-        y=box.row * _ROW,
-        width=f"{box.width:.3f}",
-        title=f"{function}{where}: {shown.amount(box.node.value)}, {shown.share(box.node.value)}",
-        kind=kind,
-        text=render(_TEXT, name=function) if box.width > _NARROWEST_WITH_TEXT else Html(""),
+    where = f" ({file}:{node.line})" if file else ""
+    return Box(
+        text=function,
+        title=f"{function}{where}: {shown.amount(node.value)}, {shown.share(node.value)}",
+        url=f"/profiles?{shown.of_function('' if is_top else function)}",
+        kind="found" if shown.marks(node.place) else "whole" if is_top else kind,
     )
 
 

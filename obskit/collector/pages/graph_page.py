@@ -13,6 +13,7 @@ from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.links import Link
+from obskit.collector.pages.first_steps import no_requests
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.graph_layout import Places, layout
 from obskit.collector.pages.health import MINUTE, Health, health
@@ -24,13 +25,15 @@ from obskit.collector.periods import parse_period
 from obskit.collector.query import TraceQuery
 
 _WIDE, _HIGH = 176, 40  # of a node
-_ACROSS, _DOWN = 310, 62  # between two layers
+_ACROSS, _DOWN = 330, 62  # between two layers
 _LONGEST = 20  # characters of a name
 _MOST_DRAWN = 300  # links; a table has all
 _HEAD = """<h1>Who calls whom</h1>
 {links}{focus}
 """
-_NONE = Html('<div class="card message">No calls between services in this time.</div>')
+_NONE = Html(
+    """<div class="card message">No calls between services in this time; <a href="?last=all">of all times</a></div>"""
+)
 _GRAPH = """<div class="card scroll"><svg class="graph" width="{width}" height="{height}" \
 viewBox="-8 -8 {width} {height}" role="group" \
 aria-label="Dependency graph; the table below says the same">{edges}{nodes}{labels}</svg></div>
@@ -71,7 +74,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         focus=_focus(site, service, times) if service else _note(links),
     )
     if not links:
-        return page("Graph", join([head, _NONE]), here="/graph")
+        return page("Graph", join([head, _NONE if site.store.service_names() else no_requests(http)]), here="/graph")
     body = render(
         _GRAPH,
         width=max((rank for rank, _ in places.values()), default=0) * _ACROSS + _WIDE + 16,
@@ -122,7 +125,7 @@ def _label(link: Link, places: Places) -> Html:
         _LABEL,
         x=(rank + its_rank) * _ACROSS // 2 + _WIDE // 2,
         y=f"{(place + its_place) / 2 * _DOWN + _HIGH / 2 + 4:.0f}",
-        calls=f"{link.call_count:,}" + (f" · {share:.0%} failed" if share else ""),
+        calls=count(link.call_count, "call") + (f" · {100 * share:.0f} % failed" if share else ""),
     )
 
 
@@ -134,7 +137,9 @@ def _node(site: Site, name: str, places: Places, found: Health, times: Mapping[s
     rank, place = places[name]
     x, y = rank * _ACROSS, place * _DOWN
     total = found.total(name)
-    small = f"{total.calls:,} · p95 {duration(total.percentile(0.95))}" if total.calls else "sends no spans"
+    small = (
+        f"{count(total.calls, 'request')} · p95 {duration(total.percentile(0.95))}" if total.calls else "sends no spans"
+    )
     return render(
         _NODE,
         href=f"/services/{quote(name, safe='')}?{urlencode(times)}",

@@ -12,6 +12,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.incidents import fails
 from obskit.collector.pages import scatter
 from obskit.collector.pages.charts import sparkline
+from obskit.collector.pages.first_steps import no_requests
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.incidents_page import strip
@@ -30,13 +31,13 @@ _TABLE = """<div class="card scroll"><table class="health">
 <th class="over">Over time</th></tr></thead>
 <tbody>
 {rows}</tbody></table></div>
+<p class="note">p50, p95, p99: 50, 95 and 99 of 100 requests took at most this long.</p>
 """
 _ROW = """<tr{red}><td><a href="/services/{path}?{query}">{badge}</a>{mark}</td><td class="number">{calls}</td>\
 <td class="number">{rate}</td><td class="number">{errors}</td><td class="number">{p50}</td>\
 <td class="number">{p95}</td><td class="number">{p99}</td><td class="over">{spark}</td></tr>
 """
-_EMPTY = """<div class="card message">Nothing came in this time. Applications send spans to
-<code>POST /api/v2/spans</code>; <code>obskit.init()</code> does by itself.</div>"""
+_QUIET = Html('<div class="card message">No requests in this time; <a href="?last=all">of all times</a></div>')
 
 
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
@@ -48,7 +49,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     shown = Period(found.first * MINUTE, period.end, period.last)
     body = [
         render("<h1>Services</h1>\n{links}", links=period_links(period, params, shown.first)),
-        _services(site, found, period),
+        _services(site, found, period) if found.services else _nothing(site, http),
         strip(site, shown, deadline),
         Html("<h2>Every request</h2>\n"),
         scatter.figure(wanted, period, query=of_period(period)),
@@ -58,11 +59,13 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
 
 
 def _services(site: Site, found: Health, period: Period) -> Html:
-    if not found.services:
-        return Html(_EMPTY)
     totals = {service: found.total(service) for service in found.services}
     ordered = sorted(totals, key=lambda service: (not fails(totals[service]), -totals[service].calls, service))
     return render(_TABLE, rows=join(_row(site, service, totals[service], found, period) for service in ordered))
+
+
+def _nothing(site: Site, http: HttpRequest) -> Html:
+    return _QUIET if site.store.service_names() else no_requests(http)
 
 
 def _row(site: Site, service: str, total: Numbers, found: Health, period: Period) -> Html:

@@ -32,13 +32,14 @@ _WIDE = 1_000
 _FORM = """<form action="/incidents" method="get"><label>Within<select name="last">{lasts}</select></label>
 <button class="primary">Show</button></form>
 """
-_LANES = '<div class="card lanes"><table><tbody>\n{rows}</tbody></table></div>\n'
+_LANES = '<div class="card lanes"><table><tbody>\n{rows}{axis}</tbody></table></div>\n'
 _LANE = """<tr><th scope="row">{subject}</th><td><svg viewBox="0 0 1000 16" preserveAspectRatio="none" role="img" \
 aria-label="{count} of {subject}">{marks}</svg></td></tr>
 """
+_AXIS = '<tr class="axis"><td></td><td><div class="ticks x">{first}{last}</div></td></tr>\n'
 _MARK = '<rect class="{kind}" x="{x}" y="2" width="{width}" height="12"><title>{title}</title></rect>'
-_TABLE = """<div class="card"><table class="stacked"><thead><tr><th>Began</th><th>Lasted</th><th>Of</th>\
-<th>What</th><th>Worst</th><td></td></tr></thead><tbody>
+_TABLE = """<div class="card"><table class="stacked"><thead><tr><th>Began</th><th>Lasted</th><th>Service or pod</th>\
+<th>What</th><th>Worst</th><th>Shown by</th></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _ROW = """<tr><td>{first}</td><td>{lasted}</td><td>{subject}</td><td>{kind}</td><td>{worst}</td>\
@@ -65,7 +66,9 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
     if found:
         body = join([_lanes(found, period), _table(found[:_MOST_LISTED])])
     else:
-        body = Html('<div class="card message">No incidents in this time.</div>')
+        body = Html(
+            '<div class="card message">No incidents in this time: nothing failed, slowed down or fell silent.</div>'
+        )
     return page("Incidents", join([_form(period.last), body, _rules()]), here=_HERE)
 
 
@@ -123,7 +126,8 @@ def _lanes(found: list[Incident], period: Period) -> Html:
         render(_LANE, subject=subject, count=f"{len(its)} incidents", marks=join(_mark(one, period) for one in its))
         for subject, its in sorted(lanes.items())[:_MOST_LANES]
     )
-    return render(_LANES, rows=join(rows))
+    axis = render(_AXIS, first=moment(period.first), last=moment(period.end))
+    return render(_LANES, rows=join(rows), axis=axis)
 
 
 def _mark(one: Incident, period: Period) -> Html:

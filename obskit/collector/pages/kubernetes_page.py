@@ -39,11 +39,11 @@ _LINKS = """<span class="kube-links">{traces}\
 <a href="/kubernetes?{query}" aria-label="only this: {name}">only this</a></span>"""
 _TRACES = '<a href="/traces?tags={tag}&amp;last=1d" aria-label="traces of {name}">traces</a>'
 _CHANGES = """<h2>Changes of the last day</h2>
-<div class="card"><table class="stacked"><thead><tr><th>Time (UTC)</th><th>What</th><th>Of</th></tr></thead><tbody>
+<div class="card"><table class="stacked"><thead><tr><th>Time</th><th>What</th><th>Object</th></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _CHANGE = "<tr><td>{at}</td><td>{what}</td><td>{kind} {namespace}/{name}</td></tr>\n"
-_NONE = Html('<div class="card message">No such object.</div>')
+_NONE = Html('<div class="card message">No such object; <a href="/kubernetes">all of them</a></div>')
 
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:

@@ -13,6 +13,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.lines.line import SEVERITIES
 from obskit.collector.lines.params import parse_lines_query, place_text, whole_number
 from obskit.collector.lines.search import Found, around, line_of, search
+from obskit.collector.pages.first_steps import no_lines
 from obskit.collector.pages.frame import message, page
 from obskit.collector.pages.line_histogram import picture
 from obskit.collector.pages.line_rows import rows
@@ -48,8 +49,7 @@ _AROUND = """<h1>Lines around one</h1>
 <p class="note">{said}</p>
 <div class="card entries">{rows}</div>
 """
-_EMPTY = """<div class="card message">No lines match. They come from obskit.init(collector=…), \
-from POST /v1/logs and from a pipe: python app.py | obskit ship --service app</div>"""
+_EMPTY = Html('<div class="message">No lines match. <a href="/logs">all lines</a></div>')
 
 
 def show(site: Site, request: Request, deadline: Deadline) -> Response:
@@ -65,7 +65,7 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
         return page("Log lines", join([_form(site, params), problem]), here=_HERE, status=400)
     last_id = site.lines.last_id  # before the search: the live tail shows what arrives meanwhile
     found = search(site.lines.database, query, deadline)
-    body = join([_form(site, params), picture(site, query, params), _list(site, found, params, last_id)])
+    body = join([_form(site, params), picture(site, query, params), _list(site, request, found, params, last_id)])
     return page("Log lines", body, here=_HERE, modules=("tail.js",))
 
 
@@ -108,7 +108,7 @@ def _options(labels: Mapping[str, str], chosen: str) -> Html:
     )
 
 
-def _list(site: Site, found: Found, params: Mapping[str, str], last_id: int) -> Html:
+def _list(site: Site, request: Request, found: Found, params: Mapping[str, str], last_id: int) -> Html:
     kept = {name: value for name, value in params.items() if name not in {"before", "limit", "last"}}
     more = Html("")
     if found.more:
@@ -121,7 +121,11 @@ def _list(site: Site, found: Found, params: Mapping[str, str], last_id: int) -> 
         said=_said(site, found),
         query=urlencode(kept) if is_newest else "",
         last_id=last_id if is_newest else "",
-        rows=rows(site, reversed(found.lines)) if found.lines else Html(_EMPTY),
+        rows=rows(site, reversed(found.lines))
+        if found.lines
+        else _EMPTY
+        if site.lines.extent()[0]
+        else no_lines(request),
         more=more,
     )
 

@@ -13,6 +13,7 @@ from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.lines.params import parse_time, parse_trace
 from obskit.collector.pages.difference_picture import difference
+from obskit.collector.pages.first_steps import no_profiles
 from obskit.collector.pages.flame_picture import Shown, picture, tables
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
@@ -48,9 +49,7 @@ _SELECTED = Html(" selected")
 _NOTE = '<p class="note">{said}</p>\n'
 _TABLES = '<div class="tables card">{tables}</div>\n'
 _NOTHING = '<div class="card message">Nothing to compare: no sample {which}. Before is {said}.</div>'
-_EMPTY = """<h1>Profiles</h1>
-<div class="card message">No profiles are stored. They come from obskit.init(collector=…), \
-from obskit ship --profiles FOLDER and from POST /ingest.</div>"""
+_HEAD = Html("<h1>Profiles</h1>\n")
 
 
 def show(site: Site, request: Request, _deadline: Deadline) -> Response:
@@ -59,7 +58,7 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     params = {name: value for name, value in given.items() if value}
     kinds = site.profiles.kinds()
     if not kinds:
-        return page("Profiles", Html(_EMPTY), here=_HERE)
+        return page("Profiles", join([_HEAD, no_profiles(request)]), here=_HERE)
     service = params.get("service") or next(iter(kinds))
     types = sorted(kinds.get(service, []), key=_rank)
     kind, unit = next((one for one in types if one[0] == params.get("type")), types[0] if types else ("", ""))
@@ -80,7 +79,7 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
         parts.append(_difference(site, shown, replace(choice, version=base.version), base))
     elif shown.total:
         parts += [picture(shown), render(_TABLES, tables=tables(shown, of_function=bool(choice.function)))]
-    return page(f"Profile of {service}", join(parts), here=_HERE)
+    return page(f"Profile of {service}", join(parts), here=_HERE, modules=("flame.js",))
 
 
 def _fold(site: Site, params: Mapping[str, str], choice: Choice, first: int, last: int) -> tuple[Flame, int]:

@@ -35,11 +35,11 @@ _HEAD = """<h1>{badge}</h1>
 <div><dd><a href="/traces?{query}">Traces</a></dd></div><div><dd><a href="/logs?{logs}">Lines</a></dd></div>
 <div><dd><a href="/graph?{query}">Graph</a></dd></div></dl>
 """
-_OPERATIONS = """<h2>Operations, by the time they took together</h2>
+_OPERATIONS = """<h2>Operations, by the time they took in sum</h2>
 <div class="card scroll"><table class="health operations">\
 <thead><tr><th>Operation</th><th class="number">Requests</th><th class="number">Errors</th>\
-<th class="number">p50</th><th class="number">p95</th><th class="number">p99</th><th class="number">Together</th>\
-<td class="over"></td></tr></thead><tbody>
+<th class="number">p50</th><th class="number">p95</th><th class="number">p99</th><th class="number">In sum</th>\
+<th class="over">Share of the time</th></tr></thead><tbody>
 {rows}</tbody></table></div>
 """
 _OPERATION = """<tr><td><a href="/traces?{query}">{name}</a></td><td class="number">{calls}</td>\

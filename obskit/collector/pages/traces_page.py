@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
+from obskit.collector.pages.first_steps import no_requests
 from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.request_query import SORTS, RequestQuery, own_names, parse_requests
@@ -82,7 +83,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     params = own_names(params_of(http))
     try:
         query = parse_requests(params)
-        result = _result(site, query, params, deadline)
+        result = _result(site, http, query, params, deadline)
     except QueryError as error:
         result = render('<div class="card message problem">{problem}</div>', problem=error)
         body = join([_form(site, params), result])
@@ -95,13 +96,13 @@ def to_traces(_request: HttpRequest) -> Response:
     return RedirectResponse("/traces", 302)
 
 
-def _result(site: Site, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
+def _result(site: Site, http: HttpRequest, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
     found = site.store.requests.find(query.wanted, deadline)
     what = " (tags and remote services narrow the list, not the plot)" if query.by_trace else ""
     picture = scatter.figure(found, query.period, what)
     rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
     if not rows:
-        return join([picture, _nothing(site, query, deadline)])
+        return join([picture, _nothing(site, http, query, deadline)])
     summary = f"{count(len(rows), 'trace')}, {SORTS[query.sort]} first"
     if not query.by_trace:
         summary += f", of {count(len(found), 'request')}"
@@ -176,11 +177,13 @@ def _line(site: Site, row: _Row, longest: int) -> Html:
     )
 
 
-def _nothing(site: Site, query: RequestQuery, deadline: Deadline) -> Html:
+def _nothing(site: Site, http: HttpRequest, query: RequestQuery, deadline: Deadline) -> Html:
     """Return a message for an empty list: how to send spans, or a link to the newest ones."""
     anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else Found([])
     if not len(anything):
-        text, link = "No requests match. Send spans to POST /api/v2/spans.", Html("")
+        if not site.store.service_names():
+            return no_requests(http)
+        text, link = "No requests match.", Html(' <a href="/traces">without conditions</a>')
     else:
         newest = anything.extent[1]
         text = f"No requests match in this time. {count(len(anything), 'request')} of any time are stored, the newest:"

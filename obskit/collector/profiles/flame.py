@@ -11,7 +11,7 @@ from obskit.collector.profiles.stacks import Frame, Labels, Stacks
 from obskit.zipkin.ids import trace_key
 
 MOST_NODES = 8_192
-_is_library = re.compile(r"[/\\](?:site-packages|dist-packages|lib[/\\]python[\d.]+)[/\\]|^<frozen |^$").search
+_is_library = re.compile(r"[/\\](?:site-packages|dist-packages|lib[/\\]python[\d.]+)[/\\]|^obskit/|^<frozen |^$").search
 
 Place = tuple[str, str]
 """Function and file."""

@@ -84,6 +84,6 @@ def test_a_version_is_chosen_and_offered(client):
 def test_the_difference_in_a_browser(browser, client, width):
     fill(client)
     tab = browser.tab(width, 800).open("http://{}:{}/profiles?base=1d".format(*client.address))
-    assert tab.run("document.querySelectorAll('.difference rect').length") == 5
+    assert tab.run("document.querySelectorAll('.flame rect').length") == 5
     assert tab.problems == []
     assert tab.overflow <= 0

@@ -1,30 +1,47 @@
-// Keyboard shortcuts of a page, and the list of them. They are inactive while a field is being edited.
+// Keyboard shortcuts, and the list of those of a page. They are inactive while a field is being edited.
 
 import { element } from "./elements.js";
+import { KEYS, sign } from "./key_list.js";
 
-const known = new Map(); // key -> [what it does, action]
+const places = new Set(["every page"]); // that this page has
+const known = new Map(); // key -> action, wherever the focus is
 let waitingForPage = false;
 
-export function onKeys(actions) {
-  for (const [key, action] of Object.entries(actions)) known.set(key, action);
+// What keys do: the first of each line of the list names its action. Those of an element act while it has the focus.
+export function onKeys(place, actions, target = null) {
+  const lines = KEYS.filter(([where]) => where === place), byKey = target ? new Map() : known;
+  const names = lines.map(([, [name]]) => name).sort();
+  if (Object.keys(actions).sort().join() !== names.join()) throw new Error(`keys of ${place}: ${Object.keys(actions)}, listed: ${names}`);
+  for (const [, keys] of lines) for (const key of keys) byKey.set(key, actions[keys[0]]);
+  places.add(place);
+  target?.addEventListener("keydown", (event) => {
+    const action = byKey.get(event.key);
+    if (!action || isModified(event) || action(event) === false) return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
 }
 
 export function listen() {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return;
-    const action = waitingForPage ? () => goTo(event.key) : known.get(event.key)?.[1];
+    if (isModified(event) || event.defaultPrevented || isTyping(event.target)) return;
+    const action = waitingForPage ? () => goTo(event.key) : known.get(event.key);
     waitingForPage = false;
     if (action && action(event) !== false) event.preventDefault();
   });
-  onKeys({
-    "/": ["find", () => (document.querySelector("[data-find]") ?? document.querySelector(".find input")).focus()],
-    "?": ["these keys", showHelp],
-    g: ["then the first letter of a page: go there", () => { waitingForPage = true; }],
+  onKeys("every page", {
+    "/": () => (document.querySelector("[data-find]") ?? document.querySelector(".find input")).focus(),
+    "?": showHelp,
+    g: () => { waitingForPage = true; },
   });
   const help = document.getElementById("help");
   help.hidden = false;
   help.title = "keys";
   help.addEventListener("click", showHelp);
+}
+
+function isModified(event) {
+  return event.ctrlKey || event.metaKey || event.altKey;
 }
 
 function isTyping(target) {
@@ -37,11 +54,15 @@ function goTo(key) {
 }
 
 function showHelp() {
-  const rows = [...known].map(([key, [text]]) =>
-    element("tr", {}, element("th", { scope: "row" }, element("kbd", {}, key)), element("td", {}, text)));
+  const lists = [...places].map((place) => element("table", {}, element("caption", {}, place),
+    element("tbody", {}, ...KEYS.filter(([where]) => where === place).map(([, keys, text]) => line(keys, text)))));
   const close = element("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const dialog = element("dialog", { "aria-label": "Keys", onclose: () => dialog.remove() },
-    element("table", {}, element("tbody", {}, ...rows)), close);
+  const dialog = element("dialog", { "aria-label": "Keys", onclose: () => dialog.remove() }, ...lists, close);
   document.body.append(dialog);
   dialog.showModal();
+}
+
+function line(keys, text) {
+  const shown = keys.flatMap((key) => [element("kbd", {}, sign(key)), " "]);
+  return element("tr", {}, element("th", { scope: "row" }, ...shown), element("td", {}, text));
 }

@@ -1,6 +1,7 @@
 // The scatter plot. Dragging a rectangle lists its requests; arrow keys move and scale; new requests appear live.
 
 import { duration, element } from "./elements.js";
+import { onKeys } from "./keys.js";
 import { colourOf } from "./minimap.js";
 import { clock } from "./times.js";
 
@@ -16,7 +17,9 @@ export class Scatter {
     this.canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": figure.querySelector("svg").getAttribute("aria-label") });
     this.canvas.title = "drag: list what is inside; arrows: earlier, later, longer, shorter";
     this.canvas.addEventListener("pointerdown", (event) => this.press(event));
-    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    onKeys("requests as dots, once they have the focus", {
+      ArrowLeft: () => this.move(-0.5), ArrowRight: () => this.move(0.5), ArrowUp: () => this.scale(2), ArrowDown: () => this.scale(0.5),
+    }, this.canvas);
     for (const change of ["theme", "zone"]) document.addEventListener(change, () => this.draw());
     const button = (text, title, onclick) => element("button", { type: "button", title, onclick }, text);
     document.getElementById("scatter-tools").replaceChildren(
@@ -168,16 +171,6 @@ export class Scatter {
     changed.min = below < height - BASE ? `${Math.max(Math.floor(took(below)), 1)}us` : null;
     changed.max = above > EDGE ? `${Math.ceil(took(above))}us` : null;
     this.go(changed);
-  }
-
-  key(event) {
-    const action = {
-      ArrowLeft: () => this.move(-0.5), ArrowRight: () => this.move(0.5), ArrowUp: () => this.scale(2), ArrowDown: () => this.scale(0.5),
-    }[event.key];
-    if (!action) return;
-    event.preventDefault();
-    event.stopPropagation();
-    action();
   }
 
   move(by) {

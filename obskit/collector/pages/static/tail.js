@@ -59,7 +59,7 @@ if (list.dataset.last) {
     } else live = !live;
     label();
   });
-  onKeys({ p: ["live lines, or pause", () => button.click()] });
+  onKeys("log lines", { p: () => button.click() });
   label();
   turn();
 }

@@ -287,17 +287,12 @@ export async function get(what, params) {
 }
 
 function keys(shown) {
-  const down = ["next line", () => shown.step(1)], up = ["line before", () => shown.step(-1)];
-  const left = ["close, or up", () => shown.fold(true)], right = ["open, or down", () => shown.fold(false)];
-  onKeys({
-    j: down, ArrowDown: down, k: up, ArrowUp: up, h: left, ArrowLeft: left, l: right, ArrowRight: right,
-    Enter: ["open or close", () => document.activeElement === rows ? shown.toggle(shown.chosen) : false],
-    e: ["next error", () => shown.nextError(1)], E: ["error before", () => shown.nextError(-1)],
-    n: ["next match", () => shown.nextMatch(1)], N: ["match before", () => shown.nextMatch(-1)],
-    c: ["critical path: what the trace waited for", () => shown.showCritical()],
-    f: ["only this span and what is below it", () => shown.focus()],
-    a: ["close all, open all", () => shown.toggleAll()],
-    "+": ["closer", () => shown.scale(0.5)], "-": ["further", () => shown.scale(2)], 0: ["all of the time", () => shown.setZoom([0, 1])],
+  onKeys("waterfall", {
+    j: () => shown.step(1), k: () => shown.step(-1), h: () => shown.fold(true), l: () => shown.fold(false),
+    Enter: () => document.activeElement === rows ? shown.toggle(shown.chosen) : false,
+    e: () => shown.nextError(1), E: () => shown.nextError(-1), n: () => shown.nextMatch(1), N: () => shown.nextMatch(-1),
+    c: () => shown.showCritical(), f: () => shown.focus(), a: () => shown.toggleAll(),
+    "+": () => shown.scale(0.5), "-": () => shown.scale(2), 0: () => shown.setZoom([0, 1]),
   });
 }
 
