@@ -42,11 +42,11 @@ class Links:
             if not (has_children and span.kind == "CLIENT"):  # else its server says it
                 self._add_span(span, caller, is_root=False)
 
-    def add_counted(self, links: Iterable[Link]) -> None:
+    def add_counted(self, links: Iterable[Link], times: int = 1) -> None:
         """Counts what was counted before; it may be below zero where a trace lost spans that hid others."""
         for link in links:
-            self._calls[link.parent, link.child] += link.call_count
-            self._errors[link.parent, link.child] += link.error_count
+            self._calls[link.parent, link.child] += link.call_count * times
+            self._errors[link.parent, link.child] += link.error_count * times
 
     def as_list(self) -> list[Link]:
         """The links."""

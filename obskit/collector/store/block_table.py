@@ -27,6 +27,11 @@ class BlockTable:
         self._ordinal = 0  # spans stored since the file was created
         self.shares = Shares()
 
+    @property
+    def last(self) -> int:
+        """Return the number of the last block."""
+        return self._last
+
     def reload(self, database: Database, reader: Reader) -> None:
         """Read the totals from the database."""
         ((self.spans, self.size, self._last),) = database.rows("SELECT spans, size, last FROM totals")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE blocks (
     number INTEGER PRIMARY KEY,  -- order of arrival
@@ -68,9 +68,16 @@ CREATE TABLE IF NOT EXISTS cells (  -- health numbers, see cells
 CREATE TABLE IF NOT EXISTS positions (  -- what each destination has been sent, see outbox
     destination TEXT PRIMARY KEY, number INTEGER NOT NULL, ordinal INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS text_groups (  -- blocks whose texts are indexed together, see text_index
+    last INTEGER PRIMARY KEY, oldest INTEGER NOT NULL, newest INTEGER NOT NULL,
+    numbers BLOB NOT NULL, unknown BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS text_rows (
+    id INTEGER PRIMARY KEY, data BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS links (  -- cells, see link_cells
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, oldest INTEGER NOT NULL, least INTEGER NOT NULL,
-    newest INTEGER NOT NULL, links BLOB NOT NULL, timeless BLOB NOT NULL
+    newest INTEGER NOT NULL, links BLOB NOT NULL, timeless BLOB NOT NULL, spans INTEGER NOT NULL, traces BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS link_minutes (  -- of what is not stored any more, see link_minutes
     minute INTEGER NOT NULL, digest BLOB NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL,
@@ -215,13 +222,14 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")  # the file may come from an untrusted source
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # survives a crash of this process
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: a page that changes often is then copied less
     connection.execute("PRAGMA cache_size = -16384")  # KiB
 
 
 def _upgrade(connection: sqlite3.Connection, version: int, migrate: Callable[[sqlite3.Connection, int], None]) -> None:
     """Upgrade the schema in one transaction, so that a crash leaves the old file."""
     before = {0: [_SCHEMA, _BY_SERVICE], 1: [_SCHEMA, _BY_SERVICE], 2: ["DROP TABLE names", _BY_SERVICE]}
-    statements = ";\n".join([*before.get(version, []), _INDEXED, _ADDED])
+    statements = ";\n".join([*before.get(version, []), "DROP TABLE IF EXISTS links", _INDEXED, _ADDED])
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements.split(";\n"):

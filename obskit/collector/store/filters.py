@@ -1,18 +1,21 @@
-"""Bloom filters: whether a block of spans can contain a text, without reading the block.
+"""Filters: whether a block of spans can contain a text, without reading the block.
 
-A filter never denies a text that is there, and confirms about one in a hundred that are not.
+A filter is the sorted hashes of all texts in the block: it never denies a text that is there, and confirms about one
+in ten million that are not. Files of older releases have Bloom filters.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from obskit.zipkin.model import Span
 
-_BITS = 16  # for each text, at least
+_MARK = b"\x01"  # at the end: the length of a Bloom filter is even
 _BETWEEN = "\x1e"
-_SPREAD = 0x9E3779B1  # odd: multiplying by it gives a second, independent position
+_SPREAD = 0x9E3779B1  # of Bloom filters: multiplying by it gives the second position
 
 
 def token(kind: str, *texts: str) -> int:
@@ -55,21 +58,28 @@ def _tokens(texts: list[str]) -> set[int]:
 
 
 def build(tokens: set[int]) -> bytes:
-    """Return the filter of these tokens. Its number of bits is a power of two."""
-    size = 1 << max(6, (len(tokens) * _BITS - 1).bit_length())
-    mask = size - 1
-    bits = bytearray(size >> 3)
-    for number in tokens:
-        bits[(number & mask) >> 3] |= 1 << (number & 7)
-        other = (number * _SPREAD >> 16) & mask
-        bits[other >> 3] |= 1 << (other & 7)
-    return bytes(bits)
+    """Return the filter of these tokens."""
+    return array("I", sorted(tokens)).tobytes() + _MARK
+
+
+def tokens_in(bits: bytes) -> Sequence[int] | None:
+    """Return the tokens of a filter, sorted; None for a small block, which has no filter, and for a Bloom filter."""
+    return memoryview(bits)[:-1].cast("I") if len(bits) & 1 else None
 
 
 def may_hold(bits: bytes, number: int) -> bool:
     """Return False if no text with this token is in the block; True for small blocks, which have no filter yet."""
     if not bits:
         return True
+    tokens = tokens_in(bits)
+    if tokens is None:
+        return _is_in_bloom(bits, number)
+    place = bisect_left(tokens, number)
+    return place < len(tokens) and tokens[place] == number
+
+
+def _is_in_bloom(bits: bytes, number: int) -> bool:
+    """Return whether both bits of a token are set in a Bloom filter, whose number of bits is a power of two."""
     mask = (len(bits) << 3) - 1
     other = (number * _SPREAD >> 16) & mask
     return bool(bits[(number & mask) >> 3] >> (number & 7) & 1 and bits[other >> 3] >> (other & 7) & 1)

@@ -2,7 +2,10 @@
 
 A cell holds the links of the traces whose first block lies in a range. When a later span joins one of them, or a block
 is deleted, the cell is dropped and computed again by the next query. At the edges of a window, where only some traces
-of a cell lie inside, and for blocks without a cell, the traces themselves are read: the answer is the same.
+of a cell lie inside, it knows which (see ``link_patterns``). For blocks without a cell, and a window that is shorter
+than a trace, the traces themselves are read: the answer is the same.
+
+Spans of old traces are rare, so old cells are merged into large ones.
 """
 
 from __future__ import annotations
@@ -10,20 +13,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.links import Link, Links
 from obskit.collector.store.database import Database
+from obskit.collector.store.link_patterns import LinkPatterns
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 from obskit.collector.store.search import by_moment
 from obskit.zipkin.model import Span
 
 _CELL = 4_000  # minimum number of spans in the blocks of a cell
+_LARGE = 64_000  # the same of old ones, which are merged
+_YOUNG = 32  # cells at the end which are not merged
 _MOST_SHORT = 16
 _BEHIND = 2**62  # all blocks
+_HEAD = "first, last, oldest, least, newest, links, timeless, spans"
 _read_links = msgspec.json.Decoder(list[Link]).decode
 
 
@@ -38,6 +46,13 @@ class _Cell:
     newest: int
     links: bytes
     timeless: bytes  # the links of traces without any timestamp
+    spans: int  # in the blocks
+    traces: bytes = b""  # LinkPatterns; empty where only the above was read
+
+
+def _cell(first: int, last: int, spans: int, traces: LinkPatterns, timeless: Links) -> _Cell:
+    links, others = msgspec.json.encode(traces.total()), msgspec.json.encode(timeless.as_list())
+    return _Cell(first, last, *traces.times, links, others, spans, traces.packed())
 
 
 class LinkCells:
@@ -48,40 +63,33 @@ class LinkCells:
         self._reader = reader
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
-        self._asked = False  # whether anybody wants links
         self._short: dict[tuple[BlockKey, ...], _Cell] = {}  # of blocks that are too few for one in the database
         self._counting: list[set[int]] = []  # for each cell being computed, which blocks changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
         """Return the links of the traces with a span between two times; a span without a timestamp counts as 0."""
-        self._asked = True
         found = Links()
-        cells = [_Cell(*row) for row in self._database.rows("SELECT * FROM links ORDER BY first")]
+        cells = [_Cell(*row) for row in self._database.rows(f"SELECT {_HEAD} FROM links ORDER BY first")]
         for cell in cells:
             self._add_cell(found, cell, first, last, deadline)
         for keys in self._without_cell((cell.first, cell.last) for cell in cells):
             deadline.check()
-            short = self._short.get(tuple(keys))
-            if short and first <= short.least and short.newest <= last:
-                self._add_cell(found, short, first, last, deadline)
-            else:
-                self._add_blocks(found, keys, first, last)
+            if keys:
+                self._add_cell(found, self._short.get(tuple(keys)) or self._count(keys), first, last, deadline)
         return found
 
     def count_ahead(self, *, newest: bool = True) -> bool:
-        """Compute one missing cell ahead of any query; return False if none is missing.
+        """Compute one missing cell ahead of any query, or merge old ones; return False if there is nothing to do.
 
-        Without ``newest`` the last one is left out: spans of its traces may still come. Then, amid a load, they are
-        computed only for those who have asked before.
+        Without ``newest`` the last one is left out: spans of its traces may still come.
         """
-        if not newest and not self._asked:
-            return False
         ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
-        groups = [keys for keys in self._without_cell(ranges) if sum(spans for _, _, spans in keys) >= _CELL]
-        for keys in groups[: 1 if newest or len(groups) > 1 else 0]:
-            self._add_blocks(Links(), keys, 0, 0)
+        whole = (keys for keys in self._without_cell(ranges) if _spans(keys) >= _CELL)
+        keys, following = next(whole, None), next(whole, None)
+        if keys and (newest or following):
+            self._count(keys)
             return True
-        return False
+        return self._merge_old()
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
         """Drop the cells of traces that changed; ``numbers`` are the numbers of the traces' first blocks."""
@@ -101,10 +109,25 @@ class LinkCells:
             found.add_counted(_read_links(cell.links))
         elif cell.newest >= first and cell.oldest <= last:
             deadline.check()
-            keys = list(self._reader.keys_between(cell.first, cell.last))
-            for spans in self._traces_that_begin(keys):
-                if any(span.timestamp for span in spans) and _is_in(spans, first, last):
-                    found.add(spans)
+            links = self._traces(cell).between(first, last)
+            found.add_counted(self._links_between(cell, first, last) if links is None else links)
+
+    def _traces(self, cell: _Cell) -> LinkPatterns:
+        """Return the traces of a cell, which may have been dropped since it was read."""
+        statement = "SELECT traces FROM links WHERE first = ? AND last = ? AND spans = ?"
+        rows = [] if cell.traces else self._database.rows(statement, cell.first, cell.last, cell.spans)
+        for (packed,) in rows or [(cell.traces,)]:
+            if packed:
+                return LinkPatterns.unpacked(packed)
+        return self._read(list(self._reader.keys_between(cell.first, cell.last)))[0]
+
+    def _links_between(self, cell: _Cell, first: int, last: int) -> list[Link]:
+        """Return the links of a cell's traces with a span between two times, by all their spans."""
+        links = Links()
+        for spans in self._traces_that_begin(list(self._reader.keys_between(cell.first, cell.last))):
+            if any(span.timestamp for span in spans) and _is_in(spans, first, last):
+                links.add(spans)
+        return links.as_list()
 
     def _without_cell(self, ranges: Iterable[tuple[int, int]]) -> Iterator[list[BlockKey]]:
         """Yield the blocks not covered by the cells' ``ranges``, in groups of the size of a cell."""
@@ -114,7 +137,7 @@ class LinkCells:
             group: list[BlockKey] = []
             for key in self._reader.keys_between(begin, end) if end >= begin else ():
                 group.append(key)
-                if sum(spans for _, _, spans in group) >= _CELL:
+                if _spans(group) >= _CELL:
                     yield group
                     group = []
             if group:
@@ -122,51 +145,88 @@ class LinkCells:
             begin = last + 1
         yield list(self._reader.keys_to_merge())
 
-    def _add_blocks(self, found: Links, keys: list[BlockKey], first: int, last: int) -> None:
-        """Count the links of traces one by one, and store their sum as a cell."""
+    def _count(self, keys: list[BlockKey]) -> _Cell:
+        """Compute the cell of some blocks, and store it."""
         changed: set[int] = set()
         self._counting.append(changed)
         try:
-            inside, outside, timeless = Links(), Links(), Links()
-            moments: list[tuple[int, int]] = []
-            for spans in self._traces_that_begin(keys):
-                times = [span.timestamp or 0 for span in spans]
-                if any(times):
-                    moments.append((min(times), max(times)))
-                    (inside if _is_in(spans, first, last) else outside).add(spans)
-                else:
-                    timeless.add(spans)
-            found.add_counted(inside.as_list())
-            found.add_counted(timeless.as_list() if first == 0 else ())
-            if keys:
-                outside.add_counted(inside.as_list())
-                oldest = min([moment for moment, _ in moments], default=0)
-                newest = [moment for _, moment in moments] or [0]
-                encoded = [msgspec.json.encode(links.as_list()) for links in (outside, timeless)]
-                self._keep(_Cell(keys[0][0], keys[-1][1], oldest, min(newest), max(newest), *encoded), keys, changed)
+            cell = _cell(keys[0][0], keys[-1][1], _spans(keys), *self._read(keys))
+            self._keep(cell, keys, changed)
         finally:
             self._counting = [other for other in self._counting if other is not changed]
+        return cell
+
+    def _read(self, keys: list[BlockKey]) -> tuple[LinkPatterns, Links]:
+        """Return the links of the traces that begin in some blocks, and those of traces without a timestamp."""
+        traces, timeless = LinkPatterns(), Links()
+        for spans in self._traces_that_begin(keys):
+            times = [span.timestamp or 0 for span in spans]
+            if any(times):
+                traces.add(spans, times)
+            else:
+                timeless.add(spans)
+        return traces, timeless
 
     def _keep(self, cell: _Cell, keys: list[BlockKey], changed: set[int]) -> None:
         """Store a cell, unless one of its traces or blocks changed while it was computed."""
         with self._database.transaction() as connection:
             unchanged = not any(cell.first <= number <= cell.last for number in changed)
-            if unchanged and sum(spans for _, _, spans in keys) < _CELL:
+            if unchanged and cell.spans < _CELL:
                 if len(self._short) >= _MOST_SHORT:
                     self._short.clear()
                 self._short[tuple(keys)] = cell
             elif unchanged and list(self._reader.keys_between(cell.first, cell.last)) == keys:
-                values = (cell.first, cell.last, cell.oldest, cell.least, cell.newest, cell.links, cell.timeless)
-                connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                _store(connection, cell)
                 self._covered = max(self._covered, cell.last)
+
+    def _merge_old(self) -> bool:
+        """Merge some adjacent cells; return False if there are none."""
+        rows = self._database.rows("SELECT first, last, spans FROM links ORDER BY first DESC LIMIT -1 OFFSET ?", _YOUNG)
+        run: list[tuple[int, int, int]] = []
+        for after, row in pairwise([(0, 0, 0), *rows]):
+            is_adjacent = row[1] + 1 == after[0] and row[2] < _LARGE
+            run = [*run, row] if is_adjacent and run else [row] if row[2] < _LARGE else []
+            if len(run) > 1 and sum(spans for _, _, spans in run) >= _LARGE:
+                self._merge(run[-1][0], run[0][1], len(run))
+                return True
+        return False
+
+    def _merge(self, first: int, last: int, count: int) -> None:
+        """Merge the cells of a range, unless one of them is gone."""
+        with self._database.transaction() as connection:
+            cells = "FROM links WHERE first BETWEEN ? AND ?"
+            rows = connection.execute(
+                f"SELECT spans, timeless, traces {cells} ORDER BY first", (first, last)
+            ).fetchall()
+            if len(rows) == count:
+                connection.execute(f"DELETE {cells}", (first, last))
+                traces, timeless = LinkPatterns(), Links()
+                for _, others, packed in rows:
+                    timeless.add_counted(_read_links(others))
+                    traces.add_all(LinkPatterns.unpacked(packed))
+                _store(connection, _cell(first, last, sum(row[0] for row in rows), traces, timeless))
 
     def _traces_that_begin(self, keys: list[BlockKey]) -> Iterator[list[Span]]:
         """Yield the traces whose first block is one of these, with all their spans."""
-        for key in keys:
-            traces = list(self._reader.block(key))
-            first = {trace: numbers[0] for trace, numbers in self._reader.numbers(traces).items()}
-            begun = [trace for trace in traces if first.get(trace, 0) >= key[0]]
-            yield from map(by_moment, self._reader.traces(begun).values())
+        blocks = {key: self._reader.block(key, keep=False) for key in keys}
+        numbers = self._reader.numbers(list({trace for block in blocks.values() for trace in block}))
+        first = {trace: its[0] for trace, its in numbers.items()}
+        begun = {trace for key, block in blocks.items() for trace in block if first.get(trace, 0) >= key[0]}
+        found: dict[int, list[Span]] = {trace: [] for trace in begun}
+        for key in self._reader.keys({number for trace in begun for number in numbers[trace]}):
+            block = blocks[key] if key in blocks else self._reader.block(key, keep=False)
+            for trace in block.keys() & begun:
+                found[trace] += block[trace]
+        yield from map(by_moment, found.values())
+
+
+def _store(connection: sqlite3.Connection, cell: _Cell) -> None:
+    values = (cell.first, cell.last, cell.oldest, cell.least, cell.newest, cell.links, cell.timeless, cell.spans)
+    connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, cell.traces))
+
+
+def _spans(keys: Iterable[BlockKey]) -> int:
+    return sum(spans for _, _, spans in keys)
 
 
 def _is_in(spans: list[Span], first: int, last: int) -> bool:

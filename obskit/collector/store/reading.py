@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
+from obskit.collector.store.text_index import TextIndex
 from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
 
 _FEW = 4  # traces that are looked for in a block without decoding all of it
 _PAGE = 32  # blocks read before the writer gets the lock again
+_MOST_HEADERS = 512  # read at once
+_HEADER = "number, last, spans, newest, longest, filter"
 _LATEST = 2**63 - 1
 
 
@@ -30,9 +34,10 @@ class Header:
 class Reader:
     """Reads from a database in separate short statements, so that the writer never waits for a search."""
 
-    def __init__(self, database: Database, index: TraceIndex) -> None:
+    def __init__(self, database: Database, index: TraceIndex, texts: TextIndex) -> None:
         self._database = database
         self._index = index
+        self._texts = texts
         self._recent = RecentBlocks()
 
     def forget(self) -> None:
@@ -77,7 +82,9 @@ class Reader:
 
     def keys_between(self, first: int, last: int) -> Iterator[BlockKey]:
         """Yield the final blocks in a range of numbers, in order of arrival."""
-        return self._keys("number BETWEEN ? AND ? AND length(filter) > 0", first, last)
+        while page := list(self._keys("number BETWEEN ? AND ? AND length(filter) > 0", first, last, limit=_PAGE)):
+            yield from page
+            first = page[-1][1] + 1
 
     def keys_to_merge(self) -> Iterator[BlockKey]:
         """Yield the small blocks at the end, which will be merged."""
@@ -120,8 +127,11 @@ class Reader:
         ((number,),) = self._database.rows("SELECT last FROM totals")
         return int(number)
 
-    def block(self, key: BlockKey) -> SpansByTrace:
-        """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted."""
+    def block(self, key: BlockKey, *, keep: bool = True) -> SpansByTrace:
+        """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted.
+
+        ``keep`` caches it: for those who will read it again.
+        """
         found = self._recent.get(key)
         if found is not None:
             return found
@@ -137,7 +147,8 @@ class Reader:
         except (Damaged, ValueError) as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
         found = dict(found)
-        self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
+        if keep:
+            self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
         return found
 
     def data(self, key: BlockKey) -> bytes | None:
@@ -145,20 +156,48 @@ class Reader:
         rows = self._database.rows("SELECT data FROM blocks WHERE number <= ? AND last >= ?", *key[:2])
         return rows[0][0] if rows else None
 
-    def headers(self, first: int, last: int) -> Iterator[Header]:
-        """Yield the blocks with a span between two times, by their newest span; those without timestamps last."""
-        last = min(last, _LATEST)
-        yield from self._pages(max(first, 1), last, _LATEST)
-        yield from self._pages(0, last, 0)
+    def headers(
+        self, first: int, last: int, after: Header | None = None, shortest: int = 0, token: int | None = None
+    ) -> Iterator[Header]:
+        """Yield the blocks with a span between two times, by their newest span; those without timestamps last.
 
-    def _pages(self, first: int, last: int, newest: int) -> Iterator[Header]:
-        after = (newest, _LATEST)
-        statement = """
-            SELECT number, last, spans, newest, longest, filter FROM blocks
-            WHERE newest >= ? AND first <= ? AND (newest, number) < (?, ?)
+        ``after`` a block; where it helps, only those with a span as long as ``shortest``, or those that may hold
+        ``token``.
+        """
+        last = min(last, _LATEST)
+        begin = (after.newest, after.key[0]) if after else (_LATEST, _LATEST)
+        found = self._holding(token, first, last, begin) if token is not None else None
+        if found is not None:
+            yield from found
+            return
+        yield from self._pages(max(first, 1), last, shortest, begin)
+        yield from self._pages(0, last, shortest, min(begin, (0, _LATEST)))
+
+    def _pages(self, first: int, last: int, shortest: int, after: tuple[int, int]) -> Iterator[Header]:
+        statement = f"""
+            SELECT {_HEADER} FROM blocks
+            WHERE newest >= ? AND first <= ? AND longest >= ? AND (newest, number) < (?, ?)
             ORDER BY newest DESC, number DESC LIMIT ?
         """
-        while rows := self._database.rows(statement, first, last, *after, _PAGE):
-            for *key, its_newest, longest, bits in rows:
-                yield Header((key[0], key[1], key[2]), its_newest, longest, bits)
+        while rows := self._database.rows(statement, first, last, shortest, *after, _PAGE):
+            yield from map(_header, rows)
             after = (rows[-1][3], rows[-1][0])
+
+    def _holding(self, token: int, first: int, last: int, after: tuple[int, int]) -> list[Header] | None:
+        """Return the blocks that may hold a token; None where they are so many that it is better to look at all."""
+        covered = self._texts.covered  # the numbers behind it are in no group
+        behind = f"SELECT {_HEADER}, first FROM blocks WHERE number > ? LIMIT ?"
+        rows = self._database.rows(behind, covered, _MOST_HEADERS)
+        numbers = self._texts.numbers(token, first, last, covered)
+        if len(rows) == _MOST_HEADERS or len(numbers) >= _MOST_HEADERS:
+            return None
+        for key in self.keys({*numbers, covered}):
+            rows += self._database.rows(f"SELECT {_HEADER}, first FROM blocks WHERE number = ?", key[0])
+        inside = [_header(row[:-1]) for row in rows if (row[3] >= first or not row[3]) and row[-1] <= last]
+        later = {(header.newest, header.key[0]): header for header in inside}
+        return [later[place] for place in sorted(later, reverse=True) if place < after]
+
+
+def _header(row: tuple[Any, ...]) -> Header:
+    number, last, spans, newest, longest, bits = row
+    return Header((number, last, spans), newest, longest, bits)

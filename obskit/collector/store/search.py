@@ -22,14 +22,20 @@ from obskit.zipkin.model import Span
 _AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are searched
 _LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than the span it was found by
 _SAMPLE = 64  # blocks that are sampled to find the rarest condition
+_FEW = 6  # of these: then the index is asked for the others
 
 
 @dataclass(frozen=True)
 class _Condition:
-    """Something that one span of a matching trace must have; ``may_hold`` tells if a block can contain such a span."""
+    """Something that one span of a matching trace must have, and what a block with such a span has."""
 
-    may_hold: Callable[[Header], bool]
     holds: Callable[[Span], bool]
+    token: int | None = None
+    shortest: int = 0
+
+    def may_hold(self, header: Header) -> bool:
+        """Return whether a block can contain such a span."""
+        return header.longest >= self.shortest and (self.token is None or may_hold(header.filter, self.token))
 
 
 def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: bool) -> Iterator[list[Span]]:
@@ -47,8 +53,8 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
     """Yield the low 64 bits of the ids of matching traces, newest first."""
     seen: set[int] = set()
     waiting: list[tuple[int, int]] = []  # a heap of matches, held back until nothing newer can follow
-    headers, condition = _rarest(_headers(reader, query), query)
-    for header in headers:
+    headers, condition = _rarest(reader.headers(*_around(query)), query)
+    for header in _narrowed(reader, headers, condition, query):
         deadline.check()
         newest = min(header.newest, query.window[1]) + _LATE
         while waiting and -waiting[0][0] >= newest:
@@ -64,10 +70,22 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
         yield heapq.heappop(waiting)[1]
 
 
-def _headers(reader: Reader, query: TraceQuery) -> Iterator[Header]:
+def _around(query: TraceQuery) -> tuple[int, int]:
+    """Return the window for blocks."""
     first, last = query.window
     around = _AROUND if _conditions(query) else 0
-    return reader.headers(max(first - around, 1), last + around)
+    return max(first - around, 1), last + around
+
+
+def _narrowed(reader: Reader, headers: Iterable[Header], condition: _Condition, query: TraceQuery) -> Iterator[Header]:
+    """Yield the newest blocks; of the others, if few of these can meet the condition, only those that can."""
+    found = 0
+    for seen, header in enumerate(headers, 1):
+        yield header
+        found += condition.may_hold(header)
+        if seen == _SAMPLE and found <= _FEW:
+            yield from reader.headers(*_around(query), header, condition.shortest, condition.token)
+            return
 
 
 def _rarest(headers: Iterator[Header], query: TraceQuery) -> tuple[Iterable[Header], _Condition]:
@@ -75,7 +93,7 @@ def _rarest(headers: Iterator[Header], query: TraceQuery) -> tuple[Iterable[Head
     conditions = _conditions(query)
     if not conditions:
         first, last = query.window
-        return headers, _Condition(lambda _: True, lambda span: first <= (span.timestamp or 0) <= last)
+        return headers, _Condition(lambda span: first <= (span.timestamp or 0) <= last)
     if len(conditions) == 1:
         return headers, conditions[0]
     sample = list(islice(headers, _SAMPLE))
@@ -89,7 +107,7 @@ def _conditions(query: TraceQuery) -> list[_Condition]:
 
     def add(number: int, holds: Callable[[Span], bool]) -> None:
         is_local = (lambda span: service_of(span) == query.service and holds(span)) if service else holds
-        found.append(_Condition(lambda header: may_hold(header.filter, number), is_local))
+        found.append(_Condition(is_local, number))
 
     if query.span_name is not None:
         add(token("name", *service, query.span_name), lambda span: span.name == query.span_name)
@@ -109,7 +127,7 @@ def _longer(shortest: int, query: TraceQuery) -> _Condition:
     def holds(span: Span) -> bool:
         return (span.duration or 0) >= shortest and query.service in {None, service_of(span)}
 
-    return _Condition(lambda header: header.longest >= shortest, holds)
+    return _Condition(holds, shortest=shortest)
 
 
 def _newest(spans: list[Span], first: int, last: int) -> int | None:

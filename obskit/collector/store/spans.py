@@ -33,6 +33,7 @@ from obskit.collector.store.recent import Known, RecentSpans
 from obskit.collector.store.requests import Requests
 from obskit.collector.store.room import Room, TooMany
 from obskit.collector.store.tail import Tail
+from obskit.collector.store.text_index import TextIndex
 from obskit.collector.store.trace_index import TraceIndex
 from obskit.collector.store.versions import Versions
 from obskit.zipkin.ids import trace_key
@@ -77,7 +78,8 @@ class SpanStore:
         self._names = Names(self._database, autocomplete_keys)
         self._strict = strict_trace_id
         self._index = TraceIndex(self._database)
-        self._reader = Reader(self._database, self._index)
+        self._texts = TextIndex(self._database)
+        self._reader = Reader(self._database, self._index, self._texts)
         self._recent = RecentSpans()
         self._table = BlockTable()
         self._tail = Tail(self._table)
@@ -163,6 +165,7 @@ class SpanStore:
                 self._make_room(connection, known.keys())
                 self._tail.merge(connection)
                 self._index.write(connection)
+                self._texts.write(connection, self._table.last, self._tail.begin)
                 self._table.write_totals(connection)
         for trace, its in known.items():
             self._recent.put(trace, its)
@@ -228,6 +231,7 @@ class SpanStore:
     def _reload(self) -> None:
         self._table.reload(self._database, self._reader)
         self._index.reload()
+        self._texts.reload()
         self._tail.reload(self._database)
         self._recent = RecentSpans()
         self._names.forget()

@@ -13,6 +13,7 @@ from obskit.zipkin.model import Span
 _TINY = 16  # spans: blocks with fewer are merged early
 _MOST_TINY = 32
 _LONGEST = _MOST_TINY + MOST_SPANS // _TINY
+_NONE = 2**62  # above the numbers of all blocks
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Tail:
             if filter_size:
                 break
             self._blocks.insert(0, _Small(number, last, spans, size))
+
+    @property
+    def begin(self) -> int:
+        """Return the number of the first block that will change; one above all if there is none."""
+        return self._blocks[0].number if self._blocks else _NONE
 
     def append(self, number: int, block: Block, spans: list[Span], lines: list[bytes]) -> None:
         """Note a small block that was stored, with its contents."""
