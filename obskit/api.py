@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from obskit.base.values import text
+from obskit.base.failures import failed
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.logs.context import log_context
 from obskit.propagation import mesh
-from obskit.propagation.carriers import headers_of
+from obskit.propagation.carriers import headers_of, texts
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
@@ -201,7 +201,10 @@ def inject(headers: Carrier) -> Carrier:
     They are a mapping or a list of pairs, with names and values in text or bytes. Headers of an older trace are
     replaced, in any spelling; others, such as an ``x-request-id`` of your own, are kept.
     """
-    propagator.write_all(get_context(), headers_of(headers))
+    try:
+        propagator.write_all(get_context(), headers_of(headers))
+    except Exception:
+        failed(f"writing trace headers into a {type(headers).__name__}")
     return headers
 
 
@@ -212,10 +215,8 @@ def continue_trace(headers: Headers) -> Iterator[None]:
     They are a mapping or pairs; names are compared without regard to case, and names and values may be bytes, as in
     messages. Without a trace, with malformed headers, or None, a new trace starts.
     """
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    lower = {_text(name).lower(): _text(value) for name, value in pairs}
     outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, *mesh.CARRIED)}
-    context = propagator.extract(lower, Context(outside))
+    context = propagator.extract(_read(headers), Context(outside))
     life = Life(span_of(context), Context(outside))
     token = attach(Context({**context, LIFE_KEY: life}))
     try:
@@ -225,8 +226,12 @@ def continue_trace(headers: Headers) -> Iterator[None]:
         life.ended = True
 
 
-def _text(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else text(value)
+def _read(headers: Any) -> dict[str, str]:
+    try:
+        return texts(headers)
+    except Exception:
+        failed(f"reading trace headers from a {type(headers).__name__}")
+        return {}
 
 
 def flush(timeout: float = 2.0) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from opentelemetry.propagators.textmap import Getter, Setter
 
 from obskit.base.failures import failed
+from obskit.base.values import text
 from obskit.propagation.headers import Set
 
 
@@ -46,20 +47,27 @@ class Pairs:
         self._pairs[:] = [pair for pair in self._pairs if pair[0] != name]
 
 
-class BytesByName:
-    """A mapping whose names are bytes: what is written is bytes too."""
+class ByName:
+    """A mapping of another kind than dict: not all tell their names when they are iterated over, but by ``keys``.
 
-    def __init__(self, headers: Any) -> None:
+    werkzeug's yields pairs, wsgiref's none at all. Where names are bytes, what is written is bytes too.
+    """
+
+    def __init__(self, headers: Any, as_bytes: bool) -> None:
         self._headers = headers
+        self._as_bytes = as_bytes
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._headers)
+        return iter(list(self._headers.keys()))
 
     def __getitem__(self, name: Any) -> object:
         return self._headers[name]
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._headers[name.encode()] = value.encode()
+        if self._as_bytes:
+            self._headers[name.encode()] = value.encode()
+        else:
+            self._headers[name] = value
 
     def __delitem__(self, name: Any) -> None:
         del self._headers[name]
@@ -69,10 +77,25 @@ def headers_of(carrier: Any) -> Headers:
     """Return a program's mapping or list of pairs as headers that take text."""
     if isinstance(carrier, list):
         return Pairs(carrier)
-    if any(isinstance(name, bytes) for name in carrier):
-        return BytesByName(carrier)
-    headers: Headers = carrier
+    as_bytes = bytes in map(type, carrier.keys())
+    headers: Headers = carrier if type(carrier) is dict and not as_bytes else ByName(carrier, as_bytes)
     return headers
+
+
+def texts(carrier: Any) -> dict[str, str]:
+    """Return what a program's mapping or pairs say, by lower-case name. What is neither says nothing."""
+    found = {}
+    for pair in carrier.items() if hasattr(carrier, "items") else carrier or ():
+        if type(pair) in (tuple, list) and len(pair) == 2:
+            found[lower_case(pair[0])] = _joined(pair[1])
+    return found
+
+
+def _joined(value: object) -> str:
+    """Return a header's value; where it has a list of them, as they are joined in HTTP (RFC 9110, 5.2)."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_joined, value))
+    return value.decode("latin-1") if isinstance(value, bytes) else text(value)
 
 
 def take_out(headers: Headers, names: frozenset[str]) -> set[str]:

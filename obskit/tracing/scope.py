@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -149,6 +150,9 @@ class SpanScope(Entry):
             return type(function)(self(function.__func__))
         if isinstance(function, property):
             return function.getter(self(function.fget))
+        if isinstance(function, functools.cached_property | functools.partialmethod):
+            function.func = self(function.func)
+            return function
         call: Callable[..., Any]
         if _is(inspect.iscoroutinefunction, function):
 
@@ -162,6 +166,9 @@ class SpanScope(Entry):
 
             def call(*args: Any, **kwargs: Any) -> Any:
                 return _generator(self, function(*args, **kwargs))
+
+            if function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE:  # types.coroutine: for ``await``
+                return functools.wraps(function)(types.coroutine(call))  # type: ignore[return-value]
 
         else:
 

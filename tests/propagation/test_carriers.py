@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import email.message
+import wsgiref.headers
+
 import pytest
+import werkzeug.datastructures
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
@@ -64,6 +68,52 @@ def test_what_inject_leaves_behind_names_the_current_trace_only(formats, old, sh
     assert len({(type(name), type(value)) for name, value in pairs}) == 1
     known = {"w3c": "traceparent", "b3": "b3"}
     assert OLD not in str([pair for pair in pairs if known["w3c"] not in str(pair).lower() or "w3c" in formats])
+
+
+def filled(carrier, headers):
+    for name, value in headers.items():
+        carrier[name] = value
+    return carrier
+
+
+OTHER_MAPPINGS = {
+    "email": lambda headers: filled(email.message.Message(), headers),
+    "wsgiref": lambda headers: wsgiref.headers.Headers(list(headers.items())),
+    "werkzeug": werkzeug.datastructures.Headers,
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_MAPPINGS)
+@pytest.mark.parametrize("old", [headers for _, headers in old_forms()], ids=[name for name, _ in old_forms()])
+def test_mappings_whose_iteration_yields_no_names_carry_one_trace(old, kind):
+    """Those of http.server and http.client are email's, too."""
+    carrier = OTHER_MAPPINGS[kind]({"mine": "1", **old})
+    with recording(propagation=("b3multi", "w3c")) as spans:
+        with obskit.span("forward") as forward:
+            obskit.inject(carrier)
+        with obskit.continue_trace(carrier), obskit.span("consume") as consume:
+            assert consume.trace_id == forward.trace_id
+        spans.take(), spans.take()
+    assert OLD not in str(carrier.items())
+    assert ("mine", "1") in {(name.lower(), value) for name, value in carrier.items()}
+
+
+def test_headers_with_lists_of_values_are_continued():
+    """As API gateways hand them over."""
+    with recording() as spans:
+        carrier = {"X-B3-TraceId": [OLD], "X-B3-SpanId": [SPAN[:16].encode()], "Accept": ["a", "b"]}
+        with obskit.continue_trace(carrier), obskit.span("consume") as span:
+            assert span.trace_id == OLD
+        spans.take()
+
+
+@pytest.mark.parametrize("odd", [None, 5, "text", ("a", "b"), [1], [("a", "b", "c")], [("a",)], {"b3": None}])
+def test_what_carries_no_headers_begins_a_trace_and_costs_nothing(odd):
+    with recording() as spans:
+        with obskit.continue_trace(odd), obskit.span("consume") as span:
+            assert span.parent_id is None
+            assert obskit.inject(odd) is odd
+        spans.take()
 
 
 def test_headers_of_the_programs_own_stay():

@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import types
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -377,6 +378,16 @@ class Methods:
         """A value."""
         return current_span()
 
+    @obskit.span("kept")
+    @functools.cached_property
+    def kept(self) -> object:
+        return current_span()
+
+    @obskit.span("partial")  # type: ignore[type-var] # no callable, but what makes one
+    @functools.partialmethod
+    def part(self) -> object:
+        return current_span()
+
     async def __call__(self) -> object:
         await asyncio.sleep(0)
         return current_span()
@@ -384,9 +395,23 @@ class Methods:
 
 def test_methods_of_every_kind_can_be_decorated(recorder: Recorder) -> None:
     one = Methods()
-    for use in (one.method, one.of_class, Methods.of_class, one.static, Methods.static, lambda: one.value):
+    properties = (lambda: one.value, lambda: one.kept)
+    for use in (one.method, one.of_class, Methods.of_class, one.static, Methods.static, one.part, *properties):
         assert use() is recorder.take()
     assert Methods.value.__doc__ == "A value."
+
+
+def test_a_generator_that_is_a_coroutine_can_still_be_awaited(recorder: Recorder) -> None:
+    @obskit.span("old")
+    @types.coroutine
+    def old() -> Iterator[object]:
+        yield from asyncio.sleep(0).__await__()
+        return current_span()
+
+    async def awaits() -> object:
+        return await old()
+
+    assert asyncio.run(awaits()) is recorder.take()
 
 
 def test_an_object_whose_call_is_asynchronous_is_a_span_until_it_returns(recorder: Recorder) -> None:
