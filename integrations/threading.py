@@ -88,10 +88,9 @@ def _start(original: Any) -> Any:
         if context:
             _starting[id(thread)] = context
         try:
-            return original(thread)
-        except BaseException:
+            return original(thread)  # the thread has begun by then, perhaps not by way of ours
+        finally:
             _starting.pop(id(thread), None)
-            raise
 
     return start
 

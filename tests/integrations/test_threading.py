@@ -41,6 +41,9 @@ PATCHED = [
 ]
 
 
+UNPATCHED = threading.Thread._bootstrap_inner
+
+
 @pytest.fixture(autouse=True)
 def installed():
     originals = [getattr(owner, name) for owner, name in PATCHED]
@@ -146,6 +149,22 @@ def test_a_thread_that_does_not_start_leaves_nothing_behind_for_another_one():
                 with pytest.raises(RuntimeError):
                     thread.start()
         spans.take()
+    assert obskit.integrations.threading._starting == {}
+
+
+def test_a_thread_that_begins_with_a_reference_of_before_leaves_nothing_behind():
+    class Early(Subclass):
+        def _bootstrap_inner(self):
+            UNPATCHED(self)
+
+    seen = []
+    with recording() as spans:
+        with obskit.span("work"):
+            thread = Early(seen)
+            thread.start()
+            thread.join(10)
+        spans.take()
+    assert seen == [(NOOP_SPAN, {})]
     assert obskit.integrations.threading._starting == {}
 
 
