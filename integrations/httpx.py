@@ -22,7 +22,7 @@ def _before(_client: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExch
     request = args[0] if args else kwargs["request"]
     exchange = begin(request.method, request.url, None)
     if exchange is not None:
-        exchange.send_copy(args, kwargs)
+        exchange.send_copy(args, kwargs, request.headers.copy())
     return exchange
 
 

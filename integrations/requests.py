@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import ModuleType
 from typing import Any
+
+from requests.structures import CaseInsensitiveDict
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
@@ -19,8 +22,18 @@ def _before(_adapter: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExc
     request = args[0] if args else kwargs["request"]
     exchange = begin(request.method or "GET", request.url, None)
     if exchange is not None:
-        exchange.send_copy(args, kwargs)
+        exchange.send_copy(args, kwargs, _copy(request.headers))
     return exchange
+
+
+def _copy(headers: Any) -> Any:
+    """Return what ``headers.copy()`` returns, which writes them one by one: half of what a traced call costs."""
+    store = vars(headers).get("_store") if type(headers) is CaseInsensitiveDict else None
+    if type(store) is not OrderedDict:
+        return headers.copy()
+    copy = CaseInsensitiveDict.__new__(CaseInsensitiveDict)
+    copy._store = store.copy()
+    return copy
 
 
 def _after(exchange: ClientExchange, response: Any) -> None:

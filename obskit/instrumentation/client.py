@@ -124,16 +124,16 @@ class ClientExchange:
         except Exception:
             failed("writing trace headers")
 
-    def send_copy(self, args: list[Any], kwargs: dict[str, Any]) -> None:
-        """Replace the request object among a call's arguments by a copy that has the trace's headers.
+    def send_copy(self, args: list[Any], kwargs: dict[str, Any], headers: Any) -> None:
+        """Replace the request object among a call's arguments by a copy that has ``headers`` and the trace's.
 
         The program's own stays as it is: it may be kept, and sent again while another request is being served.
         """
         request = args[0] if args else kwargs["request"]
         copy = object.__new__(type(request))
         vars(copy).update(vars(request))
-        copy.headers = request.headers.copy()
-        self.inject(copy.headers)
+        copy.headers = headers
+        self.inject(headers)
         self._sent = copy, request
         if args:
             args[0] = copy

@@ -100,6 +100,14 @@ def _joined(value: object) -> str:
 
 def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
     """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
+    try:
+        present = {*map(str.lower, headers)}
+    except TypeError:  # names that are bytes
+        present = None
+    return present if present is not None and present.isdisjoint(names) else _without(headers, names)
+
+
+def _without(headers: Headers, names: frozenset[str]) -> set[str]:
     left = set()
     for name in list(headers):
         lower = name.lower() if type(name) is str else lower_case(name)
