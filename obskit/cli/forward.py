@@ -12,10 +12,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
+from obskit.export.delivery.attempts import Backoff, encoded_batches, send_in_halves
 from obskit.export.destinations import Making, parse
 from obskit.export.net.url import masked
 from obskit.tracing.current import attach, suppressed
@@ -92,6 +94,7 @@ class _Route:
         self._exporter: Exporter | None = None
         self._ending = threading.Event()
         self._ends = float("inf")
+        self._late = False  # whether the deadline has passed with spans left to send
         self._dropped: Counter[str] = Counter()
         self._trouble = ""
         self._sent = 0
@@ -162,37 +165,46 @@ class _Route:
     def _send_all(self, spans: list[Span]) -> bool:
         """Send spans until each is delivered or refused; return False if the deadline passes before that."""
         exporter = self._exporter = self._exporter or self._build()
-        parts = list(self._batches(exporter, spans))[::-1]
-        while parts:
-            part = parts.pop()
-            outcome = self._send(exporter, part)
-            if outcome is None:
+        for batch in encoded_batches(exporter, spans, self._drop_unencodable):
+            send_in_halves(batch, partial(self._is_too_large, exporter))
+            if self._late:
                 return False
-            if outcome.too_large and len(part) > 1:
-                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-            elif outcome.reason:
-                self._dropped[outcome.reason] += len(part)
-            else:
-                self._sent += len(part) - outcome.rejected
-                self._dropped["rejected"] += outcome.rejected
         return True
+
+    def _drop_unencodable(self) -> None:
+        failed(f"encoding a span for {self.destination}")
+        self._dropped["unencodable"] += 1
+
+    def _is_too_large(self, exporter: Exporter, part: list[Any], last: bool) -> bool:
+        """Send a part, unless the deadline has passed, and count it; return whether it must be sent in halves."""
+        outcome = None if self._late else self._send(exporter, part)
+        if outcome is None:
+            self._late = True
+        elif outcome.too_large and not last:
+            return True
+        elif outcome.reason:
+            self._dropped[outcome.reason] += len(part)
+        else:
+            self._sent += len(part) - outcome.rejected
+            self._dropped["rejected"] += outcome.rejected
+        return False
 
     def _send(self, exporter: Exporter, part: list[Any]) -> Outcome | None:
         """Retry until the outcome is final; return None if the deadline passes before that."""
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             outcome = exporter.send(part, min(monotonic() + _ATTEMPT, self._ends))
             if not outcome.retry:
                 self._trouble = ""
                 return outcome
             self._note(outcome)
+            pause = backoff.pause()
             if monotonic() + pause > self._ends:
                 return None
             if self._ending.is_set():
                 sleep(pause)
             else:
                 self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE)))
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _note(self, outcome: Outcome) -> None:
         if not self._trouble:
@@ -202,30 +214,6 @@ class _Route:
                 flush=True,
             )
         self._trouble = outcome.reason
-
-    def _batches(self, exporter: Exporter, spans: list[Span]) -> Iterator[list[Any]]:
-        batch: list[Any] = []
-        size = 0
-        for span in spans:
-            item = self._encoded(exporter, span)
-            if item is None:
-                continue
-            length = exporter.size(item)
-            if batch and (size + length > exporter.batch_bytes or len(batch) >= exporter.batch_items):
-                yield batch
-                batch, size = [], 0
-            batch.append(item)
-            size += length
-        if batch:
-            yield batch
-
-    def _encoded(self, exporter: Exporter, span: Span) -> Any:
-        try:
-            return exporter.encode(span)
-        except Exception:
-            failed(f"encoding a span for {self.destination}")
-            self._dropped["unencodable"] += 1
-            return None
 
 
 def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:

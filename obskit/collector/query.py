@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from obskit.zipkin.ids import normalise_trace_id
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service, remote_service
 
 _DAY_MS = 86_400_000
 _ENTRIES = ("SERVER", "CONSUMER")
@@ -72,7 +72,7 @@ class TraceQuery:
         timestamp = _trace_timestamp(spans)
         if not timestamp or not first <= timestamp <= last:
             return False
-        local = [span for span in spans if self.service in {None, service_of(span)}]
+        local = [span for span in spans if self.service in {None, local_service(span)}]
         return bool(local) and self._names_match(local) and self._duration_matches(local) and self._tags_match(local)
 
     def _names_match(self, spans: list[Span]) -> bool:
@@ -182,16 +182,6 @@ def has(span: Span, key: str, value: str) -> bool:
     if value:
         return span.tags.get(key) == value
     return key in span.tags or any(annotation.value == key for annotation in span.annotations)
-
-
-def service_of(span: Span) -> str | None:
-    """The local service."""
-    return span.local_endpoint.service_name if span.local_endpoint else None
-
-
-def remote_service(span: Span) -> str | None:
-    """The service at the other end."""
-    return span.remote_endpoint.service_name if span.remote_endpoint else None
 
 
 def is_entry(span: _Placed) -> bool:

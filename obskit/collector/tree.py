@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service
 
 _Key = tuple[str, str, str]  # a span's id, its service and its kind; "" stands for any
 
@@ -57,8 +57,8 @@ def extent(spans: list[Span]) -> Extent:
 
 
 def service_of(span: Span) -> str:
-    """The local service, or ``unknown``."""
-    return (span.local_endpoint and span.local_endpoint.service_name) or "unknown"
+    """Return the service that reported a span, as pages show it: ``unknown`` where none is named."""
+    return local_service(span) or "unknown"
 
 
 def _descend(

@@ -49,6 +49,16 @@ class Span(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=
     shared: bool = False
 
 
+def local_service(span: Span) -> str | None:
+    """Return the service that reported a span."""
+    return span.local_endpoint.service_name if span.local_endpoint else None
+
+
+def remote_service(span: Span) -> str | None:
+    """Return the service on the other side of a span."""
+    return span.remote_endpoint.service_name if span.remote_endpoint else None
+
+
 ZERO_ID = "0" * 16
 
 

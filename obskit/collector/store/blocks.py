@@ -12,7 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from obskit.collector.store.filters import build, tokens_of
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service
 
 MOST_SPANS = 500  # in a block: to read one span, its whole block is read
 MOST_BYTES = 1024 * 1024  # of their JSON; a single larger span is a block of its own
@@ -55,11 +55,6 @@ def low_id(trace_id: str) -> int:
 def service_id(name: str | None) -> int:
     """Return a number that stands for a service's name, which may be long; 0 for spans without a service."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) if name else 0
-
-
-def local_service(span: Span) -> str | None:
-    """Return the service that reported a span."""
-    return span.local_endpoint.service_name if span.local_endpoint else None
 
 
 def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:

@@ -22,7 +22,7 @@ from obskit.collector.query import is_entry
 from obskit.collector.store.database import Database
 from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service
 
 _MINUTE = 60_000_000  # microseconds
 _PER_OCTAVE = 8  # buckets: a duration is known to 9 percent
@@ -193,7 +193,7 @@ class Cells:
 
 def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
     for span in spans:
-        service = span.local_endpoint.service_name if span.local_endpoint else None
+        service = local_service(span)
         if service is None or span.timestamp is None or not is_entry(span):
             continue
         tags = span.tags

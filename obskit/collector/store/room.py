@@ -15,7 +15,6 @@ from obskit.collector.store.blocks import (
     Damaged,
     decode_lines,
     lines_of,
-    local_service,
     low_id,
     pack,
     service_id,
@@ -25,7 +24,7 @@ from obskit.collector.store.database import StoreError
 from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.outbox import is_place_within, move_places
 from obskit.collector.store.trace_index import TraceIndex
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service
 
 _TOGETHER = 1 / 16  # of the maximum age: merged spans expire together
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from obskit.collector.deadline import Deadline
-from obskit.collector.query import TraceQuery, has, remote_service, service_of
+from obskit.collector.query import TraceQuery, has
 from obskit.collector.store.filters import may_hold, token
 from obskit.collector.store.reading import Header, Reader
 from obskit.zipkin.ids import trace_key
-from obskit.zipkin.model import Span
+from obskit.zipkin.model import Span, local_service, remote_service
 
 _AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are searched
 _LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than the span it was found by
@@ -106,7 +106,7 @@ def _conditions(query: TraceQuery) -> list[_Condition]:
     found: list[_Condition] = []
 
     def add(number: int, holds: Callable[[Span], bool]) -> None:
-        is_local = (lambda span: service_of(span) == query.service and holds(span)) if service else holds
+        is_local = (lambda span: local_service(span) == query.service and holds(span)) if service else holds
         found.append(_Condition(is_local, number))
 
     if query.span_name is not None:
@@ -125,7 +125,7 @@ def _conditions(query: TraceQuery) -> list[_Condition]:
 
 def _longer(shortest: int, query: TraceQuery) -> _Condition:
     def holds(span: Span) -> bool:
-        return (span.duration or 0) >= shortest and query.service in {None, service_of(span)}
+        return (span.duration or 0) >= shortest and query.service in {None, local_service(span)}
 
     return _Condition(holds, shortest=shortest)
 

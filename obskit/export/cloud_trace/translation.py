@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from obskit.zipkin.model import Annotation, Span
+from obskit.zipkin.model import Annotation, Span, local_service
 
 _MASK = 0x3F6A2EC3C810C2AB  # what the 2018 collector told spans apart by, though it was the client's id that it changed
 
@@ -27,20 +27,16 @@ def separate(spans: list[Span]) -> list[Span]:
 
     Its children in the same message move with it; those in other messages stay children of the client span.
     """
-    shared = {(span.trace_id, span.id, _service(span)) for span in spans if span.shared}
+    shared = {(span.trace_id, span.id, local_service(span)) for span in spans if span.shared}
     return [_apart(span, shared) for span in spans] if shared else spans
 
 
 def _apart(span: Span, shared: set[tuple[str, str, str | None]]) -> Span:
     if span.shared:
         return msgspec.structs.replace(span, id=_own_id(span.id), parent_id=span.id, shared=False)
-    if span.parent_id and span.kind != "SERVER" and (span.trace_id, span.parent_id, _service(span)) in shared:
+    if span.parent_id and span.kind != "SERVER" and (span.trace_id, span.parent_id, local_service(span)) in shared:
         return msgspec.structs.replace(span, parent_id=_own_id(span.parent_id))
     return span
-
-
-def _service(span: Span) -> str | None:
-    return span.local_endpoint.service_name if span.local_endpoint else None
 
 
 def _own_id(text: str) -> str:

@@ -1,10 +1,12 @@
-"""Retries: growing pauses between attempts, and halves of refused batches."""
+"""Batches within an exporter's limits, halves of refused ones, and growing pauses between attempts."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from obskit.export.delivery.exporter import Exporter
 
 Item = TypeVar("Item")
 
@@ -27,6 +29,34 @@ class Backoff:
     def reset(self) -> None:
         """Start again from ``first``, after a success."""
         self._next = self._first
+
+
+def encoded_batches(
+    exporter: Exporter, spans: Iterable[Any], drop: Callable[[], object], most_bytes: float = float("inf")
+) -> Iterator[list[Any]]:
+    """Yield ``spans`` as batches of encoded items within the exporter's limits, each of ``most_bytes`` at the most.
+
+    A span that cannot be encoded is left out: ``drop`` is called for it, while its exception is being handled. A
+    foreign exporter may raise anything, SystemExit as well.
+    """
+    encode, size_of = exporter.encode, exporter.size
+    most_items, most_bytes = exporter.batch_items, min(exporter.batch_bytes, most_bytes)
+    batch: list[Any] = []
+    size = 0
+    for span in spans:
+        try:
+            item = encode(span)
+            length = size_of(item)
+        except BaseException:
+            drop()
+            continue
+        if batch and (size + length > most_bytes or len(batch) >= most_items):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
 
 
 def send_in_halves(

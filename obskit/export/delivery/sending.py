@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from obskit.base.failures import failed, tell
 from obskit.base.fork_lock import no_fork
-from obskit.export.delivery.attempts import Backoff, send_in_halves
+from obskit.export.delivery.attempts import Backoff, encoded_batches, send_in_halves
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Exporter, Outcome
 from obskit.export.delivery.ledger import Ledger
 
@@ -90,7 +90,7 @@ class Delivery:
 
     def _deliver(self, spans: list[Any]) -> None:
         exporter = self._ready()
-        for batch in self._batches(exporter, spans):
+        for batch in encoded_batches(exporter, spans, self._drop_unencodable, self._largest):
             self._send_parts(exporter, batch)
 
     def _ready(self) -> Exporter:
@@ -102,27 +102,9 @@ class Delivery:
                     self._backlog = self._ledger.backlog = self._open_backlog()
         return self._exporter
 
-    def _batches(self, exporter: Exporter, spans: list[Any]) -> Iterator[list[Any]]:
-        """Yield batches of encoded spans within the exporter's limits; spans that cannot be encoded are dropped."""
-        encode, size_of = exporter.encode, exporter.size
-        most_items, most_bytes = exporter.batch_items, min(exporter.batch_bytes, self._largest)
-        batch: list[Any] = []
-        size = 0
-        for span in spans:
-            try:
-                item = encode(span)
-                length = size_of(item)
-            except BaseException:
-                failed(f"encoding a span for {self._destination}")
-                self._ledger.lose("unencodable", 1)
-                continue
-            if batch and (size + length > most_bytes or len(batch) >= most_items):
-                yield batch
-                batch, size = [], 0
-            batch.append(item)
-            size += length
-        if batch:
-            yield batch
+    def _drop_unencodable(self) -> None:
+        failed(f"encoding a span for {self._destination}")
+        self._ledger.lose("unencodable", 1)
 
     def _send_parts(self, exporter: Exporter, batch: list[Any]) -> None:
         """Send a batch; if it is too large for the receiver, send halves, so that only oversized spans are lost."""
