@@ -104,7 +104,7 @@ def _end(begun: Any, error: BaseException | None = None) -> None:
 
 
 def _wrote(traceback: TracebackType | None) -> bool:
-    """Whether it was writing the response that failed, and not a connection of the handler's to somewhere else."""
+    """Return whether writing the response failed, and not another connection of the handler's."""
     while traceback is not None:
         if traceback.tb_frame.f_code is _SocketWriter.write.__code__:
             return True

@@ -56,7 +56,7 @@ def encodable(text: str) -> str:
 
 
 def is_error(tag: object) -> bool:
-    """Tell whether an ``error`` tag means that the span failed: in Zipkin any value does, but some write ``false``."""
+    """Return whether an ``error`` tag means a failure: in Zipkin any value does, but some write ``false``."""
     return tag is not None and tag is not False and not (isinstance(tag, str) and tag.lower() == "false")
 
 

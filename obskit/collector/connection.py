@@ -26,7 +26,7 @@ class Connection(H11Protocol):
         self._expect_request(HEAD_TIMEOUT)
 
     def handle_events(self) -> None:
-        """Bytes came: nothing is due once they complete the headers of a request."""
+        """Handle bytes that came: nothing is due once they complete the headers of a request."""
         last = self.cycle
         super().handle_events()
         if self.cycle is not last:

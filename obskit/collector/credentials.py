@@ -13,7 +13,7 @@ class Token:
         self._token = token.encode() if token else None
 
     def is_in(self, authorization: str) -> bool:
-        """True when no token is asked for, or when it is here: as a bearer's, or as the password of any name."""
+        """Return whether the header has the token (bearer, or the password of any name), or none is asked for."""
         if self._token is None:
             return True
         scheme, _, given = authorization.partition(" ")

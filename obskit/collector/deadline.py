@@ -25,7 +25,7 @@ class Deadline:
         return time.monotonic() - self._began
 
     def check(self) -> None:
-        """Raises Stopped once the time is over or the client has left."""
+        """Raise Stopped once the time is over or the client has left."""
         if self.client_left:
             raise Stopped("the client has left")
         if self.passed > self._timeout:

@@ -40,7 +40,7 @@ class Guard:
         self._token = Token(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 400, 401 or 403, or hands the request on."""
+        """Answer 400, 401 or 403, or hand the request on."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -71,7 +71,7 @@ class Guard:
 
 
 def _is_cross_origin(method: str, headers: Headers) -> bool:
-    """True for a POST of another origin, and for what its pages load: an image whose address is a search, say."""
+    """Return True for a POST of another origin, and for what its pages load, such as an image whose URL is a search."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if method == "POST" and origin is not None:
         return origin not in {f"http://{host}", f"https://{host}"}

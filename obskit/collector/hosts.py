@@ -24,7 +24,7 @@ class HostPolicy:
             self._names.add(socket.gethostname().lower())
 
     def allows(self, host: str) -> bool:
-        """True for a Host header (``name``, ``name:port``, ``[ipv6]:port``) that names this collector."""
+        """Return True for a Host header (``name``, ``name:port``, ``[ipv6]:port``) that names this collector."""
         parts = _host_header(host)
         if not parts:
             return False

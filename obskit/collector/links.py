@@ -33,7 +33,7 @@ class Links:
         self._errors: Counter[tuple[str, str]] = Counter()
 
     def add(self, trace: list[Span]) -> None:
-        """Counts the calls of a trace."""
+        """Count the calls of a trace."""
         tree = _Tree(merge(trace))
         root = tree.root
         if root is not None and not (root.kind == "CLIENT" and tree.calls_from_root):
@@ -43,17 +43,17 @@ class Links:
                 self._add_span(span, caller, is_root=False)
 
     def add_counted(self, links: Iterable[Link], times: int = 1) -> None:
-        """Counts what was counted before; it may be below zero where a trace lost spans that hid others."""
+        """Count what was counted before, ``times`` times; it may be below zero where a trace lost spans that hid others."""
         for link in links:
             self._calls[link.parent, link.child] += link.call_count * times
             self._errors[link.parent, link.child] += link.error_count * times
 
     def as_list(self) -> list[Link]:
-        """The links."""
+        """Return the links."""
         return [Link(*pair, count, max(self._errors[pair], 0)) for pair, count in self._calls.items() if count > 0]
 
     def _add_span(self, span: Span, caller: Span | None, *, is_root: bool) -> None:
-        """``caller`` is the nearest span above that is one side of a call: inner work may stand between."""
+        """Add a span's call. ``caller`` is the nearest span above that is a side of a call."""
         local, remote = _service(span.local_endpoint), _service(span.remote_endpoint)
         kind = span.kind or ("CLIENT" if local and remote else None)
         calls = kind in {"CLIENT", "PRODUCER"}
@@ -79,7 +79,7 @@ class Links:
 
 
 def links(traces: Iterable[list[Span]]) -> list[Link]:
-    """The links between the services of some traces."""
+    """Return the links between the services of some traces."""
     found = Links()
     for trace in traces:
         found.add(trace)
@@ -91,7 +91,7 @@ def _service(endpoint: Endpoint | None) -> str | None:
 
 
 def _failed_client(ancestor: Span, span: Span) -> bool:
-    """True when the client's half of a call says that it failed."""
+    """Return whether the client's half of a call says that it failed."""
     return ancestor.kind == "CLIENT" and span.parent_id == ancestor.id and "error" in ancestor.tags
 
 
@@ -124,7 +124,7 @@ class _Tree:
         return any(parent not in self._spans for parent in self._parents.values())
 
     def below_root(self) -> Iterator[tuple[Span, Span | None, bool]]:
-        """Each span below the root with its caller, and whether it has children."""
+        """Return each span below the root with its caller, and whether it has children."""
         callers: dict[_Key | None, Span | None] = {}
         lost: set[_Key | None] = set()
         with_children = set(self._parents.values())
@@ -135,7 +135,7 @@ class _Tree:
                 yield self._spans[key], callers[key], key in with_children
 
     def _find_callers(self, key: _Key, callers: dict[_Key | None, Span | None], lost: set[_Key | None]) -> None:
-        """Looks upwards until a span whose caller is known, or the root."""
+        """Look upwards until a span whose caller is known, or the root."""
         path: dict[_Key | None, Span] = {}
         above: _Key | None = key
         while above in self._spans and above not in callers:

@@ -35,7 +35,7 @@ def merge(spans: list[Span]) -> list[Span]:
 
 
 def _second_half(other: Span | None, span: Span) -> Span:
-    """A copy, told what the half with the same id knows."""
+    """Return a copy that has what the half with the same id knows."""
     copy = msgspec.structs.replace(span, tags=dict(span.tags))
     if other:
         copy.shared = span.shared or (other.kind == "CLIENT" and span.kind == "SERVER")
@@ -45,7 +45,7 @@ def _second_half(other: Span | None, span: Span) -> Span:
 
 
 def _add(span: Span, piece: Span) -> None:
-    """What ``span`` does not know ``piece`` may; the tags of a later piece win."""
+    """Add to ``span`` what ``piece`` knows and it does not; the tags of a later piece win."""
     span.parent_id = span.parent_id or piece.parent_id
     span.kind = span.kind or piece.kind
     span.timestamp = span.timestamp or piece.timestamp
@@ -61,7 +61,7 @@ def _order(span: Span) -> tuple[object, ...]:
 
 
 def _agree(one: Endpoint | None, other: Endpoint | None) -> bool:
-    """True unless the endpoints differ in what both know."""
+    """Return True unless the endpoints differ in what both know."""
     pairs = ((getattr(one, name, None), getattr(other, name, None)) for name in _ENDPOINT_FIELDS)
     return all(a is None or b is None or a == b for a, b in pairs)
 

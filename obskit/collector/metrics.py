@@ -32,27 +32,27 @@ class Metrics:
         self._values = dict.fromkeys(_HELP, 0)
 
     def received(self) -> None:
-        """A message is here, whole."""
+        """Count a message that came whole."""
         self._add("messages", 1)
 
     def dropped(self) -> None:
-        """A message is refused, or did not come whole."""
+        """Count a message that is refused, or did not come whole."""
         self._add("messages_dropped", 1)
 
     def inflated(self, size: int) -> None:
-        """A message has ``size`` bytes."""
+        """Count the ``size`` bytes of a message."""
         self._add("bytes", size, "message_bytes")
 
     def read(self, spans: int) -> None:
-        """A message has this many spans."""
+        """Count the spans of a message."""
         self._add("spans", spans, "message_spans")
 
     def lost(self, spans: int) -> None:
-        """This many spans could not be stored."""
+        """Count spans that could not be stored."""
         self._add("spans_dropped", spans)
 
     def snapshot(self) -> dict[str, int]:
-        """The values of this moment by name."""
+        """Return the values of this moment by name."""
         with self._lock:
             return self._values.copy()
 
@@ -84,7 +84,7 @@ class Source(NamedTuple):
 
 
 def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding], sources: Iterable[Source] = ()) -> bytes:
-    """One flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
+    """Return one flat object: ``{"counter.zipkin_collector.spans.http": 3.0, ...}``."""
     values = {
         f"{_type(name)}.zipkin_collector.{name}.{metrics.transport}": float(value)
         for metrics in transports
@@ -103,7 +103,7 @@ def as_json(transports: Iterable[Metrics], forwarding: Iterable[Forwarding], sou
 
 
 def as_prometheus(transports: Iterable[Metrics]) -> str:
-    """The text format of Prometheus, version 0.0.4."""
+    """Return the text format of Prometheus, version 0.0.4."""
     values = {metrics.transport: metrics.snapshot() for metrics in transports}
     return "".join(
         _family(
@@ -130,7 +130,7 @@ def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:
 
 
 def forwarded(forwarding: Iterable[Forwarding]) -> str:
-    """What each destination was sent, for Prometheus."""
+    """Return what each destination was sent, for Prometheus."""
     by_label = {_label("destination", its.destination): its for its in forwarding}
     return (
         _family("obskit_forward_spans_total", "spans sent", {label: its.spans for label, its in by_label.items()})
@@ -148,7 +148,7 @@ def forwarded(forwarding: Iterable[Forwarding]) -> str:
 
 
 def sources_as_prometheus(sources: Iterable[Source]) -> str:
-    """How it stands with each source, for Prometheus."""
+    """Return the state of each source, for Prometheus."""
     by_label = {_label("transport", source.transport): source for source in sources}
     return (
         _family(
@@ -170,7 +170,7 @@ def sources_as_prometheus(sources: Iterable[Source]) -> str:
 
 
 def _family(name: str, about: str, values: Mapping[str, int]) -> str:
-    """One metric of Prometheus by its labels, or nothing."""
+    """Return one metric of Prometheus by its labels, or nothing."""
     if not values:
         return ""
     kind = "counter" if name.endswith("_total") else "gauge"

@@ -14,7 +14,7 @@ _Part = dict[str, Any]
 
 
 def openapi(version: str) -> bytes:
-    """The description, as JSON. ``version`` is that of this server."""
+    """Return the description, as JSON. ``version`` is that of this server."""
     about = {"title": "obskit collector", "version": version, "description": "Zipkin's API v2, and more."}
     return msgspec.json.encode(
         {
@@ -54,13 +54,13 @@ def _query(name: str, schema: _Part, about: str = "", *, required: bool = False)
 
 
 def _answers(kind: str, schema: _Part, **others: str) -> _Part:
-    """200 with a body of this kind, and errors as a line of text."""
+    """Answer 200 with a body of this kind, and errors as a line of text."""
     found: _Part = {"200": {"description": "the answer", "content": {kind: {"schema": schema}}}}
     return {**found, **_errors(**others)}
 
 
 def _errors(**abouts: str) -> _Part:
-    """``_404="..."`` is the answer 404 in text. What may come on any path is added."""
+    """Return errors: ``_404="..."`` is the answer 404 in text. What may come on any path is added."""
     content = {"text/plain": {"schema": _TEXT}}
     always = {
         "_400": "what was sent makes no sense",

@@ -23,7 +23,7 @@ class Options:
     token: str | None = None  # what every request must know; None asks for nothing
 
     def keeps(self, span: Span) -> bool:
-        """True for a span of a trace that is kept: by its id, so that all collectors keep the same ones."""
+        """Return True for a span of a trace that is kept: by its id, so that all collectors keep the same ones."""
         if span.debug or self.sample_rate >= 1.0:
             return True
         low = int(span.trace_id[-16:], 16)
@@ -32,7 +32,7 @@ class Options:
 
 
 def _float32(number: float) -> float:
-    """The number with the precision that it has in Zipkin."""
+    """Return the number with the precision that it has in Zipkin."""
     return float(struct.unpack("f", struct.pack("f", number))[0])
 
 

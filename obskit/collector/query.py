@@ -67,7 +67,7 @@ class TraceQuery:
         return first, min(last + 999, _LARGEST)
 
     def matches(self, spans: list[Span]) -> bool:
-        """True when the trace lies in the window and each condition holds for some span of the service."""
+        """Return whether the trace lies in the window and each condition holds for some span of the service."""
         first, last = self.window
         timestamp = _trace_timestamp(spans)
         if not timestamp or not first <= timestamp <= last:
@@ -91,17 +91,17 @@ class TraceQuery:
 
 
 def first_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The parameters of a request; of one that comes several times the first counts, as in Zipkin."""
+    """Return the parameters of a request; of one that comes several times the first counts, as in Zipkin."""
     return dict(reversed(list(pairs)))
 
 
 def java_trim(text: str) -> str:
-    """The text without the characters up to U+0020 around it: a no-break space stays."""
+    """Return the text without the characters up to U+0020 around it: a no-break space stays."""
     return text.strip(_JAVA_BLANKS)
 
 
 def parse_trace_id(text: str) -> str:
-    """A trace id as it is stored. Raises QueryError."""
+    """Return a trace id as it is stored. Raises QueryError."""
     try:
         return normalise_trace_id(text)
     except ValueError as error:
@@ -109,7 +109,7 @@ def parse_trace_id(text: str) -> str:
 
 
 def parse_query(params: Mapping[str, str]) -> TraceQuery:
-    """A search from the parameters of the HTTP API. Raises QueryError."""
+    """Return a search from the parameters of the HTTP API. Raises QueryError."""
     query = TraceQuery(
         end_ts=_positive(params, "endTs") or int(time.time() * 1000),
         lookback=_positive(params, "lookback") or _DAY_MS,
@@ -127,7 +127,7 @@ def parse_query(params: Mapping[str, str]) -> TraceQuery:
 
 
 def parse_window(params: Mapping[str, str]) -> TraceQuery:
-    """Every trace of a time, from ``endTs``, which must be there, and ``lookback``. Raises QueryError."""
+    """Return every trace of a time, from ``endTs``, which must be there, and ``lookback``. Raises QueryError."""
     end_ts = _positive(params, "endTs")
     if end_ts is None:
         raise QueryError("endTs is missing; give the end of the time as epoch milliseconds")
@@ -135,7 +135,7 @@ def parse_window(params: Mapping[str, str]) -> TraceQuery:
 
 
 def parse_annotation_query(text: str) -> dict[str, str]:
-    """``error and http.method=GET`` as ``{"error": "", "http.method": "GET"}``; the last value of a key wins."""
+    """Return ``error and http.method=GET`` as ``{"error": "", "http.method": "GET"}``; the last value of a key wins."""
     conditions: dict[str, str] = {}
     for part in text.split(" and ", _MOST_CONDITIONS - 1) if text else []:
         key, equals, value = (java_trim(piece) for piece in part.partition("="))
@@ -153,7 +153,7 @@ def _limit(params: Mapping[str, str]) -> int:
 
 
 def _positive(params: Mapping[str, str], name: str) -> int | None:
-    """The number, or None when it is absent or empty."""
+    """Return the number, or None when it is absent or empty."""
     text = params.get(name, "")
     return _number(name, text, _LARGEST) if text else None
 
@@ -171,19 +171,19 @@ def _microseconds(milliseconds: int) -> int:
 
 
 def _trace_timestamp(spans: list[Span]) -> int | None:
-    """The first timestamp of a span without a parent, else the earliest."""
+    """Return the first timestamp of a span without a parent, else the earliest."""
     timed = [span for span in spans if span.timestamp]
     roots = [span.timestamp for span in timed if span.parent_id is None]
     return roots[0] if roots else min((span.timestamp or 0 for span in timed), default=None)
 
 
 def has(span: Span, key: str, value: str) -> bool:
-    """True for a span with this tag, or, without a value, with the key or an annotation of that name."""
+    """Return True for a span with this tag, or, without a value, with the key or an annotation of that name."""
     if value:
         return span.tags.get(key) == value
     return key in span.tags or any(annotation.value == key for annotation in span.annotations)
 
 
 def is_entry(span: _Placed) -> bool:
-    """True where a request enters a service: the span of a server or a consumer, or the root of a trace."""
+    """Return whether a request enters a service here: a server's or consumer's span, or the root of a trace."""
     return bool(span.timestamp) and (span.kind in _ENTRIES or span.parent_id is None)

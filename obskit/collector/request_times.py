@@ -58,7 +58,7 @@ class RequestTimes:
         self._times: dict[str, _Times] = {}
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """An application that is ``app``, and measures requests to the API until the whole answer is sent."""
+        """Return an application that is ``app``, and measures requests to the API until the whole answer is sent."""
 
         async def measured(scope: Scope, receive: Receive, send: Send) -> None:
             status = 500
@@ -84,7 +84,7 @@ class RequestTimes:
         self._times.setdefault(labels, _Times()).add(seconds)
 
     def prometheus(self) -> str:
-        """The text format of Prometheus, version 0.0.4; nothing before the first request."""
+        """Return the text format of Prometheus, version 0.0.4; nothing before the first request."""
         times = sorted(self._times.copy().items())
         if not times:
             return ""
@@ -101,7 +101,7 @@ def _path(scope: Scope) -> str:
 
 
 def _labels(scope: Scope, status: int) -> str:
-    """As Zipkin has them: a parameter, which is the last part of a path, is its name; what is not there has no path."""
+    """Return Zipkin's labels: a parameter, the last part of a path, is shown by its name; unknown paths by none."""
     method, path = scope["method"], _path(scope)
     if status == 404:
         path = "NOT_FOUND"

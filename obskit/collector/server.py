@@ -36,13 +36,13 @@ class Intake(Protocol):
     transport: str  # its name in the metrics
 
     def source(self) -> Source | None:
-        """How it stands with what it reads from; None where others send to it."""
+        """Return the state of what it reads from; None where clients send to it."""
 
     def start(self, reception: Reception) -> None:
-        """Begins to take messages. Raises OSError when it cannot listen."""
+        """Begin to take messages. Raises OSError when it cannot listen."""
 
     def close(self) -> None:
-        """Ends what is under way and takes no more; also called where it did not start."""
+        """End what is under way and take no more; also called where it did not start."""
 
 
 class CollectorServer:
@@ -99,7 +99,7 @@ class CollectorServer:
         return self._running is not None and self._running[1].is_alive()
 
     def start(self) -> CollectorServer:
-        """Listens and returns; does nothing when it runs already.
+        """Listen and return; do nothing when it runs already.
 
         Raises ImportError without the extra, OSError when the port cannot be bound, ValueError or StoreError
         for the storage, RuntimeError when it does not start in time.
@@ -134,7 +134,7 @@ class CollectorServer:
         return self
 
     def stop(self) -> None:
-        """Finishes the requests under way, for a few seconds at most, and closes the storage."""
+        """Finish the requests under way, for a few seconds at most, and close the storage."""
         if self._running is None:
             return
         server, thread, store = self._running
@@ -178,7 +178,7 @@ class CollectorServer:
 
 
 def _server_factory() -> Callable[..., uvicorn.Server]:
-    """Imports the web framework, which is an extra, only when a collector is started."""
+    """Import the web framework, which is an extra, only when a collector is started."""
     try:
         import uvicorn
 
@@ -206,7 +206,7 @@ def _server_factory() -> Callable[..., uvicorn.Server]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError when the address is taken or not of this machine."""
+    """Return a listening socket. Raises OSError when the address is taken or not of this machine."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:

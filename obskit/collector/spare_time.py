@@ -22,7 +22,7 @@ class SpareTime:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread, after the cell that it is counting."""
+        """End the thread, after the cell that it is counting."""
         self._stop.set()
         self._thread.join()
 

@@ -36,7 +36,7 @@ class Extent:
 
 
 def arrange(spans: list[Span]) -> list[Row]:
-    """One row for each span: roots first, then orphans, each followed by its descendants by start time."""
+    """Return one row for each span: roots first, then orphans, each followed by its descendants by start time."""
     parents = _parents(spans)
     children: dict[int | None, list[int]] = defaultdict(list)
     for number in sorted(range(len(spans)), key=lambda number: spans[number].timestamp or 0):
@@ -50,7 +50,7 @@ def arrange(spans: list[Span]) -> list[Row]:
 
 
 def extent(spans: list[Span]) -> Extent:
-    """The time that the spans cover; spans without a timestamp cover none."""
+    """Return the time that the spans cover; spans without a timestamp cover none."""
     timed = [(span.timestamp, span.duration or 0) for span in spans if span.timestamp]
     start = min((timestamp for timestamp, _ in timed), default=0)
     return Extent(start, max((timestamp + duration for timestamp, duration in timed), default=0))
@@ -64,7 +64,7 @@ def service_of(span: Span) -> str:
 def _descend(
     start: int, spans: list[Span], children: dict[int | None, list[int]], rows: list[Row], seen: set[int]
 ) -> None:
-    """Appends a span and its descendants, depth first; a loop, not recursion, because traces can be deep."""
+    """Append a span and its descendants, depth first; a loop, not recursion, because traces can be deep."""
     stack = [(start, 0)]
     while stack:
         number, depth = stack.pop()
@@ -82,7 +82,7 @@ def _parents(spans: list[Span]) -> list[int | None]:
 
 
 def _by_key(spans: list[Span]) -> dict[_Key, list[int]]:
-    """The first two spans of each key: what is looked for is the first besides the one that looks."""
+    """Return the first two spans of each key: a span that looks for another one may be the first itself."""
     found: dict[_Key, list[int]] = defaultdict(list)
     for number, span in enumerate(spans):
         service, kind = service_of(span), span.kind or ""
@@ -93,7 +93,7 @@ def _by_key(spans: list[Span]) -> dict[_Key, list[int]]:
 
 
 def _parent(number: int, span: Span, found: dict[_Key, list[int]]) -> int | None:
-    """The client half of the same id for a server half; else the half of the parent that is in the same service."""
+    """Return the client half for the server half of a shared id; else the parent's half in the same service."""
     wanted: list[_Key] = []
     if span.kind == "SERVER" or (span.shared and span.kind != "CLIENT"):
         wanted.append((span.id, "", "CLIENT"))

@@ -9,7 +9,7 @@ import msgspec
 
 
 def ui_config(*, search_enabled: bool) -> bytes:
-    """The configuration, as JSON."""
+    """Return the configuration, as JSON."""
     return msgspec.json.encode({**_DEFAULTS, "searchEnabled": search_enabled})
 
 

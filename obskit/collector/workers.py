@@ -34,7 +34,7 @@ class Workers:
         self._writer = anyio.CapacityLimiter(1)
 
     def reading(self, read: Read, patience: float = 1.0) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that calls ``read`` on a reader's thread, which stops when the client leaves or time is over.
+        """Return an endpoint that calls ``read`` on a reader's thread, until the client leaves or the time is over.
 
         ``patience`` times the timeout of a search is what it has.
         """
@@ -52,7 +52,7 @@ class Workers:
         return endpoint
 
     async def write(self, request: Request, work: Callable[[Deadline], _T]) -> _T:
-        """What ``work`` returns on the writer's thread; the deadline tells it whether the client still waits."""
+        """Return what ``work`` returns on the writer's thread; the deadline tells it whether the client still waits."""
         deadline = Deadline(float("inf"))
         async with _watched(request, deadline):
             return await anyio.to_thread.run_sync(work, deadline, limiter=self._writer)

@@ -37,7 +37,7 @@ def finish_with_body(exchange: ClientExchange, response: Any) -> None:
 
 
 def is_error_of(error: BaseException | None, packages: frozenset[str]) -> bool:
-    """Whether ``error``, in flight while a body is closed, came from reading it, which is the work of ``packages``.
+    """Return whether ``error``, in flight while a body closes, came from reading it, which is the work of ``packages``.
 
     An application that fails in the middle of a body closes it too, but its error comes out of its own code.
     """

@@ -35,7 +35,7 @@ class Patch:
         setattr(owner, name, self.replacement)
 
     def holds(self) -> bool:
-        """Whether calls still come here: False where the attribute was replaced, as by reloading its module.
+        """Return whether calls still come here: False where the attribute was replaced, as by reloading its module.
 
         A later wrapper of ``owner.name`` may hold the bound method that the look-up gave it.
         """

@@ -45,7 +45,7 @@ _COMPLETE = frozenset(kind.__iter__ for kind in (list, tuple, bytes, str, bytear
 
 
 def _is_file(kind: type, file_wrapper: object) -> bool:
-    """Whether a body is what the server's ``file_wrapper`` made, for which it has a faster way than to iterate over it.
+    """Return whether a body is of the server's ``file_wrapper``, which the server sends faster than by iterating.
 
     Where that is a function, as uWSGI's, which gives the file itself, any file is taken for one.
     """
@@ -55,7 +55,7 @@ def _is_file(kind: type, file_wrapper: object) -> bool:
 
 
 def upgraded(exchange: ServerExchange, environ: Environ) -> bool:
-    """Whether an application that is done took over the connection, as WSGI servers have no other way for it."""
+    """Return whether an application that is done took over the connection, as WSGI servers have no other way for it."""
     return not exchange.status and str(environ.get("HTTP_UPGRADE")).lower() == "websocket"
 
 

@@ -87,7 +87,7 @@ def _open(context: Context) -> Context:
 
 
 def _within(context: Context, entry: Entry) -> bool:
-    """Whether ``context`` was made within the block of ``entry``."""
+    """Return whether ``context`` was made within the block of ``entry``."""
     inner = entry_of(context)
     while inner is not None and inner is not entry:
         inner = None if inner.outer is None else entry_of(inner.outer)

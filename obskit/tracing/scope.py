@@ -180,7 +180,7 @@ class SpanScope(Entry):
 
 
 def _is(kind: Callable[[object], bool], function: object) -> bool:
-    """Whether a function, or an object with ``__call__``, is of a ``kind`` that inspect knows."""
+    """Return whether a function, or an object with ``__call__``, is of a ``kind`` that inspect knows."""
     return kind(function) or kind(inspect.getattr_static(type(function), "__call__", None))
 
 

@@ -90,7 +90,7 @@ def _name(value: object) -> str | None:
 
 
 def _id(value: object) -> str:
-    """A span's id, which is zero in no way: version 1 has it as a number."""
+    """Return a span's id, which is zero in no way: version 1 has it as a number."""
     return normalise_span_id(text_of(value, "id").rjust(16, "0"))
 
 

@@ -39,17 +39,17 @@ class IngestApi:
         ]
 
     async def post_spans(self, request: Request) -> Response:
-        """202 once every span is stored."""
+        """Answer 202 once every span is stored."""
         await self._take(request, store_message)
         return Response(status_code=202)
 
     async def post_otlp(self, request: Request) -> Response:
-        """200 once every span is stored that could be read; the answer says how many could not."""
+        """Answer 200 once every readable span is stored; the answer says how many could not be read."""
         answer = await self._take(request, store_otlp)
         return Response(answer, media_type=request.headers.get("content-type", "").partition(";")[0])
 
     async def _take(self, request: Request, store: Callable[..., _T]) -> _T | None:
-        """What ``store`` makes of a message. Decoding and writing run on one thread at a time."""
+        """Return what ``store`` makes of a message. Decoding and writing run on one thread at a time."""
         version = 1 if request.url.path.startswith("/api/v1/") else 2
         try:
             async with self._intake.message(request, version) as message:

@@ -63,7 +63,7 @@ class OperationsApi:
         ]
 
     def health(self, _request: Request) -> Response:
-        """200 and UP, or 503 and DOWN with the reason: of the storage, and as in Zipkin of what spans are read from."""
+        """Answer 200 and UP, or 503 and DOWN with the reason, for the storage and, as in Zipkin, each source."""
         parts = {f"SQLiteStorage{{{self._store.name}}}": self._storage()}
         parts |= {source.component: _shown(source) for source in self._sources()}
         status = "UP" if all(part["status"] == "UP" for part in parts.values()) else "DOWN"
@@ -78,26 +78,26 @@ class OperationsApi:
         return {"status": "UP"}
 
     def info(self, _request: Request) -> Response:
-        """The version of this collector."""
+        """Return the version of this collector."""
         return json_answer(msgspec.json.encode({"zipkin": {"version": f"obskit {_version()}", "commit": "unknown"}}))
 
     def metrics(self, _request: Request) -> Response:
-        """What was counted, as Zipkin's JSON."""
+        """Return the counters, as Zipkin's JSON."""
         return json_answer(as_json(self._transports, self._forwarding(), self._sources()))
 
     def prometheus(self, _request: Request) -> Response:
-        """The same for Prometheus."""
+        """Return the same for Prometheus."""
         counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
         flows = forwarded(self._forwarding()) + sources_as_prometheus(self._sources())
         text = counted + self._lines.prometheus() + flows + self._times.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def openapi(self, _request: Request) -> Response:
-        """The description of this interface."""
+        """Return the description of this interface."""
         return json_answer(openapi(_version()))
 
     def ui_config(self, _request: Request) -> Response:
-        """What Zipkin's own web interface asks for before anything else."""
+        """Return what Zipkin's own web interface asks for before anything else."""
         response = json_answer(ui_config(search_enabled=self._search_enabled))
         response.headers["cache-control"] = "max-age=600"
         return response

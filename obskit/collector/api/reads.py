@@ -51,12 +51,12 @@ class ReadApi:
         ]
 
     def traces(self, request: Request, deadline: Deadline) -> Response:
-        """The traces which match a query."""
+        """Return the traces which match a query."""
         query = parse_query(params_of(request))
         return json_answer(_lists(self._store.search(query, deadline) if self._options.search_enabled else []))
 
     def trace(self, request: Request, _deadline: Deadline) -> Response:
-        """One trace by its id."""
+        """Return one trace by its id."""
         trace_id = parse_trace_id(java_trim(request.path_params["traceId"]))
         spans = self._store.trace(trace_id)
         return json_answer(encode_list(spans)) if spans else PlainTextResponse(f"{trace_id} not found\n", 404)
@@ -72,29 +72,29 @@ class ReadApi:
         return json_answer(_lists(filter(None, self._store.traces(ids, deadline))))
 
     def dependencies(self, request: Request, deadline: Deadline) -> Response:
-        """Which service calls which, counted over the traces of a time."""
+        """Return which service calls which, counted over the traces of a time."""
         return json_answer(msgspec.json.encode(self._store.links(parse_window(params_of(request)), deadline)))
 
     def services(self, _request: Request, _deadline: Deadline) -> Response:
-        """The names of the local services."""
+        """Return the names of the local services."""
         names = self._service_names()
         return _names(names, cached=len(names) > _FEW_NAMES)
 
     def spans(self, request: Request, _deadline: Deadline) -> Response:
-        """The span names of a service."""
+        """Return the span names of a service."""
         return self._names_of_service(request, self._store.span_names)
 
     def remote_services(self, request: Request, _deadline: Deadline) -> Response:
-        """The remote services of a service."""
+        """Return the remote services of a service."""
         return self._names_of_service(request, self._store.remote_service_names)
 
     def autocomplete_keys(self, _request: Request, _deadline: Deadline) -> Response:
-        """The tags whose values are listed."""
+        """Return the tags whose values are listed."""
         keys = self._options.autocomplete_keys if self._options.search_enabled else ()
         return _names(list(keys), cached=True)
 
     def autocomplete_values(self, request: Request, _deadline: Deadline) -> Response:
-        """The values of one of these tags."""
+        """Return the values of one of these tags."""
         key = params_of(request).get("key")
         if not key:
             raise QueryError("key is missing; give one of /api/v2/autocompleteKeys")
@@ -120,7 +120,7 @@ def _names(names: list[str], *, cached: bool) -> Response:
 
 
 def _lists(traces: Iterable[list[Span]]) -> bytes:
-    """A list of traces, of which one is encoded before the next is read. Raises QueryError when it gets too long."""
+    """Yield a list of traces; each is encoded before the next is read. Raises QueryError when it gets too long."""
     lists: list[bytes] = []
     size = 0
     for spans in traces:

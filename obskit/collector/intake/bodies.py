@@ -35,7 +35,7 @@ class Intake:
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the end of the block. Raises Rejected or ClientDisconnect."""
+        """Return the whole body, counted as held until the end of the block. Raises Rejected or ClientDisconnect."""
         held = _Held()
         try:
             yield await self._receive(request, held)
@@ -44,7 +44,7 @@ class Intake:
 
     @asynccontextmanager
     async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
-        """The whole body with what its headers say of it, held as ``body`` does."""
+        """Return the whole body with what its headers say of it, held as ``body`` does."""
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         async with self.body(request) as body:
             yield Message(version, body, kind, encoding)

@@ -57,10 +57,10 @@ class GrpcIntake:
         return f"gRPC on {_address(self.host, self.port)}"
 
     def source(self) -> None:
-        """Nothing: clients send to it."""
+        """Return None: clients send to it."""
 
     def start(self, reception: Reception) -> None:
-        """Listens. Raises OSError when the port cannot be bound."""
+        """Listen. Raises OSError when the port cannot be bound."""
         self._reception = reception
         report: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             # As a stream, which it is not: a call is seen here before its message is.
@@ -80,13 +80,13 @@ class GrpcIntake:
         self._coming.start()
 
     def close(self) -> None:
-        """Finishes the calls under way, for a moment at most."""
+        """Finish the calls under way, for a moment at most."""
         if self._server is not None:
             self._server.stop(_STOP_TIMEOUT).wait()
         self._coming.stop()
 
     def _report(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        """Answers a message once its spans are stored."""
+        """Answer a message once its spans are stored."""
         metadata = dict(context.invocation_metadata())
         if not self._token.is_in(str(metadata.get("authorization", ""))):
             self._refuse(context, "UNAUTHENTICATED", "send the token as metadata, authorization: Bearer TOKEN")
@@ -116,11 +116,11 @@ class _Coming:
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Begins to look at them."""
+        """Begin to look at them."""
         threading.Thread(target=self._watch, name="obskit-grpc-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Stop looking."""
         self._end.set()
 
     @contextmanager
@@ -140,7 +140,7 @@ class _Coming:
                 call.cancel()
 
     def _late(self) -> grpc.ServicerContext | None:
-        """The call that waits for longest, where it waits for too long."""
+        """Return the call that has waited longest, if that is too long."""
         with self._lock:
             patience = _SLOW if len(self._began) >= _AT_ONCE else _MESSAGE_TIMEOUT
             call, began = next(iter(self._began.items()), (None, 0.0))

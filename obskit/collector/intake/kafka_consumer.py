@@ -79,18 +79,18 @@ class KafkaIntake:
         return self._where
 
     def source(self) -> Source:
-        """How it stands with the topic."""
+        """Return the state of the connection to the topic."""
         return self._source
 
     def start(self, reception: Reception) -> None:
-        """Begins to read, or to wait for the brokers."""
+        """Begin to read, or to wait for the brokers."""
         self._reception = replace(reception, store=_PatientStore(reception.store, self._wait))
         self._consumer.subscribe([self._topic])
         self._thread = threading.Thread(target=self._run, name="obskit-kafka", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stores what was begun, and leaves the group."""
+        """Store what was begun, and leave the group."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join(_STOP_TIMEOUT)
@@ -101,7 +101,7 @@ class KafkaIntake:
         self._consumer.close()
 
     def _read_some(self) -> None:
-        """Waits for a message, and stores it and what else is there."""
+        """Wait for a message, and store it and what else is there."""
         try:
             first = self._consumer.poll(_WAIT)
             if first is not None and self._take([first]) and self._take(self._consumer.consume(_AT_ONCE - 1, 0)):
@@ -111,7 +111,7 @@ class KafkaIntake:
             self._ending.wait(_PAUSE)
 
     def _take(self, messages: list[Message]) -> bool:
-        """Stores the spans of messages; False when the end came before all of them are stored."""
+        """Store the spans of messages; return False if the end came before all of them are stored."""
         for message in messages:
             if error := message.error():
                 self._note(error)
@@ -120,7 +120,7 @@ class KafkaIntake:
         return True
 
     def _store(self, body: bytes) -> bool:
-        """Stores a message, or leaves it out for good; False when the end came before a store that fails recovered."""
+        """Store a message, or leave it out for good; return False if the end came while the store still failed."""
         try:
             self._reception.take(read, body)
         except StoreError:
@@ -132,21 +132,21 @@ class KafkaIntake:
         return True
 
     def _wait(self, error: StoreError) -> None:
-        """A pause before the store is tried again, for as long as it takes; at the end, raises its error."""
+        """Pause before the store is tried again, for as long as it takes; at the end, raise its error."""
         self._note(f"storage failed: {error}; messages wait")
         self._source = self._source._replace(lag=None)  # it grows, and librdkafka reports only to who asks for messages
         if self._ending.wait(_PAUSE):
             raise error
 
     def _commit(self) -> None:
-        """Tells the brokers how far this group has come. Where that fails, messages come again."""
+        """Tell the brokers how far this group has come. Where that fails, messages come again."""
         try:
             self._consumer.commit(asynchronous=False)
         except self._failure as error:
             self._note(error.args[0])
 
     def _note(self, trouble: object) -> None:
-        """Tells of what goes wrong, not again and again: for an error of librdkafka's, too."""
+        """Report what goes wrong, once: also an error of librdkafka's."""
         text = str(trouble)
         self._source = self._source._replace(troubles=self._source.troubles + 1, last_trouble=text)
         if text != self._trouble:
@@ -154,7 +154,7 @@ class KafkaIntake:
             tell(logging.WARNING, "obskit collector: %s: %s", self._where, text)
 
     def _report(self, statistics: str) -> None:
-        """Takes librdkafka's report of now and then: whether a broker is connected, and how far behind it is."""
+        """Take a statistic of librdkafka's: whether a broker is connected, and how far behind it is."""
         found = json.loads(statistics)
         connected = any(broker["state"] == "UP" for broker in found["brokers"].values())
         partitions = found["topics"].get(self._topic, {}).get("partitions", {})
@@ -170,7 +170,7 @@ class _PatientStore:
         self._wait = wait
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
-        """Stores the spans. Raises TooMany, or what ``wait`` raises."""
+        """Store the spans. Raises TooMany, or what ``wait`` raises."""
         while not self._added(spans, lines):
             pass
 
@@ -186,7 +186,7 @@ class _PatientStore:
 
 
 def read(body: bytes) -> Decoded:
-    """The spans of a message, whatever its format. Raises Rejected or DecodeError."""
+    """Return the spans of a message, whatever its format. Raises Rejected or DecodeError."""
     if len(body) == 1:
         raise Rejected(400, "a message of one byte")
     if _is_one_thrift_span(body):
@@ -195,7 +195,7 @@ def read(body: bytes) -> Decoded:
 
 
 def _is_one_thrift_span(body: bytes) -> bool:
-    """True for what very old reporters send: a span that is in no list."""
+    """Return True for what very old reporters send: a span that is in no list."""
     return body[0] <= _LARGEST_TYPE and body[0] != _THRIFT_LIST and not PROTO3.begins(body)
 
 

@@ -44,7 +44,7 @@ _has_long_number = re.compile(rb"\d{19}").search
 
 
 def read_lines(body: bytes, service: str = "", instance: str = "") -> Iterator[Line]:
-    """The lines of a message: a list of entries, or one line of JSON or of text after the other.
+    """Return the lines of a message: a list of entries, or one line of JSON or of text after the other.
 
     Raises Rejected after MOST_LINES, and for nothing else.
     """
@@ -54,12 +54,12 @@ def read_lines(body: bytes, service: str = "", instance: str = "") -> Iterator[L
 
 
 def shared_name(text: str) -> str:
-    """The name of a service, an instance or a logger, cut: each line of the message gets a copy."""
+    """Return the name of a service, an instance or a logger, cut: each line of the message gets a copy."""
     return text[:_LONGEST_NAME]
 
 
 def check_lines(lines: int) -> None:
-    """Raises Rejected for more than MOST_LINES."""
+    """Raise Rejected for more than MOST_LINES."""
     if lines > MOST_LINES:
         raise Rejected(413, f"over {MOST_LINES} lines; send fewer in one message")
 
@@ -89,7 +89,7 @@ def _texts(lines: list[str], service: str, instance: str, now: int) -> Iterator[
 
 
 def _list(body: bytes) -> list[dict[str, Any]] | None:
-    """The entries of a JSON list, None for anything else: a line of text may begin with a bracket."""
+    """Return the entries of a JSON list, None for anything else: a line of text may begin with a bracket."""
     found = _json(body) if body.lstrip()[:1] == b"[" else None
     return found if isinstance(found, list) and all(isinstance(item, dict) for item in found) else None
 
@@ -100,7 +100,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _json(raw: bytes) -> Any:
-    """A JSON value that can be written again; None for what is no JSON."""
+    """Return a JSON value that can be written again; None for what is no JSON."""
     try:
         if not _has_long_number(raw):
             return msgspec.json.decode(raw)
@@ -143,7 +143,7 @@ def _entry(entry: dict[str, Any], service: str, instance: str, now: int) -> Line
 
 
 def _take(fields: dict[str, Any], names: tuple[str, ...], kind: type | tuple[type, ...] = object) -> Any:
-    """The first of some fields that is there and of a kind, taken out; None without."""
+    """Return the first of some fields that is there and of a kind, taken out; None without."""
     for name in names:
         if isinstance(fields.get(name), kind) and fields.get(name) is not None:
             return fields.pop(name)
@@ -207,7 +207,7 @@ def _source(fields: dict[str, Any]) -> str:
 
 
 def _moment(fields: dict[str, Any]) -> int:
-    """The time of an entry in microseconds, 0 without one."""
+    """Return the time of an entry in microseconds, 0 without one."""
     seconds, nanos = fields.pop("timestampSeconds", None), fields.pop("timestampNanos", 0)
     if isinstance(seconds, (int, str)):
         fields["timestamp"] = {"seconds": seconds, "nanos": nanos}

@@ -42,7 +42,7 @@ class Read:
     copied: int = 0  # bytes
 
     def add(self, span: dict[str, Any], service: str, common: dict[str, str], common_size: int) -> None:
-        """Reads a span, which gets a copy of the ``common`` tags. Raises TooLarge."""
+        """Read a span, which gets a copy of the ``common`` tags. Raises TooLarge."""
         check_number(len(self.spans) + len(self.refused) + 1)
         self.copied += common_size
         if self.copied > MOST_COPIED:
@@ -57,7 +57,7 @@ class Read:
 
 
 def translate(request: dict[str, Any]) -> Read:
-    """The spans of an ExportTraceServiceRequest, in its JSON form. Raises TooLarge, and what odd types raise."""
+    """Return the spans of an ExportTraceServiceRequest, in its JSON form. Raises TooLarge, and what odd types raise."""
     found = Read()
     for of_resource in request.get("resourceSpans") or ():
         resource = _attributes(of_resource.get("resource") or {})
@@ -150,12 +150,12 @@ def _attributes(item: dict[str, Any]) -> dict[str, str]:
 
 
 def plain_pairs(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The values of KeyValues. Raises what odd types raise."""
+    """Return the values of KeyValues. Raises what odd types raise."""
     return {str(pair.get("key", "")): plain_value(pair.get("value") or {}) for pair in pairs}
 
 
 def plain_value(value: dict[str, Any]) -> Any:
-    """The value of an AnyValue: what JSON can hold. Raises ValueError."""
+    """Return the value of an AnyValue: what JSON can hold. Raises ValueError."""
     for name, content in value.items():
         if name == "intValue":
             return int(content)

@@ -45,7 +45,7 @@ class _Read:
 
 
 def store_otlp_logs(store: LineStore, metrics: Metrics, message: Message, deadline: Deadline) -> bytes:
-    """Stores the records of a message; returns the answer, encoded as that was. Raises Rejected or StoreError."""
+    """Store the records of a message; return the answer, encoded as that was. Raises Rejected or StoreError."""
     in_json, body = is_json(message), message.inflated(metrics, deadline)
     try:
         found = _read(load_json(body) if in_json else protobuf.decode(body, _REQUEST))
@@ -113,7 +113,7 @@ def _microseconds(record: dict[str, Any], name: str) -> int:
 
 
 def _trace(value: Any) -> str:
-    """A trace's id; none for one that makes no sense: the line is worth more than its link."""
+    """Return a trace's id; none for one that makes no sense: the line is worth more than its link."""
     try:
         return normalise_trace_id(str(value or "").lower())
     except ValueError:

@@ -23,7 +23,7 @@ _LONGEST_REASON = 100  # bytes
 
 
 def store_otlp(store: SpanStore, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> bytes:
-    """Stores the spans of a message; returns the answer, encoded as that was. Raises Rejected or StoreError."""
+    """Store the spans of a message; return the answer, encoded as that was. Raises Rejected or StoreError."""
     in_json, body = is_json(message), message.inflated(metrics, deadline)
     try:
         found = read_json(body) if in_json else read_protobuf(body)
@@ -35,14 +35,14 @@ def store_otlp(store: SpanStore, metrics: Metrics, keep: Keep, message: Message,
 
 
 def is_json(message: Message) -> bool:
-    """True for a message in JSON, False for one in protobuf. Raises Rejected for any other."""
+    """Return True for a message in JSON, False for one in protobuf. Raises Rejected for any other."""
     if message.kind != "application/json" and message.kind not in _PROTOBUF:
         raise Rejected(415, f"send OTLP as {_PROTOBUF[0]} or application/json")
     return message.kind == "application/json"
 
 
 def answer(refused: list[str], name: str, *, in_json: bool) -> bytes:
-    """Nothing but for what was refused: how many, in the field ``name``, and why the first was."""
+    """Return how many were refused, in the field ``name``, and why the first was; nothing if none was."""
     if not refused:
         return b"{}" if in_json else b""
     if in_json:
@@ -54,7 +54,7 @@ def answer(refused: list[str], name: str, *, in_json: bool) -> bytes:
 
 
 def read_json(body: bytes) -> Read:
-    """The spans of an ExportTraceServiceRequest in JSON. Raises DecodeError."""
+    """Return the spans of an ExportTraceServiceRequest in JSON. Raises DecodeError."""
     try:
         return translate(load_json(body))
     except TooLarge:
@@ -64,7 +64,7 @@ def read_json(body: bytes) -> Read:
 
 
 def read_protobuf(body: bytes) -> Read:
-    """The spans of an ExportTraceServiceRequest. Raises DecodeError."""
+    """Return the spans of an ExportTraceServiceRequest. Raises DecodeError."""
     try:
         return translate(protobuf.decode(body, _REQUEST))
     except TooLarge:
@@ -74,7 +74,7 @@ def read_protobuf(body: bytes) -> Read:
 
 
 def load_json(body: bytes) -> Any:
-    """A message's JSON, without what no text can hold. Raises ValueError or RecursionError."""
+    """Return a message's JSON, without what no text can hold. Raises ValueError or RecursionError."""
     text = body.decode("utf-8", "replace")
     value = json.loads(text)
     return without_surrogates(value) if may_hold_surrogates(text) else value

@@ -26,7 +26,7 @@ _MINUTE = 60_000_000
 
 
 def read_profile(params: Mapping[str, str], content_type: str, body: bytes) -> tuple[Kept, Stacks]:
-    """A profile, and what is known of it. Raises Rejected."""
+    """Return a profile, and what is known of it. Raises Rejected."""
     service, kind, labels = _name(params.get("name", ""))
     data = _field(content_type, body) if content_type.startswith("multipart/form-data") else body
     data = gunzip(data) if data[:2] == _GZIP else data
@@ -65,7 +65,7 @@ def _name(text: str) -> tuple[str, str, Labels]:
 
 
 def _field(content_type: str, body: bytes) -> bytes:
-    """The field ``profile`` of a form. Raises Rejected."""
+    """Return the field ``profile`` of a form. Raises Rejected."""
     found = _boundary(content_type)
     for part in body.split(b"--" + found[1].encode())[1:] if found else ():
         head, separator, content = part.partition(b"\r\n\r\n")

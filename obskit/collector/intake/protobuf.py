@@ -29,7 +29,7 @@ Schema = dict[int, Field]
 
 
 def decode(data: bytes, schema: Schema, depth: int = 0) -> dict[str, Any]:
-    """The fields of a message by name; a repeated one is a list. Raises ValueError."""
+    """Return the fields of a message by name; a repeated one is a list. Raises ValueError."""
     if depth > _DEEPEST:
         raise ValueError(f"messages nested deeper than {_DEEPEST}")
     found: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def decode(data: bytes, schema: Schema, depth: int = 0) -> dict[str, Any]:
 
 
 def text(name: str) -> Field:
-    """A string."""
+    """Return a string."""
     return Field(name, BYTES, lambda data: data.decode("utf-8", "replace"))
 
 
@@ -66,27 +66,27 @@ def hexadecimal(name: str) -> Field:
 
 
 def number(name: str) -> Field:
-    """A varint."""
+    """Return a varint."""
     return Field(name, VARINT, lambda value: value - (1 << 64) if value > _MAX_LONG else value)
 
 
 def boolean(name: str) -> Field:
-    """A varint that is true unless 0."""
+    """Return a varint that is true unless 0."""
     return Field(name, VARINT, bool)
 
 
 def fixed64(name: str) -> Field:
-    """An unsigned number of eight bytes."""
+    """Return an unsigned number of eight bytes."""
     return Field(name, FIXED64, lambda data: int.from_bytes(data, "little"))
 
 
 def double(name: str) -> Field:
-    """A floating point number."""
+    """Return a floating point number."""
     return Field(name, FIXED64, lambda data: struct.unpack("<d", data)[0])
 
 
 def message(name: str, schema: Schema) -> Field:
-    """A message within."""
+    """Return a message within."""
     return Field(name, BYTES, bytes, schema)
 
 
@@ -96,7 +96,7 @@ def messages(name: str, schema: Schema) -> Field:
 
 
 def _value(data: bytes, position: int, wire: int) -> tuple[Any, int]:
-    """The number or the bytes that stand at a position, and the position behind."""
+    """Return the number or the bytes that stand at a position, and the position behind."""
     if wire == VARINT:
         number, position = read_varint(data, position)
         return number & _64_BITS, position

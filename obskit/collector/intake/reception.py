@@ -17,7 +17,7 @@ class Reception:
     keep: Keep
 
     def take(self, read: Read, body: bytes) -> None:
-        """Stores the spans of a message, or raises Rejected or StoreError and stores none."""
+        """Store the spans of a message, or raise Rejected or StoreError and store none."""
         self.metrics.received()
         self.metrics.inflated(len(body))
         try:

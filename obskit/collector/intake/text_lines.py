@@ -13,12 +13,12 @@ _WHERE = 80  # characters from the start in which a severity stands
 
 
 def without_escapes(text: str) -> str:
-    """The text without what colours it on a terminal."""
+    """Return the text without what colours it on a terminal."""
     return _without_escapes("", text) if "\x1b" in text else text
 
 
 def severity_in(text: str) -> str:
-    """The name of a severity that a line of text begins with, or has near its start; ERROR for a traceback."""
+    """Return the name of a severity that a line of text begins with, or has near its start; ERROR for a traceback."""
     found = _first_severity(text, 0, _WHERE)
     return found[1] if found else "ERROR" if _TRACEBACK in text else "DEFAULT"
 
@@ -31,7 +31,7 @@ class Joiner:
         self._in_traceback = self._after_traceback = False
 
     def add(self, line: str) -> str | None:
-        """The text that is complete now that another line has come; None when this line belongs to it."""
+        """Return the text that is complete now that another line has come; None when this line belongs to it."""
         if self._held and self._continues(line):
             self._held.append(line)
             return None
@@ -41,7 +41,7 @@ class Joiner:
         return complete
 
     def rest(self) -> str | None:
-        """What is held, when no line follows."""
+        """Return what is held, when no line follows."""
         complete = "\n".join(self._held).rstrip() if self._held else None
         self._held = []
         self._in_traceback = self._after_traceback = False
@@ -60,7 +60,7 @@ class Joiner:
 
 
 def joined(lines: Iterable[str]) -> Iterator[str]:
-    """The texts of lines, tracebacks joined, empty ones left out."""
+    """Return the texts of lines, tracebacks joined, empty ones left out."""
     joiner = Joiner()
     for line in lines:
         if complete := joiner.add(line):

@@ -38,7 +38,7 @@ class Store(Protocol):
     """Where spans are stored."""
 
     def add(self, spans: Sequence[Span], lines: Sequence[bytes] | None = None) -> None:
-        """Stores all of the spans, or none and raises StoreError; ``lines`` is the JSON of each, where it is known."""
+        """Store all of the spans, or none and raise StoreError; ``lines`` is the JSON of each, where it is known."""
 
 
 class Rejected(Exception):
@@ -51,7 +51,7 @@ class Rejected(Exception):
 
 
 def too_large() -> Rejected:
-    """The answer to more than MAX_BODY bytes."""
+    """Return the answer to more than MAX_BODY bytes."""
     return Rejected(413, f"body over {MAX_BODY} bytes; send fewer spans in one message")
 
 
@@ -65,7 +65,7 @@ class Message:
     content_encoding: str
 
     def inflated(self, metrics: Metrics, deadline: Deadline) -> bytes:
-        """The body, counted. Raises Rejected, also where it waited long and its client has gone."""
+        """Return the body, counted. Raises Rejected, also where it waited long and its client has gone."""
         if deadline.client_left and deadline.passed > _STALE:
             raise Rejected(503, "the client has left")
         body = gunzip(self.body) if "gzip" in self.content_encoding else self.body
@@ -88,14 +88,14 @@ class Message:
 
 
 def store_message(store: Store, metrics: Metrics, keep: Keep, message: Message, deadline: Deadline) -> None:
-    """Stores the spans of a message that ``keep`` lets pass, or raises Rejected or StoreError and stores none."""
+    """Store the spans of a message that ``keep`` lets pass, or raise Rejected or StoreError and store none."""
     form, body = message.format, message.inflated(metrics, deadline)
     if body:
         store_spans(store, metrics, keep, *read_spans(form.read, body))
 
 
 def read_spans(read: Read, body: bytes) -> Decoded:
-    """The spans of a message, and the JSON of each where it is known. Raises Rejected."""
+    """Return the spans of a message, and the JSON of each where it is known. Raises Rejected."""
     try:
         spans, lines = read(body)
         check_parts(spans)
@@ -105,14 +105,14 @@ def read_spans(read: Read, body: bytes) -> Decoded:
 
 
 def refusal(error: DecodeError) -> Rejected:
-    """The answer to a message that cannot be read."""
+    """Return the answer to a message that cannot be read."""
     return Rejected(413 if isinstance(error, TooLarge) else 400, str(error))
 
 
 def store_spans(
     store: Store, metrics: Metrics, keep: Keep, spans: list[Span], lines: list[bytes] | None = None
 ) -> None:
-    """Stores those that ``keep`` lets pass, all or none. Raises Rejected or StoreError."""
+    """Store those that ``keep`` lets pass, all or none. Raises Rejected or StoreError."""
     metrics.read(len(spans))
     kept = [keep(span) for span in spans]
     if not all(kept):
@@ -129,7 +129,7 @@ def store_spans(
 
 
 def gunzip(data: bytes) -> bytes:
-    """The inflated bytes, never more than MAX_BODY of them. Raises Rejected.
+    """Return the inflated bytes, never more than MAX_BODY of them. Raises Rejected.
 
     As Zipkin does it: what a torn stream has is taken, and whatever follows a member that is no member is left out.
     """
@@ -176,7 +176,7 @@ class Format:
     other: tuple[str, tuple[bytes, ...]] = ("", ())  # a format, and what only a message of that one holds
 
     def read(self, body: bytes) -> Decoded:
-        """The spans, and the JSON of each where it is known. Raises Rejected or DecodeError."""
+        """Return the spans, and the JSON of each where it is known. Raises Rejected or DecodeError."""
         if not self.begins(body):
             raise Rejected(400, f"Expected a {self.name} encoded list")
         name, marks = self.other

@@ -33,12 +33,12 @@ class KubernetesApi:
         self._metrics = Metrics()
 
     def routes(self) -> list[Route]:
-        """Where the endpoint is."""
+        """Return the endpoint's routes."""
         path = "/api/obskit/v1/kubernetes"
         return [Route(path, self.post, methods=["POST"]), Route(path, self._workers.reading(self.get))]
 
     async def post(self, request: Request) -> Response:
-        """200 once the objects are stored, with how many there were."""
+        """Answer 200 once the objects are stored, with how many there were."""
         cluster = params_of(request).get("cluster", "")[:_MOST_NAME]
         try:
             async with self._intake.message(request) as message:
@@ -56,14 +56,14 @@ class KubernetesApi:
         return self._store.put(cluster, objects, whole=whole)
 
     def get(self, _request: Request, _deadline: Deadline) -> Response:
-        """The tree, with what is wrong in it."""
+        """Return the tree, with what is wrong in it."""
         now = time.time()
         tree = build(self._store.objects(), now).sorted()
         return json_answer(msgspec.json.encode([shown(node, now) for node in tree]))
 
 
 def shown(node: Node, now: float) -> Mapping[str, object]:
-    """A node as JSON shows it, without what is empty."""
+    """Return a node as JSON shows it, without what is empty."""
     found = {
         "kind": node.kind,
         "name": node.name,

@@ -39,7 +39,7 @@ class LinesApi:
         self._metrics = Metrics()
 
     def routes(self) -> list[Route]:
-        """Where the endpoints are."""
+        """Return the endpoints' routes."""
         return [
             Route("/api/obskit/v1/lines", self.post, methods=["POST"]),
             Route("/api/obskit/v1/lines", self._workers.reading(self.get)),
@@ -47,18 +47,18 @@ class LinesApi:
         ]
 
     async def post(self, request: Request) -> Response:
-        """200 once every line is stored, with how many there were and how many of them are new."""
+        """Answer 200 once every line is stored, with how many there were and how many of them are new."""
         params = params_of(request)
         store = partial(_store_lines, params.get("service", ""), params.get("instance", ""))
         return json_answer(await self._take(request, store) or b"")
 
     async def post_otlp(self, request: Request) -> Response:
-        """200 once every record is stored that could be read; the answer says how many could not."""
+        """Answer 200 once every record is stored that could be read; the answer says how many could not."""
         answer = await self._take(request, store_otlp_logs)
         return Response(answer, media_type=request.headers.get("content-type", "").partition(";")[0])
 
     async def _take(self, request: Request, store: Callable[..., _T]) -> _T | None:
-        """What ``store`` makes of a message; None when the client has left. Raises Rejected or StoreError."""
+        """Return what ``store`` makes of a message; None when the client has left. Raises Rejected or StoreError."""
         try:
             async with self._intake.message(request) as message:
                 return await self._workers.write(request, partial(store, self._lines, self._metrics, message))
@@ -66,7 +66,7 @@ class LinesApi:
             return None
 
     def get(self, request: Request, deadline: Deadline) -> Response:
-        """The newest lines that match; those that came after the line ``after``; or those around the line ``line``."""
+        """Return the newest lines that match, those that came after the line ``after``, or those around ``line``."""
         params, database = params_of(request), self._lines.database
         if "line" in params:
             line = line_of(database, whole_number("line", params["line"]))
@@ -87,7 +87,7 @@ def _store_lines(
 
 
 def encode_found(found: Found) -> bytes:
-    """The answer to a search."""
+    """Return the answer to a search."""
     answer = {
         "lines": [_shown(line) for line in found.lines],
         "more": place_text(found.more) or None,
@@ -97,12 +97,12 @@ def encode_found(found: Found) -> bytes:
 
 
 def _shown(line: Line) -> dict[str, object]:
-    """A line with names, and without what is empty."""
+    """Return a line with names, and without what is empty."""
     named = {**msgspec.structs.asdict(line), "time": iso(line.time), "severity": line.level}
     return {name: value for name, value in named.items() if value or name == "message"}
 
 
 def iso(microseconds: int) -> str:
-    """A time in RFC 3339; the last that a date can have for what lies beyond."""
+    """Return a time in RFC 3339; the last that a date can have for what lies beyond."""
     moment = _EPOCH + timedelta(microseconds=min(microseconds, 253_402_300_799_999_999))
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -48,7 +48,7 @@ class Block:
 
 
 def pack(lines: Sequence[Line]) -> Block:
-    """The block of these lines, which are in order of arrival."""
+    """Return the block of these lines, which are in order of arrival."""
     data = b"[" + b",\n".join(map(_encode, lines)) + b"]"
     times = [line.time for line in lines]
     counts = Counter((line.time // _MINUTE, line.severity) for line in lines)
@@ -67,12 +67,12 @@ def pack(lines: Sequence[Line]) -> Block:
 
 
 def traces_of(lines: Iterable[Line]) -> list[int]:
-    """The low 64 bits of their trace ids, each once."""
+    """Return the low 64 bits of their trace ids, each once."""
     return sorted({low_id(line.trace) for line in lines if line.trace})
 
 
 def unpack(data: bytes, words: Words = Words()) -> list[Line]:  # noqa: B008 - it is never changed
-    """The lines of a block's data that may have ``words``. Raises Damaged."""
+    """Return the lines of a block's data that may have ``words``. Raises Damaged."""
     try:
         text = zlib.decompress(data)
         return _decode(text) if not words.needles else _decode(_which_may(text.decode(), words))
@@ -89,7 +89,7 @@ def _which_may(text: str, words: Words) -> str:
 
 
 def unpack_counts(counts: bytes) -> Counts:
-    """How many lines of each severity a block has in each minute. Raises Damaged."""
+    """Return how many lines of each severity a block has in each minute. Raises Damaged."""
     try:
         return _decode_counts(counts)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -97,7 +97,7 @@ def unpack_counts(counts: bytes) -> Counts:
 
 
 def slices(lines: Sequence[Line]) -> list[Sequence[Line]]:
-    """The lines of a message, cut into what becomes a block each."""
+    """Return the lines of a message, cut into what becomes a block each."""
     parts: list[Sequence[Line]] = []
     start = size = 0
     for number, line in enumerate(lines):

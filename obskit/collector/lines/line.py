@@ -53,11 +53,11 @@ class Line(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return _NAMES.get(self.severity // 100 * 100, "DEFAULT")
 
     def flat_fields(self) -> Iterator[tuple[str, str]]:
-        """The fields as names and texts; what is within another has its name behind a dot."""
+        """Return the fields as names and texts; what is within another has its name behind a dot."""
         return _flat("", self.fields)
 
     def text(self) -> str:
-        """What words are looked for in, in lower case."""
+        """Return what words are looked for in, in lower case."""
         fields = (f"{name}={value}" for name, value in self.flat_fields())
         return "\n".join((self.message, self.logger, self.source, *fields)).lower()
 
@@ -80,11 +80,11 @@ class Words:
         return cls(wanted, tuple(word for minus, word in found if minus), needles)
 
     def may_match(self, json_text: str) -> bool:
-        """False for the JSON of lines, in lower case, of which none can match."""
+        """Return False for the JSON of lines, in lower case, of which none can match."""
         return all(needle in json_text for needle in self.needles)
 
     def match(self, line: Line) -> bool:
-        """True for a line that has all of the one kind and none of the other."""
+        """Return True for a line that has all of the one kind and none of the other."""
         if not self.wanted and not self.unwanted:
             return True
         text = line.text()
@@ -92,7 +92,7 @@ class Words:
 
 
 def severity_of(name: str) -> int | None:
-    """The number of a severity's name, in any case and with the usual abbreviations; None for another word."""
+    """Return the number of a severity's name, in any case and with the usual abbreviations; None for another word."""
     name = name.upper()
     return SEVERITIES.get({"WARN": "WARNING", "FATAL": "CRITICAL", "ERR": "ERROR", "TRACE": "DEBUG"}.get(name, name))
 

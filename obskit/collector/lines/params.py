@@ -17,7 +17,7 @@ _is_number = re.compile(r"\d{1,18}").fullmatch
 
 
 def parse_lines_query(params: Mapping[str, str]) -> LineQuery:
-    """The lines that ``q``, ``severity``, ``service``, ``instance``, ``logger``, ``trace``, ``from``, ``to``,
+    """Return the lines that ``q``, ``severity``, ``service``, ``instance``, ``logger``, ``trace``, ``from``, ``to``,
     ``last``, ``before`` and ``limit`` ask for. Raises QueryError.
     """
     first, last = parse_time(params)
@@ -36,7 +36,7 @@ def parse_lines_query(params: Mapping[str, str]) -> LineQuery:
 
 
 def parse_time(params: Mapping[str, str]) -> tuple[int, int]:
-    """The first and the last microsecond of what is asked for; ever, where nothing is said. Raises QueryError."""
+    """Return the first and the last microsecond asked for; all times by default. Raises QueryError."""
     if params.get("last", "") not in {"", "all"}:
         return max(time.time_ns() // 1_000 - parse_duration("last", params["last"]), 0), EVER
     first, last = (parse_moment(name, params.get(name, "")) for name in ("from", "to"))
@@ -44,19 +44,19 @@ def parse_time(params: Mapping[str, str]) -> tuple[int, int]:
 
 
 def parse_trace(text: str) -> str:
-    """A trace id as it is stored; empty when none is asked for. Raises QueryError."""
+    """Return a trace id as it is stored; empty when none is asked for. Raises QueryError."""
     return parse_trace_id(text.strip().lower()) if text else ""
 
 
 def whole_number(name: str, text: str, largest: int = 10**18 - 1) -> int:
-    """A number from 0 to ``largest``. Raises QueryError."""
+    """Return a number from 0 to ``largest``. Raises QueryError."""
     if not _is_number(text) or int(text) > largest:
         raise QueryError(f"{name} is {text[:40]!r}; give a whole number up to {largest}")
     return int(text)
 
 
 def place_text(place: Place | None) -> str:
-    """What ``before`` takes to go on with a search."""
+    """Return what ``before`` takes to go on with a search."""
     return f"{place[0]}-{place[1]}" if place else ""
 
 

@@ -42,7 +42,7 @@ class LineQuery:
     limit: int = 200
 
     def matches(self, line: Line) -> bool:
-        """True for a line that is asked for."""
+        """Return True for a line that is asked for."""
         place = (line.time, line.id)
         return (
             self.first <= line.time <= self.last
@@ -82,27 +82,27 @@ class _Gone(Exception):
 
 
 def search(database: Database, query: LineQuery, deadline: Deadline, patience: float = PATIENCE) -> Found:
-    """The newest lines that match. Raises StoreError, and Stopped where the client has left."""
+    """Return the newest lines that match. Raises StoreError, and Stopped where the client has left."""
     return _settled(lambda: _search(database, query, deadline, patience))
 
 
 def newer(database: Database, query: LineQuery) -> Found:
-    """The oldest lines that match: what follows ``query.after``. Raises StoreError."""
+    """Return the oldest lines that match: what follows ``query.after``. Raises StoreError."""
     return _settled(lambda: _newer(database, query))
 
 
 def arrived(database: Database, query: LineQuery, last_id: int, deadline: Deadline) -> Found:
-    """The last of the lines that match and came after a line. Raises StoreError or Stopped."""
+    """Return the last of the lines that match and came after a line. Raises StoreError or Stopped."""
     return _settled(lambda: _arrived(database, query, last_id, deadline))
 
 
 def line_of(database: Database, line_id: int) -> Line | None:
-    """A line by its id. Raises StoreError."""
+    """Return a line by its id. Raises StoreError."""
     return _settled(lambda: _line_of(database, line_id))
 
 
 def _settled(read: Callable[[], _T]) -> _T:
-    """What ``read`` returns, which begins anew where the writer moved lines under its hands."""
+    """Return what ``read`` returns; call it again if the writer moved lines meanwhile."""
     while True:
         with suppress(_Gone):
             return read()
@@ -155,14 +155,14 @@ def _line_of(database: Database, line_id: int) -> Line | None:
 
 
 def around(database: Database, line: Line, deadline: Deadline, limit: int = 50) -> list[Line]:
-    """The lines of the same process before and after a line, and itself. Raises StoreError or Stopped."""
+    """Return the lines of the same process before and after a line, and itself. Raises StoreError or Stopped."""
     query = LineQuery(service=line.service, instance=line.instance, limit=limit)
     before = search(database, replace(query, before=_place(line)), deadline).lines
     return [*before, line, *newer(database, replace(query, after=_place(line))).lines]
 
 
 def histogram(database: Database, query: LineQuery, buckets: int = 60) -> tuple[int, list[dict[int, int]]]:
-    """The lines of a service and severity over the time of a query, in at most so many parts of whole minutes.
+    """Return the lines of a service and severity over the time of a query, in at most so many parts of whole minutes.
 
     Returns the microseconds of a part, and for each how many lines of which severity. Raises StoreError.
     """
@@ -190,7 +190,7 @@ def _readable(counts: bytes) -> Counts:
 
 
 def _headers(database: Database, query: LineQuery) -> list[_Header]:
-    """The blocks that may have a line that matches, that with the newest line first."""
+    """Return the blocks that may have a line that matches, that with the newest line first."""
     first = max(query.first, query.after[0] if query.after else 0)
     last = min(query.last, query.before[0] if query.before else EVER)
     statement, values = _HEADERS, list[object]((first, last, query.severity))
@@ -214,7 +214,7 @@ def _lines(database: Database, number: int, words: Words) -> list[Line]:
 
 
 def _unfinished(found: list[Line], query: LineQuery, newest: int) -> Found:
-    """What was found in time, but for lines among which there may be others that were not looked at."""
+    """Return what was found in time, but for lines among which there may be others that were not looked at."""
     whole = _cut([line for line in found if line.time > newest], query)
     return whole if whole.more else replace(whole, more=(newest + 1, 0), searched_from=newest)
 

@@ -73,7 +73,7 @@ class LineStore:
         self._reload()
 
     def add(self, lines: Iterable[Line]) -> int:
-        """Stores all of the lines, or none and raises StoreError; returns how many were not there already."""
+        """Store all of the lines, or none and raise StoreError; return how many were not there already."""
         with self._writing:
             try:
                 return self._add(lines)
@@ -110,7 +110,7 @@ class LineStore:
         self._sizes[service] += block.size
 
     def _merge(self, connection: sqlite3.Connection, service: str) -> None:
-        """Makes one block of the small ones of a service once there are many, or enough for a whole one."""
+        """Make one block of the small ones of a service once there are many, or enough for a whole one."""
         statement = "SELECT count(*), sum(lines), sum(size) FROM line_blocks WHERE service = ? AND small = 1"
         blocks, lines, size = connection.execute(statement, (service,)).fetchone()
         if blocks < 2 or (blocks < _MOST_SMALL and lines < MOST_LINES and size < MOST_BYTES // 4):
@@ -125,7 +125,7 @@ class LineStore:
     # --- making room --------------------------------------------------------------------------------------
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Deletes what is too old, then the oldest blocks of services that have more than their share."""
+        """Delete what is too old, then the oldest blocks of services that have more than their share."""
         expired = time.time() - self._max_age
         while expired > 0 and self._drop(connection, "arrived < ?", expired):
             pass
@@ -138,7 +138,7 @@ class LineStore:
     def _drop(
         self, connection: sqlite3.Connection, condition: str, *values: object, excess: int = 0, floor: int = 0
     ) -> int:
-        """Deletes some of the oldest blocks: until ``excess`` bytes are gone, or a service is at the floor."""
+        """Delete some of the oldest blocks: until ``excess`` bytes are gone, or a service is at the floor."""
         columns = "number, service, size, lines"
         statement = f"SELECT {columns} FROM line_blocks WHERE {condition} ORDER BY number LIMIT {_DROPPED_AT_ONCE}"
         dropped = 0
@@ -152,7 +152,7 @@ class LineStore:
         return dropped
 
     def _take_out(self, connection: sqlite3.Connection, service: str, number: int, size: int) -> list[Line]:
-        """Deletes a block; returns the lines that it had, none where it is damaged."""
+        """Delete a block; return the lines that it had, none where it is damaged."""
         statement = "SELECT data FROM line_blocks WHERE number = ?"
         try:
             lines = unpack(connection.execute(statement, (number,)).fetchone()[0])
@@ -170,17 +170,17 @@ class LineStore:
     # --- what is known of it ------------------------------------------------------------------------------
 
     def services(self) -> list[str]:
-        """The services that have lines here, sorted."""
+        """Return the services that have lines here, sorted."""
         return sorted(self._sizes)
 
     def totals(self) -> tuple[int, int, int]:
-        """How many lines are stored, how many had to make room, and the time of the oldest, 0 where there is none."""
+        """Return how many lines are stored, how many were evicted, and the oldest one's time; 0 without one."""
         ((lines, oldest),) = self.database.rows("SELECT coalesce(sum(lines), 0), min(first) FROM line_blocks")
         ((dropped,),) = self.database.rows("SELECT dropped FROM line_totals")
         return lines, dropped, oldest or 0
 
     def extent(self) -> tuple[int, int]:
-        """The times of the oldest and of the newest line; 0 where there is none."""
+        """Return the times of the oldest and of the newest line; 0 where there is none."""
         ((oldest, newest),) = self.database.rows("SELECT min(first), max(newest) FROM line_blocks")
         return oldest or 0, newest or 0
 
@@ -190,7 +190,7 @@ class LineStore:
         return self._last_id
 
     def prometheus(self) -> str:
-        """How many lines are stored and how many had to make room, for Prometheus."""
+        """Return how many lines are stored and how many had to make room, for Prometheus."""
         stored, dropped, _ = self.totals()
         return (
             f"# HELP obskit_lines_stored log lines that are stored\n# TYPE obskit_lines_stored gauge\n"
@@ -220,7 +220,7 @@ class LineStore:
 
 
 def _identified(lines: Iterable[Line]) -> Iterable[tuple[int, Line]]:
-    """Each line with what tells it from others: what its sender calls it, else all of it.
+    """Return each line with what tells it from others: what its sender calls it, else all of it.
 
     A message may hold the same line several times, a message that is sent again holds it as often.
     """

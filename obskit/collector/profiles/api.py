@@ -23,11 +23,11 @@ class ProfilesApi:
         self._thread = anyio.CapacityLimiter(1)
 
     def routes(self) -> list[Route]:
-        """Where the endpoint is."""
+        """Return the endpoint's routes."""
         return [Route("/ingest", self.post, methods=["POST"])]
 
     async def post(self, request: Request) -> Response:
-        """200 once the profile is stored."""
+        """Answer 200 once the profile is stored."""
         params = params_of(request)
         kind = request.headers.get("content-type", "")
 

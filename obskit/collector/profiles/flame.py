@@ -28,7 +28,7 @@ class Choice:
     version: str = ""
 
     def takes(self, labels: Labels) -> bool:
-        """True for samples with these labels."""
+        """Return True for samples with these labels."""
         named = dict(labels)
         return (
             self.route in ("", named.get("http.route", ""))
@@ -65,7 +65,7 @@ class Flame:
     cut: int = 0  # nodes that were left out
 
     def add(self, stacks: Stacks, choice: Choice) -> None:
-        """Adds the samples of a profile."""
+        """Add the samples of a profile."""
         taken = [choice.takes(labels) for labels in stacks.labels]
         for stack, value, number in stacks.samples:
             labels = dict(stacks.labels[number])
@@ -93,7 +93,7 @@ class Flame:
         self.total.update(dict.fromkeys({frame[:2] for frame in frames}, value))
 
     def callees(self) -> Counter[Place]:
-        """What the outermost functions called."""
+        """Return what the outermost functions called."""
         found: Counter[Place] = Counter()
         for node in self.root.children.values():
             found.update({place: child.value for place, child in node.children.items()})
@@ -101,7 +101,7 @@ class Flame:
 
 
 def fold(profiles: Iterable[Stacks], choice: Choice) -> Flame:
-    """The samples of profiles, of which the smallest calls are left out where there would be too many."""
+    """Return the samples of profiles, of which the smallest calls are left out where there would be too many."""
     flame = Flame()
     for stacks in profiles:
         flame.add(stacks, choice)
@@ -117,7 +117,7 @@ def version_of(labels: Mapping[str, str]) -> str:
 
 
 def nodes(root: Node) -> Iterator[Node]:
-    """The root and all below it."""
+    """Return the root and all below it."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -126,7 +126,7 @@ def nodes(root: Node) -> Iterator[Node]:
 
 
 def _cut(root: Node, least: int) -> int:
-    """Leaves out what has no more than ``least``; returns how many nodes that are."""
+    """Leave out what has no more than ``least``; return how many nodes that are."""
     gone = 0
     for node in list(nodes(root)):
         small = [place for place, child in node.children.items() if child.value <= least]
@@ -136,5 +136,5 @@ def _cut(root: Node, least: int) -> int:
 
 
 def is_library(file: str) -> bool:
-    """True for code that is not the application's own."""
+    """Return True for code that is not the application's own."""
     return _is_library(file) is not None

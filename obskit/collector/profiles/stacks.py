@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder(Stacks).decode
 
 
 def of_pprof(profile: Profile, more: Labels = ()) -> Stacks:
-    """The samples of a profile's last type, with ``more`` labels for each."""
+    """Return the samples of a profile's last type, with ``more`` labels for each."""
     return of_samples(
         (
             [_frame(location) for location in reversed(sample.stack)],
@@ -59,12 +59,12 @@ def of_samples(samples: Iterable[tuple[Sequence[Frame], int, Labels]]) -> Stacks
 
 
 def pack(stacks: Stacks) -> bytes:
-    """The bytes that are stored."""
+    """Return the bytes that are stored."""
     return zlib.compress(msgspec.json.encode(stacks), 6)
 
 
 def unpack(data: bytes) -> Stacks:
-    """What was stored. Raises Damaged."""
+    """Return what was stored. Raises Damaged."""
     try:
         return _decode(zlib.decompress(data))
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:

@@ -67,7 +67,7 @@ class ProfileStore:
                 connection.execute(statement)
 
     def add(self, kept: Kept, stacks: Stacks) -> bool:
-        """Stores a profile; returns False for one that is there already."""
+        """Store a profile; return False for one that is there already."""
         data = pack(stacks)
         digest = blake2b(f"{kept}".encode() + data, digest_size=16).digest()
         row = (int(time.time()), digest, kept.service, kept.kind, kept.unit, kept.first, kept.last)
@@ -99,7 +99,7 @@ class ProfileStore:
                 excess -= size
 
     def kinds(self) -> dict[str, list[tuple[str, str]]]:
-        """The types of profiles that each service has, with their units."""
+        """Return the types of profiles that each service has, with their units."""
         found: dict[str, list[tuple[str, str]]] = {}
         statement = "SELECT DISTINCT service, kind, unit FROM profiles ORDER BY service, kind"
         for service, kind, unit in self._database.rows(statement):
@@ -107,13 +107,13 @@ class ProfileStore:
         return found
 
     def extent(self, service: str, kind: str) -> tuple[int, int, int]:
-        """How many profiles there are, when the first began and the last ended; zeros where there is none."""
+        """Return how many profiles there are, when the first began and the last ended; zeros where there is none."""
         statement = "SELECT count(*), min(first), max(last) FROM profiles WHERE service = ? AND kind = ?"
         ((count, first, last),) = self._database.rows(statement, service, kind)
         return count, first or 0, last or 0
 
     def numbers(self, service: str, kind: str, first: int, last: int, trace: str = "") -> list[int]:
-        """The profiles of a time, the newest first; those with samples of a ``trace`` alone."""
+        """Return the profiles of a time, the newest first; those with samples of a ``trace`` alone."""
         statement = "SELECT number FROM profiles WHERE service = ? AND kind = ? AND last >= ? AND first <= ?"
         if trace:
             statement += f" AND number IN (SELECT number FROM profile_traces WHERE trace = {low_id(trace)})"
@@ -121,14 +121,14 @@ class ProfileStore:
         return [number for (number,) in rows]
 
     def of_trace(self, trace: str) -> list[tuple[str, str]]:
-        """The services and types of the profiles that have samples of a trace."""
+        """Return the services and types of the profiles that have samples of a trace."""
         statement = """
             SELECT DISTINCT service, kind FROM profiles JOIN profile_traces USING (number) WHERE trace = ? ORDER BY 1, 2
         """
         return [(service, kind) for service, kind in self._database.rows(statement, low_id(trace))]
 
     def read(self, numbers: list[int]) -> Iterator[Stacks]:
-        """The samples of profiles, each in its turn; what has made room, or is damaged, is left out."""
+        """Return the samples of profiles, each in its turn; what has made room, or is damaged, is left out."""
         for number in numbers:
             for (data,) in self._database.rows("SELECT data FROM profiles WHERE number = ?", number):
                 with suppress(Damaged):
