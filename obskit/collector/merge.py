@@ -16,7 +16,7 @@ _ENDPOINT_FIELDS = ("service_name", "ipv4", "ipv6", "port")
 
 
 def merge(spans: list[Span]) -> list[Span]:
-    """Pieces of one side of a call as one new span, and the server's half of a shared id marked as shared.
+    """Return pieces of one side of a call as one span, and the server's half of a shared id marked as shared.
 
     In the order of their ids. Where each has an id of its own they are the spans themselves: not to be changed.
     """
@@ -35,7 +35,7 @@ def merge(spans: list[Span]) -> list[Span]:
 
 
 def _second_half(other: Span | None, span: Span) -> Span:
-    """Return a copy that has what the half with the same id knows."""
+    """Return a copy of ``span`` with what the half with the same id says of both."""
     copy = msgspec.structs.replace(span, tags=dict(span.tags))
     if other:
         copy.shared = span.shared or (other.kind == "CLIENT" and span.kind == "SERVER")
@@ -45,7 +45,7 @@ def _second_half(other: Span | None, span: Span) -> Span:
 
 
 def _add(span: Span, piece: Span) -> None:
-    """Add to ``span`` what ``piece`` knows and it does not; the tags of a later piece win."""
+    """Fill the gaps of ``span`` from ``piece``, whose tags win."""
     span.parent_id = span.parent_id or piece.parent_id
     span.kind = span.kind or piece.kind
     span.timestamp = span.timestamp or piece.timestamp

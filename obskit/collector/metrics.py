@@ -120,7 +120,7 @@ def _type(name: str) -> str:
 
 
 def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:
-    """Calls and failed calls of each service, for Prometheus."""
+    """Return calls and failed calls of each service, for Prometheus."""
     rows = [(_label("service", service), calls, errors) for service, calls, errors in totals]
     calls = {label: calls for label, calls, _ in rows}
     errors = {label: errors for label, _, errors in rows}

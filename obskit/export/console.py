@@ -34,4 +34,4 @@ class ConsoleExporter:
         return DELIVERED
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""

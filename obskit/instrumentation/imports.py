@@ -119,7 +119,7 @@ class _Loader:
             _run(hook, name, sys.modules.get(name, module))
 
     def _step_back(self, module: ModuleType) -> None:
-        """A module whose code looks at its loader sees the real one."""
+        """Put the real loader back, as a module's code may look at it."""
         try:
             for holder, attribute in ((self._spec, "loader"), (module, "__loader__")):
                 if getattr(holder, attribute, None) is self:

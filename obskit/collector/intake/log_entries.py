@@ -219,7 +219,7 @@ def _moment(fields: dict[str, Any]) -> int:
 
 
 def moment_of(value: Any) -> int:
-    """Microseconds of the epoch: from RFC 3339, seconds and nanos, or a number of seconds, ms, µs or ns; 0 if none."""
+    """Return epoch microseconds: from RFC 3339, seconds and nanos, or a number of seconds, ms, µs or ns; 0 if none."""
     try:
         if isinstance(value, dict):
             return _within(int(value["seconds"]) * 1_000_000 + int(value.get("nanos") or 0) // 1000)

@@ -79,7 +79,7 @@ def _looks_like_pprof(data: bytes, content_type: str) -> bool:
 
 
 def _folded(data: bytes, labels: Labels) -> Stacks:
-    """Stacks as flamegraph.pl reads them: ``main;work;parse 12``. Raises Rejected."""
+    """Return stacks as flamegraph.pl reads them: ``main;work;parse 12``. Raises Rejected."""
     return of_samples(
         ([(frame, "", 0) for frame in stack.split(";")], value, labels)
         for stack, value in _folded_lines(data.decode("utf-8", "replace"))

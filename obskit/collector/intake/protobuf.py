@@ -51,47 +51,47 @@ def decode(data: bytes, schema: Schema, depth: int = 0) -> dict[str, Any]:
 
 
 def text(name: str) -> Field:
-    """Return a string."""
+    """Return a field that holds a string."""
     return Field(name, BYTES, lambda data: data.decode("utf-8", "replace"))
 
 
 def blob(name: str) -> Field:
-    """Bytes."""
+    """Return a field that holds bytes."""
     return Field(name, BYTES, bytes)
 
 
 def hexadecimal(name: str) -> Field:
-    """Bytes, as their digits."""
+    """Return a field that holds bytes, read as hexadecimal digits."""
     return Field(name, BYTES, lambda data: data.hex())
 
 
 def number(name: str) -> Field:
-    """Return a varint."""
+    """Return a field that holds a signed varint."""
     return Field(name, VARINT, lambda value: value - (1 << 64) if value > _MAX_LONG else value)
 
 
 def boolean(name: str) -> Field:
-    """Return a varint that is true unless 0."""
+    """Return a field that holds a varint, true unless 0."""
     return Field(name, VARINT, bool)
 
 
 def fixed64(name: str) -> Field:
-    """Return an unsigned number of eight bytes."""
+    """Return a field that holds an unsigned number of eight bytes."""
     return Field(name, FIXED64, lambda data: int.from_bytes(data, "little"))
 
 
 def double(name: str) -> Field:
-    """Return a floating point number."""
+    """Return a field that holds a double."""
     return Field(name, FIXED64, lambda data: struct.unpack("<d", data)[0])
 
 
 def message(name: str, schema: Schema) -> Field:
-    """Return a message within."""
+    """Return a field that holds a message."""
     return Field(name, BYTES, bytes, schema)
 
 
 def messages(name: str, schema: Schema) -> Field:
-    """Any number of messages within."""
+    """Return a field that holds any number of messages."""
     return Field(name, BYTES, bytes, schema, repeated=True)
 
 

@@ -147,7 +147,7 @@ def gunzip(data: bytes) -> bytes:
 
 
 def _members(data: bytes) -> Iterator[bytes]:
-    """Pieces of what the members of a gzip stream hold, of MAX_BODY bytes at most. Raises zlib.error."""
+    """Yield pieces of what the members of a gzip stream hold, of MAX_BODY bytes at most. Raises zlib.error."""
     member, rest, position = zlib.decompressobj(_GZIP), b"", 0
     while rest or position < len(data):
         if not rest:

@@ -203,7 +203,7 @@ def _headers(database: Database, query: LineQuery) -> list[_Header]:
 
 
 def _lines(database: Database, number: int, words: Words) -> list[Line]:
-    """Lines of a block that may have words; none of one that is damaged. Raises _Gone."""
+    """Return the lines of a block that may have words; none of one that is damaged. Raises _Gone."""
     rows = database.rows("SELECT data FROM line_blocks WHERE number = ?", number)
     if not rows:
         raise _Gone

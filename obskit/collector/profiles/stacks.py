@@ -47,7 +47,7 @@ def of_pprof(profile: Profile, more: Labels = ()) -> Stacks:
 
 
 def of_samples(samples: Iterable[tuple[Sequence[Frame], int, Labels]]) -> Stacks:
-    """Samples with their frames, outermost first; equal ones are added up."""
+    """Return samples with their frames, outermost first; equal ones are added up."""
     frames: dict[Frame, int] = {}
     labels: dict[Labels, int] = {}
     sums: dict[tuple[tuple[int, ...], int], int] = {}

@@ -74,7 +74,7 @@ class Ledger:
                 self.changed.notify_all()
 
     def note_spooled(self) -> None:
-        """Tell those who wait that items are on disk."""
+        """Wake the threads that wait for items, which are on disk now."""
         with self.changed:
             self.changed.notify_all()
 
