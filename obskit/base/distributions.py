@@ -70,7 +70,7 @@ def _parse(text: str) -> Iterator[EntryPoint]:
             yield EntryPoint(group, name.strip(), value.strip())
 
 
-_Place = tuple[str, int]  # a folder to import from, and when something was last laid into it or taken away
+_Place = tuple[str, int]  # a folder of sys.path, and when an entry was last added to it or removed
 
 
 def _places() -> Iterator[_Place]:

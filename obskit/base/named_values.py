@@ -1,8 +1,8 @@
-"""Finding names that stand with a value in text, and masking the values of those that are secret.
+"""Masks the values of secret names in text, such as ``password=x``.
 
 Python writes ``password='x'`` in many ways: bytes, escaped quotes, JSON within JSON, pairs of a header list, calls. One
-pattern finds names; where a value ends is found by walking over it, as quotes and brackets nest. Where that is unclear,
-too much is masked rather than too little. The work is linear: nothing is walked over twice but a bounded stretch.
+regular expression finds the names; a scan finds where each value ends, as quotes and brackets nest. If that is unclear,
+too much is masked rather than too little. It takes linear time: only stretches of bounded length are scanned twice.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _HEADER = re.compile(r"(?:authorization|cookies?2?)\Z", re.IGNORECASE)
 _LONGEST_ELEMENT = 10_000
 
 IsSecret = Callable[[str, str], bool]
-"""Tells whether a name is a secret's, given also the character before it."""
+"""Returns whether a name is a secret's, given also the character before it."""
 
 
 def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) -> str:
@@ -92,7 +92,7 @@ def _is_cookie(name: str) -> bool:
 
 
 def _names_secret(text: str, start: int, is_secret: IsSecret) -> bool:
-    """Return whether what stands before ``value`` says of what, as in ``{"name": "password", "value": "x"}``."""
+    """Return whether a secret's name is before ``value``, as in ``{"name": "password", "value": "x"}``."""
     before = _NAME_BEFORE.search(text, max(0, start - 200), start)
     return before is not None and is_secret(before["name"], "")
 
@@ -138,7 +138,7 @@ def _end_of_element(text: str, at: int) -> int:
 
 
 def _end_in_pair(text: str, at: int, start: int) -> int:
-    """Return where the second of two ends, as in ``("cookie", "x")``; three and more are a list of names."""
+    """Return where the second item of a pair such as ``("cookie", "x")`` ends; a longer list is one of names."""
     value = _IN_PAIR.match(text, at)
     if value is None or not _PAIR_BEGINS.search(text, max(0, start - 16), start):
         return at
@@ -148,7 +148,7 @@ def _end_in_pair(text: str, at: int, start: int) -> int:
 
 
 def _end_of_header(text: str, at: int, start: int) -> int:
-    """Return where a header's line ends, or the quotes that stand around name and value."""
+    """Return where a header's line ends, or the string that holds its name and value."""
     ending = _END_OF_HEADER.search(text, at)
     end = ending.start() if ending else len(text)
     around = _TOKEN.match(text, start - 1) if start else None
@@ -160,7 +160,7 @@ def _end_of_header(text: str, at: int, start: int) -> int:
 
 
 def _walk(text: str, at: int) -> int:
-    """Return where a value ends: strings, brackets, and what stands between, up to a blank or the next name."""
+    """Return where a value ends: strings, brackets and the text between them, up to white space or the next name."""
     brackets, begins, closed = 0, True, -1  # begins: a quote here is the first of a string
     while at < len(text):
         token = _TOKEN.match(text, at)
@@ -201,11 +201,11 @@ def _may_begin(kind: str | None, token: str, begins: bool, brackets: int) -> boo
 
 
 def _end_of_string(text: str, at: int, quote: str, escapes: int) -> tuple[int, int]:
-    """Return where a string ends whose quotes have ``escapes`` backslashes before them, without its quote and with it.
+    """Return where a string ends, before and behind its closing quote, which has ``escapes`` backslashes before it.
 
-    Each time that text is quoted again, the backslashes before a quote within it double, and one comes on top. Fewer
-    than the string's own belong to what is around it. More may be a backslash that ends the string, or a quote's repr.
-    A string that does not end is the rest of the text.
+    Each further quoting of a text doubles the backslashes before a quote and adds one. A quote with fewer than
+    ``escapes`` belongs to the text around the string. One with more is within the string, unless the string ends with a
+    backslash. A string without an end is the rest of the text.
     """
     for found in _NEXT_QUOTE[quote].finditer(text, at):
         beyond = len(found[1]) - escapes

@@ -289,7 +289,7 @@ _RENDERERS: tuple[tuple[Any, _Render], ...] = (
     (Mapping, Renderer._mapping),
     ((Sequence, Set, ValuesView), Renderer._sequence),
 )
-"""The first whose class fits renders."""
+"""The function of the first class that fits renders a value."""
 
 
 def _number(number: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which process this is: state that must not be shared with a forked child is renewed when the pid changes.
+"""Notices forks: state that must not be shared with a forked child is renewed when the pid changes.
 
 Python's fork hooks do it for ``os.fork`` and what is built on it. uWSGI forks without them, so every trace that
 starts in a process also checks the pid.
@@ -17,7 +17,7 @@ _renewals: list[Callable[[], None]] = []
 
 
 def on_fork(renew: Callable[[], None]) -> None:
-    """Have ``renew`` called in each forked child before it starts a trace."""
+    """Call ``renew`` in each forked child before it starts a trace."""
     _renewals.append(renew)
 
 

@@ -1,7 +1,7 @@
-"""Masking what may be secret in a log entry or a span, before it is written or queued for a disk or a network.
+"""Masks what may be secret in a log entry or a span, before it is written or queued for delivery.
 
 Keys are compared without regard to case, ``-`` and ``_``. Text is searched in linear time (see ``named_values``), and
-only where a cheap look says that something may be found.
+only if a cheap check finds that it may contain something to mask.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text
 class Redactor:
     """Masks the values of secret keys, and secrets in URLs and headers quoted in text.
 
-    ``ordinary`` grows to the keys of tags that are left alone: whose tags have no others need not be looked at.
+    ``ordinary`` caches the keys of tags that are never masked: a span with no other tags needs no further check.
     """
 
     def __init__(self, keys: Sequence[str] = DEFAULT_KEYS) -> None:
@@ -142,7 +142,7 @@ class Redactor:
     # Spans
 
     def error_text(self, text: str) -> str:
-        """Return what an exception says as ``text`` does, and without the queries of URLs and the literals of SQL.
+        """Return an exception's text masked as by ``text``, and without queries of URLs and literals of SQL.
 
         The application did not choose that text: a library put the whole request or statement into its message.
         """
@@ -154,9 +154,9 @@ class Redactor:
         return shown
 
     def tags(self, tags: Mapping[str, Any], mixed: bool = False) -> Mapping[str, Any]:
-        """Return ``tags`` as they may leave: text under secret keys masked, text that others wrote searched.
+        """Return ``tags`` with text under secret keys masked, and with text that libraries wrote searched.
 
-        ``mixed`` says that some may be lists or maps, which are looked into.
+        ``mixed`` says that values may be lists or maps, whose items are treated likewise.
         """
         if mixed:
             tags = {key: self._inside(value) for key, value in tags.items()}
@@ -191,7 +191,7 @@ class Redactor:
 
 
 def _each_text(value: Any, show: Callable[[str], str]) -> Any:
-    """Return what ``show`` makes of a text, or of those in a list: OpenTelemetry has the values of a header in one."""
+    """Return ``show`` of a text, or of each in a list: OpenTelemetry keeps a header's values in a list."""
     if isinstance(value, tuple):
         return tuple(_each_text(item, show) for item in value)
     return show(value) if isinstance(value, str) else value
@@ -204,7 +204,7 @@ def _without_query(text: str) -> str:
 
 
 def _hints(keys: Sequence[str]) -> tuple[str, ...]:
-    """Return pieces of text one of which is there, in lower case, wherever a name is secret."""
+    """Return substrings, in lower case, one of which occurs in every secret name."""
     parts = [re.split(r"[-_. ]", key.lower()) for key in keys if key]
     found = {next((piece for piece in reversed(part) if len(piece) > 2), part[-1]) for part in parts}
     found |= {f"{name}=" for name in _SHORT_PARAMETERS}

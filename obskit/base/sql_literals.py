@@ -1,6 +1,6 @@
-"""Masking the literals of SQL in text: what a database was asked for or told, and what its errors repeat of it.
+"""Masks the literals of SQL in text: in statements, and in what a database's errors repeat of them.
 
-Every pattern takes linear time: each repetition is bounded, or ends where its text can be read in one way only. Where
+Every pattern takes linear time: each repetition is bounded, or ends where its text can be read in one way only. If
 it is unclear how far a literal reaches, too much is masked rather than too little.
 """
 
@@ -44,7 +44,7 @@ _HINTS = (
     *("insert", "replace", "merge", "delete", "update", "values", "where", "select", "user", "role"),
     *("key (", "failing row", "invalid input", "duplicate entry", "near '", "[parameters"),
 )
-"""One of these is in whatever the patterns match: looking for them first spares most texts the patterns."""
+"""Whatever the patterns match contains one of these, so most texts need no pattern."""
 
 
 def mask_literals(text: str) -> str:

@@ -16,9 +16,9 @@ _GENERATOR = "def stand_in({parameters}): return (yield from {call}({arguments})
 def stand_in(function: Any, call: Callable[..., Any]) -> Any:
     """Return a function of the same kind and signature as ``function`` that returns ``call(*args, **kwargs)``.
 
-    For a coroutine function that is an awaitable, for a generator function an iterator. Both run their code later, so
-    the stand-in has the parameters of ``function``: a call with wrong ones raises at once, as servers expect that
-    tell an application from its factory so.
+    For a coroutine function ``call`` returns an awaitable, for a generator function an iterator. Both run later, so the
+    stand-in has the parameters of ``function``: a call with wrong ones raises at once, by which servers distinguish an
+    application from its factory.
     """
     form = _COROUTINE if inspect.iscoroutinefunction(function) else _GENERATOR
     if form is _GENERATOR and not inspect.isgeneratorfunction(function):

@@ -21,9 +21,9 @@ _from_hex = bytes.fromhex
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
-    """Return what the request's B3 headers say, or None where they are absent or malformed.
+    """Return the context in the request's B3 headers; None if they are absent or malformed.
 
-    A valid ``b3`` header wins wholly over the ``X-B3-*`` ones.
+    If ``b3`` is valid, the ``X-B3-*`` headers are ignored.
     """
     single = get(names.b3)
     found = None if single is None else _parse_single(single)
@@ -70,7 +70,7 @@ def _with_ids(
 ) -> PropagatedSpan | None:
     if len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16):
         ids = trace_id + span_id if parent_id is None else trace_id + span_id + parent_id
-        try:  # whole bytes in lower-case hex, told at half the price of a regular expression
+        try:  # checks for whole bytes in lower-case hex at half the cost of a regular expression
             if _from_hex(ids).hex() == ids and _ZERO not in ids:
                 return received(trace_id, span_id, parent_id, sampled, debug)
         except ValueError:

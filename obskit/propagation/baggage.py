@@ -1,4 +1,4 @@
-"""W3C Baggage: from a header into OpenTelemetry's context, and back. The API's own propagator does the work."""
+"""W3C Baggage, read from a header into OpenTelemetry's context and written back, by the API's own propagator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def use(on: bool) -> None:
 
 
 def entries(text: str, context: Mapping[str, Any]) -> object:
-    """Return the baggage of ``context`` with what a header says; malformed entries are left out. Never raises."""
+    """Return the baggage of ``context`` plus that of a header, without malformed entries. Never raises."""
     before = context.get(BAGGAGE_KEY)
     try:
         text = _readable(text) if _on else ""
@@ -37,14 +37,14 @@ def entries(text: str, context: Mapping[str, Any]) -> object:
 
 
 def _readable(text: str) -> str:
-    """Return the entries that can be ones: OpenTelemetry's API logs a warning with the text of each other one."""
+    """Return the well-formed entries: OpenTelemetry's API would log a warning with the text of each other one."""
     if len(text) > W3CBaggagePropagator._MAX_HEADER_LENGTH:
         return ""
     return ",".join(entry for entry in text.split(",") if "=" in entry and sendable(entry.strip()))
 
 
 def header(context: Mapping[str, Any]) -> str:
-    """Return the header for the baggage of ``context``; empty where there is none. Never raises."""
+    """Return the header for the baggage of ``context``; empty without any. Never raises."""
     if not _on or not context.get(BAGGAGE_KEY):
         return ""
     carrier: dict[str, str] = {}

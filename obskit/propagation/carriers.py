@@ -1,4 +1,4 @@
-"""What programs keep headers in: mappings that mind case or do not, lists of pairs, names in text or bytes."""
+"""Reads and writes headers in what programs keep them in: mappings and lists of pairs, in text or bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from obskit.propagation.headers import Set
 
 
 class Headers(Protocol):
-    """A message's headers, as any mapping shows them. Spelling may matter to it: we compare without case."""
+    """A message's headers as a mapping. It may distinguish spellings; obskit compares names without regard to case."""
 
     def __iter__(self) -> Iterator[Any]: ...
     def __getitem__(self, name: Any, /) -> object: ...
@@ -24,7 +24,7 @@ class Headers(Protocol):
 class Pairs:
     """A list of ``(name, value)`` pairs as a mapping: Kafka's headers, gRPC's metadata, ASGI's headers.
 
-    What is written is text or bytes as the pairs there are.
+    New pairs are text or bytes as the first pair is.
     """
 
     def __init__(self, pairs: list[Any]) -> None:
@@ -48,9 +48,9 @@ class Pairs:
 
 
 class ByName:
-    """A mapping of another kind than dict: not all tell their names when they are iterated over, but by ``keys``.
+    """A mapping of another kind than dict, whose names only ``keys`` tells: iterating over werkzeug's yields pairs.
 
-    werkzeug's yields pairs, wsgiref's none at all. Where names are bytes, what is written is bytes too.
+    Iterating over wsgiref's fails. If names are bytes, names and values are written as bytes.
     """
 
     def __init__(self, headers: Any, as_bytes: bool) -> None:
@@ -119,7 +119,7 @@ def _without(headers: Headers, names: frozenset[str]) -> set[str]:
 
 
 def lower_case(name: object) -> str:
-    """Return a header's name, text or bytes, as we compare it."""
+    """Return a header's name, text or bytes, in lower case, for comparisons."""
     return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
 
 
@@ -131,7 +131,7 @@ def _delete(headers: Headers, name: object) -> None:
 
 
 def writer(headers: Headers) -> Set:
-    """Return what writes a header; one that is refused costs the others nothing."""
+    """Return a function that writes a header; if ``headers`` refuses one, the others are still written."""
 
     def set_header(name: str, value: str) -> None:
         try:
@@ -143,7 +143,7 @@ def writer(headers: Headers) -> Set:
 
 
 class Carrier:
-    """What OpenTelemetry's setter writes to. Only what is a mapping or a list of pairs has names to look for."""
+    """What OpenTelemetry's setter writes to. Its names are known only if it is a mapping or a list of pairs."""
 
     def __init__(self, carrier: Any, setter: Setter[Any]) -> None:
         self._carrier = carrier
@@ -165,7 +165,7 @@ class Carrier:
 
 
 def spellings(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
-    """Return the names that a carrier has, as it spells them, by their lower case; none where the getter fails."""
+    """Return a carrier's names as it spells them, by their lower case; an empty dict if the getter fails."""
     try:
         return {lower_case(name): name for name in getter.keys(carrier)}
     except Exception:
@@ -173,10 +173,10 @@ def spellings(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
 
 
 def get_text(carrier: Any, getter: Getter[Any], name: str) -> str | None:
-    """Return a header's value, None where there is none or the getter fails.
+    """Return a header's value; None if it is absent or the getter fails.
 
-    A repeated header is joined as HTTP does it (RFC 9110, 5.2): conflicting contexts then read as malformed. Of bytes
-    OpenTelemetry's own getter makes a list of numbers.
+    A repeated header is joined as HTTP does it (RFC 9110, 5.2): conflicting contexts then read as malformed. For a
+    value in bytes, OpenTelemetry's default getter returns a list of numbers.
     """
     try:
         values: list[Any] = list(getter.get(carrier, name) or ())

@@ -1,7 +1,7 @@
-"""Google's ``X-Cloud-Trace-Context``: ``TRACE_ID/SPAN_ID;o=OPTIONS``, read where nothing better came in.
+"""Google's ``X-Cloud-Trace-Context``, ``TRACE_ID/SPAN_ID;o=OPTIONS``, read if there is neither B3 nor W3C.
 
 Google's front ends add it. Rules as in zipkin-gcp's propagation: the trace id is 32 hex characters whose halves
-are not zero, the span id decimal (zero or absent: none), ``o`` the decision (absent: left to us). Never injected.
+are not zero, the span id decimal (zero or absent: none), ``o`` the decision (absent: deferred). Never injected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ZERO = "0" * 16
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
-    """Return what the header says, or None where it is absent or malformed."""
+    """Return the context in the header; None if it is absent or malformed."""
     text = get(names.cloud_trace_context)
     match = _PATTERN.fullmatch(text) if text is not None and len(text) <= _LONGEST else None
     if match is None or _ZERO in (match[1][:16], match[1][16:]):

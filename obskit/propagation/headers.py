@@ -1,4 +1,4 @@
-"""The header names we read, spelled once per kind of carrier so that no request pays for it."""
+"""The names of known headers, spelled once for each kind of carrier so that no request has to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MESH = (
 
 
 def sendable(value: str) -> bool:
-    """Return whether every library sends ``value`` in a header: what came in from outside must not break a call.
+    """Return whether every library accepts ``value`` in a header: a value from outside must not make a call fail.
 
     RFC 9110, 5.5 allows more (bytes above ASCII, tabs), which some clients refuse and gRPC forbids.
     """
@@ -51,7 +51,7 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 class HeaderNames:
-    """The names of all headers we read, as one kind of carrier spells them."""
+    """The names of all known headers, as one kind of carrier spells them."""
 
     def __init__(self, spell: Callable[[str], str]) -> None:
         self.b3 = spell(B3)

@@ -1,4 +1,4 @@
-"""Headers a service mesh needs copied from the inbound request to outbound calls, unread."""
+"""Headers that a service mesh needs copied, unread, from the inbound request to outbound calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from obskit.propagation.headers import HeaderNames, sendable
 
 MESH_KEY = create_key("obskit-mesh-headers")
 CARRIED = (MESH_KEY, BAGGAGE_KEY)
-"""Where a context keeps what a message brought besides its trace."""
+"""The keys by which a context has what a message brought besides its trace."""
 _LONGEST = 4096
 _LONGEST_TOGETHER = 8192  # servers bound the head of a request, by 16 KiB or so
 
@@ -20,7 +20,7 @@ _LONGEST_TOGETHER = 8192  # servers bound the head of a request, by 16 KiB or so
 def extract(headers: Mapping[str, str], names: HeaderNames, present: Container[str]) -> dict[str, str] | None:
     """Return the mesh headers among those ``present``, by name, or None where there are none.
 
-    Left out are giants, and what a client would refuse to send: a caller must not make our own calls fail.
+    Values that are too long or that a client would refuse to send are left out: a caller must not make calls fail.
     """
     found: dict[str, str] = {}
     room = _LONGEST_TOGETHER
@@ -54,5 +54,5 @@ def of(context: Context) -> dict[str, str]:
 
 
 def for_any_transport(context: Context) -> dict[str, str]:
-    """Return those that any kind of message can carry: gRPC wants bytes, and nothing else, below ``-bin`` names."""
+    """Return those that any transport can carry: gRPC accepts bytes only for names that end in ``-bin``."""
     return {name: value for name, value in of(context).items() if not name.endswith("-bin")}

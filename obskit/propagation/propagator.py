@@ -1,4 +1,4 @@
-"""All formats together: reading whatever came in, writing what was chosen."""
+"""All formats together: reads every known one, and writes those that the ``propagation`` option names."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
 def read(headers: Mapping[str, str], names: HeaderNames) -> tuple[PropagatedSpan | None, dict[str, str] | None]:
     """Return the remote parent and the mesh headers of a message.
 
-    Most have no header of a mesh's. Then they have none of W3C's and Google's either, which are among those.
+    Most have no mesh header. Then they have none of W3C's or Google's either, which are mesh headers, too.
     """
-    if headers.keys().isdisjoint(names.mesh_names):  # of two sets Python walks through the smaller one
+    if headers.keys().isdisjoint(names.mesh_names):  # Python iterates over the smaller of two sets
         return b3.extract(headers.get, names), None
     return extract(headers.get, names), mesh.extract(headers, names, headers)
 
@@ -74,7 +74,7 @@ class Propagator(TextMapPropagator):
     def write(self, span: AnySpan, meshed: Mapping[str, str], headers: Headers) -> None:
         """Write the headers of ``span`` over older ones, and those of the mesh that the caller did not set.
 
-        An older context must go wholly: mixed with ours it would be a third one, and a lone ``b3`` would win.
+        An older context is removed completely: mixed with the new one it would read as a third, or its ``b3`` win.
         """
         replaced = B3_AND_W3C if "w3c" in self.formats else _BOTH_B3
         present = take_out(headers, replaced)
@@ -124,15 +124,15 @@ class Propagator(TextMapPropagator):
 
 
 def span_of(context: Context) -> AnySpan:
-    """Return what is to be sent of the current span of ``context``, ours or another provider's."""
+    """Return the current span of ``context``, obskit's or another provider's, in the form that is propagated."""
     span = context.get(SPAN_KEY)
     return span if isinstance(span, Span) else propagated(span)
 
 
 def _found(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
-    """Return the headers we read, by lower-case name.
+    """Return the known headers, by lower-case name.
 
-    Carriers may mind case, and getters may not know their keys: then the spellings are tried that are written.
+    Carriers may distinguish case, and getters may not list their keys: then the spellings that are written are tried.
     """
     spelled = spellings(carrier, getter)
     found = {}

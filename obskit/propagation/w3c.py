@@ -12,11 +12,11 @@ _VERSION_0 = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _LATER = re.compile(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST_VERSION_0 = 55
 _LONGEST = 512
-_RANDOM = 2  # level 2: it says how the trace id was made, so each service that continues the trace says it too
+_RANDOM = 2  # flag of level 2: the trace id is random, which stays true in each service that continues the trace
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
-    """Return what ``traceparent`` says, or None where it is absent or malformed."""
+    """Return the context in ``traceparent``; None if it is absent or malformed."""
     text = get(names.traceparent)
     if text is None or len(text) > _LONGEST:
         return None
