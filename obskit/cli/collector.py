@@ -10,67 +10,39 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from obskit.cli.collector_flags import (
+    TOKEN,
+    UsageError,
+    add_flags,
+    default_storage,
+    options,
+    seconds,
+    size,
+    whole_number,
+)
 from obskit.cli.forward import Forwarder, forward_urls, is_cloud_trace
-from obskit.cli.state_file import default_storage
 from obskit.export.net.url import is_loopback, masked
 from obskit.export.zipkin.kafka_url import parse_url
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
     from types import FrameType
 
-    from obskit.collector.options import Options
     from obskit.collector.server import CollectorServer, Intake
 
 _FAILED = 1
 _BAD_USAGE = 2
-_SIZES = {"K": 2**10, "M": 2**20, "G": 2**30}
-_TIMES = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_TOKEN = "OBSKIT_COLLECTOR_TOKEN"
 _LARGEST_PORT = 65535
 _FORWARD_TIMEOUT = 5.0  # seconds at the end for forwarding the spans that wait
 _LOGIN_TIMEOUT = 5.0  # seconds for Google's credentials at the start
 _CHECK_INTERVAL = 1.0  # seconds between two checks of the server thread
 
 
-class _UsageError(Exception):
-    """A flag cannot be used: one line that names it and the remedy."""
-
-
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command. Values stay text: ``run`` checks them, so that errors name the remedy in one line."""
+    """Add the command."""
     parser = subparsers.add_parser("collector", help="run the embedded Zipkin-compatible collector")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", default="9411", help="port to listen on, 0 for a free one (default: %(default)s)")
-    parser.add_argument("--grpc-port", default="", metavar="PORT", help="also accept spans over gRPC on this port")
-    parser.add_argument("--kafka", default="", metavar="BROKERS", help="also read spans from Kafka: HOST:PORT[/TOPIC]")
-    parser.add_argument("--storage", help="memory, sqlite:///PATH or zipkin+http://HOST:PORT (default: a file)")
-    parser.add_argument("--max-spans", default="500000", help="delete the oldest traces beyond (default: %(default)s)")
-    parser.add_argument("--max-bytes", default="1G", help="the same in bytes, or K, M, G (default: %(default)s)")
-    parser.add_argument("--max-line-bytes", default="400M", help="the same of log lines (default: %(default)s)")
-    parser.add_argument("--max-profile-bytes", default="100M", help="the same of profiles (default: %(default)s)")
-    parser.add_argument("--max-age", default="", metavar="AGE", help="delete all that is older: 90s, 15m, 12h or 7d")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="another Host to accept")
-    parser.add_argument("--forward", action="append", default=[], metavar="URL", help="pass spans on to this exporter")
-    parser.add_argument("--backup", metavar="PATH", help="copy the --storage file, even one in use, and exit")
-    parser.add_argument("--token", default=os.environ.get(_TOKEN, ""), help=f"the token of requests; or {_TOKEN}")
-    parser.add_argument("--open", action="store_true", help="accept anyone who can reach a --host beyond loopback")
-    _add_zipkin_options(parser)
+    add_flags(parser)
     parser.set_defaults(run=run)
-
-
-def _add_zipkin_options(parser: argparse.ArgumentParser) -> None:
-    """Add options of Zipkin's server. Their default is the variable that Zipkin reads."""
-    environ = os.environ
-    is_on = {"true": True, "false": False}
-    strict = is_on.get(environ.get("STRICT_TRACE_ID", "").lower(), True)
-    searched = is_on.get(environ.get("SEARCH_ENABLED", "").lower(), True)
-    rate, keys = environ.get("COLLECTOR_SAMPLE_RATE", "1"), environ.get("AUTOCOMPLETE_KEYS", "")
-    parser.add_argument("--sample-rate", default=rate, help="the part of the traces to keep (default: %(default)s)")
-    parser.add_argument("--autocomplete-keys", default=keys, metavar="A,B", help="tags whose values are listed")
-    parser.add_argument("--lenient-trace-ids", action="store_true", default=not strict, help="compare 64 bits of ids")
-    parser.add_argument("--no-search", action="store_true", default=not searched, help="find traces by their ids alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _check_reach(args)
         forwarder = _forwarder(args)
         server = _start(args, forwarder)
-    except _UsageError as error:
+    except UsageError as error:
         return _fail(_BAD_USAGE, str(error))
     except ImportError as error:
         return _fail(_FAILED, str(error))
@@ -117,25 +89,25 @@ def _forwarder(args: argparse.Namespace) -> Forwarder:
 
     urls = forward_urls(args.forward, os.environ)
     if urls and is_server(args.storage):
-        raise _UsageError("--forward: spans that a Zipkin server keeps cannot be forwarded; use another --storage")
+        raise UsageError("--forward: spans that a Zipkin server keeps cannot be forwarded; use another --storage")
     if any(map(is_cloud_trace, urls)):
         _check_key_file(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     try:
         forwarder = Forwarder(urls)
     except ValueError as error:
-        raise _UsageError(f"--forward: {error}") from None
+        raise UsageError(f"--forward: {error}") from None
     for url in filter(is_cloud_trace, urls):
         _log_in(url)
     for url in urls:
         parts = urlsplit(url)
         if parts.hostname in {"localhost", "127.0.0.1", "::1", args.host} and str(parts.port) == args.port:
             remedy = "name another server, or another --port"
-            raise _UsageError(f"--forward: {masked(url)} is this collector itself; {remedy}")
+            raise UsageError(f"--forward: {masked(url)} is this collector itself; {remedy}")
     return forwarder
 
 
 def _check_key_file(path: str | None) -> None:
-    """Raise _UsageError for a bad key file now; it would otherwise fail with the first span only."""
+    """Raise UsageError for a bad key file now; it would otherwise fail with the first span only."""
     try:
         if path:
             with open(path, encoding="utf-8") as file:
@@ -143,16 +115,16 @@ def _check_key_file(path: str | None) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         remedy = "name a service account's key file, or unset it to use the machine's own account"
-        raise _UsageError(f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}; {remedy}") from None
+        raise UsageError(f"GOOGLE_APPLICATION_CREDENTIALS: {path}: {reason}; {remedy}") from None
 
 
 def _log_in(url: str) -> None:
-    """Raise _UsageError for credentials that Google will never accept; tell of those that are not there yet."""
+    """Raise UsageError for credentials that Google will never accept; tell of those that are not there yet."""
     from obskit.export.cloud_trace.exporter import CloudTraceExporter, parse_url
 
     outcome = CloudTraceExporter(parse_url(url, os.environ), lambda span: span).log_in(_LOGIN_TIMEOUT)
     if outcome.reason and not outcome.retry:
-        raise _UsageError(f"{url}: {outcome.detail or outcome.reason}; check GOOGLE_APPLICATION_CREDENTIALS")
+        raise UsageError(f"{url}: {outcome.detail or outcome.reason}; check GOOGLE_APPLICATION_CREDENTIALS")
     if outcome.reason:
         _fail(_FAILED, f"{url}: {outcome.detail or outcome.reason}; spans wait")
 
@@ -160,10 +132,10 @@ def _log_in(url: str) -> None:
 def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
     from obskit.collector.server import CollectorServer
 
-    port = _number("--port", args.port, 0, _LARGEST_PORT)
-    max_spans = _number("--max-spans", args.max_spans, 1, sys.maxsize)
-    max_bytes = _scaled("--max-bytes", args.max_bytes, _SIZES)
-    max_age = _scaled("--max-age", args.max_age, _TIMES) if args.max_age else float("inf")
+    port = whole_number("--port", args.port, 0, _LARGEST_PORT)
+    max_spans = whole_number("--max-spans", args.max_spans, 1, sys.maxsize)
+    max_bytes = size("--max-bytes", args.max_bytes)
+    max_age = seconds("--max-age", args.max_age) if args.max_age else float("inf")
     try:
         return CollectorServer(
             args.host,
@@ -178,10 +150,10 @@ def _start(args: argparse.Namespace, forwarder: Forwarder) -> CollectorServer:
             on_start=forwarder.start,
             on_stop=lambda: forwarder.close(_FORWARD_TIMEOUT),
             forwarding=forwarder.counts,
-            options=_options(args),
+            options=options(args),
         ).start()
     except ValueError as error:
-        raise _UsageError(f"--storage: {error}") from None
+        raise UsageError(f"--storage: {error}") from None
 
 
 def _intakes(args: argparse.Namespace) -> list[Intake]:
@@ -189,7 +161,7 @@ def _intakes(args: argparse.Namespace) -> list[Intake]:
     if args.grpc_port:
         from obskit.collector.intake.grpc_service import GrpcIntake
 
-        port = _number("--grpc-port", args.grpc_port, 0, _LARGEST_PORT)
+        port = whole_number("--grpc-port", args.grpc_port, 0, _LARGEST_PORT)
         found.append(GrpcIntake(args.host, port, args.token or None))
     if args.kafka:
         from obskit.collector.intake.kafka_consumer import KafkaIntake
@@ -198,45 +170,8 @@ def _intakes(args: argparse.Namespace) -> list[Intake]:
             brokers, topic, settings = parse_url("kafka://" + args.kafka.removeprefix("kafka://"))
             found.append(KafkaIntake(brokers, topic, settings))
         except ValueError as error:
-            raise _UsageError(f"--kafka: {error}; give HOST:PORT,HOST:PORT/TOPIC?NAME=VALUE") from None
+            raise UsageError(f"--kafka: {error}; give HOST:PORT,HOST:PORT/TOPIC?NAME=VALUE") from None
     return found
-
-
-def _options(args: argparse.Namespace) -> Options:
-    from obskit.collector.options import Options
-
-    return Options(
-        sample_rate=_rate("--sample-rate", args.sample_rate),
-        strict_trace_id=not args.lenient_trace_ids,
-        search_enabled=not args.no_search,
-        autocomplete_keys=tuple(filter(None, (key.strip() for key in args.autocomplete_keys.split(",")))),
-        max_profile_bytes=_scaled("--max-profile-bytes", args.max_profile_bytes, _SIZES),
-        max_line_bytes=_scaled("--max-line-bytes", args.max_line_bytes, _SIZES),
-        token=args.token or None,
-    )
-
-
-def _rate(flag: str, text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = -1.0
-    if not 0.0 <= rate <= 1.0:
-        raise _UsageError(f"{flag}: got {text!r}; give a number from 0 to 1")
-    return rate
-
-
-def _number(flag: str, text: str, smallest: int, largest: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 20) or not smallest <= int(text) <= largest:
-        raise _UsageError(f"{flag}: got {text!r}; give a whole number from {smallest} to {largest}")
-    return int(text)
-
-
-def _scaled(flag: str, text: str, units: Mapping[str, int]) -> int:
-    number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "")
-    if not (number.isascii() and number.isdecimal() and len(number) < 20 and int(number) > 0):
-        raise _UsageError(f"{flag}: got {text!r}; give a whole number above 0, with one of {', '.join(units)} or none")
-    return int(number) * units.get(unit, 1)
 
 
 def _backup(args: argparse.Namespace) -> int:
@@ -257,11 +192,11 @@ def _backup(args: argparse.Namespace) -> int:
 
 
 def _check_reach(args: argparse.Namespace) -> None:
-    """Raise _UsageError for a --host beyond loopback without --token or --open, as traces are confidential."""
+    """Raise UsageError for a --host beyond loopback without --token or --open, as traces are confidential."""
     where = _reach(args.host)
     if where and not args.token and not args.open:
-        remedy = f"give --token (or {_TOKEN}), or --open on a trusted network"
-        raise _UsageError(f"--host: {args.host} would admit anyone from {where}; {remedy}")
+        remedy = f"give --token (or {TOKEN}), or --open on a trusted network"
+        raise UsageError(f"--host: {args.host} would admit anyone from {where}; {remedy}")
 
 
 def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: argparse.Namespace) -> int:

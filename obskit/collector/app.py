@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 
 from obskit.collector.api.answers import ERRORS
-from obskit.collector.api.cells import CellsApi
 from obskit.collector.api.ingest import IngestApi
 from obskit.collector.api.operations import OperationsApi
 from obskit.collector.api.reads import ReadApi
 from obskit.collector.guard import Guard
-from obskit.collector.hosts import HostPolicy
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.kubernetes.api import KubernetesApi
 from obskit.collector.kubernetes.store import KubernetesStore
@@ -27,6 +25,7 @@ from obskit.collector.pages.website import Site
 from obskit.collector.profiles.api import ProfilesApi
 from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.request_times import RequestTimes
+from obskit.collector.security import HostPolicy
 from obskit.collector.store.spans import SpanStore
 from obskit.collector.workers import Workers
 
@@ -57,7 +56,6 @@ def create_app(
         routes=[
             *IngestApi(store, workers, intake, http, options.keeps).routes(),
             *ReadApi(store, options).routes(workers),
-            *CellsApi(store).routes(workers),
             *operations.routes(),
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),

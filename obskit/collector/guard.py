@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from obskit.collector.credentials import Token
-from obskit.collector.hosts import HostPolicy
+from obskit.collector.security import HostPolicy, Token
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from obskit.collector.hosts import HostPolicy
-from obskit.collector.intake.reception import Reception
+from obskit.collector.intake.zipkin import Reception
 from obskit.collector.metrics import Forwarding, Metrics, Source
 from obskit.collector.options import DEFAULTS, Options
+from obskit.collector.security import HostPolicy
 from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from obskit.cli.state_file import default_storage
+from obskit.cli.collector_flags import default_storage
 
 PROGRAM = """
 import argparse, sys

@@ -7,8 +7,8 @@ from base64 import b64encode
 
 import pytest
 
-from obskit.collector.hosts import HostPolicy
 from obskit.collector.options import Options
+from obskit.collector.security import HostPolicy
 from obskit.collector.server import CollectorServer
 
 from .conftest import client_of

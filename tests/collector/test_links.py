@@ -114,7 +114,7 @@ def random_trace(source, number, minute):
 def test_links_outlive_their_traces(seed, limits, monkeypatch, tmp_path):
     """Of whole minutes they stay the same, whatever of them is stored: a trace may lose spans one after another."""
     monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 50)
-    monkeypatch.setattr("obskit.collector.store.room.MOST_SPANS", 50)
+    monkeypatch.setattr("obskit.collector.store.eviction.MOST_SPANS", 50)
     monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 50)
     source, everything = random.Random(seed), {}
     store = SpanStore(str(tmp_path / "x.db"), **limits)

@@ -109,7 +109,7 @@ def test_no_service_gets_below_its_share_whatever_comes(seed, tmp_path, monkeypa
     """And what waits for a destination is sent once, or counted as missed."""
     monkeypatch.setattr(blocks_module, "MOST_SPANS", 40)
     monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 40)
-    monkeypatch.setattr("obskit.collector.store.room.MOST_SPANS", 40)
+    monkeypatch.setattr("obskit.collector.store.eviction.MOST_SPANS", 40)
     source = random.Random(seed)
     services = [None, "a", "b", "c", "d"]
     weights = [source.choice([1, 3, 40]) for _ in services]

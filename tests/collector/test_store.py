@@ -13,8 +13,8 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.query import parse_query
 from obskit.collector.server import CollectorServer
 from obskit.collector.store.database import StoreError
+from obskit.collector.store.eviction import TooMany
 from obskit.collector.store.opening import open_store
-from obskit.collector.store.room import TooMany
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Endpoint, Span

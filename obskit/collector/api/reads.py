@@ -1,9 +1,11 @@
-"""Zipkin's API for reading: traces, names, dependencies and autocomplete."""
+"""The API for reading: Zipkin's traces, names, dependencies and autocomplete, and health numbers by the minute."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
@@ -19,6 +21,9 @@ from obskit.collector.workers import Workers
 from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.model import Span
 
+if TYPE_CHECKING:
+    from obskit.collector.store.cells import Numbers
+
 _LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
 _PATIENCE = {"dependencies": 6.0}  # times the timeout of a search
 _FEW_NAMES = 3  # as Zipkin: a longer list of names may be cached
@@ -32,7 +37,7 @@ class ReadApi:
         self._options = options
 
     def routes(self, workers: Workers) -> list[Route]:
-        """Return where the endpoints are; each is also below ``/zipkin``, where Zipkin's web interface asks."""
+        """Return where the endpoints are; Zipkin's are also below ``/zipkin``, where its web interface asks."""
         reads = {
             "traces": self.traces,
             "trace/{traceId}": self.trace,
@@ -45,9 +50,12 @@ class ReadApi:
             "autocompleteValues": self.autocomplete_values,
         }
         return [
-            Route(f"{prefix}/api/v2/{path}", workers.reading(read, _PATIENCE.get(path, 1.0)))
-            for prefix in ("", "/zipkin")
-            for path, read in reads.items()
+            *[
+                Route(f"{prefix}/api/v2/{path}", workers.reading(read, _PATIENCE.get(path, 1.0)))
+                for prefix in ("", "/zipkin")
+                for path, read in reads.items()
+            ],
+            Route("/api/obskit/v1/cells", workers.reading(self.cells)),
         ]
 
     def traces(self, request: Request, deadline: Deadline) -> Response:
@@ -101,6 +109,17 @@ class ReadApi:
         values = self._store.tag_values(key) if self._options.search_enabled else []
         return _names(values, cached=len(values) > _FEW_NAMES)
 
+    def cells(self, request: Request, _deadline: Deadline) -> Response:
+        """Return calls, errors and durations of each service and span name in a time."""
+        params = params_of(request)
+        window = parse_window({"endTs": str(int(time.time() * 1000)), **params})
+        by = params.get("by", "")
+        if by not in {"", "pod"}:
+            raise QueryError(f"by is {by!r}; leave it out, or use pod for numbers of each workload and pod")
+        between = self._store.cells.by_place if by else self._store.cells.between
+        found = between(*window.window_by_millisecond, params.get("serviceName", "").lower() or None)
+        return json_answer(msgspec.json.encode([_numbers(*item) for item in sorted(found.items())]))
+
     def _service_names(self) -> list[str]:
         return self._store.service_names() if self._options.search_enabled else []
 
@@ -120,7 +139,7 @@ def _names(names: list[str], *, cached: bool) -> Response:
 
 
 def _lists(traces: Iterable[list[Span]]) -> bytes:
-    """Yield a list of traces; each is encoded before the next is read. Raises QueryError when it gets too long."""
+    """Return a list of traces; each is encoded before the next is read. Raises QueryError when it gets too long."""
     lists: list[bytes] = []
     size = 0
     for spans in traces:
@@ -130,3 +149,9 @@ def _lists(traces: Iterable[list[Span]]) -> bytes:
             what = f"the first {len(lists)} traces are over {_LARGEST_ANSWER} bytes"
             raise QueryError(f"{what}; ask for fewer (limit) or for less time (lookback)")
     return b"[" + b",".join(lists) + b"]"
+
+
+def _numbers(key: tuple[str, ...], numbers: Numbers) -> dict[str, object]:
+    place = dict(zip(("service", "name", "workload", "pod"), key, strict=False))
+    percentiles = {f"p{part}": numbers.percentile(part / 100) for part in (50, 90, 99)}
+    return {**place, "calls": numbers.calls, "errors": numbers.errors, **percentiles}

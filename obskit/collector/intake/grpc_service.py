@@ -14,14 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from obskit.collector.credentials import Token
-from obskit.collector.intake.zipkin import MAX_BODY, PROTO3, Rejected
+from obskit.collector.intake.zipkin import MAX_BODY, PROTO3, Reception, Rejected
+from obskit.collector.security import Token
 from obskit.collector.store.database import StoreError
 
 if TYPE_CHECKING:
     import grpc
-
-    from obskit.collector.intake.reception import Reception
 
 _AT_ONCE = 16  # messages that are received at once; the calls of others wait, with their headers alone
 _SLOW = 1.0  # seconds: where all of these places are taken, a message that takes longer makes room for others

@@ -14,16 +14,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed, tell
-from obskit.collector.intake.zipkin import JSON_V1, JSON_V2, PROTO3, THRIFT, Decoded, Format, Rejected, Store
+from obskit.collector.intake.zipkin import (
+    JSON_V1,
+    JSON_V2,
+    PROTO3,
+    THRIFT,
+    Decoded,
+    Format,
+    Reception,
+    Rejected,
+    Store,
+)
 from obskit.collector.metrics import Source
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.room import TooMany
+from obskit.collector.store.eviction import TooMany
 from obskit.zipkin import thrift_decode
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
-    from obskit.collector.intake.reception import Reception
     from obskit.zipkin.model import Span
 
 _DEFAULTS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""From the body of a POST to stored spans: limits, gzip, format, decoding.
+"""From a message, the body of a POST as a rule, to stored spans: limits, gzip, format, decoding.
 
 Answers equal those of the Zipkin server 3.6.1 (``http_status`` in the test vectors), except that 202 means
 stored here, where Zipkin means accepted, and that what it answers 500 to is a 400 here.
@@ -15,7 +15,7 @@ from typing import Protocol
 from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
-from obskit.collector.store.room import TooMany
+from obskit.collector.store.eviction import TooMany
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError, TooLarge, check_parts
 from obskit.zipkin.model import Span
@@ -126,6 +126,26 @@ def store_spans(
         if isinstance(error, TooMany):
             raise Rejected(413, str(error)) from None
         raise
+
+
+@dataclass(frozen=True)
+class Reception:
+    """Takes the messages of a transport that is not HTTP. Any thread may call it."""
+
+    store: Store
+    metrics: Metrics
+    keep: Keep
+
+    def take(self, read: Read, body: bytes) -> None:
+        """Store the spans of a message, or raise Rejected or StoreError and store none."""
+        self.metrics.received()
+        self.metrics.inflated(len(body))
+        try:
+            if body:
+                store_spans(self.store, self.metrics, self.keep, *read_spans(read, body))
+        except Rejected:
+            self.metrics.dropped()
+            raise
 
 
 def gunzip(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from obskit.collector.pages.frame import page
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import count, moment
 from obskit.collector.pages.website import Site
-from obskit.collector.profiles.base import Base, parse_base
+from obskit.collector.profiles.difference import Base, parse_base
 from obskit.collector.profiles.flame import Choice, Flame, fold
 from obskit.collector.profiles.store import MOST_MERGED
 from obskit.collector.query import QueryError

@@ -1,4 +1,4 @@
-"""Reads blocks: the spans of traces, and the blocks of a time window, newest first."""
+"""Reads blocks: the spans of traces, the blocks of a time window, newest first, and how much is stored."""
 
 from __future__ import annotations
 
@@ -29,6 +29,21 @@ class Header:
     newest: int
     longest: int
     filter: bytes
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Stored spans and about how many bytes they take; ``since`` is when the oldest arrived (epoch seconds), or 0."""
+
+    spans: int
+    size: int
+    ever: int  # spans stored since the file was created
+    since: int
+
+    @property
+    def gone(self) -> int:
+        """Return how many spans were evicted."""
+        return max(self.ever - self.spans, 0)
 
 
 class Reader:
@@ -122,10 +137,11 @@ class Reader:
         statement = f"SELECT number, last, spans FROM blocks WHERE {condition} ORDER BY number LIMIT {limit}"
         yield from ((row[0], row[1], row[2]) for row in self._database.rows(statement, *parameters))
 
-    def last_number(self) -> int:
-        """Return the number of the last block."""
-        ((number,),) = self._database.rows("SELECT last FROM totals")
-        return int(number)
+    def holdings(self) -> Holdings:
+        """Return how much is stored, since when, and how much was evicted."""
+        ((spans, size),) = self._database.rows("SELECT spans, size FROM totals")
+        ((since,),) = self._database.rows("SELECT coalesce((SELECT arrived FROM blocks ORDER BY number LIMIT 1), 0)")
+        return Holdings(spans, size, self.end()[1], since)
 
     def block(self, key: BlockKey, *, keep: bool = True) -> SpansByTrace:
         """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted.

@@ -16,11 +16,15 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.query import TraceQuery, has
 from obskit.collector.store.filters import may_hold, token
 from obskit.collector.store.reading import Header, Reader
+from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.ids import trace_key
 from obskit.zipkin.model import Span, local_service, remote_service
 
 _AROUND = 900_000_000  # microseconds before and after the window in which spans of its traces are searched
 _LATE = 5_000_000  # microseconds by which the newest span of a trace may be newer than the span it was found by
+_TAIL = 8  # last digits of a trace id, which console log lines show
+_SPAN_ID = 16
+_ANY_TIME = 2**63 - 1
 _SAMPLE = 64  # blocks that are sampled to find the rarest condition
 _FEW = 6  # of these: then the index is asked for the others
 
@@ -149,3 +153,22 @@ def _by_id(spans: list[Span]) -> Iterable[list[Span]]:
     for span in spans:
         traces.setdefault(trace_key(span.trace_id), []).append(span)
     return traces.values()
+
+
+def find_ids(index: TraceIndex, reader: Reader, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
+    """Return the newest trace whose id ends with 8 given digits, or the trace and span of a full span id."""
+    if len(text) == _TAIL:
+        for low in index.ending_with(int(text, 16)):
+            for span in reader.traces([low]).get(low, []):
+                return span.trace_id, None
+    return _find_span(reader, text.rjust(_SPAN_ID, "0"), deadline) if len(text) <= _SPAN_ID else None
+
+
+def _find_span(reader: Reader, span_id: str, deadline: Deadline) -> tuple[str, str | None] | None:
+    for header in reader.headers(1, _ANY_TIME):
+        deadline.check()
+        for spans in reader.block(header.key).values():
+            for span in spans:
+                if span.id == span_id:
+                    return span.trace_id, span_id
+    return None

@@ -21,17 +21,15 @@ from obskit.collector.store.block_table import BlockTable
 from obskit.collector.store.blocks import Block, low_id, pack, slices, trace_numbers
 from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
-from obskit.collector.store.holdings import Holdings, holdings
-from obskit.collector.store.ids import find_ids
+from obskit.collector.store.eviction import Eviction, TooMany
 from obskit.collector.store.link_cells import LinkCells
 from obskit.collector.store.link_minutes import LinkMinutes
 from obskit.collector.store.migrating import migrate
 from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
-from obskit.collector.store.reading import Reader
+from obskit.collector.store.reading import Holdings, Reader
 from obskit.collector.store.recent import Known, RecentSpans
 from obskit.collector.store.requests import Requests
-from obskit.collector.store.room import Room, TooMany
 from obskit.collector.store.tail import Tail
 from obskit.collector.store.text_index import TextIndex
 from obskit.collector.store.trace_index import TraceIndex
@@ -84,7 +82,7 @@ class SpanStore:
         self._table = BlockTable()
         self._tail = Tail(self._table)
         self._gone_links = LinkMinutes(self._database, self._reader)
-        self._room = Room(self._table, self._index, self._gone_links, max_spans, max_bytes, max_age)
+        self._eviction = Eviction(self._table, self._index, self._gone_links, max_spans, max_bytes, max_age)
         self._uncounted = _Uncounted()
         self._database.prepare(partial(migrate, table=self._table, index=self._index, names=self._names))
         try:
@@ -216,7 +214,7 @@ class SpanStore:
 
     def _make_room(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> None:
         """Evict the oldest spans, except the traces ``kept``, and what caches know of them. Raises TooMany."""
-        removed = self._room.make(connection, kept)
+        removed = self._eviction.evict(connection, kept)
         if not removed.numbers:
             return
         self._recent.drop(removed.traces)
@@ -287,11 +285,11 @@ class SpanStore:
 
     def holdings(self) -> Holdings:
         """Return how much is stored now, and how much was ever stored."""
-        return holdings(self._database, self._reader)
+        return self._reader.holdings()
 
     def find_ids(self, text: str, deadline: Deadline) -> tuple[str, str | None] | None:
         """Return the trace of a trace id or of its last 8 digits; of a span id, the trace and the span."""
-        return find_ids(self._index, self._reader, text, deadline)
+        return searches.find_ids(self._index, self._reader, text, deadline)
 
     def count_ahead(self, *, newest: bool = True) -> bool:
         """Precompute some of what ``links`` needs, while there is time; return False if nothing is left to do."""

@@ -61,7 +61,7 @@ class Removed:
     numbers: set[int] = field(default_factory=set)
 
 
-class Room:
+class Eviction:
     """The limits of a store, enforced within the caller's transactions."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Room:
         self._table, self._index, self._links = table, index, links
         self._max_spans, self._max_bytes, self._max_age = max_spans, max_bytes, max_age
 
-    def make(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> Removed:
+    def evict(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> Removed:
         """Delete what is too old or over the limits, except the traces ``kept``. Raises TooMany."""
         removed = Removed()
         self._expire(connection, removed)
