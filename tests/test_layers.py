@@ -49,14 +49,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     "freezing": set(),  # run by PyInstaller
 }
 
+# What takes long to import, and what only some programs need.
 HEAVY = (
     "confluent_kafka",
     "google",
     "googlecloudprofiler",
     "grpc",
     "msgspec",
+    "obskit.logs.console",
+    "obskit.logs.inherit",
+    "obskit.profiling",
     "opentelemetry.exporter",
+    "asyncio",
+    "concurrent",
+    "dataclasses",
+    "email",
+    "http",
+    "importlib.metadata",
+    "multiprocessing",
+    "random",
     "sqlite3",
+    "ssl",
+    "subprocess",
     "starlette",
     "uvicorn",
 )

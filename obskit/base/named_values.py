@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from obskit.base.patterns import pattern
+
 MASK = "[masked]"
 
 _QUOTE = r"""(?:\\*["'`]|&(?:quot|apos|\#34|\#0?39|\#x27);)"""
-_NAME = re.compile(
+_NAME = pattern(
     rf"""(?: (?<![\w.%$-]) | (?<=%3[AaDd]) ) (?:
       (?P<cookie>\w*Cookie)(?=\()
       | (?P<flag>--[\w-]+) (?P<flag_quote>\\*["'`])? ,?[ \t]{{1,8}} (?![=:\s])
@@ -24,33 +26,34 @@ _NAME = re.compile(
     )""",
     re.VERBOSE,
 )
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"""(?P<quote>\\*["'`]) | (?P<open>[(\[{]) | (?P<close>[)\]}]) | (?P<blank>\s) | (?P<comma>[,;&])
       | [^\s,;&()\[\]{}"'`\\]+ | \\+""",
     re.VERBOSE,
 )
-_NEXT_QUOTE = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'`"}
-_OPENING = re.compile(r"[bBrRuUfF]{0,2}(?:(?P<quote>\\*[\"'`])|[(\[{])")
-_STRING_PREFIX = re.compile(r"[bBrRuUfF]{1,2}")
-_GOES_ON = re.compile(r"[ \t]{0,8}\n[ \t]{1,200}[bBuU]?(?=\\*[\"'])")  # as pprint breaks long strings
-_ENCLOSED = re.compile(r"[)\]}\"'`\\]{0,16}(?:[\s,;:&<>]|\Z)")
-_ANOTHER = re.compile(r"[\s\"'`\])}]|\Z|\\*[\"'`]?[\w.%$\[\]-]{1,64}\\*[\"'`]?\s?[=:]|(?:[A-Z]\w{1,64}\ ?){1,3}=")
-_BEHIND_STRING = re.compile(r"\s{0,8}(?:\Z|[)\]}]|[,;&]?\s{0,8}\\*[\"'`]?[\w.-]{1,64}\\*[\"'`]?\s?[=:])")
-_AND_DEFAULT = re.compile(r"[ \t]{1,4}=[ \t]{1,4}")
-_END_OF_HEADER = re.compile(r"[\r\n]|\\r\\n|\Z")
-_PAIR_BEGINS, _PAIR_ENDS = re.compile(r"[(\[]\s{0,4}[bBuU]?\\*[\"'`]\Z"), re.compile(r"\s{0,4}[)\]]")
-_IN_PAIR = re.compile(r"[bBrRuU]{0,2}(?P<quote>\\*[\"'`])|[\w.+-]{1,64}")
-_CONSTANT = re.compile(r"None|null|nil|[Tt]rue|[Ff]alse")
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
-_BLOCK = re.compile(  # YAML's: lines that are indented as the first one is, or one word on a line of its own
+_NEXT_QUOTE = {quote: pattern(rf"(?<!\\)(\\*){quote}") for quote in "\"'`"}
+_OPENING = pattern(r"[bBrRuUfF]{0,2}(?:(?P<quote>\\*[\"'`])|[(\[{])")
+_STRING_PREFIX = pattern(r"[bBrRuUfF]{1,2}")
+_GOES_ON = pattern(r"[ \t]{0,8}\n[ \t]{1,200}[bBuU]?(?=\\*[\"'])")  # as pprint breaks long strings
+_ENCLOSED = pattern(r"[)\]}\"'`\\]{0,16}(?:[\s,;:&<>]|\Z)")
+_ANOTHER = pattern(r"[\s\"'`\])}]|\Z|\\*[\"'`]?[\w.%$\[\]-]{1,64}\\*[\"'`]?\s?[=:]|(?:[A-Z]\w{1,64}\ ?){1,3}=")
+_BEHIND_STRING = pattern(r"\s{0,8}(?:\Z|[)\]}]|[,;&]?\s{0,8}\\*[\"'`]?[\w.-]{1,64}\\*[\"'`]?\s?[=:])")
+_AND_DEFAULT = pattern(r"[ \t]{1,4}=[ \t]{1,4}")
+_END_OF_HEADER = pattern(r"[\r\n]|\\r\\n|\Z")
+_PAIR_BEGINS, _PAIR_ENDS = pattern(r"[(\[]\s{0,4}[bBuU]?\\*[\"'`]\Z"), pattern(r"\s{0,4}[)\]]")
+_IN_PAIR = pattern(r"[bBrRuU]{0,2}(?P<quote>\\*[\"'`])|[\w.+-]{1,64}")
+_CONSTANT = pattern(r"None|null|nil|[Tt]rue|[Ff]alse")
+_NUMBER = pattern(r"[+-]?\d+(?:\.\d+)?")
+_BLOCK = pattern(  # YAML's: lines that are indented as the first one is, or one word on a line of its own
     r"""[|>][+-]?\d?[ \t]*\r?\n(?P<indent>[ \t]{1,64})[^\n]*(?:\n(?P=indent)[^\n]*)*
       | \r?\n[ \t]{1,64}[^\s:]+[ \t]*(?=\r?\n|\Z)""",
     re.VERBOSE,
 )
-_NAME_BEFORE = re.compile(
+_NAME_BEFORE = pattern(
     r"""\b(?:[nN]ame|[kK]ey)\\*["']?\s?[:=]\s?\\*["']?(?P<name>[\w.-]{1,64})\\*["']?,?\s{1,40}\\*["']?\Z"""
 )
-_HEADER = re.compile(r"(?:authorization|cookies?2?)\Z", re.IGNORECASE)
+_BACKSLASHES = pattern(r"\\*\Z")
+_HEADER = pattern(r"(?:authorization|cookies?2?)\Z", re.IGNORECASE)
 _LONGEST_ELEMENT = 10_000
 
 IsSecret = Callable[[str, str], bool]
@@ -154,7 +157,7 @@ def _end_of_header(text: str, at: int, start: int) -> int:
     around = _TOKEN.match(text, start - 1) if start else None
     if around is None or around["quote"] is None:
         return end
-    before = re.compile(r"\\*\Z").search(text, max(0, start - 16), start - 1)
+    before = _BACKSLASHES.search(text, max(0, start - 16), start - 1)
     escapes = len(before[0]) if before else 0
     return min(end, _end_of_string(text, at, around[0][-1], escapes)[0])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from obskit.base.named_values import MASK, mask_values
+from obskit.base.patterns import pattern
 from obskit.base.sql_literals import mask_literals
 
 DEFAULT_KEYS = (
@@ -38,23 +39,23 @@ DEFAULT_KEYS = (
 _SEPARATORS = str.maketrans("", "", "-_ .")
 _MAX_CACHED_KEYS = 10_000
 _MAX_CACHED_TEXTS, _SHORT = 1000, 60
-_USERINFO = re.compile(
+_USERINFO = pattern(
     r"""(:(?:\\?/){2})(?!\[(?:[\da-fA-F:.]*|masked)\])  # not an IPv6 address
     [^\s/?#:"'<>]{0,256}
     (?: :(?!\d{1,5}(?:["'<>,/?#\\]|\Z)) (?:[^\s/?#]* | [^\s"'<>]{1,256}?) )?  # a password, but no port
     (?=@)""",
     re.VERBOSE,
 )
-_QUERY = re.compile(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
-_SCHEME = re.compile(
+_QUERY = pattern(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
+_SCHEME = pattern(
     r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;!?)"']|:\s|:?\Z))  # not a word: basic authentication
     (?!\[masked\])[^\s"',;<>)\]}\\]{6,}""",
     re.VERBOSE,
 )
-_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z\d ]{0,32}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
-_WEB_TOKEN = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
-_SQL_PASSWORD = re.compile(r"\b((?i:password|identified\s{1,8}by)\s{1,8})'[^'\s]*'")
-_SQL_PARAMETERS = re.compile(r"(?<=\n\[parameters: )(?!\[masked\]).*")  # SQLAlchemy's errors
+_PRIVATE_KEY = pattern(r"(-----BEGIN [A-Z\d ]{0,32}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
+_WEB_TOKEN = pattern(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_SQL_PASSWORD = pattern(r"\b((?i:password|identified\s{1,8}by)\s{1,8})'[^'\s]*'")
+_SQL_PARAMETERS = pattern(r"(?<=\n\[parameters: )(?!\[masked\]).*")  # SQLAlchemy's errors
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
@@ -87,7 +88,7 @@ class Redactor:
         self.ordinary: set[str] = set()
         self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
         words = "|".join(map(_anywhere, self._words)) or "(?!)"
-        self._in_name = re.compile(rf"(?i:{words})s?(?![a-z])")
+        self._in_name = pattern(rf"(?i:{words})s?(?![a-z])")
         self._hints = _hints(keys)
 
     def is_secret(self, key: str) -> bool:

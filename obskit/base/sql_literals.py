@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-_STATEMENT = re.compile(
+from obskit.base.patterns import pattern
+
+_STATEMENT = pattern(
     r"""\b(?:
       (?:insert|replace|merge)\s(?:[\s\w]{0,40}\s)?into\s
       | delete\s{1,9}from\s
@@ -20,16 +22,16 @@ _STATEMENT = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_SELECT, _FROM = re.compile(r"\bselect\s", re.IGNORECASE), re.compile(r"\sfrom\s", re.IGNORECASE)
-_VALUES = re.compile(r"\bvalues\s{0,9}\(", re.IGNORECASE)
+_SELECT, _FROM = pattern(r"\bselect\s", re.IGNORECASE), pattern(r"\sfrom\s", re.IGNORECASE)
+_VALUES = pattern(r"\bvalues\s{0,9}\(", re.IGNORECASE)
 
-_QUOTED = re.compile(r"(?<!\w)(?:[nexb]|u&)?'(?:[^']|'')*(?:'|\Z)", re.IGNORECASE)
-_UNCLEAR = re.compile(r"\\'|\$\w{0,60}\$")  # an escaped quote, or one backslash; PostgreSQL's own way of quoting
-_COMPARED = re.compile(r'((?:[=<>]|\blike)\s{0,9})"[^"]*(?:"(?!\.)|\Z)', re.IGNORECASE)  # else it is a name
-_DOUBLE_QUOTED = re.compile(r'"[^"]*"?')
-_NUMBER = re.compile(r"(?<![\w.$:?@%\"`#/-])(?<!line )-?\d+(?:\.\d+)?\b")
+_QUOTED = pattern(r"(?<!\w)(?:[nexb]|u&)?'(?:[^']|'')*(?:'|\Z)", re.IGNORECASE)
+_UNCLEAR = pattern(r"\\'|\$\w{0,60}\$")  # an escaped quote, or one backslash; PostgreSQL's own way of quoting
+_COMPARED = pattern(r'((?:[=<>]|\blike)\s{0,9})"[^"]*(?:"(?!\.)|\Z)', re.IGNORECASE)  # else it is a name
+_DOUBLE_QUOTED = pattern(r'"[^"]*"?')
+_NUMBER = pattern(r"(?<![\w.$:?@%\"`#/-])(?<!line )-?\d+(?:\.\d+)?\b")
 
-_REPEATED = re.compile(
+_REPEATED = pattern(
     r"""(
       \bKey\ \([^\n]{1,200}?\)= | \bFailing\ row\ contains\  | \binvalid\ input\ syntax\ for\ [\w ]{1,60}:\ (?=")
       | \bDuplicate\ entry\ (?=') | \bnear\ (?=')

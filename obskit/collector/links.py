@@ -43,7 +43,7 @@ class Links:
                 self._add_span(span, caller, is_root=False)
 
     def add_counted(self, links: Iterable[Link], times: int = 1) -> None:
-        """Count what was counted before, ``times`` times; it may be below zero where a trace lost spans that hid others."""
+        """Count what was counted before, ``times`` over; sums may be negative if a trace lost spans that hid others."""
         for link in links:
             self._calls[link.parent, link.child] += link.call_count * times
             self._errors[link.parent, link.child] += link.error_count * times

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,8 @@ _asking: list[EntryBuilder] = []
 def find_project(builder: EntryBuilder, environ: Mapping[str, str]) -> None:
     """Set the project of ``builder`` from the key file, or from the metadata server once it answers."""
     _asking.clear()
-    project = _of_key_file(environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
+    key_file = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    project = _of_key_file(key_file) if key_file else None
     if project:
         builder.set_project(project)
     elif may_have_metadata(environ):
@@ -38,9 +38,10 @@ def find_project(builder: EntryBuilder, environ: Mapping[str, str]) -> None:
         _start()
 
 
-def _of_key_file(path: str | None) -> str | None:
+def _of_key_file(path: str) -> str | None:
     try:
-        found = json.loads(Path(path).read_bytes()).get("project_id") if path else None
+        with open(path, "rb") as file:
+            found = json.load(file).get("project_id")
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, str) else None

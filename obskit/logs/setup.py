@@ -20,13 +20,11 @@ from obskit.instrumentation.server import on_finish
 from obskit.logs import uncaught
 from obskit.logs.access import log_request
 from obskit.logs.basic_config import run_within
-from obskit.logs.console import ConsoleFormatter
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.events import unwrapped
 from obskit.logs.formatter import CloudLoggingFormatter, share_builder
 from obskit.logs.frames import like_loggings
 from obskit.logs.handler import ConsoleHandler, share_formatter, ship_to
-from obskit.logs.inherit import adding_factory, adding_maker
 from obskit.logs.moment import filter_noting, waiting_handlers
 from obskit.logs.project import find_project
 from obskit.logs.take_over import TakeOver
@@ -110,7 +108,7 @@ class LogSetup:
         elif options.mode == "cloud":
             self._send_to_cloud(options)
         elif options.mode != "off":
-            self._take_over(CloudLoggingFormatter() if options.mode == "json" else ConsoleFormatter())
+            self._take_over(CloudLoggingFormatter() if options.mode == "json" else _console_formatter())
         self._ship(options)
         if options.request_log and options.mode != "off":
             on_finish(log_request)
@@ -246,6 +244,8 @@ class LogSetup:
 
         This includes records of ``logging.makeLogRecord``; values in ``extra=`` are kept.
         """
+        from obskit.logs.inherit import adding_factory, adding_maker
+
         factory, make = logging.getLogRecordFactory(), logging.Logger.makeRecord
         ours = adding_factory(factory)
         logging.setLogRecordFactory(ours)
@@ -272,3 +272,9 @@ class LogSetup:
                 setattr(owner, name, original)
 
         self._undo.append(restore)
+
+
+def _console_formatter() -> logging.Formatter:
+    from obskit.logs.console import ConsoleFormatter
+
+    return ConsoleFormatter()

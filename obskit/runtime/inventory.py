@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from typing import Any
 
@@ -55,7 +54,7 @@ def summary(found: dict[str, Any]) -> str:
 def _version(module: str, versions: dict[str, str]) -> str:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
-        return platform.python_version()
+        return sys.version.partition(" ")[0]
     return versions.get(_DISTRIBUTIONS.get(top, top.replace("_", "-").lower()), "")
 
 

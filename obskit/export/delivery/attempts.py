@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ class Backoff:
     def pause(self) -> float:
         """Return the seconds to wait before the next attempt."""
         pause, self._next = self._next, min(2 * self._next, self._longest)
-        return pause * random.uniform(0.5, 1.0)
+        return pause * (1.0 - int.from_bytes(os.urandom(2), "big") / 2**17)  # `random` takes long to import
 
     def reset(self) -> None:
         """Start again from ``first``, after a success."""
