@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_trace_id, trace_key
-from obskit.zipkin.json_v2 import boolean_of, check_depth, number_of, pairs, parser, read_endpoint, read_items, text_of
+from obskit.zipkin.json_v2 import (
+    boolean_of,
+    check_depth,
+    lower_of,
+    number_of,
+    pairs,
+    parser,
+    read_endpoint,
+    read_items,
+    text_of,
+)
 from obskit.zipkin.model import Span
 from obskit.zipkin.v1 import ADDRESSES, Event, Fact, V1Span, convert
 
@@ -85,12 +95,8 @@ def _items(value: object, what: str) -> list[object]:
     return value
 
 
-def _name(value: object) -> str | None:
-    return text_of(value, "name").lower() or None
-
-
 def _id(value: object) -> str:
-    """Return a span's id, which is zero in no way: version 1 has it as a number."""
+    """Return a span's id, of which any spelling of zero is refused: in version 1 it is a number."""
     return normalise_span_id(text_of(value, "id").rjust(16, "0"))
 
 
@@ -98,7 +104,7 @@ _FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
     "traceId": ("trace_id", lambda value: trace_key(normalise_trace_id(text_of(value, "traceId")))),
     "id": ("id", _id),
     "parentId": ("parent_id", lambda value: normalise_parent_id(text_of(value, "parentId"))),
-    "name": ("name", _name),
+    "name": ("name", lower_of),
     "timestamp": ("timestamp", lambda value: number_of(value, "timestamp")),
     "duration": ("duration", lambda value: number_of(value, "duration")),
     "debug": ("debug", lambda value: boolean_of(value, "debug")),
