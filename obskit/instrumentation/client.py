@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
+from obskit.base.patterns import pattern
 from obskit.base.values import error_text
 from obskit.instrumentation.http_tags import remote_of, safe_url, span_name, tag_response
 from obskit.instrumentation.tracer import propagator, tracer
@@ -24,9 +25,9 @@ from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Li
 from obskit.tracing.span import Span
 
 _PORTS = {"http": "80", "https": "443"}
-_PORT = re.compile(r":\d+$")
-_WITH_BACKSLASH = re.compile(r"(?:[^/?#]*://)?[^/?#]*\\")
-HOST = re.compile(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
+_PORT = pattern(r":\d+$")
+_WITH_BACKSLASH = pattern(r"(?:[^/?#]*://)?[^/?#]*\\")
+HOST = pattern(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
 """A host: a name, an address or a pattern with ``*`` such as ``*.internal``; a port may follow."""
 
 

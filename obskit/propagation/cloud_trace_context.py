@@ -6,12 +6,11 @@ are not zero, the span id decimal (zero or absent: none), ``o`` the decision (ab
 
 from __future__ import annotations
 
-import re
-
+from obskit.base.patterns import pattern
 from obskit.propagation.headers import Get, HeaderNames
 from obskit.tracing.propagated import PropagatedSpan
 
-_PATTERN = re.compile(r"([0-9a-f]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?")
+_PATTERN = pattern(r"([0-9a-f]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?")
 _LONGEST = 57
 _ZERO = "0" * 16
 

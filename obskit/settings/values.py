@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from obskit.base.patterns import pattern
 from obskit.instrumentation.client import HOST
 from obskit.propagation.propagator import FORMATS
 from obskit.settings.errors import Read
@@ -18,7 +18,7 @@ _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
 
 # A comma between exporters, not one inside a URL.
-_BETWEEN = re.compile(r",(?=\s*(?:[a-z]+://|otel:|(?:console|none)\s*(?:,|$)))")
+_BETWEEN = pattern(r",(?=\s*(?:[a-z]+://|otel:|(?:console|none)\s*(?:,|$)))")
 
 
 def read_boolean(value: Any) -> bool:

@@ -7,11 +7,13 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, unquote_to_bytes
 
+from obskit.base.patterns import pattern
+
 # What stands before the last "@" may be a user and a password, whatever characters these hold and whatever the scheme
 # looks like; so may what stands where a port should, and all from the query on.
-_BEGINNING = re.compile(r"""['"\[(]*(?:[A-Za-z0-9+.-]+://)?""")
-_NO_PORT = re.compile(r"""(//[^/\s:'"\[]*:)(?!\d*(?:[/#?'",\s]|$))[^/\s'"]+""")
-_QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
+_BEGINNING = pattern(r"""['"\[(]*(?:[A-Za-z0-9+.-]+://)?""")
+_NO_PORT = pattern(r"""(//[^/\s:'"\[]*:)(?!\d*(?:[/#?'",\s]|$))[^/\s'"]+""")
+_QUERY = pattern(r"(?<=\?).+", re.DOTALL)
 
 
 def masked(text: str) -> str:

@@ -7,18 +7,18 @@ A regular expression with several ``.*`` takes polynomial time, and a path may h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
+from obskit.base.patterns import pattern
 from obskit.tracing.sampling.rate import Sampler, Verdict
 
 Matches = Callable[[str], bool]
 
-_PLACEHOLDER = re.compile(r"\{[^{}/]*\}|<[^<>/]*>")
-_REST = re.compile(r"\{\w+:path\}$|<path:\w+>$")  # Starlette's, Flask's and Django's
+_PLACEHOLDER = pattern(r"\{[^{}/]*\}|<[^<>/]*>")
+_REST = pattern(r"\{\w+:path\}$|<path:\w+>$")  # Starlette's, Flask's and Django's
 
 
 def glob(pattern: str) -> Matches:
