@@ -16,7 +16,7 @@ from typing import Any
 from obskit.base.failures import failed
 from obskit.instrumentation import asgi, wsgi, wsgi_body
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.response_flush import deliver, deliver_async
+from obskit.instrumentation.response_flush import deliver_async
 from obskit.instrumentation.server import ServerExchange, exchange_in
 
 _GROUP = re.compile(r"(?<!\\)\((?:\?P<(\w+)>|(\?:)|(\?))?([^()]*)\)[?*+]?")
@@ -74,7 +74,8 @@ class ObskitMiddleware:
             return self._call_async(request)
         with _serving(request) as exchange:
             response = _responded(request, exchange, self.get_response(request))
-        deliver(exchange)
+        if exchange is not None:
+            exchange.deliver()
         return response
 
     async def _call_async(self, request: Any) -> Any:

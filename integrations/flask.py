@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.response_flush import deliver
 from obskit.instrumentation.server import ServerExchange, exchange_in
 from obskit.instrumentation.wsgi import serve, wrapper
 from obskit.instrumentation.wsgi_body import Environ, finish_with, finish_with_close
@@ -66,10 +65,9 @@ def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[by
     if response._on_close:
         exchange.sent = True
         finish_with_close(body, exchange)
+        exchange.deliver()
     else:
-        exchange.finish()
-        exchange.leave()
-    deliver(exchange)
+        exchange.complete()
     return body  # type: ignore[no-any-return]
 
 

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from obskit.instrumentation.http_tags import safe_url
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.response_flush import deliver
 from obskit.instrumentation.server import SERVER_ERROR, ServerExchange, begin
 from obskit.propagation.headers import LOWER, joined
 from obskit.tracing.current import attach, detach
@@ -100,7 +99,7 @@ def _end(begun: Any, error: BaseException | None = None) -> None:
         exchange.fail(error)
     detach(token)
     exchange.leave()
-    deliver(exchange)
+    exchange.deliver()
 
 
 def _wrote(traceback: TracebackType | None) -> bool:

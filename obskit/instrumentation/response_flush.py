@@ -91,7 +91,10 @@ def flush_responses(flush: Flush | None, seconds: float = 0.0) -> None:
     before, _current = _current, _ResponseFlush(flush, seconds) if flush is not None and seconds > 0 else None
     if before is not None:
         before.stop()
-    hold_responses(None if _current is None else _wanted)
+    if _current is None:
+        hold_responses(None, None)
+    else:
+        hold_responses(_wanted, _current.deliver)
 
 
 def _wanted(span: AnySpan) -> bool:
@@ -99,14 +102,8 @@ def _wanted(span: AnySpan) -> bool:
     return _current is not None and (type(span) is Span or _current.left)
 
 
-def deliver(exchange: ServerExchange | None) -> None:
-    """Deliver where that is wanted and ``exchange`` is over, on this thread. Never raises."""
-    if exchange is not None and exchange.prompt and exchange.over and _current is not None:
-        _current.deliver()
-
-
 async def deliver_async(exchange: ServerExchange | None) -> None:
-    """Do the same without blocking the event loop, which is asyncio's: under another one nothing is delivered."""
+    """Do what ``exchange.deliver`` does without blocking the event loop, which is asyncio's: under another, nothing."""
     if exchange is not None and exchange.prompt and exchange.over and _current is not None:
         await _current.deliver_async()
 

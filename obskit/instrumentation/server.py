@@ -72,6 +72,7 @@ OnFinish = Callable[["ServerExchange"], object]
 _on_finish: OnFinish | None = None
 _watch_all = False
 _held: Callable[[AnySpan], bool] | None = None
+_deliver: Callable[[], object] | None = None
 
 
 def on_finish(call: OnFinish | None) -> None:
@@ -86,10 +87,10 @@ def watch_all(wanted: bool) -> None:
     _watch_all = wanted
 
 
-def hold_responses(wanted: Callable[[AnySpan], bool] | None) -> None:
-    """Have a response wait until its span has left, where ``wanted`` says so of the span; None: no response waits."""
-    global _held  # noqa: PLW0603 - chosen when configuring, as above
-    _held = wanted
+def hold_responses(wanted: Callable[[AnySpan], bool] | None, deliver: Callable[[], object] | None) -> None:
+    """Have a response wait while ``deliver`` runs, where ``wanted`` says so of its span; None: no response waits."""
+    global _held, _deliver
+    _held, _deliver = wanted, deliver
 
 
 class ServerExchange:
@@ -213,6 +214,18 @@ class ServerExchange:
             except Exception:
                 failed("logging a request")
 
+    def complete(self) -> None:
+        """End the span of a response that nobody has to follow, take back what the request brought, and deliver."""
+        self.finish()
+        self.ended = True
+        if self.prompt:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Deliver what has ended, on this thread, where the response waits for that and is over. Never raises."""
+        if self.prompt and self.over and _deliver is not None:
+            _deliver()
+
     def abandon(self, why: str) -> None:
         """End the span of a response that nobody ended.
 
@@ -226,7 +239,7 @@ class ServerExchange:
         self.leave()
 
     def _describe(self, span: Span, error: BaseException | str | None) -> None:
-        tag_response(span, self.status, error if error is None else _only(error))
+        tag_response(span, self.status, None if error is None else _only(error))
         route = self.route
         if route is not None:
             if route:

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import ref
 
 from obskit.base.failures import failed
-from obskit.instrumentation.response_flush import deliver, ends_at
+from obskit.instrumentation.response_flush import ends_at
 from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
 from obskit.tracing.current import attach, reset, stored_context
 
@@ -24,14 +24,12 @@ def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Enviro
         if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
             if upgraded(exchange, environ):
                 exchange.status = SWITCHING_PROTOCOLS
-            exchange.finish()
-            exchange.leave()
-            deliver(exchange)
+            exchange.complete()
             return body
         file_wrapper = environ.get("wsgi.file_wrapper")
         if file_wrapper is not None and _is_file(kind, file_wrapper):
             finish_with_close(body, exchange)
-            deliver(exchange)
+            exchange.deliver()
             return body
         if hasattr(kind, "__len__"):  # complete, or nearly so
             return SizedBody(body, exchange)
@@ -77,7 +75,7 @@ def finish_with_response(response: Any, exchange: ServerExchange, environ: Envir
     if streams:
         content = DeliveredBody if exchange.prompt else Content
         response.streaming_content = content(response.streaming_content, exchange)
-    deliver(exchange)
+    exchange.deliver()
     return response
 
 
@@ -229,7 +227,7 @@ class DeliveredBody(Body):
         try:
             chunk = super().__next__()
         except BaseException:
-            deliver(self._exchange)
+            self._exchange.deliver()
             raise
         if not self._exchange.over:
             self._count(chunk)
@@ -242,4 +240,4 @@ class DeliveredBody(Body):
             return
         if self._size >= ends_at(self._exchange):
             self._exchange.finish()
-            deliver(self._exchange)
+            self._exchange.deliver()
