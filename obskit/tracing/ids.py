@@ -36,7 +36,7 @@ _span_ids: list[str] = []  # 16 characters each, which no span has yet
 _middles: list[str] = []  # 8 characters each, for the middle of a trace id
 _take_span_id = _span_ids.pop  # one step, so that no two threads get the same
 _take_middle = _middles.pop
-_second, _hex_second = -1.0, ""  # a float, as the clock's, since CPython compares two of a kind faster
+_second, _next_second, _hex_second = 0.0, 0.0, ""  # floats, as the clock's: CPython compares two of a kind faster
 on_fork(_span_ids.clear)
 on_fork(_middles.clear)
 
@@ -45,7 +45,7 @@ def new_trace_id() -> str:
     """Return a 128-bit trace id whose first 32 bits are the epoch seconds, as Brave makes them."""
     try:
         now = time()
-        if not _second <= now < _second + 1.0:
+        if not _second <= now < _next_second:
             _begin_second(int(now))
         return _hex_second + _take_middle() + _take_span_id()
     except IndexError:
@@ -58,9 +58,9 @@ def _begin_second(second: int) -> None:
 
     The text goes first: another thread that sees the new second already must not find the text missing.
     """
-    global _second, _hex_second  # noqa: PLW0603 - kept for all traces of this second
+    global _second, _next_second, _hex_second  # noqa: PLW0603 - kept for all traces of this second
     _hex_second = f"{second & 0xFFFFFFFF:08x}"
-    _second = float(second)
+    _second, _next_second = float(second), second + 1.0
 
 
 def new_span_id() -> str:
@@ -74,6 +74,8 @@ def new_span_id() -> str:
 
 def _make_more() -> None:
     made = os.urandom(8 * _AT_ONCE).hex(" ", 8).split()
-    _span_ids.extend([span_id for span_id in made if span_id != _ZERO])
+    while _ZERO in made:
+        made.remove(_ZERO)
+    _span_ids.extend(made)
     if not _middles:  # they last longer, as only new traces take one
         _middles.extend(os.urandom(4 * _AT_ONCE).hex(" ", 4).split())

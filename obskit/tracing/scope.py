@@ -21,6 +21,7 @@ from obskit.tracing.current import (
     attach,
     detach,
     living,
+    reset,
     stored_context,
 )
 from obskit.tracing.entry import ENTRY_KEY, Entry, entry_of
@@ -54,32 +55,27 @@ class SpanScope(Entry):
     the current one, or of that in ``parent``.
     """
 
-    __slots__ = ("_ending", "_given", "_kind", "_name", "_others", "_parent", "_tags", "_tracer", "_unused")
+    _given: Given | None = None
+    _parent: Context | None = None
+    _ending = _AS_USUAL
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        name: str,
-        kind: SpanKind,
-        tags: Mapping[str, Any] | None,
-        given: Given | None = None,
-        parent: Context | None = None,
-        ending: Ending = _AS_USUAL,
-    ) -> None:
-        self.token = None
-        self._unused = True
-        self._others: list[SpanScope] = []
+    def __init__(self, tracer: Tracer, name: str, kind: SpanKind, tags: Mapping[str, Any] | None) -> None:
         self._tracer = tracer
         self._name = name
         self._kind = kind
         self._tags = tags
+        self._unused = True
+
+    def specify(self, given: Given | None, parent: Context | None, ending: Ending) -> None:
+        """Set what few scopes have: what else a span is given, the context it starts in, how its block ends it."""
         self._given = given
         self._parent = parent
         self._ending = ending
 
     def _again(self) -> SpanScope:
-        about = self._tracer, self._name, self._kind, self._tags, self._given, self._parent, self._ending
-        return type(self)(*about)
+        scope = type(self)(self._tracer, self._name, self._kind, self._tags)
+        scope.specify(self._given, self._parent, self._ending)
+        return scope
 
     def _start(self, context: Context) -> AnySpan:
         parent = self._parent
@@ -102,9 +98,8 @@ class SpanScope(Entry):
         return span, context if span is NOOP_SPAN else Context({**context, SPAN_KEY: span})
 
     def __enter__(self) -> AnySpan:
-        try:
-            del self._unused  # one step, so that of two threads only one goes on
-        except AttributeError:
+        unused, self._unused = self._unused, False  # no other thread comes between, as in ``Pipeline.offer``
+        if not unused:
             return self._enter_another()
         outer = stored_context()
         if LIFE_KEY in outer:
@@ -112,15 +107,21 @@ class SpanScope(Entry):
         self.span = span = self._start(outer)
         self.outer = outer
         shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
-        values: dict[str, Any] = {SPAN_KEY: shown, ENTRY_KEY: self}
-        self.context = context = Context({**outer, **values} if outer else values)
+        values = {**outer, SPAN_KEY: shown, ENTRY_KEY: self} if outer else {SPAN_KEY: shown, ENTRY_KEY: self}
+        self.context = context = Context(values)
         self.token = attach(context)
         return span
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.token is not None and stored_context() is self.context and detach(self.token):
+        token = self.token
+        if token is not None and stored_context() is self.context:
+            try:
+                reset(token)
+            except ValueError:  # a copy of the execution context, as a task has
+                self._leave_one(exc)
+                return
             self.outer = self.context = self.token = None  # who keeps the context keeps nothing more
             self._end(self.span, exc)
         else:
@@ -128,20 +129,21 @@ class SpanScope(Entry):
 
     def _enter_another(self) -> AnySpan:
         other = self._again()
-        self._others.append(other)
+        vars(self).setdefault("_others", []).append(other)  # each one step, as threads may share the scope
         return other.__enter__()
 
     def _leave_one(self, error: BaseException | None) -> None:
         """Leave the entry that is current here; where none of ours is, as in a generator, the latest."""
         current = stored_context()
-        entered: list[Entry] = [entry for entry in (self, *self._others) if entry.token is not None]
+        others: list[SpanScope] = getattr(self, "_others", [])
+        entered: list[Entry] = [entry for entry in (self, *others) if entry.token is not None]
         if not entered:
             return
         found = entry_of(current)
         entry = found if found is not None and found in entered else entered[-1]
         entry.leave(current)
         if entry is not self:
-            self._others.remove(entry)  # type: ignore[arg-type]
+            others.remove(entry)  # type: ignore[arg-type]
         self._end(entry.span, error)
 
     def __call__(self, function: F) -> F:
@@ -186,8 +188,6 @@ def _is(kind: Callable[[object], bool], function: object) -> bool:
 
 class ChildScope(SpanScope):
     """Children of the current span, whose ``error`` tag is the exception that leaves the block."""
-
-    __slots__ = ()
 
     def _end(self, span: AnySpan, error: BaseException | None) -> None:
         """End the span; leaving early (GeneratorExit) is no error."""

@@ -116,9 +116,8 @@ class Span(OtelSpan):
 
     def end(self, end_time: int | None = None) -> None:
         """End the span now, or at ``end_time`` (epoch nanoseconds), and hand it over; later calls do nothing."""
-        try:
-            del self.unended  # one step, so that of two threads that end a span only one goes on
-        except AttributeError:
+        unended, self.unended = self.unended, False  # no other thread comes between, as in ``Pipeline.offer``
+        if not unended:
             return
         if end_time is not None:
             end_time = moment(end_time)

@@ -226,11 +226,13 @@ class Tracer(otel.Tracer):
         end_on_exit: bool = True,
     ) -> SpanScope:
         """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
-        given = None if links is None and start_time is None else Given(links, start_time)
-        if record_exception is True and set_status_on_exception is True and end_on_exit is True:
-            return SpanScope(self, name, kind, attributes, given, context)
-        ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
-        return SpanScope(self, name, kind, attributes, given, context, ending)
+        scope = SpanScope(self, name, kind, attributes)
+        ends_as_usual = record_exception is True and set_status_on_exception is True and end_on_exit is True
+        if context is not None or links is not None or start_time is not None or not ends_as_usual:
+            given = None if links is None and start_time is None else Given(links, start_time)
+            ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
+            scope.specify(given, context, ending)
+        return scope
 
 
 class Given(NamedTuple):
