@@ -128,7 +128,7 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
 def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     match = resolve(*args, **kwargs)
     try:
-        _tell_route(*args, *kwargs.values())
+        _tell_route(args[0] if args else kwargs["request"])
     except Exception:
         failed("reading a route")
     return match

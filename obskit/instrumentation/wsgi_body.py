@@ -75,7 +75,8 @@ def finish_with_response(response: Any, exchange: ServerExchange, environ: Envir
     if streams:
         content = DeliveredBody if exchange.prompt else Content
         response.streaming_content = content(response.streaming_content, exchange)
-    exchange.deliver()
+    if exchange.prompt:
+        exchange.deliver()
     return response
 
 
@@ -110,23 +111,20 @@ class _Close:
         exchange = self._exchange
         token = attach(exchange.context)
         try:
-            self._close_body()
+            if self._body is not None:
+                body = self._body()
+                if body is not None:
+                    self._close(body)
+            elif self._close is not None:
+                self._close()
         except BaseException as error:
             exchange.fail(error)
             raise
         finally:
             reset(token)
-            exchange.finish()
-            exchange.leave()
-
-    def _close_body(self) -> None:
-        if self._body is None:
-            if self._close is not None:
-                self._close()
-        else:
-            body = self._body()
-            if body is not None:
-                self._close(body)
+            if not exchange.over:
+                exchange.finish()
+            exchange.ended = True  # what ``leave`` does
 
     def __del__(self) -> None:
         exchange = self._exchange
