@@ -98,10 +98,13 @@ def _answered(exchange: ClientExchange, response: Any) -> None:
 def _body_error(content: Any, earlier: int) -> BaseException | None:
     """Return what broke a body off: kept by its stream, or in flight while the response is closed for it.
 
-    A stream also keeps a bare ``ClientConnectionError`` since its response was closed, which is no failure.
+    A stream also keeps a bare ``ClientConnectionError`` since its response was closed, which is no failure. Nor is what
+    is in flight where the body is complete: aiohttp cancels the sending of a request that has its response.
     """
     error: BaseException | None = content.exception()
     if error is not None and type(error).__name__ != "ClientConnectionError":
         return error
+    if content.is_eof():
+        return None
     error = sys.exc_info()[1]
     return error if id(error) != earlier and is_error_of(error, _AIOHTTP) else None

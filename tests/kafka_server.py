@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from obskit.testing.client_cases.tls import certificate_file
 from tests.export.receiver import free_port
 from tests.java import SMALL, jars, process
 
 VERSION = "3.9.1"
 USER, PASSWORD = "obskit", "wiI1Oe+x/4&%"
 _CLUSTER = "AAAAAAAAAAAAAAAAAAAAAQ"
-CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
+CERTIFICATE = Path(certificate_file())
 _START_TIMEOUT = 90
 
 

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 from obskit.testing.recorder import Recorder, recording
 
 if TYPE_CHECKING:
-    from obskit.testing.http_client_contract import HttpClientContract
+    from obskit.testing.http_client_contract import AsyncHttpClientContract, HttpClientContract
     from obskit.testing.http_server_contract import HttpServerContract
     from obskit.testing.rpc_client_contract import RpcClientContract
     from obskit.testing.rpc_server_contract import RpcServerContract
 
 __all__ = [
-    "HttpClientContract", "HttpServerContract", "Recorder", "RpcClientContract", "RpcServerContract", "recording"
-]  # fmt: skip
+    "AsyncHttpClientContract",
+    "HttpClientContract",
+    "HttpServerContract",
+    "Recorder",
+    "RpcClientContract",
+    "RpcServerContract",
+    "recording",
+]
 _CONTRACTS = {
+    "AsyncHttpClientContract": "http_client_contract",
     "HttpClientContract": "http_client_contract",
     "HttpServerContract": "http_server_contract",
     "RpcClientContract": "rpc_client_contract",

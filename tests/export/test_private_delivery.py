@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from obskit.testing.client_cases.tls import certificate_file
 from tests.export.receiver import receiver
 from tests.installed import need
-from tests.integrations.http_clients import CERTIFICATE
 
 PROGRAM = """
 import contextlib, http.client, os, socket, ssl, sys, urllib.request
@@ -77,7 +77,7 @@ def run(code, url, **environ):
 @contextmanager
 def tls_receiver():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
+    context.load_cert_chain(certificate_file())
     with receiver(tls=context) as server:
         yield server
 
@@ -87,7 +87,7 @@ def test_mocks_of_the_standard_library_neither_see_nor_answer_it(serve):
     calls = "[one.mock_calls for one in mocks if one.mock_calls]"
     code = WATCHED % {"before": "", "after": "", "mocked": "contextlib.ExitStack() as stack", "calls": calls}
     with serve() as server:
-        run(code, address(server, serve), SSL_CERT_FILE=CERTIFICATE)
+        run(code, address(server, serve), SSL_CERT_FILE=certificate_file())
         assert len(server.bodies) == 1
 
 
@@ -121,5 +121,5 @@ def test_patched_sockets_are_not_waited_for(library, first, serve):
     before, after = ("", patch) if first == "obskit" else (patch, "")
     options = {"before": before, "after": after, "mocked": "contextlib.nullcontext()", "calls": "not seen"}
     with serve() as server:
-        run(AMID_GREENLETS % options, address(server, serve), SSL_CERT_FILE=CERTIFICATE)
+        run(AMID_GREENLETS % options, address(server, serve), SSL_CERT_FILE=certificate_file())
         assert len(server.bodies) == 1

@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from importlib.metadata import version
 from typing import Any
 
 import pytest
 
 from obskit.instrumentation.tracer import tracer
 from obskit.testing import Recorder, recording
+from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.contract import installed
 from obskit.testing.servers import http_server
-from tests.integrations.http_clients import CLIENT
 
 pytest.importorskip("aiobotocore")
 
@@ -112,8 +111,6 @@ def recorder() -> Iterator[Recorder]:
 @PARAMETERS
 def test_each_operation_is_one_client_span_that_the_service_hears_of(ask: Any, names: Any, recorder: Recorder) -> None:
     """Its signature covers none of our headers: proxies may write others."""
-    if ask is call_async and int(version("aiohttp").split(".")[1]) < 12:
-        pytest.skip("aiohttp before 3.12 cancels the sending of a body when the response arrives meanwhile")
     with serving(aws := Aws()) as url, installed(names), tracer.start_as_current_span("work") as work:
         ask("s3", "put_object", url, {**OBJECT, "Body": b"green"})
         assert ask("s3", "get_object", url, OBJECT) == b"hello"

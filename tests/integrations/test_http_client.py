@@ -22,14 +22,16 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from tests.integrations.http_clients import CLIENT, ClientCases, host_and_port, tls_context
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
+from obskit.testing.client_cases.tls import client_context
 
 
 def connect(url: str, timeout: float = 10) -> HTTPConnection:
     """Return a connection, not yet open."""
     parts = urlsplit(url)
     if parts.scheme == "https":
-        return HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=tls_context())
+        return HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=client_context())
     return HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
 
 
@@ -39,7 +41,7 @@ def send_for_ever(connection: HTTPConnection) -> None:
         connection.send(bytes(65536))
 
 
-class TestHttpClient(ClientCases):
+class TestHttpClient(HttpClientContract):
     """Patched."""
 
     integration = "http_client"
@@ -78,7 +80,8 @@ class TestHttpClient(ClientCases):
         elif via:
             target = url
         if via:
-            connection.host, connection.port = host_and_port(via)
+            proxy = urlsplit(via)
+            connection.host, connection.port = proxy.hostname or "", proxy.port or 80
         try:
             connection.request(method, target, body)
             return connection.getresponse().read()

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from obskit.instrumentation.tracer import tracer
-from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
+from obskit.testing.client_cases.tls import client_context
 
 
 def client(**options: object) -> httpx.Client:
@@ -17,7 +19,7 @@ def client(**options: object) -> httpx.Client:
     return httpx.Client(**{"follow_redirects": True, "trust_env": False, "timeout": 10, **options})  # type: ignore[arg-type]
 
 
-class TestHttpx(ClientCases):
+class TestHttpx(HttpClientContract):
     """Patched."""
 
     integration = "httpx"
@@ -38,7 +40,7 @@ class TestHttpx(ClientCases):
     def request(
         self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
     ) -> bytes:
-        with client(verify=tls_context(), proxy=via, timeout=timeout) as one:
+        with client(verify=client_context(), proxy=via, timeout=timeout) as one:
             return one.request(method, url, content=body).content
 
     def request_twice(self, url: str) -> None:

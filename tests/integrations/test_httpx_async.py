@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
 
-from obskit.testing.contract import current
-from obskit.tracing.propagated import PropagatedSpan
-from tests.integrations.http_clients import CLIENT, AsyncClientCases, tls_context
+from obskit.testing import AsyncHttpClientContract
+from obskit.testing.client_cases.tls import client_context
+from obskit.testing.http_client_contract import Read
 
 
 def client(**options: object) -> httpx.AsyncClient:
@@ -19,7 +19,7 @@ def client(**options: object) -> httpx.AsyncClient:
     return httpx.AsyncClient(**{"follow_redirects": True, "trust_env": False, "timeout": 10, **options})  # type: ignore[arg-type]
 
 
-class TestAsyncHttpx(AsyncClientCases):
+class TestAsyncHttpx(AsyncHttpClientContract):
     """Patched."""
 
     integration = "httpx"
@@ -54,7 +54,7 @@ class TestAsyncHttpx(AsyncClientCases):
         self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
     ) -> bytes:
         async def call() -> bytes:
-            async with client(verify=tls_context(), proxy=via, timeout=timeout) as one:
+            async with client(verify=client_context(), proxy=via, timeout=timeout) as one:
                 return (await one.request(method, url, content=body)).content
 
         return asyncio.run(call())
@@ -74,27 +74,16 @@ class TestAsyncHttpx(AsyncClientCases):
 
         asyncio.run(call())
 
-    async def read(self, url: str) -> AsyncIterator[bytes]:
-        async with client() as one, one.stream("GET", url) as response:
-            async for chunk in response.aiter_bytes(5):
-                yield chunk
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Read]:
+        async with client() as one:
 
-    def test_gathered_calls_keep_apart(self) -> None:
-        """Each of many calls at once continues its own trace and leaves nothing behind."""
-        wanted = [f"{number:032x}" for number in range(2**64, 2**64 + 24)]
+            async def read(url: str) -> AsyncIterator[bytes]:
+                async with one.stream("GET", url) as response:
+                    async for chunk in response.aiter_bytes(5):
+                        yield chunk
 
-        async def call(one: httpx.AsyncClient, trace_id: str) -> None:
-            with current(PropagatedSpan(trace_id, "a2fb4a1d1a96d312", sampled=True)):
-                await one.get(f"{self._url}/{trace_id}")
-
-        async def call_all() -> None:
-            async with client() as one:
-                await asyncio.gather(*(call(one, trace_id) for trace_id in wanted))
-
-        with self.upstream() as upstream:
-            asyncio.run(call_all())
-        assert sorted(self.recorder.take(CLIENT).trace_id for _ in wanted) == wanted
-        assert all(path == f"/{headers['x-b3-traceid']}" for path, headers in upstream.received)
+            yield read
 
 
 def _steps(loop: asyncio.AbstractEventLoop, chunks: Any) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ from obskit.integrations.asgi import ObskitMiddleware
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware
 from obskit.logs.context import current_trace, log_fields
 from obskit.testing import recording
-from obskit.testing.http_client_contract import Upstream, upstream_handler
+from obskit.testing.client_cases.upstream import Upstream, upstream_handler
 from obskit.testing.servers import asgi_server, http_server
 from obskit.tracing.current import current_span, stored_context
 

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import pytest
 
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
 from obskit.tracing.current import current_span
-from tests.integrations.http_clients import CERTIFICATE, CLIENT, ClientCases
 
 pycurl: Any = pytest.importorskip("pycurl")
 
 CURL_FOLLOWS = "libcurl follows redirects itself, with the headers of the first hop"
 
 
-class TestPerform(ClientCases):
+class TestPerform(HttpClientContract):
     """``Curl.perform``."""
 
     integration = "pycurl"
@@ -31,8 +32,9 @@ class TestPerform(ClientCases):
 
     def handle(self, url: str, write: Callable[[bytes], object]) -> Any:
         curl = pycurl.Curl()
+        to_trust = {"CAINFO": self.certificate}
         for option, value in {
-            "URL": url, "WRITEFUNCTION": write, "FOLLOWLOCATION": 1, "CAINFO": CERTIFICATE, "NOSIGNAL": 1, "NOPROXY": ""
+            "URL": url, "WRITEFUNCTION": write, "FOLLOWLOCATION": 1, "NOSIGNAL": 1, "NOPROXY": "", **to_trust
         }.items():  # fmt: skip
             curl.setopt(getattr(pycurl, option), value)
         return curl

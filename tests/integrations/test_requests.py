@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter, Retry
 
-from obskit.testing.http_client_contract import installed, subsets
-from tests.integrations.http_clients import CERTIFICATE, CLIENT, ClientCases
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
+from obskit.testing.client_cases.installation import subsets
+from obskit.testing.contract import installed
 
 
-class TestRequests(ClientCases):
+class TestRequests(HttpClientContract):
     """Patched."""
 
     integration = "requests"
@@ -21,7 +24,8 @@ class TestRequests(ClientCases):
     timeout_error = requests.Timeout
     below = ("urllib3", "http_client")
     unsupported = {
-        "test_body_shorter_than_announced_is_an_error": "http.client closes it as if complete; urllib3 counts later"
+        "test_body_shorter_than_announced_is_an_error": "http.client closes it as if complete; urllib3 counts later",
+        "test_retries_are_siblings": "urllib3 tries again below HTTPAdapter.send, with the headers of the first try",
     }
 
     def get(self, url: str, headers: dict[str, str]) -> int:
@@ -39,13 +43,18 @@ class TestRequests(ClientCases):
         proxies = {"http": via, "https": via} if via else None
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(method, url, data=body, timeout=timeout, proxies=proxies, verify=CERTIFICATE)
+            answer = session.request(method, url, data=body, timeout=timeout, proxies=proxies, verify=self.certificate)
             return answer.content
 
     def request_twice(self, url: str) -> None:
         with requests.Session() as session:
             session.get(url, timeout=10)
             session.get(url, timeout=10)
+
+    def retry(self, url: str) -> int:
+        with requests.Session() as session:
+            session.mount("http://", HTTPAdapter(max_retries=Retry(status=2, status_forcelist=[503])))
+            return session.get(url, timeout=10).status_code
 
     def drop(self, url: str) -> None:
         requests.Session().get(url, stream=True, timeout=10)

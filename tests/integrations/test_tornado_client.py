@@ -11,18 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.contract import current
 from obskit.tracing.propagated import PropagatedSpan
 from tests.installed import need
-from tests.integrations.http_clients import CERTIFICATE, CLIENT, ClientCases, host_and_port
 
 
-class TestSimpleTornadoClient(ClientCases):
+class TestSimpleTornadoClient(HttpClientContract):
     """Tornado's own."""
 
     integration = "tornado_client"
@@ -85,10 +87,9 @@ class TestSimpleTornadoClient(ClientCases):
     def request(
         self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
     ) -> bytes:
-        host, port = host_and_port(via) if via else (None, None)
-        proxy = {"proxy_host": host, "proxy_port": port} if via else {}
+        proxy = {"proxy_host": urlsplit(via).hostname, "proxy_port": urlsplit(via).port} if via else {}
         limits = {"connect_timeout": timeout, "request_timeout": timeout}
-        return self.ask(HTTPRequest(url, method, body=body, ca_certs=CERTIFICATE, **limits, **proxy)).body  # type: ignore[arg-type]
+        return self.ask(HTTPRequest(url, method, body=body, ca_certs=self.certificate, **limits, **proxy)).body  # type: ignore[arg-type]
 
     def request_twice(self, url: str) -> None:
         self.ask(HTTPRequest(url), HTTPRequest(url))

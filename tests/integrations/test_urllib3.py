@@ -8,10 +8,13 @@ from contextlib import contextmanager
 import urllib3
 from urllib3._collections import HTTPHeaderDict
 
-from tests.integrations.http_clients import CERTIFICATE, CLIENT, ClientCases, proxy, tls_upstream
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
+from obskit.testing.client_cases.proxy import proxy
+from obskit.testing.client_cases.tls import tls_running
 
 
-class TestUrllib3(ClientCases):
+class TestUrllib3(HttpClientContract):
     """Patched."""
 
     integration = "urllib3"
@@ -40,7 +43,7 @@ class TestUrllib3(ClientCases):
     def request(
         self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
     ) -> bytes:
-        options = {"ca_certs": CERTIFICATE, "retries": urllib3.Retry(total=0), "timeout": timeout}
+        options = {"ca_certs": self.certificate, "retries": urllib3.Retry(total=0), "timeout": timeout}
         with urllib3.ProxyManager(via, **options) if via else urllib3.PoolManager(**options) as pool:
             return pool.request(method, url, body=body).data
 
@@ -49,22 +52,18 @@ class TestUrllib3(ClientCases):
             pool.request("GET", url)
             pool.request("GET", url)
 
+    def retry(self, url: str) -> int:
+        with urllib3.PoolManager(retries=urllib3.Retry(status=2, status_forcelist=[503])) as pool:
+            return pool.request("GET", url).status
+
     def drop(self, url: str) -> None:
         urllib3.PoolManager().request("GET", url, preload_content=False, timeout=10)
-
-    def test_retries_are_siblings(self) -> None:
-        retries = urllib3.Retry(total=2, status_forcelist=[503], raise_on_status=False)
-        with self.upstream() as upstream, urllib3.PoolManager(retries=retries) as pool:
-            assert pool.request("GET", self._url + "/503").status == 503
-            spans = [self.recorder.take(CLIENT, error="503") for _ in range(3)]
-        assert [span.parent_id for span in spans] == [None] * 3
-        assert [headers["x-b3-spanid"] for _, headers in upstream.received] == [span.span_id for span in spans]
 
     def test_headers_of_caller_and_pool_are_not_touched(self) -> None:
         """urllib3 hands on the very objects where there is a tunnel, and copies of them elsewhere."""
         mine, pools = {"X-Mine": "1", "X-B3-TraceId": "old"}, {"X-Pool": "1"}
-        options = {"headers": pools, "ca_certs": CERTIFICATE}
-        with tls_upstream() as (_, url), proxy([]) as via, urllib3.ProxyManager(via, **options) as pool:
+        options = {"headers": pools, "ca_certs": self.certificate}
+        with tls_running() as (_, url), proxy() as (via, _), urllib3.ProxyManager(via, **options) as pool:
             pool.request("GET", url, headers=mine)
             pool.request("GET", url)
             self.recorder.take(CLIENT)

@@ -10,15 +10,19 @@ from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, 
 
 import pytest
 
-from tests.integrations.http_clients import CLIENT, ClientCases, tls_context
+from obskit.testing import HttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
+from obskit.testing.client_cases.tls import client_context
 
 
 def opener(via: str | None = None) -> OpenerDirector:
     """Return an opener that trusts the tests' certificate and uses no proxy of the environment."""
-    return build_opener(ProxyHandler({"http": via, "https": via} if via else {}), HTTPSHandler(context=tls_context()))
+    return build_opener(
+        ProxyHandler({"http": via, "https": via} if via else {}), HTTPSHandler(context=client_context())
+    )
 
 
-class TestUrllibRequest(ClientCases):
+class TestUrllibRequest(HttpClientContract):
     """Patched."""
 
     integration = "http_client"

@@ -15,7 +15,7 @@ from obskit.export.zipkin.translation import to_zipkin
 from obskit.instrumentation.http_tags import remote_of
 from obskit.instrumentation.tracer import tracer
 from obskit.testing import recording
-from obskit.testing.http_client_contract import Upstream, upstream_handler
+from obskit.testing.client_cases.upstream import Upstream, upstream_handler
 from obskit.testing.servers import http_server
 from obskit.zipkin.json_v2 import decode_list, encode_span
 from obskit.zipkin.model import Endpoint

@@ -12,12 +12,12 @@ import pytest
 import obskit
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.zipkin.exporters import ZipkinGrpcExporter
+from obskit.testing.client_cases.tls import certificate_file
 from obskit.zipkin.model import Span
 from tests.export.grpc_receiver import Answer, grpc_receiver, status
 from tests.export.receiver import eventually, free_port, run
 
 SPAN = Span(trace_id="463ac35c9f6413ad48485a3953bb6124", id="a2fb4a1d1a96d312", name="a")
-PEM = Path(__file__).parents[2] / "data" / "localhost.pem"
 CODE = grpc.StatusCode
 
 
@@ -134,11 +134,12 @@ def test_a_server_that_was_started_again_is_reached(exporter):
 
 
 def test_tls_trusts_what_ssl_cert_file_names(exporter, monkeypatch):
-    secret = grpc.ssl_server_credentials([(PEM.read_bytes(), PEM.read_bytes())])
+    pem = Path(certificate_file()).read_bytes()
+    secret = grpc.ssl_server_credentials([(pem, pem)])
     with grpc_receiver(credentials=secret) as server:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         assert send(exporter(f"localhost:{server.port}", tls=True), seconds=5).reason == UNREACHABLE
-        monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+        monkeypatch.setenv("SSL_CERT_FILE", certificate_file())
         assert send(exporter(f"localhost:{server.port}", tls=True)) is DELIVERED
         assert server.spans == [SPAN]
 
