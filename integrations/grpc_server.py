@@ -10,6 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name, serve_call
 from obskit.tracing.current import attach
@@ -30,7 +31,10 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Begin to serve a call: interceptors and handler run in the context of its state."""
-    guarded("starting a gRPC server's span", _serve, *args[:3])
+    try:
+        _serve(*args[:3])
+    except Exception:
+        failed("starting a gRPC server's span")
     return find(*args, **kwargs)
 
 
@@ -79,16 +83,16 @@ def _aborted(state: Any, status: Any, details: bytes) -> None:
 
 def _answer(answer: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Send the status of a call whose handler is done. The span ends before: once it is sent, threads compete."""
-    guarded("ending a gRPC server's span", _answered, args[1])
+    try:
+        state = args[1]
+        call = vars(state).get(_CALL)
+        if call is not None and state.client != "cancelled":
+            if state.code is not None:
+                call.blame(getattr(state.code, "name", UNKNOWN), state.details)
+            call.leave()
+    except Exception:
+        failed("ending a gRPC server's span")
     return answer(*args, **kwargs)
-
-
-def _answered(state: Any) -> None:
-    call = vars(state).get(_CALL)
-    if call is not None and state.client != "cancelled":
-        if state.code is not None:
-            call.blame(getattr(state.code, "name", UNKNOWN), state.details)
-        call.leave()
 
 
 def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -96,13 +100,12 @@ def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     try:
         return handle(*args, **kwargs)
     finally:
-        guarded("ending a gRPC server's span", _handled, args[1])
+        call = vars(args[1]).get(_CALL)
+        if call is not None and not call.ended:
+            guarded("ending a gRPC server's span", _handled, args[1], call)
 
 
-def _handled(state: Any) -> None:
-    call = vars(state).get(_CALL)
-    if call is None or call.ended:
-        return
+def _handled(state: Any, call: ServedCall) -> None:
     with state.condition:
         over = state.statused or state.client == "cancelled" or state.callbacks is None
         if not over:  # the handler answers later, from elsewhere, or gRPC has lost it: the caller's deadline ends it

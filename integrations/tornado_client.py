@@ -7,7 +7,6 @@ curl follows redirects itself, and tells nothing of them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -61,7 +60,8 @@ def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Calla
         exchange = begin(request.method, request.url, None)
         if exchange is None:
             return None
-        sent = copy.copy(own)
+        sent = object.__new__(type(own))
+        vars(sent).update(vars(own))
         sent.headers = own.headers.copy()
         exchange.inject(sent.headers)
     finally:

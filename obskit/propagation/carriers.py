@@ -110,7 +110,7 @@ def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
 def _without(headers: Headers, names: frozenset[str]) -> set[str]:
     left = set()
     for name in list(headers):
-        lower = name.lower() if type(name) is str else lower_case(name)
+        lower = name.lower() if isinstance(name, str) else lower_case(name)
         if lower in names:
             _delete(headers, name)
         else:

@@ -1,4 +1,4 @@
-"""What tracing adds to one call with requests, over a kept-alive connection to a server in another process."""
+"""What tracing adds to one call of an HTTP client, over a kept-alive connection to a server in another process."""
 
 from __future__ import annotations
 
@@ -10,22 +10,52 @@ from clocks import Block, Figures, timed
 from sides import BARE, OBSKIT, PEER, Delivery, start_obskit, start_peer
 
 CALLS = 50
+REQUESTS, HTTPX = "requests", "httpx"
+TEXT = "an order"
+B3 = {"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "a2fb4a1d1a96d312", "X-B3-Sampled": "1"}
+"""What the untraced side sends by itself: what a library takes to send a trace's headers is no side's."""
+
+Get = Callable[[str], str]
+"""GETs a URL and returns the text."""
 
 
 def prepare(variant: str, receiver: str) -> dict[str, Block]:
     """Return what makes a block of calls, and checks that a span arrived for each."""
+    sides = {REQUESTS: _requests, HTTPX: _httpx}[variant]
+
+    def work(get: Get) -> None:
+        for _ in range(CALLS):
+            assert get(f"{receiver}/orders/7") == TEXT
+
+    return calling(sides, work, receiver)
+
+
+def calling(
+    sides: Callable[[Any], tuple[Any, Any, Any]], work: Callable[[Any], None], receiver: str
+) -> dict[str, Block]:
+    """Return a block for each of three clients: nobody's, ours, and the peer's. ``work`` makes CALLS calls with one."""
     flush = start_obskit(f"{receiver}/{OBSKIT}")
     peer = start_peer(f"{receiver}/{PEER}")
-    bare, ours, theirs = _sessions(peer)
+    bare, ours, theirs = sides(peer)
     return {
-        BARE: _block(bare, receiver, lambda: True),
-        OBSKIT: _block(ours, receiver, flush, Delivery(OBSKIT, receiver)),
-        PEER: _block(theirs, receiver, peer.force_flush, Delivery(PEER, receiver)),
+        BARE: _block(lambda: work(bare), lambda: True, None),
+        OBSKIT: _block(lambda: work(ours), flush, Delivery(OBSKIT, receiver)),
+        PEER: _block(lambda: work(theirs), peer.force_flush, Delivery(PEER, receiver)),
     }
 
 
-def _sessions(peer: Any) -> tuple[Any, Any, Any]:
-    """Return three sessions: nobody's, ours, and the peer's.
+def _block(work: Callable[[], None], flush: Callable[[], object], delivery: Delivery | None) -> Block:
+    def block() -> Figures:
+        figures = timed(CALLS, work, flush)
+        if delivery is not None:
+            delivery.check(CALLS)
+        return figures
+
+    return block
+
+
+def _requests(peer: Any) -> tuple[Get, Get, Get]:
+    """Return three sessions.
 
     The peer patches ``Session.send``, so the other two have the original of their own; ours has an adapter of its own,
     as ours patches ``HTTPAdapter.send``.
@@ -46,20 +76,30 @@ def _sessions(peer: Any) -> tuple[Any, Any, Any]:
     RequestsInstrumentor().instrument(tracer_provider=peer)
     bare, ours, theirs = Untouched(), Untouched(), requests.Session()
     ours.mount("http://", Adapter())
+    bare.headers.update(B3)
     for session in (bare, ours, theirs):
         session.trust_env = False
-    return bare, ours, theirs
+    return _texts(bare), _texts(ours), _texts(theirs)
 
 
-def _block(session: Any, receiver: str, flush: Callable[[], object], delivery: Delivery | None = None) -> Block:
-    def work() -> None:
-        for _ in range(CALLS):
-            assert session.get(f"{receiver}/orders/7").text == "an order"
+def _httpx(peer: Any) -> tuple[Get, Get, Get]:
+    """Return three clients. The peer instruments one of them, ours a class of its own."""
+    import httpx
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-    def block() -> Figures:
-        figures = timed(CALLS, work, flush)
-        if delivery is not None:
-            delivery.check(CALLS)
-        return figures
+    from obskit.instrumentation.patching import Patches
+    from obskit.integrations.httpx import install
 
-    return block
+    class Client(httpx.Client): ...
+
+    class AsyncClient(httpx.AsyncClient): ...
+
+    install(SimpleNamespace(Client=Client, AsyncClient=AsyncClient), Patches())
+    bare = httpx.Client(trust_env=False, headers=B3)
+    ours, theirs = Client(trust_env=False), httpx.Client(trust_env=False)
+    HTTPXClientInstrumentor.instrument_client(theirs, tracer_provider=peer)
+    return _texts(bare), _texts(ours), _texts(theirs)
+
+
+def _texts(client: Any) -> Get:
+    return lambda url: client.get(url).text  # type: ignore[no-any-return]

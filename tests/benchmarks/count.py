@@ -17,6 +17,7 @@ import callgrind
 import cost_tables
 import environment
 from callgrind import Counts
+from measurements import MEASUREMENTS
 from run import _line, _process, _say
 from sides import OBSKIT, added
 
@@ -52,6 +53,14 @@ class Change(NamedTuple):
         return 0.0 if self.expected is None else added(self.counts)[OBSKIT] / self.expected - 1
 
 
+_COUNTED_ALONE = {
+    "client_call": {"call with requests": "requests", "call with httpx": "httpx"},
+    "async_client_call": {f"call with {variant}": variant for variant in ("httpx, asynchronous", "aiohttp", "Tornado")},
+    "grpc_call": {"unary gRPC call, client": "client"},
+}
+"""What is counted where ``--only`` asks for it, and is not recorded."""
+
+
 def main() -> int:
     """Count, compare with the record, and say in the last line what the change costs."""
     options = _options()
@@ -61,12 +70,13 @@ def main() -> int:
         return _not_checked(f"this machine has no {' and no '.join(missing)}: apt-get install valgrind")
     if not record and not options.record:
         return _not_checked(f"there is no {environment.RECORD}: make bench-count ARGS=--record")
-    environment.prepare(options.newest)
+    titles = _titles(options)
+    environment.prepare(options.newest, [need for one in MEASUREMENTS if one.title in titles for need in one.needs])
     here = {"build": environment.build(), "libraries": _libraries()}
     other = [] if options.record else _differences(record, here)
     if other and _minor(record) != _minor(here):
         return _not_checked(f"the record has {other[0]}: make bench-count PYTHON=python{_minor(record)}")
-    changes = _changes(_titles(options.only), record, bool(other), None if options.record else _limit(other))
+    changes = _changes(titles, record, bool(other), None if options.record else _limit(other))
     print(_table(changes))
     if options.record:
         found = {change.title: change.counts for change in changes}
@@ -112,13 +122,15 @@ def _minor(made: dict[str, Any]) -> str:
     return str(made["build"]["python"]).rpartition(".")[0]
 
 
-def _titles(only: str) -> list[str]:
-    return [title for titles in _COUNTED.values() for title in titles if only in title]
+def _titles(options: argparse.Namespace) -> list[str]:
+    more = _COUNTED_ALONE if options.only and not options.record else {}
+    return [title for titles in (*_COUNTED.values(), *more.values()) for title in titles if options.only in title]
 
 
 def _count(these: list[str], seed: int) -> dict[str, Counts]:
     """Return the counts by title."""
-    wanted = {module: [title for title in titles if title in these] for module, titles in _COUNTED.items()}
+    counted = {**_COUNTED, **_COUNTED_ALONE}
+    wanted = {module: [title for title in titles if title in these] for module, titles in counted.items()}
     found: dict[str, Counts] = {}
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         jobs = [pool.submit(_count_some, module, titles, seed) for module, titles in wanted.items() if titles]
@@ -128,7 +140,7 @@ def _count(these: list[str], seed: int) -> dict[str, Counts]:
 
 
 def _count_some(module: str, titles: list[str], seed: int) -> dict[str, Counts]:
-    variants = [_COUNTED[module][title] for title in titles]
+    variants = [{**_COUNTED, **_COUNTED_ALONE}[module][title] for title in titles]
     with _process("receiver.py") as receiver:
         counts = callgrind.count(module, variants, f"http://127.0.0.1:{_line(receiver)}", seed)
     _say(f"counted: {'; '.join(titles)}")

@@ -17,7 +17,7 @@ import clocks
 
 _OPERATIONS = 32
 _UNCOUNTED, _COUNTED = 3, 3
-_SIZES = ("REQUESTS", "SPANS", "RECORDS")
+_SIZES = ("REQUESTS", "SPANS", "RECORDS", "CALLS")
 
 
 def main(module: str, receiver: str, *variants: str) -> None:
@@ -25,7 +25,7 @@ def main(module: str, receiver: str, *variants: str) -> None:
     results = os.fdopen(os.dup(sys.stdout.fileno()), "w")  # standard output may be what is measured
     clocks.run = _marked()
     work = import_module(module)
-    for sized in (work, import_module("flask_request")):
+    for sized in (work, import_module("flask_request"), import_module("client_call")):
         for name in _SIZES:
             if hasattr(sized, name):
                 setattr(sized, name, _OPERATIONS)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,20 @@ _SHOWN = (
 _PREFIXES = ("OBSKIT_", "OTEL_", "PYTHON", "K_", "GAE_")
 
 
-def prepare(newest: bool = False) -> None:
+def prepare(newest: bool = False, more: Iterable[str] = ()) -> None:
     """Make the environment where it is missing, and put this checkout's wheel into it: built from the sdist, as for
     users, and compiled, so that neither an editable install's finder nor a first compilation is measured.
 
-    With ``newest`` the peers have their newest releases instead of those of the record.
+    With ``newest`` the peers have their newest releases instead of those of the record. ``more`` is installed, too.
     """
     recorded = {} if newest else record().get("libraries", {})
     constraints = "\n".join(f"{name}=={version}" for name, version in recorded.items())
-    wanted = "\n".join([sys.version, *_REQUIREMENTS, constraints])
+    requirements = [*_REQUIREMENTS, *sorted(set(more))]
+    wanted = "\n".join([sys.version, *requirements, constraints])
     if newest or not _STAMP.exists() or _STAMP.read_text() != wanted:
         _run(sys.executable, "-m", "venv", "--clear", FOLDER)
         _CONSTRAINTS.write_text(constraints)
-        _install(*_REQUIREMENTS)
+        _install(*requirements)
         _STAMP.write_text(wanted)
     for old in _DIST.glob("*.whl"):
         old.unlink()

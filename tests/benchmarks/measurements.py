@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import api_span
+import async_client_call
+import client_call
 import flask_request
 import grpc_call
 import log_record
@@ -32,18 +34,27 @@ class Bar(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One module run in one variant for ``rounds`` rounds, in each of which every side has its turn."""
+    """One module run in one variant for ``rounds`` rounds, in each of which every side has its turn.
+
+    ``needs`` names what is installed for it alone.
+    """
 
     title: str
     module: str
     variant: str = ""
     bars: tuple[Bar, ...] = (Bar(),)
     rounds: int = 150
+    needs: tuple[str, ...] = ()
 
 
-_TENTH, _FIFTH = (Bar(PEER, 1 / 10),), (Bar(PEER, 1 / 5),)
+_TENTH, _EIGHTH, _FIFTH = (Bar(PEER, 1 / 10),), (Bar(PEER, 1 / 8),), (Bar(PEER, 1 / 5),)
 _LOGS = (Bar(log_record.PLAIN, 1), Bar(log_record.GOOGLE, 0.45), Bar(log_record.PYTHON_JSON, 0.8))
 _LOGS_BELOW = (Bar(log_record.PLAIN, 1.05),)  # nothing but noise: up to there all of it is the library's own code
+
+
+def _instrumented(library: str, instrumentation: str) -> tuple[str, ...]:
+    return library, f"opentelemetry-instrumentation-{instrumentation}"
+
 
 MEASUREMENTS = (
     *(
@@ -75,9 +86,18 @@ MEASUREMENTS = (
         Measurement(f"reading headers, {variant}", "read_headers", variant)
         for variant in (read_headers.MULTI, read_headers.SINGLE, read_headers.NONE)
     ),
-    Measurement("call with requests", "client_call"),
+    Measurement("call with requests", "client_call", client_call.REQUESTS),
     *(
-        Measurement(f"unary gRPC call, {variant}", "grpc_call", variant)
+        Measurement(f"call with {variant}", module, variant, _EIGHTH, needs=_instrumented(*libraries))
+        for module, variant, *libraries in (
+            ("client_call", client_call.HTTPX, "httpx", "httpx"),
+            ("async_client_call", async_client_call.HTTPX, "httpx", "httpx"),
+            ("async_client_call", async_client_call.AIOHTTP, "aiohttp", "aiohttp-client"),
+            ("async_client_call", async_client_call.TORNADO, "tornado", "tornado"),
+        )
+    ),
+    *(
+        Measurement(f"unary gRPC call, {variant}", "grpc_call", variant, _FIFTH)
         for variant in (grpc_call.CLIENT, grpc_call.SERVER)
     ),
     Measurement("hostile headers", "hostile_headers", bars=(Bar(microseconds=50),), rounds=6),

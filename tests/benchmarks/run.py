@@ -28,14 +28,14 @@ def main() -> int:
     """Run the measurements; return 1 where ``--strict`` is given and a bar was missed, else 0."""
     options = _options()
     _say("preparing the environment ...")
-    environment.prepare()
+    chosen = [measurement for measurement in MEASUREMENTS if options.only in measurement.title]
+    environment.prepare(more=[need for measurement in chosen for need in measurement.needs])
     found: list[Row] = []
     with _process("receiver.py") as receiver:
         url = f"http://127.0.0.1:{_line(receiver)}"
-        for measurement in MEASUREMENTS:
-            if options.only in measurement.title:
-                _say(f"{measurement.title} ...")
-                found += rows(measurement, _measure(measurement, url, options.rounds or measurement.rounds))
+        for measurement in chosen:
+            _say(f"{measurement.title} ...")
+            found += rows(measurement, _measure(measurement, url, options.rounds or measurement.rounds))
     _report(found, options.json)
     return int(options.strict and any(row.met is False for row in found))
 
