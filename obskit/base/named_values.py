@@ -151,15 +151,18 @@ def _end_in_pair(text: str, at: int, start: int) -> int:
 
 
 def _end_of_header(text: str, at: int, start: int) -> int:
-    """Return where a header's line ends, or the string that holds its name and value."""
-    ending = _END_OF_HEADER.search(text, at)
-    end = ending.start() if ending else len(text)
+    """Return where a header's line ends, or the quotes that stand around name and value.
+
+    The quotes first: the search for the line's end goes no further, since a text may have many headers and one line.
+    """
+    end = len(text)
     around = _TOKEN.match(text, start - 1) if start else None
-    if around is None or around["quote"] is None:
-        return end
-    before = _BACKSLASHES.search(text, max(0, start - 16), start - 1)
-    escapes = len(before[0]) if before else 0
-    return min(end, _end_of_string(text, at, around[0][-1], escapes)[0])
+    if around is not None and around["quote"] is not None:
+        before = _BACKSLASHES.search(text, max(0, start - 16), start - 1)
+        escapes = len(before[0]) if before else 0
+        end = _end_of_string(text, at, around[0][-1], escapes)[0]
+    ending = _END_OF_HEADER.search(text, at, end)
+    return ending.start() if ending else end
 
 
 def _walk(text: str, at: int) -> int:

@@ -245,6 +245,18 @@ def test_masking_takes_linear_time(begin):
         assert redactor.text(begin + one[:-1] + one[-1] * 40_000 + "=")
 
 
+def test_many_headers_on_one_line_take_linear_time():
+    redactor, header = Redactor(), '"Authorization: Digest a="'
+
+    def cost(text):
+        began = process_time()
+        assert redactor.text(text).count("[masked]") > 100
+        return process_time() - began
+
+    few, many = (min(cost(header * count) for _ in range(3)) for count in (200, 3200))
+    assert many < 60 * few  # 16 times as many; by the square it would be 256
+
+
 def test_text_without_secrets_is_not_walked_over():
     """A traceback of megabytes, with nothing but pairs, is looked through once."""
     text = 'File "/app/views.py", line 7, in get: order=17, customer=acme\n' * 4000
