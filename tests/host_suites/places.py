@@ -15,6 +15,7 @@ from tests.host_suites.suites import Suite
 
 ROOT = Path(__file__).parent.parent.parent
 PLACE = ROOT / ".venvs" / "host_suites"
+_TARGET = "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(REPO_URI) $(CODENAME) $(COMPONENT)"
 
 
 class CannotRun(Exception):
@@ -31,11 +32,7 @@ def prepare(name: str, suite: Suite) -> Path:
     _command(sys.executable, "-m", "venv", str(folder / "venv"))
     if suite.sdist:
         _pip(folder, "install", suite.sdist, "pytest", "pytest-timeout", *suite.needs)
-        version = _command(
-            str(python(folder)), "-c", f"from importlib import metadata; print(metadata.version({bare(suite)!r}))"
-        )
-        options = ("--no-deps", "--no-binary", bare(suite), "--dest", str(folder))
-        _pip(folder, "download", *options, f"{bare(suite)}=={version.strip()}")
+        _source_of_debian(folder, suite.debian) if suite.debian else _sdist(folder, bare(suite))
         [archive] = folder.glob("*.tar.gz")
         with tarfile.open(archive) as opened:
             opened.extractall(folder / "unpacked", filter="data")
@@ -44,9 +41,33 @@ def prepare(name: str, suite: Suite) -> Path:
         (folder / "source").mkdir()
         if subprocess.run([python(folder), "-c", "import test.libregrtest"], capture_output=True).returncode:
             raise CannotRun("this Python comes without its tests (the module test)")
+    if suite.before:
+        _command(str(python(folder)), *suite.before, where=folder / "source" / suite.where)
     _pip(folder, "install", "--editable", str(ROOT))
     (folder / "ready").touch()
     return folder
+
+
+def _sdist(folder: Path, name: str) -> None:
+    """Download the sdist of what is installed."""
+    version = _command(
+        str(python(folder)), "-c", f"from importlib import metadata; print(metadata.version({name!r}))"
+    ).strip()
+    _pip(folder, "download", "--no-deps", "--no-binary", name, "--dest", str(folder), f"{name}=={version}")
+
+
+def _source_of_debian(folder: Path, name: str) -> None:
+    """Download a source package of Debian's, by lists of its own: machines seldom have those of sources."""
+    if not shutil.which("apt-get"):
+        raise CannotRun("its tests come from a source package of Debian's, and there is no apt-get")
+    targets = _command("apt-get", "indextargets", "--format", _TARGET, "Created-By: Packages", "Origin: Debian")
+    (folder / "apt" / "partial").mkdir(parents=True)
+    (folder / "sources.list").write_text(targets.partition("\n")[0])
+    places = {"SourceList": "sources.list", "SourceParts": "/dev/null"}
+    options = [f"--option=Dir::Etc::{key}={folder / value}" for key, value in places.items()]
+    options.append(f"--option=Dir::State::Lists={folder / 'apt'}")
+    _command("apt-get", *options, "update")
+    _command("apt-get", *options, "source", "--download-only", name, where=folder)
 
 
 def bare(suite: Suite) -> str:
@@ -92,15 +113,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OBSKIT_", "OTEL_", "VIRTUAL_ENV"))}
-    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "ASYNC_TEST_TIMEOUT": "25"}  # Tornado's, for busy machines
 
 
 def _pip(folder: Path, *arguments: str) -> None:
     _command(str(python(folder)), "-m", "pip", *arguments)
 
 
-def _command(*command: str) -> str:
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+def _command(*command: str, where: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=where, env=_environment(), capture_output=True, text=True)
     if done.returncode:
         raise CannotRun(f"{' '.join(command)}: {(done.stderr.strip() or done.stdout.strip())[-500:]}")
     return done.stdout

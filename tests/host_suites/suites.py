@@ -13,6 +13,9 @@ class Suite(NamedTuple):
 
     ``needs`` are the packages that it takes besides. ``command`` is given the file to write results to (JUnit's XML),
     and returns what Python runs, in the folder ``where`` of the sdist. ``options`` are obskit's.
+
+    Where an sdist comes without tests, ``debian`` is the source package of Debian's that has them. ``before`` is what
+    Python runs there once.
     """
 
     sdist: str
@@ -20,6 +23,8 @@ class Suite(NamedTuple):
     command: Callable[[str], list[str]]
     where: str = "."
     options: Mapping[str, str] = MappingProxyType({})
+    debian: str = ""
+    before: tuple[str, ...] = ()
 
 
 def _pytest(*arguments: str) -> Callable[[str], list[str]]:
@@ -38,6 +43,10 @@ def _pytest(*arguments: str) -> Callable[[str], list[str]]:
     return lambda results: [*fixed, f"--junitxml={results}", *arguments]
 
 
+def _unittest(*arguments: str) -> Callable[[str], list[str]]:
+    return lambda results: [str(Path(__file__).with_name("unittest_runner.py")), results, *arguments]
+
+
 _OWN_LOGS = {"OBSKIT_LOGS": "inherit"}  # tests of how lines look, which obskit's logs are to change
 
 
@@ -52,6 +61,8 @@ asgi builtin_server decorators dispatch handlers logging_tests middleware middle
 servers signals signed_cookies_tests template_tests test_client test_runner test_utils urlpatterns urlpatterns_reverse
 utils_tests view_tests wsgi
 """
+
+_GRPC_PROTOS = [f"src/proto/grpc/testing/{name}.proto" for name in ("empty", "messages", "test")]
 
 SUITES = {
     "test_logging": _cpython("test_logging"),
@@ -115,8 +126,57 @@ SUITES = {
     "django": Suite(
         "django",
         ("jinja2", "tblib"),
-        lambda results: [str(Path(__file__).with_name("django_runner.py")), results, *_DJANGO.split()],
+        _unittest("django", *_DJANGO.split()),
         "tests",
+    ),
+    "aiohttp": Suite(  # below its root, which holds the package without its compiled parts
+        "aiohttp[speedups]",
+        (
+            "blockbuster",
+            "coverage",
+            "freezegun",
+            "gunicorn",
+            "isal",
+            "pkgconfig",
+            "proxy.py>=2.4.4rc5",
+            "pytest-codspeed",
+            "pytest-mock",
+            "python-on-whales",
+            "trustme",
+            "uvloop",
+            "zlib_ng",
+        ),
+        _pytest(".", "-o", "addopts=", "-m", "not dev_mode and not autobahn and not internal"),
+        "tests",
+        _OWN_LOGS,
+    ),
+    "tornado": Suite(
+        "tornado",
+        ("pycurl", "pycares<5", "twisted", "hypothesis"),
+        _unittest("tornado"),
+        "docs",
+        _OWN_LOGS,
+    ),
+    "grpcio": Suite(  # Debian has the sources of a release of 2022, whose interface is still that of the newest
+        "grpcio",
+        (
+            "coverage",
+            "grpcio-channelz",
+            "grpcio-health-checking",
+            "grpcio-reflection",
+            "grpcio-status",
+            "grpcio-testing",
+            "grpcio-tools",
+            "google-auth",
+            "oauth2client",
+            "requests",
+            "setuptools",
+        ),
+        _pytest("tests/unit", "tests_aio/unit", "-c", "/dev/null", "--rootdir=."),
+        "src/python/grpcio_tests",
+        _OWN_LOGS,
+        debian="grpc",
+        before=("-m", "grpc_tools.protoc", "-I../../..", "--python_out=.", "--grpc_python_out=.", *_GRPC_PROTOS),
     ),
     "structlog": Suite(
         "structlog",

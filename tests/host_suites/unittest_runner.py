@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 import unittest
 from collections.abc import Callable
@@ -27,15 +28,12 @@ def _note(name: str, outcome: str) -> None:
 
 def _django(labels: list[str]) -> None:
     sys.argv = ["runtests.py", "--parallel=1", "--settings=test_sqlite", *labels]
-    with open("runtests.py", encoding="utf-8") as file:
-        exec(compile(file.read(), "runtests.py", "exec"), {"__name__": "__main__", "__file__": "runtests.py"})
+    runpy.run_path("runtests.py", run_name="__main__")
 
 
 def _tornado(labels: list[str]) -> None:
-    from tornado.test import runtests
-
     sys.argv = ["runtests.py", *labels]
-    runtests.main()
+    runpy.run_module("tornado.test.runtests", run_name="__main__", alter_sys=True)
 
 
 _RUN: dict[str, Callable[[list[str]], None]] = {"django": _django, "tornado": _tornado}
