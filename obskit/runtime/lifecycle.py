@@ -33,7 +33,7 @@ from obskit.runtime.interpreter import is_supported
 from obskit.runtime.inventory import inventory, summary
 from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
 from obskit.runtime.parts import attributes as resource_attributes
-from obskit.runtime.termination import Termination, keep_interrupted, watch_celery, watch_children
+from obskit.runtime.termination import Termination, keep_interrupted, watch_celery, watch_children, watch_uvicorn
 from obskit.settings import Settings, changes, load, unknown_variables
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span, keep_to
@@ -140,6 +140,7 @@ class Runtime:
             self._unpatch()
             self._imported = tuple(sys.modules)
             install(names, self._hooks, self._patches)
+            self._hooks.when_imported("uvicorn.server", partial(watch_uvicorn, self._server_stops, self._patches))
             tell_of_later_ones(self._patches)
             self._installed = names
             if logger.isEnabledFor(logging.DEBUG):
@@ -232,6 +233,9 @@ class Runtime:
             done.append(provider.flush_processors(deadline))
             provider.shut_processors_down()
         return all(done)
+
+    def _server_stops(self) -> None:
+        self.flush(self._exit_timeout())
 
     def _exit(self) -> None:
         check_fork()

@@ -8,9 +8,11 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, ModuleType
+from typing import Any
 
 from obskit.base.failures import failed
 from obskit.base.native_threads import in_subinterpreter, reentrant_lock
+from obskit.instrumentation.patching import Patches, guarded
 from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
 
 _INIT = 1  # the system ignores signals that this process does not handle, so it would not end
@@ -153,6 +155,21 @@ def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:
         deliver()
 
     module.worker_process_shutdown.connect(end, weak=False)
+
+
+def watch_uvicorn(deliver: Callable[[], object], patches: Patches, module: ModuleType) -> None:
+    """Call ``deliver`` when a server of uvicorn's has stopped by a signal.
+
+    It then raises the signal again for what handled it before. In its workers that is nothing, since they load the
+    application, and obskit with it, after the server has set its own handler.
+    """
+
+    async def stop(shutdown: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        await shutdown(*args, **kwargs)
+        if getattr(server, "_captured_signals", None):
+            guarded("delivering before uvicorn ends", deliver)
+
+    guarded("watching uvicorn", patches.wrap, module.Server, "shutdown", stop)
 
 
 def keep_interrupted() -> None:

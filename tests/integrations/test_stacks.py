@@ -75,7 +75,7 @@ def test_a_path_that_the_mounted_application_does_not_know_is_the_mounts() -> No
 PROGRAM = """
 import os
 import obskit
-obskit.init(exporter=os.environ["RECEIVER"], logs="off", flush_interval=0.01)
+obskit.init(exporter=os.environ["RECEIVER"], logs="off", flush_interval=3600)
 from asgiref.wsgi import WsgiToAsgi
 from fastapi import FastAPI
 from flask import Flask
@@ -99,7 +99,10 @@ SERVERS = {
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_every_worker_traces_and_sends_each_span_once(server: str, tmp_path: Path) -> None:
-    """Requests to FastAPI, and to Flask mounted in it, are one span each, whichever worker serves them."""
+    """Requests to FastAPI, and to Flask mounted in it, are one span each, whichever worker serves them.
+
+    Nothing is sent before the server is stopped: its workers deliver as they end.
+    """
     need(server)
     (tmp_path / "stacked.py").write_text(PROGRAM)
     port, workers = free_port(), 2 if "--workers" in SERVERS[server] else 1
@@ -117,7 +120,6 @@ def test_every_worker_traces_and_sends_each_span_once(server: str, tmp_path: Pat
                     return len({process for process, _ in answers}) == workers
 
                 eventually(both_have_answered, 30)
-                eventually(lambda: len(received.spans) >= len(answers))
             finally:
                 process.terminate()
                 process.wait(20)

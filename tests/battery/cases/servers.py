@@ -14,6 +14,7 @@ from tests.battery.backend import Backend, backend
 from tests.battery.lab import PLAIN, PROGRAMS, Lab, Process, Run, eventually, free_port
 from tests.battery.registry import Skipped, case
 from tests.battery.tools import need
+from tests.integrations.renewed_servers import DJANGO, FLASK, check_renewal, rewrite
 
 _REQUESTS = 200
 _TASKS = 40
@@ -75,6 +76,22 @@ def uwsgi(lab: Lab) -> str:
     # Its master ends without Python's exit handlers, so its span must go at once. It forks without Python's hooks, and
     # without the interpreter lock: where a thread has that at this moment, the worker waits for it for ever.
     return _serve_both(lab, [*command, *options], port, "0")
+
+
+@case(
+    67,
+    "reloaders",
+    "flask run --debug and Django's runserver, whose application changes",
+    "the new process traces; every request's span exactly once",
+    quick=False,
+)
+def reloaders(lab: Lab) -> str:
+    need("flask", "django")
+    commands = {"flask --app app run --debug --port {port}": FLASK, "django runserver 127.0.0.1:{port}": DJANGO}
+    checks = (
+        check_renewal(program, command, rewrite, lab.folder, killed=True) for command, program in commands.items()
+    )
+    return ", ".join(checks)
 
 
 def _serve_both(lab: Lab, command: list[str], port: int, interval: str) -> str:
