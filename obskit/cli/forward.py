@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _ATTEMPT = 10.0  # seconds for one attempt to send
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two attempts
 _IDLE = 1.0  # seconds until a thread looks for spans again if it is not woken
+_MOST_REFUSALS = 40  # of a block that are answered by sending halves: enough to find three bad spans among 500
+_FOR_CONTENT = ("http_400", "http_422", "grpc_invalid_argument")  # a refusal that may be due to one span
 _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
@@ -163,10 +165,14 @@ class _Route:
         return True
 
     def _send_all(self, spans: list[Span]) -> bool:
-        """Send spans until each is delivered or refused; return False if the deadline passes before that."""
+        """Send spans until each is delivered or refused; return False if the deadline passes before that.
+
+        A batch that is refused for what is in it is sent in halves, so that one bad span takes no other with it.
+        """
         exporter = self._exporter = self._exporter or self._build()
+        self._refusals = 0
         for batch in encoded_batches(exporter, spans, self._drop_unencodable):
-            send_in_halves(batch, partial(self._is_too_large, exporter))
+            send_in_halves(batch, partial(self._must_be_halved, exporter))
             if self._late:
                 return False
         return True
@@ -175,12 +181,12 @@ class _Route:
         failed(f"encoding a span for {self.destination}")
         self._dropped["unencodable"] += 1
 
-    def _is_too_large(self, exporter: Exporter, part: list[Any], last: bool) -> bool:
+    def _must_be_halved(self, exporter: Exporter, part: list[Any], last: bool) -> bool:
         """Send a part, unless the deadline has passed, and count it; return whether it must be sent in halves."""
         outcome = None if self._late else self._send(exporter, part)
         if outcome is None:
             self._late = True
-        elif outcome.too_large and not last:
+        elif not last and (outcome.too_large or self._may_be_of_one(outcome)):
             return True
         elif outcome.reason:
             self._dropped[outcome.reason] += len(part)
@@ -188,6 +194,12 @@ class _Route:
             self._sent += len(part) - outcome.rejected
             self._dropped["rejected"] += outcome.rejected
         return False
+
+    def _may_be_of_one(self, outcome: Outcome) -> bool:
+        """Return whether one span of a part may be why all were refused, unless that was so too often in this block."""
+        for_content = outcome.reason in _FOR_CONTENT
+        self._refusals += for_content
+        return for_content and self._refusals <= _MOST_REFUSALS
 
     def _send(self, exporter: Exporter, part: list[Any]) -> Outcome | None:
         """Retry until the outcome is final; return None if the deadline passes before that."""

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from obskit.cli.forward import Forwarder, forward_urls
+from obskit.collector.store.spans import SpanStore
+from obskit.zipkin.model import Span
 from tests import zipkin_server
 from tests.export.receiver import clean_environ, eventually, free_port, raw, receiver, reply
 from tests.logs.cloud import google_fakes
@@ -371,3 +373,24 @@ def test_spans_that_a_destination_refuses_are_counted_and_hold_nothing_up():
     assert status == 0
     assert re.search(r"spans not forwarded to \S+: 1 \w+$", err.rstrip()), err
     assert "b" in there.names
+
+
+def test_a_span_that_a_destination_refuses_takes_no_other_with_it(monkeypatch):
+    """A Zipkin server refuses the whole message: here for a span id of sixteen zeros, left as it is for once."""
+    monkeypatch.setattr("obskit.zipkin.model.sendable", list)
+    store = SpanStore()
+    try:
+        with zipkin_server.running() as port:
+            forwarder = Forwarder([f"http://127.0.0.1:{port}"])
+            forwarder.start(store)
+            ids = ["0" * 16 if number == 11 else f"{number + 1:016x}" for number in range(30)]
+            store.add([Span(trace_id="1" * 32, id=id_, name=f"n{number}") for number, id_ in enumerate(ids)])
+            forwarder.wake([])
+            eventually(lambda: forwarder.counts()[0].waiting == 0)
+            forwarder.close(5)
+            assert zipkin_names(port) == sorted(f"n{number}" for number in range(30) if number != 11)
+            assert forwarder.counts()[0][1:] == (29, 1, 0)
+    except zipkin_server.Unavailable as error:
+        pytest.skip(f"no Zipkin server: {error}")
+    finally:
+        store.close()

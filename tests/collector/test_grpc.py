@@ -226,6 +226,17 @@ def test_calls_of_a_connection(monkeypatch):
         end.set()
 
 
+def test_connections_beyond_the_limit_are_closed(monkeypatch):
+    monkeypatch.setattr(grpc_service, "_MOST_CONNECTIONS", 2)
+    with collector() as (_, address), contextlib.ExitStack() as others:
+        for _ in range(2):
+            channel = others.enter_context(grpc.insecure_channel(address, ALONE))
+            channel.unary_unary(METHOD)(MESSAGE, timeout=PATIENCE)
+        with grpc.insecure_channel(address, ALONE) as channel, pytest.raises(grpc.RpcError) as failure:
+            channel.unary_unary(METHOD)(MESSAGE, timeout=PATIENCE)
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 def test_a_connection_that_says_nothing_is_closed(monkeypatch):
     monkeypatch.setattr(grpc_service, "_HANDSHAKE", 200)
     with collector() as (_, address), socket.create_connection(address.split(":"), PATIENCE) as connection:

@@ -25,6 +25,7 @@ _AT_ONCE = 16  # messages that are received at once; the calls of others wait, w
 _SLOW = 1.0  # seconds: where all of these places are taken, a message that takes longer makes room for others
 _MESSAGE_TIMEOUT = 30.0  # seconds that a message has where nobody waits for its place
 _LOOK = 0.1  # seconds between two looks at the messages that are coming
+_MOST_CONNECTIONS = 1_000
 _MOST_CALLS = 1_000
 _MOST_CALLS_OF_CONNECTION = 100
 _HANDSHAKE = 10_000  # ms from the opening of a connection to its first HTTP/2 frame
@@ -148,6 +149,7 @@ class _Coming:
 def _options() -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", MAX_BODY),
+        ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
         ("grpc.max_concurrent_streams", _MOST_CALLS_OF_CONNECTION),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
         ("grpc.max_connection_age_ms", _CONNECTION_AGE),

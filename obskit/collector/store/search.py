@@ -55,12 +55,13 @@ def search(reader: Reader, query: TraceQuery, deadline: Deadline, *, strict: boo
 
 def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[int]:
     """Yield the low 64 bits of the ids of matching traces, newest first."""
+    first, last = query.window
     seen: set[int] = set()
     waiting: list[tuple[int, int]] = []  # a heap of matches, held back until nothing newer can follow
     headers, condition = _rarest(reader.headers(*_around(query)), query)
     for header in _narrowed(reader, headers, condition, query):
         deadline.check()
-        newest = min(header.newest, query.window[1]) + _LATE
+        newest = min(header.newest, last) + _LATE
         while waiting and -waiting[0][0] >= newest:
             yield heapq.heappop(waiting)[1]
         if condition.may_hold(header):
@@ -69,7 +70,7 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
             seen.update(found)
             for trace, spans in reader.traces(found).items():
                 if query.matches(by_moment(spans)):
-                    heapq.heappush(waiting, (-(_newest(spans, *query.window) or 0), trace))
+                    heapq.heappush(waiting, (-(_newest(spans, first, last) or 0), trace))
     while waiting:
         yield heapq.heappop(waiting)[1]
 
@@ -82,11 +83,14 @@ def _around(query: TraceQuery) -> tuple[int, int]:
 
 
 def _narrowed(reader: Reader, headers: Iterable[Header], condition: _Condition, query: TraceQuery) -> Iterator[Header]:
-    """Yield the newest blocks; of the others, if few of these can meet the condition, only those that can."""
+    """Yield the newest blocks; of the others, if few of these can meet the condition, only those that can.
+
+    Small blocks have no filter yet, so they say nothing about the others.
+    """
     found = 0
     for seen, header in enumerate(headers, 1):
         yield header
-        found += condition.may_hold(header)
+        found += bool(header.filter) and condition.may_hold(header)
         if seen == _SAMPLE and found <= _FEW:
             yield from reader.headers(*_around(query), header, condition.shortest, condition.token)
             return
