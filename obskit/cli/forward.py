@@ -97,6 +97,7 @@ class _Route:
         self._ending = threading.Event()
         self._ends = float("inf")
         self._late = False  # whether the deadline has passed with spans left to send
+        self._refusals = 0  # of parts of a block, for what is in them
         self._dropped: Counter[str] = Counter()
         self._trouble = ""
         self._sent = 0

@@ -261,6 +261,26 @@ def test_a_search_for_a_rare_text_reads_a_few_filters(monkeypatch):
     store.close()
 
 
+def test_reading_a_trace_costs_the_same_however_many_blocks_there_are(monkeypatch):
+    monkeypatch.setattr(blocks_module, "MOST_SPANS", 4)
+    store = SpanStore()
+    steps, found = [], []
+    for number in range(2_000):
+        traces = range(number * 2 + 1, number * 2 + 3)
+        store.add([Span(trace_id=f"{n:016x}", id="1" * 16, timestamp=NOW + number) for n in traces])
+        if number in {100, 1_900}:
+            with store._database.access() as connection:
+                connection.set_progress_handler(lambda: steps.append(1), 10)
+            found.append((len(store.trace(f"{number * 2 + 1:016x}")), len(steps)))
+            steps.clear()
+            with store._database.access() as connection:
+                connection.set_progress_handler(None, 0)
+    (one, few), (other, many) = found
+    assert one == other == 1
+    assert many < few * 2 + 20
+    store.close()
+
+
 def test_a_bloom_filter_of_an_older_release_is_read():
     tokens = [token("tag", "k", str(number)) for number in range(50)]
     bits = bytearray(128)

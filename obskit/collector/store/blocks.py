@@ -99,11 +99,14 @@ def unpack(data: bytes) -> list[Span]:
 
 def unpack_trace(data: bytes, trace: int) -> list[Span]:
     """Return the spans of one trace, by its low 64 bits, without decoding the others. Raises Damaged."""
-    mark = b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF)
+    spans = unpack_with(data, b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF))  # some may have it elsewhere
+    return [span for span in spans if low_id(span.trace_id) == trace]
+
+
+def unpack_with(data: bytes, mark: bytes) -> list[Span]:
+    """Return the spans of a block whose JSON holds a text, without decoding the others. Raises Damaged."""
     try:
-        text = zlib.decompress(data)
-        spans = _decode(_joined(_lines_with(text, mark)))  # some may have it elsewhere
-        return [span for span in spans if low_id(span.trace_id) == trace]
+        return _decode(_joined(_lines_with(zlib.decompress(data), mark)))
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:
         raise Damaged(str(error)) from None
 

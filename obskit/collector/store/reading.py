@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace
+from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace, unpack_with
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
@@ -18,6 +18,7 @@ _FEW = 4  # traces that are looked for in a block without decoding all of it
 _PAGE = 32  # blocks read before the writer gets the lock again
 _MOST_HEADERS = 512  # read at once
 _HEADER = "number, last, spans, newest, longest, filter"
+_COVERS = "number = (SELECT max(number) FROM blocks WHERE number <= ?) AND last >= ?"
 _LATEST = 2**63 - 1
 
 
@@ -151,25 +152,33 @@ class Reader:
         found = self._recent.get(key)
         if found is not None:
             return found
-        rows = self._database.rows(
-            "SELECT number, last, spans, data FROM blocks WHERE number <= ? AND last >= ?", *key[:2]
-        )
+        rows = self._database.rows(f"SELECT number, last, spans, data FROM blocks WHERE {_COVERS}", *key[:2])
         if not rows:
             return {}
-        (*new_key, data), found = rows[0], defaultdict(list)
-        try:
-            for span in unpack(data):
-                found[low_id(span.trace_id)].append(span)
-        except (Damaged, ValueError) as error:
-            raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
-        found = dict(found)
+        *new_key, data = rows[0]
+        found = self._by_trace(key, unpack, data)
         if keep:
             self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
         return found
 
+    def with_text(self, key: BlockKey, text: bytes) -> SpansByTrace:
+        """Return the spans of one block whose JSON holds a text, by trace; all of a block that is in the cache."""
+        found = self._recent.get(key)
+        data = self.data(key) if found is None else None
+        return self._by_trace(key, unpack_with, data, text) if data else found or {}
+
+    def _by_trace(self, key: BlockKey, read: Callable[..., list[Span]], *arguments: bytes) -> SpansByTrace:
+        found: defaultdict[int, list[Span]] = defaultdict(list)
+        try:
+            for span in read(*arguments):
+                found[low_id(span.trace_id)].append(span)
+        except (Damaged, ValueError) as error:
+            raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
+        return dict(found)
+
     def data(self, key: BlockKey) -> bytes | None:
         """Return the compressed spans of a block: of the merged one if it was merged, None if it was deleted."""
-        rows = self._database.rows("SELECT data FROM blocks WHERE number <= ? AND last >= ?", *key[:2])
+        rows = self._database.rows(f"SELECT data FROM blocks WHERE {_COVERS}", *key[:2])
         return rows[0][0] if rows else None
 
     def headers(

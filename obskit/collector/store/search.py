@@ -8,6 +8,7 @@ window that the trace itself lies in, up to the limit below.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -26,6 +27,7 @@ _TAIL = 8  # last digits of a trace id, which console log lines show
 _SPAN_ID = 16
 _ANY_TIME = 2**63 - 1
 _SAMPLE = 64  # blocks that are sampled to find the rarest condition
+_is_plain = re.compile(r"[\w .:-]*", re.ASCII).fullmatch  # JSON has only one way to write it
 _FEW = 6  # of these: then the index is asked for the others
 
 
@@ -36,6 +38,7 @@ class _Condition:
     holds: Callable[[Span], bool]
     token: int | None = None
     shortest: int = 0
+    text: bytes = b""  # of the JSON of such a span
 
     def may_hold(self, header: Header) -> bool:
         """Return whether a block can contain such a span."""
@@ -58,14 +61,15 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
     first, last = query.window
     seen: set[int] = set()
     waiting: list[tuple[int, int]] = []  # a heap of matches, held back until nothing newer can follow
+    late = _LATE if _conditions(query) else 0  # any trace is found by its newest span
     headers, condition = _rarest(reader.headers(*_around(query)), query)
     for header in _narrowed(reader, headers, condition, query):
         deadline.check()
-        newest = min(header.newest, last) + _LATE
+        newest = min(header.newest, last) + late
         while waiting and -waiting[0][0] >= newest:
             yield heapq.heappop(waiting)[1]
         if condition.may_hold(header):
-            block = reader.block(header.key)
+            block = reader.with_text(header.key, condition.text) if condition.text else reader.block(header.key)
             found = [trace for trace, spans in block.items() if trace not in seen and any(map(condition.holds, spans))]
             seen.update(found)
             for trace, spans in reader.traces(found).items():
@@ -113,9 +117,9 @@ def _conditions(query: TraceQuery) -> list[_Condition]:
     service = (query.service,) if query.service else ()
     found: list[_Condition] = []
 
-    def add(number: int, holds: Callable[[Span], bool]) -> None:
+    def add(number: int, holds: Callable[[Span], bool], text: bytes = b"") -> None:
         is_local = (lambda span: local_service(span) == query.service and holds(span)) if service else holds
-        found.append(_Condition(is_local, number))
+        found.append(_Condition(is_local, number, text=text))
 
     if query.span_name is not None:
         add(token("name", *service, query.span_name), lambda span: span.name == query.span_name)
@@ -123,7 +127,8 @@ def _conditions(query: TraceQuery) -> list[_Condition]:
         add(token("remote", *service, query.remote_service), lambda span: remote_service(span) == query.remote_service)
     for key, value in query.annotations.items():
         number = token("tag", key, value) if value else token("word", key)
-        add(number, lambda span, key=key, value=value: has(span, key, value))  # type: ignore[misc]
+        text = f'"{key}":"{value}"'.encode() if value and _is_plain(key + value) else b""
+        add(number, lambda span, key=key, value=value: has(span, key, value), text)  # type: ignore[misc]
     if service:
         add(token("service", *service), lambda _: True)
     if query.min_duration is not None:
