@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from logging import Logger
 from typing import Any
 
 from obskit.base.failures import failed
@@ -85,11 +86,14 @@ class ConsoleHandler(logging.Handler):
         Nothing is cached: handlers, their levels and streams, and ``propagate`` change at any time. This runs for each
         record, so the loop over loggers is written out: a generator would cost 0.8 % of a line.
         """
-        for one in logging.root.handlers:
+        root = logging.root
+        for one in root.handlers:
             if one is not self and self._comes_first(one):
                 return True
-        logger: Any = logging.root.manager.loggerDict.get(record.name)
-        while isinstance(logger, logging.Logger) and logger is not logging.root:
+        logger: Any = root.manager.loggerDict.get(record.name)
+        if not isinstance(logger, Logger):
+            return False
+        while logger is not None and logger is not root:
             for one in logger.handlers:
                 if one is not self and record.levelno >= one.level and self._shows_unnoted(one):
                     return True
