@@ -21,17 +21,21 @@ _STAMP = FOLDER / "requirements"
 _CONSTRAINTS = FOLDER / "constraints"
 RECORD = Path(__file__).parent / "counts.json"
 _REQUIREMENTS = (
+    "aiohttp",
     "django",
     "fastapi",
     "flask",
     "grpcio",
     "requests",
+    "tornado",
     "opentelemetry-sdk",
+    "opentelemetry-instrumentation-aiohttp-server",
     "opentelemetry-instrumentation-django",
     "opentelemetry-instrumentation-fastapi",
     "opentelemetry-instrumentation-flask",
     "opentelemetry-instrumentation-grpc",
     "opentelemetry-instrumentation-requests",
+    "opentelemetry-instrumentation-tornado",
     "opentelemetry-exporter-zipkin-json",
     "opentelemetry-propagator-b3",
     "google-cloud-logging",

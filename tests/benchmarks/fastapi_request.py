@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from clocks import Block
-from flask_request import SAMPLED, b3_headers, served
+from flask_request import PROXIED, SAMPLED, b3_headers, served
 from sides import start_obskit, start_peer
 
 _PEER_SPANS = 3  # it has one for each ASGI message of the response, too
@@ -62,16 +62,7 @@ def _application(fastapi: type, route: type | None = None) -> Any:
 
 def scope(variant: str, number: int) -> dict[str, Any]:
     """Return what uvicorn passes for a request that came through a proxy."""
-    headers = {
-        "host": "orders.example.com",
-        "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari",
-        "accept": "application/json",
-        "accept-encoding": "gzip, deflate, br",
-        "accept-language": "en-GB,en;q=0.9",
-        "cookie": "session=6f1c2a; theme=dark",
-        "x-forwarded-for": "203.0.113.9",
-        "x-forwarded-proto": "https",
-    }
+    headers = {name.lower(): value for name, value in PROXIED.items()}
     b3 = b3_headers("1" if variant == SAMPLED else "0")
     headers |= {name.removeprefix("HTTP_").replace("_", "-").lower(): value for name, value in b3.items()}
     return {

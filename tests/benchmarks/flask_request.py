@@ -17,6 +17,18 @@ REQUESTS = 500  # about what each side sends in one message when it is busy
 
 Environ = dict[str, Any]
 
+PROXIED = {
+    "Host": "orders.example.com",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-GB,en;q=0.9",
+    "Cookie": "session=6f1c2a; theme=dark",
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Proto": "https",
+}
+"""The headers of a browser's request that came through a proxy."""
+
 
 def prepare(variant: str, receiver: str) -> dict[str, Block]:
     """Return what serves a block of requests, and checks that a span arrived for each (for none where unsampled)."""

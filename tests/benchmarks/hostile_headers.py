@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from clocks import FOREGROUND, Block, Figures, timed
 from flask_request import NO_HEADERS, SAMPLED, environ, serve_all
 from sides import BARE, OBSKIT, PEER, start_obskit, start_peer
+from wsgi_request import smallest
 
 REQUESTS = 100
 _HUGE = 1024 * 1024
@@ -38,7 +39,7 @@ def prepare(variant: str, receiver: str) -> dict[str, Block]:
     flush = start_obskit(f"{receiver}/{OBSKIT}")
     peer = start_peer(f"{receiver}/{PEER}")
     return {
-        BARE: _block(_smallest, lambda: True),
+        BARE: _block(smallest, lambda: True),
         OBSKIT: _block(_ours(), flush),
         PEER: _block(_theirs(peer), peer.force_flush),
     }
@@ -66,15 +67,10 @@ def _hostile(headers: dict[str, str], number: int) -> dict[str, Any]:
 def _ours() -> Callable[..., Any]:
     from obskit.instrumentation.wsgi import serve
 
-    return lambda values, start_response: serve(_smallest, values, start_response)
+    return lambda values, start_response: serve(smallest, values, start_response)
 
 
 def _theirs(peer: Any) -> Callable[..., Any]:
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
-    return OpenTelemetryMiddleware(_smallest, tracer_provider=peer)
-
-
-def _smallest(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    start_response("200 OK", [])
-    return [b"an order"]
+    return OpenTelemetryMiddleware(smallest, tracer_provider=peer)

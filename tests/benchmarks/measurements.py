@@ -63,6 +63,9 @@ MEASUREMENTS = (
     ),
     Measurement("FastAPI request, sampled", "fastapi_request", flask_request.SAMPLED, _TENTH),
     Measurement("Django request, sampled", "django_request", flask_request.SAMPLED, _TENTH),
+    Measurement("aiohttp.web request, sampled", "aiohttp_request", flask_request.SAMPLED, _EIGHTH),
+    Measurement("Tornado request, sampled", "tornado_request", flask_request.SAMPLED, _EIGHTH),
+    Measurement("bare WSGI request, unsampled", "wsgi_request", flask_request.UNSAMPLED, (Bar(microseconds=2), Bar())),
     *(
         Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, _FIFTH)
         for variant in (api_span.BARE_SPAN, api_span.CURRENT_SPAN)
