@@ -7,14 +7,15 @@ after it had been busy. Bad minutes with gaps of up to two between them are one 
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from obskit.collector.kubernetes.health import WELL_AGAIN
 from obskit.collector.kubernetes.store import Change
 from obskit.collector.lines.line import Line
-from obskit.collector.store.cells import Numbers
+from obskit.collector.store.numbers import Minute, Numbers
 
 FEWEST_ERRORS, ERROR_SHARE = 5, 0.05
 FEWEST_CALLS, TIMES_USUAL = 20, 2.0  # of a minute whose percentile counts, and how much more than usual is slow
@@ -25,8 +26,8 @@ _BUSY, _BUSY_OF = 10, 15  # minutes with requests, of those before the silence
 _GAP = 2  # minutes
 _MINUTE = 60_000_000  # microseconds
 
-ByMinute = Mapping[int, Numbers]
-"""A service's numbers by the minute (microseconds divided by 60 million)."""
+ByMinute = Mapping[int, Minute]
+"""What a service was like by the minute (microseconds divided by 60 million)."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,30 @@ def of_changes(changes: Sequence[Change], now: int) -> list[Incident]:
     return found
 
 
-def fails(numbers: Numbers) -> bool:
+def fails(numbers: Numbers | Minute) -> bool:
     """Return True where enough requests failed, and a large enough part of them."""
     return numbers.errors >= FEWEST_ERRORS and numbers.errors > ERROR_SHARE * numbers.calls
 
 
 def _slow(minutes: ByMinute) -> dict[int, float]:
     """Return how many times the usual 95th percentile each slow minute has."""
-    percentiles = {m: n.percentile(0.95) or 0 for m, n in minutes.items() if n.buckets.total() >= FEWEST_CALLS}
+    percentiles = [(minute, one.p95) for minute, one in sorted(minutes.items()) if one.timed >= FEWEST_CALLS]
     found = {}
-    for minute, percentile in percentiles.items():
-        before = [percentiles[one] for one in range(minute - _HOUR, minute) if one in percentiles]
-        if len(before) >= _FEWEST_USUAL and percentile > TIMES_USUAL * median(before):
-            found[minute] = percentile / median(before)
+    before: deque[tuple[int, int]] = deque()
+    ordered: list[int] = []  # the percentiles of these
+    for minute, percentile in percentiles:
+        while before and before[0][0] < minute - _HOUR:
+            del ordered[bisect_left(ordered, before.popleft()[1])]
+        if len(ordered) >= _FEWEST_USUAL and percentile > TIMES_USUAL * (usual := _median(ordered)):
+            found[minute] = percentile / usual
+        before.append((minute, percentile))
+        insort(ordered, percentile)
     return found
+
+
+def _median(ordered: Sequence[int]) -> float:
+    """Return the same as ``statistics.median``, of numbers that are in order already."""
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _silences(service: str, minutes: Sequence[int], until: int) -> list[Incident]:

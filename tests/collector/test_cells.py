@@ -5,9 +5,9 @@ import sqlite3
 
 import pytest
 
-from obskit.collector.store.cells import Numbers
 from obskit.collector.store.database import backup
 from obskit.collector.store.eviction import TooMany
+from obskit.collector.store.numbers import Numbers
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
 

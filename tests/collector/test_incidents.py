@@ -10,7 +10,7 @@ import pytest
 from obskit.collector.incidents import Incident, of_changes, of_lines, of_service
 from obskit.collector.kubernetes.store import Change
 from obskit.collector.lines.line import SEVERITIES, Line
-from obskit.collector.store.cells import Numbers
+from obskit.collector.store.numbers import Numbers
 
 from .test_kubernetes import CRASHING, listed, pod
 from .test_pages import outline
@@ -19,7 +19,7 @@ MINUTE = 60_000_000
 
 
 def numbers(calls=100, errors=0, bucket=80):
-    return Numbers(calls, errors, Counter({bucket: calls}))
+    return Numbers(calls, errors, Counter({bucket: calls})).minute
 
 
 def found(minutes, *, until=1_000, called=False):

@@ -228,7 +228,7 @@ def test_too_many_dots_are_counted_in_cells_and_none_is_missing(requests, monkey
 
 def test_a_time_without_requests_leads_to_the_newest(requests):
     page = outline(requests.get("/traces?to=2026-01-01"))
-    assert any("No requests match in this time. 4 requests of any time are stored" in text for text in page.text)
+    assert any("No requests match in this time. 4 spans are stored" in text for text in page.text)
     link = next(value for name, value in page.attributes if name == "href" and value.startswith("?last=1h&to="))
     assert names_listed(requests, link[1:])
 

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period
-from obskit.collector.store.cells import Numbers
+from obskit.collector.store.hours import FIVE, HOUR
+from obskit.collector.store.numbers import Numbers
 
 MINUTE = 60_000_000  # microseconds
 _MOST_STEPS = 60
-_Minutes = dict[int, Numbers]  # by minute since the epoch
+_FINEST = 2  # minutes, up to which steps are of any length
 
 
-@dataclass
+@dataclass(frozen=True)
 class Health:
-    """Numbers by service and minute, or of one service by operation, of the minutes ``first`` to ``last``."""
+    """Numbers of the minutes ``first`` to ``last``: of services in steps of so many minutes, and of operations of one.
+
+    Longer steps are of five minutes each or of whole hours, and ``first`` is the begin of such a time.
+    """
 
     first: int
     last: int
-    services: dict[str, _Minutes] = field(default_factory=lambda: defaultdict(dict))
-    operations: dict[str, Numbers] = field(default_factory=lambda: defaultdict(Numbers))
-
-    @property
-    def step(self) -> int:
-        """Return the length of a chart's step in minutes."""
-        return max(-(-(self.last - self.first + 1) // _MOST_STEPS), 1)
+    step: int
+    services: dict[str, list[Numbers]]
+    operations: dict[str, Numbers]
 
     def steps(self, service: str) -> list[Numbers]:
         """Return the numbers of a service in each step."""
-        steps = [Numbers() for _ in range(self.first, self.last + 1, self.step)]
-        for minute, numbers in self.services.get(service, {}).items():
-            steps[(minute - self.first) // self.step].add(numbers)
-        return steps
+        return self.services.get(service) or [Numbers() for _ in range(self.first, self.last + 1, self.step)]
 
     def period(self, number: int) -> tuple[int, int]:
         """Return the begin and end of a step in epoch milliseconds."""
@@ -44,7 +40,7 @@ class Health:
 
     def total(self, service: str) -> Numbers:
         """Return the numbers of a service in the whole window."""
-        return added(self.services.get(service, {}).values())
+        return added(self.services.get(service, ()))
 
 
 def added(numbers: Iterable[Numbers]) -> Numbers:
@@ -57,14 +53,17 @@ def added(numbers: Iterable[Numbers]) -> Numbers:
 
 def health(site: Site, period: Period, deadline: Deadline, service: str | None = None) -> Health:
     """Return the numbers of a window, of one service or of all. Raises Stopped at the deadline."""
-    found = Health(period.first // MINUTE, period.end // MINUTE)
-    begun = 0
-    for minute, its_service, name, numbers in site.store.cells.by_operation(period.first, period.end, service):
-        deadline.check()
-        begun = begun or minute
-        found.services[its_service].setdefault(minute, Numbers()).add(numbers)
-        if service is not None:
-            found.operations[name].add(numbers)
-    if not period.first:
-        found.first = begun or found.last
-    return found
+    cells, last = site.store.cells, period.end // MINUTE
+    first = min(period.first // MINUTE or cells.oldest() or last, last)
+    step = -(-(last - first + 1) // _MOST_STEPS)
+    if step > _FINEST:
+        unit = HOUR if step > HOUR // 2 else FIVE
+        step += -step % unit
+        first -= first % unit
+    services = cells.in_steps(first, last, step, service)
+    deadline.check()
+    operations: dict[str, Numbers] = {}
+    if service is not None:
+        found = cells.between(first * MINUTE, last * MINUTE, service)
+        operations = {name: numbers for (_, name), numbers in found.items()}
+    return Health(first, last, step, services, operations)

@@ -6,8 +6,8 @@ Requests above the top of the scale are drawn on the upper edge, so that none is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import compress, repeat
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,15 +21,16 @@ from obskit.collector.pages.request_query import own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_duration
-from obskit.collector.store.cells import duration_of
-from obskit.collector.store.requests import TICK, Found
+from obskit.collector.store.numbers import duration_of
+from obskit.collector.store.packed import BUCKETS, TICK
+from obskit.collector.store.requests import Found, Part
 
 MOST_DOTS = 50_000
 _WIDE, _HIGH = 240, 60  # cells of the density
 _DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for browsers without scripts
 _CELL = 10  # its size there
 _NICE = (1, 2, 5)
-_SAMPLE = 10_000
+_SAMPLE = 100  # blocks, of which the scale is estimated
 _FIGURE = """<figure class="card scatter" id="scatter" data-url="/api/obskit/v1/requests" \
 data-top="{top}" data-query="{query}">
 <figcaption><span>{caption}</span><span class="tools" id="scatter-tools"></span></figcaption>
@@ -53,11 +54,11 @@ def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
 
 def _marks(found: Found, period: Period, top: int) -> dict[str, object]:
     if len(found) <= MOST_DOTS:
-        dots, first = found.all, period.first
+        first, failed = period.first, found.column("failed")
         return {
-            "end": [end - first for end in dots.ends],
-            "took": dots.took.tolist(),
-            "failed": list(compress(range(len(dots)), dots.failed)),
+            "end": [end - first for end in found.column("ends")],
+            "took": list(found.column("took")),
+            "failed": [place for place, its in enumerate(failed) if its],
         }
     cells = _density(found, period, top, _WIDE, _HIGH)
     grid = [[x, y, *numbers] for (x, y), numbers in cells.items()]
@@ -90,9 +91,9 @@ def top_of(found: Found) -> int:
     """Return a round duration above all but about one in a hundred requests, estimated from a sample of many."""
     if not len(found):
         return 1_000_000
-    every = max(len(found) // _SAMPLE, 1)
-    some = sorted(took for part in found.parts for took in part.took[::every])
-    high = some[int(len(some) * 0.99)] * 1.1
+    some = found.parts[:: max(len(found.parts) // _SAMPLE, 1)]
+    took = sorted(chain.from_iterable(part.column("took") for part in some))
+    high = took[int(len(took) * 0.99)] * 1.1
     top = 1
     while top * _NICE[-1] < high:
         top *= 10
@@ -110,35 +111,34 @@ def _covered(period: Period, found: Found) -> Period:
 def _density(found: Found, period: Period, top: int, wide: int, high: int) -> dict[tuple[int, int], list[int]]:
     """Return the numbers of requests and of errors in each cell that is not empty.
 
-    Many requests are first counted in steps of 10 s and 9 %, which are cached; then each step counts at its middle.
+    Many requests are counted in steps of 10 s and 9 %, each at its middle.
     """
-    if len(found) <= MOST_DOTS:
-        dots = found.all
-        exact: Iterable[tuple[int, int, int, int]] = zip(dots.ends, dots.took, repeat(1), dots.failed)
-    else:
-        exact = _counted(found)
-    cells: dict[tuple[int, int], list[int]] = {}
-    across, up = wide / period.length, high / top
-    for end, took, requests, failed in exact:
-        x = min(max(int((end - period.first) * across), 0), wide - 1)
-        numbers = cells.setdefault((x, min(int(took * up), high - 1)), [0, 0])
-        numbers[0] += requests
-        numbers[1] += failed
-    return cells
+    marks = _exact(found) if len(found) <= MOST_DOTS else chain.from_iterable(map(_rough, found.parts))
+    requests, errors = [0] * (wide * high), [0] * (wide * high)
+    first, across, up = period.first, wide / period.length, high / top
+    rows = [min(int(duration_of(bucket + 0.5) * up), high - 1) for bucket in range(BUCKETS)]
+    for end, buckets, calls, failed in marks:
+        x = min(max(int((end - first) * across), 0), wide - 1) * high
+        for bucket, number, its_failed in zip(buckets, calls, failed, strict=True):
+            place = x + rows[bucket]
+            requests[place] += number
+            errors[place] += its_failed
+    return {divmod(place, high): [number, errors[place]] for place, number in enumerate(requests) if number}
 
 
-def _counted(found: Found) -> Iterator[tuple[int, int, int, int]]:
-    counts: dict[tuple[int, int], list[int]] = {}
-    for part in found.parts:
-        for step, (requests, failed) in part.counts.items():
-            known = counts.get(step)
-            if known is None:
-                counts[step] = [requests, failed]
-            else:
-                known[0] += requests
-                known[1] += failed
-    for (tick, bucket), (requests, failed) in counts.items():
-        yield tick * TICK + TICK // 2, duration_of(bucket + 0.5), requests, failed
+_Marks = Iterable[tuple[int, Iterable[int], Iterable[int], Iterable[int]]]
+"""Times of requests, each with their buckets, how many there are in these, and how many of them failed."""
+
+
+def _exact(found: Found) -> _Marks:
+    columns = map(found.column, ("ends", "buckets", "failed"))
+    return ((end, (bucket,), (1,), (failed,)) for end, bucket, failed in zip(*columns, strict=True))
+
+
+def _rough(part: Part) -> _Marks:
+    if part.chosen is None:
+        return ((tick * TICK + TICK // 2, *its) for tick, its in part.packed.ticks)
+    return _exact(Found([part]))
 
 
 def _drawn(found: Found, period: Period, top: int) -> str:

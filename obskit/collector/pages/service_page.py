@@ -82,7 +82,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         _neighbours(site, service, links, of_period(period)),
         Html("<h2>Every request</h2>\n"),
         scatter.figure(requests, period, query=asked),
-        _errors(site, requests),
+        _errors(requests),
     ]
     return page(service, join(body), here="/", modules=("dots.js",))
 
@@ -162,10 +162,8 @@ def _neighbours(site: Site, service: str, links: Sequence[Link], times: Mapping[
     return render(_NEIGHBOURS, callers=callers, called=table([(k.child, k) for k in links if k.parent == service]))
 
 
-def _errors(site: Site, requests: Found) -> Html:
-    failed = Found([part.only(map(bool, part.failed)) for part in requests.parts]).extremes(
-        "end", _LATEST, largest=True
-    )
+def _errors(requests: Found) -> Html:
+    failed = requests.failed().extremes("ends", _LATEST, largest=True)
     if not failed:
         return Html("")
     rows = join(
@@ -173,7 +171,7 @@ def _errors(site: Site, requests: Found) -> Html:
             _ERROR,
             at=moment(one.end),
             id=one.trace_id,
-            name=site.store.requests.text(one.name) or "unnamed",
+            name=one.name or "unnamed",
             took=duration(one.took),
         )
         for one in failed

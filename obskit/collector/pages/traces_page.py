@@ -22,7 +22,8 @@ from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import LASTS, written
 from obskit.collector.query import QueryError
-from obskit.collector.store.requests import Found, Request, Wanted
+from obskit.collector.store.packed import Row
+from obskit.collector.store.requests import Found
 from obskit.collector.tree import service_of
 from obskit.zipkin.model import Span
 
@@ -67,7 +68,7 @@ _UPLOAD = """<div class="note" id="upload" hidden>Look at a trace from a file, Z
 
 
 @dataclass(frozen=True)
-class _Row:
+class _Listed:
     """A row of the list: a request and its trace."""
 
     end: int
@@ -102,7 +103,7 @@ def _result(site: Site, http: HttpRequest, query: RequestQuery, params: Mapping[
     picture = scatter.figure(found, query.period, what)
     rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
     if not rows:
-        return join([picture, _nothing(site, http, query, deadline)])
+        return join([picture, _nothing(site, http, query)])
     summary = f"{count(len(rows), 'trace')}, {SORTS[query.sort]} first"
     if not query.by_trace:
         summary += f", of {count(len(found), 'request')}"
@@ -113,31 +114,28 @@ def _result(site: Site, http: HttpRequest, query: RequestQuery, params: Mapping[
     return join([picture, render(_TABLE, summary=f"{summary}.", rows=lines, again=f"?{urlencode(params)}")])
 
 
-def _by_request(site: Site, query: RequestQuery, found: Found) -> list[_Row]:
+def _by_request(site: Site, query: RequestQuery, found: Found) -> list[_Listed]:
     """Return the requests to list: of each trace its root if that was found, else the first in the chosen order."""
     by, largest = query.sort.lstrip("-"), query.sort.startswith("-")
-    chosen: dict[tuple[int, int], Request] = {}
-    for one in found.extremes(by, query.limit * 10, largest=largest):
-        known = chosen.get((one.high, one.low))
+    chosen: dict[str, Row] = {}
+    for one in found.extremes({"end": "ends"}.get(by, by), query.limit * 10, largest=largest):
+        known = chosen.get(one.trace_id)
         if (known is None and len(chosen) < query.limit) or (known and one.root and not known.root):
-            chosen[one.high, one.low] = one
-    text = site.store.requests.text
+            chosen[one.trace_id] = one
     ordered = sorted(chosen.values(), key=attrgetter(by), reverse=largest)
     traces = ((one, site.store.trace(one.trace_id)) for one in ordered)
     return [
-        _Row(one.end, one.took, bool(one.failed), text(one.service), text(one.name), spans)
-        for one, spans in traces
-        if spans
+        _Listed(one.end, one.took, bool(one.failed), one.service, one.name, spans) for one, spans in traces if spans
     ]
 
 
-def _by_trace(site: Site, query: RequestQuery, deadline: Deadline) -> list[_Row]:
+def _by_trace(site: Site, query: RequestQuery, deadline: Deadline) -> list[_Listed]:
     rows = []
     for spans in site.store.search(query.trace_query, deadline):
         root = _root(spans)
         took = root.duration or 0
         failed = any("error" in span.tags for span in spans)
-        rows.append(_Row((root.timestamp or 0) + took, took, failed, service_of(root), root.name or "", spans))
+        rows.append(_Listed((root.timestamp or 0) + took, took, failed, service_of(root), root.name or "", spans))
     column = query.sort.lstrip("-")
     rows.sort(key=lambda row: int(getattr(row, column)), reverse=query.sort.startswith("-"))
     return rows
@@ -150,7 +148,7 @@ def _root(spans: Sequence[Span]) -> Span:
     )
 
 
-def _line(site: Site, row: _Row, longest: int) -> Html:
+def _line(site: Site, row: _Listed, longest: int) -> Html:
     root = _root(row.spans)
     services = Counter(map(service_of, row.spans)).most_common()
     is_root = (service_of(root), root.name or "") == (row.service, row.name)
@@ -177,17 +175,16 @@ def _line(site: Site, row: _Row, longest: int) -> Html:
     )
 
 
-def _nothing(site: Site, http: HttpRequest, query: RequestQuery, deadline: Deadline) -> Html:
+def _nothing(site: Site, http: HttpRequest, query: RequestQuery) -> Html:
     """Return a message for an empty list: how to send spans, or a link to the newest ones."""
-    anything = site.store.requests.find(Wanted(0, 2**62), deadline) if query.period.first else Found([])
-    if not len(anything):
+    newest = site.store.requests.newest() if query.period.first else 0
+    if not newest:
         if not site.store.service_names():
             return no_requests(http)
         text, link = "No requests match.", Html(' <a href="/traces">without conditions</a>')
     else:
-        newest = anything.extent[1]
-        text = f"No requests match in this time. {count(len(anything), 'request')} of any time are stored, the newest:"
-        link = render(' <a href="?last=1h&amp;to={to}">{at}</a>', to=newest // 1_000 + 1, at=moment(newest))
+        text = f"No requests match in this time. {count(site.store.holdings().spans, 'span')} are stored, the newest:"
+        link = render(' <a href="?last=1h&amp;to={to}">{at}</a>', to=newest // 1_000 + 60_000, at=moment(newest))
     return render('<div class="card message">{text}{link}</div>', text=text, link=link)
 
 

@@ -12,6 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from obskit.collector.store.filters import build, tokens_of
+from obskit.collector.store.packed import of_spans
 from obskit.zipkin.model import Span, local_service
 
 MOST_SPANS = 500  # in a block: to read one span, its whole block is read
@@ -39,11 +40,12 @@ class Block:
     traces: bytes  # the low 64 bits of their trace ids, each once
     services: dict[int, tuple[int, int]]  # for each local service, its spans and the bytes of their JSON
     data: bytes
+    requests: bytes  # see packed
 
     @property
     def size(self) -> int:
         """About how many bytes it takes in the database."""
-        return len(self.filter) + 4 * len(self.traces) + len(self.data) + 100
+        return len(self.filter) + 4 * len(self.traces) + len(self.data) + len(self.requests) + 100
 
 
 def low_id(trace_id: str) -> int:
@@ -60,7 +62,7 @@ def service_id(name: str | None) -> int:
 def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:
     """Return a block of these spans; ``lines`` is the JSON of each.
 
-    A small block will soon be merged with its neighbours, so it is neither compressed nor given a filter.
+    A small block will soon be merged with its neighbours, so it is neither compressed nor given a filter or columns.
     """
     data = _joined(lines)
     small = not final and is_small(len(spans), len(data))
@@ -74,6 +76,7 @@ def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) 
         traces=array("q", sorted({low_id(trace_id) for trace_id in {span.trace_id for span in spans}})).tobytes(),
         services=services_of(spans, lines),
         data=zlib.compress(data, 0 if small else _LEVEL),
+        requests=b"" if small else of_spans(spans),
     )
 
 

@@ -8,24 +8,23 @@ is missed. The numbers are kept when the traces they were counted from are delet
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import msgspec
 
 from obskit.collector.query import is_entry
 from obskit.collector.store.database import Database
+from obskit.collector.store.hours import FIVE, HOUR, Hours
+from obskit.collector.store.numbers import Minute, Numbers, bucket_of, decode_buckets
 from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
 from obskit.zipkin.model import Span, local_service
 
 _MINUTE = 60_000_000  # microseconds
-_PER_OCTAVE = 8  # buckets: a duration is known to 9 percent
 _MOST_CELLS = 500_000
 _PRUNE_EVERY = 10_000  # cells written between two looks at the table's size
 _AT_ONCE = 32  # blocks counted in one transaction
@@ -36,46 +35,7 @@ _WRITE = """
     INSERT OR REPLACE INTO cells (minute, digest, service, name, workload, pod, calls, errors, buckets)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_decode_buckets = msgspec.json.Decoder(dict[int, int]).decode
-
-
-@dataclass
-class Numbers:
-    """Calls, errors, and a histogram of durations: bucket n holds those from 2**(n/8) microseconds on."""
-
-    calls: int = 0
-    errors: int = 0
-    buckets: Counter[int] = field(default_factory=Counter)
-
-    def add(self, other: Numbers) -> None:
-        """Add other numbers to these."""
-        self.calls += other.calls
-        self.errors += other.errors
-        self.buckets.update(other.buckets)
-
-    @property
-    def took(self) -> int:
-        """About how many microseconds all of them took together."""
-        return sum(count * duration_of(bucket + 0.5) for bucket, count in self.buckets.items())
-
-    def percentile(self, part: float) -> int | None:
-        """Return the duration (microseconds) that this part of the timed calls did not exceed; None without any."""
-        wanted, seen = part * self.buckets.total(), 0
-        for bucket in sorted(self.buckets):
-            seen += self.buckets[bucket]
-            if seen >= wanted:
-                return duration_of(bucket + 0.5)
-        return None
-
-
-def bucket_of(duration: int) -> int:
-    """Return the bucket of a duration in microseconds; 0 is in the first."""
-    return int(math.log2(duration) * _PER_OCTAVE) if duration > 0 else 0
-
-
-def duration_of(bucket: float) -> int:
-    """Return the shortest duration, in microseconds, that a bucket holds."""
-    return round(2 ** (bucket / _PER_OCTAVE))
+_MOST_MINUTES = 300  # that are kept decoded
 
 
 class Cells:
@@ -87,6 +47,10 @@ class Cells:
         self._outbox = Outbox(database, reader, _PLACE)
         self._pending: dict[_Key, Numbers] | None = None  # what came after the place; None: the storage knows
         self._updating = threading.Lock()
+        self.hours = Hours(database)
+        self._recent: OrderedDict[int, dict[str, Numbers]] = OrderedDict()  # minutes by service
+        self._changes = 0  # of minutes, since the start
+        self._caching = threading.Lock()
         self._written = _PRUNE_EVERY  # since the last look at how many there are
 
     def update(self) -> None:
@@ -122,10 +86,30 @@ class Cells:
     def _write(self, connection: sqlite3.Connection, cells: dict[_Key, Numbers]) -> None:
         for key, numbers in cells.items():
             _write(connection, key, numbers)
+        changed = {minute for minute, *_ in cells}
+        self.hours.forget(connection, changed)
+        self._forget(changed)
         self._written += len(cells)
         if self._written >= _PRUNE_EVERY:
             self._written = 0
-            _prune(connection)
+            self._prune(connection)
+
+    def _forget(self, minutes: Iterable[int]) -> None:
+        """Remove minutes from the cache, and keep out what is being read of them."""
+        with self._caching:
+            self._changes += 1
+            for minute in minutes:
+                self._recent.pop(minute, None)
+
+    def _prune(self, connection: sqlite3.Connection) -> None:
+        """Delete the oldest cells where there are too many."""
+        (count,) = connection.execute("SELECT count(*) FROM cells").fetchone()
+        if count > _MOST_CELLS:
+            oldest = "SELECT minute FROM cells ORDER BY minute LIMIT 1 OFFSET ?"
+            (last,) = connection.execute(oldest, (count - _MOST_CELLS,)).fetchone()
+            connection.execute("DELETE FROM cells WHERE minute <= ?", (last,))
+            self.hours.forget_until(connection, last)
+            self._forget(list(self._recent))
 
     def _update_some(self) -> bool:
         """Count several blocks at a time: writing a cell costs more than counting its spans."""
@@ -144,6 +128,8 @@ class Cells:
             self._outbox.move(connection, last)
         return True
 
+    # --- reading ------------------------------------------------------------------------------------------
+
     def between(self, first: int, last: int, service: str | None) -> dict[tuple[str, str], Numbers]:
         """Return the numbers of each service and name in the minutes between two times (microseconds)."""
         found: dict[tuple[str, str], Numbers] = {}
@@ -154,35 +140,104 @@ class Cells:
     def by_place(self, first: int, last: int, service: str | None) -> dict[tuple[str, str, str, str], Numbers]:
         """Return the same for each service, name, workload and pod; the last two are empty where spans do not say."""
         self.update()
-        fields = "service, name, workload, pod, calls, errors, buckets"
-        statement = f"SELECT {fields} FROM cells WHERE minute BETWEEN ? AND ?"
-        minutes = (first // _MINUTE, last // _MINUTE)
         found: dict[tuple[str, str, str, str], Numbers] = {}
-        for *key, calls, errors, buckets in self._database.rows(statement, *minutes):
-            if service in {None, key[0]}:
-                numbers = Numbers(calls, errors, Counter(_decode_buckets(buckets)))
-                found.setdefault((key[0], key[1], key[2], key[3]), Numbers()).add(numbers)
-        return found
-
-    def by_minute(self, first: int, last: int) -> dict[str, dict[int, Numbers]]:
-        """Return the numbers of each service by the minute (microseconds divided by 60 million)."""
-        found: dict[str, dict[int, Numbers]] = {}
-        for minute, service, _, numbers in self.by_operation(first, last):
-            found.setdefault(service, {}).setdefault(minute, Numbers()).add(numbers)
-        return found
-
-    def by_operation(
-        self, first: int, last: int, service: str | None = None
-    ) -> Iterator[tuple[int, str, str, Numbers]]:
-        """Yield the numbers of each minute, service and name, oldest first."""
-        self.update()
+        hours, edges = self._parts(first // _MINUTE, last // _MINUTE)
+        for its_service, _, one in self.hours.operations(hours, service):
+            numbers = found.setdefault((its_service, one.name, one.workload, one.pod), Numbers())
+            numbers.count(one.calls, one.errors, one.buckets.items())
         condition, values = ("", ()) if service is None else ("AND service = ?", (service,))
-        statement = f"""
-            SELECT minute, service, name, calls, errors, buckets FROM cells
-            WHERE minute BETWEEN ? AND ? {condition} ORDER BY minute
+        fields = "service, name, workload, pod, calls, errors, buckets"
+        statement = f"SELECT {fields} FROM cells WHERE minute BETWEEN ? AND ? {condition}"
+        for edge in edges:
+            for row in self._database.rows(statement, edge.start, edge.stop - 1, *values):
+                numbers = found.setdefault((row[0], row[1], row[2], row[3]), Numbers())
+                numbers.count(row[4], row[5], decode_buckets(row[6]).items())
+        return found
+
+    def by_minute(self, first: int, last: int) -> dict[str, dict[int, Minute]]:
+        """Return what each minute (microseconds divided by 60 million) of each service was like."""
+        self.update()
+        found: dict[str, dict[int, Minute]] = {}
+        hours, edges = self._parts(first // _MINUTE, last // _MINUTE)
+        for service, minute, its in self.hours.minutes(hours):
+            found.setdefault(service, {})[minute] = its
+        for minute, services in self._minutes(edges):
+            for service, numbers in services.items():
+                found.setdefault(service, {})[minute] = numbers.minute
+        return found
+
+    def in_steps(self, first: int, last: int, step: int, service: str | None = None) -> dict[str, list[Numbers]]:
+        """Return the numbers of each service in steps of so many minutes; ``first`` and ``last`` are minutes.
+
+        Steps of whole hours must begin with an hour. Hours are read where the steps are of five minutes or such.
         """
-        for row in self._database.rows(statement, first // _MINUTE, last // _MINUTE, *values):
-            yield row[0], row[1], row[2], Numbers(row[3], row[4], Counter(_decode_buckets(row[5])))
+        self.update()
+        found: dict[str, list[Numbers]] = {}
+
+        def numbers_of(its_service: str, minute: int) -> Numbers:
+            steps = found.get(its_service)
+            if steps is None:
+                steps = found[its_service] = [Numbers() for _ in range(first, last + 1, step)]
+            return steps[(minute - first) // step]
+
+        is_coarse = step % FIVE == 0 == first % FIVE
+        hours, edges = self._parts(first, last) if is_coarse else (range(0), [range(first, last + 1)])
+        if step % HOUR:
+            for its_service, minute, calls, errors, buckets in self.hours.fives(hours, service):
+                numbers_of(its_service, minute).count(calls, errors, buckets.items())
+        else:
+            for its_service, hour, one in self.hours.operations(hours, service):
+                numbers_of(its_service, hour * HOUR).count(one.calls, one.errors, one.buckets.items())
+        for minute, services in self._minutes(edges):
+            for its_service, numbers in services.items():
+                if service in {None, its_service}:
+                    numbers_of(its_service, minute).add(numbers)
+        return found
+
+    def oldest(self) -> int:
+        """Return the first minute that has numbers; 0 if none has."""
+        self.update()
+        ((minute,),) = self._database.rows("SELECT min(minute) FROM cells")
+        return minute or 0
+
+    def _parts(self, first: int, last: int) -> tuple[range, list[range]]:
+        """Return the whole hours of some minutes, and the minutes before and behind these."""
+        hours = self.hours.within(first, last)
+        if not hours:
+            return hours, [range(first, last + 1)]
+        return hours, [range(first, hours.start * HOUR), range(hours.stop * HOUR, last + 1)]
+
+    def _minutes(self, edges: list[range]) -> Iterator[tuple[int, dict[str, Numbers]]]:
+        """Yield the numbers of services in minutes that have some. They must not be changed."""
+        for edge in edges:
+            if len(edge) > _MOST_MINUTES:  # a clock that is wrong by years
+                yield from self._read(edge.start, edge.stop - 1).items()
+            elif edge:
+                yield from self._cached(edge)
+
+    def _cached(self, edge: range) -> Iterator[tuple[int, dict[str, Numbers]]]:
+        with self._caching:
+            changes = self._changes
+            found = {minute: self._recent[minute] for minute in edge if minute in self._recent}
+        missing = [minute for minute in edge if minute not in found]
+        if missing:
+            read = self._read(missing[0], missing[-1])
+            new = {minute: read.get(minute, {}) for minute in missing}
+            found |= new
+            with self._caching:
+                if changes == self._changes:
+                    self._recent.update(new)
+                while len(self._recent) > _MOST_MINUTES:
+                    self._recent.popitem(last=False)
+        yield from found.items()
+
+    def _read(self, first: int, last: int) -> dict[int, dict[str, Numbers]]:
+        statement = "SELECT minute, service, calls, errors, buckets FROM cells WHERE minute BETWEEN ? AND ?"
+        found: dict[int, dict[str, Numbers]] = {}
+        for minute, service, calls, errors, buckets in self._database.rows(statement, first, last):
+            numbers = found.setdefault(minute, {}).setdefault(service, Numbers())
+            numbers.count(calls, errors, decode_buckets(buckets).items())
+        return found
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return each service with its calls and errors in all stored minutes."""
@@ -214,14 +269,6 @@ def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:
     where = "FROM cells WHERE minute = ? AND digest = ?"
     row = connection.execute(f"SELECT calls, errors, buckets {where}", (minute, digest)).fetchone()
     if row:
-        numbers.add(Numbers(row[0], row[1], Counter(_decode_buckets(row[2]))))
+        numbers.add(Numbers(row[0], row[1], Counter(decode_buckets(row[2]))))
     values = (minute, digest, *texts, numbers.calls, numbers.errors, msgspec.json.encode(numbers.buckets))
     connection.execute(_WRITE, values)
-
-
-def _prune(connection: sqlite3.Connection) -> None:
-    """Delete the oldest cells where there are too many."""
-    (count,) = connection.execute("SELECT count(*) FROM cells").fetchone()
-    if count > _MOST_CELLS:
-        oldest = "SELECT minute FROM cells ORDER BY minute LIMIT 1 OFFSET ?"
-        connection.execute(f"DELETE FROM cells WHERE minute <= ({oldest})", (count - _MOST_CELLS,))

@@ -60,6 +60,9 @@ CREATE TABLE IF NOT EXISTS arrivals (  -- how many spans were stored before thos
 );
 INSERT INTO arrivals SELECT number, sum(spans) OVER (ORDER BY number) - spans FROM blocks
 WHERE NOT EXISTS (SELECT 1 FROM arrivals);
+CREATE TABLE IF NOT EXISTS requests (  -- those of a final block in columns, see packed
+    number INTEGER PRIMARY KEY, data BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS cells (  -- health numbers, see cells
     minute INTEGER NOT NULL, digest BLOB NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL,
     calls INTEGER NOT NULL, errors INTEGER NOT NULL, buckets BLOB NOT NULL,

@@ -181,6 +181,22 @@ class Reader:
         rows = self._database.rows(f"SELECT data FROM blocks WHERE {_COVERS}", *key[:2])
         return rows[0][0] if rows else None
 
+    def requests(self, keys: Sequence[BlockKey]) -> dict[int, bytes]:
+        """Return the requests of blocks in columns, by the block's number; those that are not written are missing."""
+        marks = ",".join("?" * len(keys))
+        statement = f"SELECT number, data FROM requests WHERE number IN ({marks})"
+        return dict(self._database.rows(statement, *[key[0] for key in keys]))
+
+    def keys_of_time(self, first: int, last: int) -> list[BlockKey]:
+        """Return the blocks with a span that began between two times, by their newest one."""
+        statement = "SELECT number, last, spans FROM blocks WHERE newest >= ? AND first <= ? ORDER BY newest DESC"
+        return [(row[0], row[1], row[2]) for row in self._database.rows(statement, first, last)]
+
+    def newest(self) -> int:
+        """Return when the newest span began (microseconds); 0 if none is stored."""
+        ((newest,),) = self._database.rows("SELECT max(newest) FROM blocks")
+        return newest or 0
+
     def headers(
         self, first: int, last: int, after: Header | None = None, shortest: int = 0, token: int | None = None
     ) -> Iterator[Header]:

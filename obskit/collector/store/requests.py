@@ -1,36 +1,31 @@
 """Every stored request (when it ended, how long it took, whether it failed), as the scatter plot draws them.
 
-A request is an entry span: that of a server or a consumer, or the root of a trace, as for the health numbers. Requests
-are read from the blocks once and cached at 42 bytes each: blocks do not change, and new ones are read on demand.
+A request is an entry span: that of a server or a consumer, or the root of a trace, as for the health numbers. They
+stand in columns beside each block (see ``packed``); those of a block that still grows are read from its spans.
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
 import zlib
-from array import array
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import compress
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, compress
+from operator import itemgetter
 
 import msgspec
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.query import is_entry
-from obskit.collector.store.cells import bucket_of
+from obskit.collector.store.numbers import bucket_of
+from obskit.collector.store.packed import BUCKETS, LATEST, UNKNOWN, Packed, Row, packed, read
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 
-TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.counts``
 _AROUND = 900_000_000  # microseconds: requests that began up to this long before the window are found
 _MOST_KEPT = 2_000_000  # requests in memory
-_LATEST = 2**63 - 1
-_MOST_TEXTS = 100_000
-_HALF = 16  # hexadecimal digits of half a trace id
+_TOGETHER = 100  # blocks read at once
 
 
 class _Endpoint(msgspec.Struct, rename="camel", gc=False):
@@ -53,34 +48,24 @@ class _Entry(msgspec.Struct, rename="camel", gc=False):
     local_endpoint: _Endpoint | None = None
     tags: _Tags | None = None
 
+    @property
+    def row(self) -> Row:
+        """Return it as a request."""
+        took, failed = self.duration or 0, self.tags is not None and self.tags.error is not None
+        service = (self.local_endpoint and self.local_endpoint.service_name) or UNKNOWN
+        end, root = self.timestamp + took, self.parent_id is None
+        return Row(end, took, failed, root, service, self.name or "", self.trace_id)
+
 
 _decode = msgspec.json.Decoder(list[_Entry]).decode
 
 
-def _entries(data: bytes | None) -> list[_Entry]:
-    """Return the entry spans of a block; none of a damaged one, so that the others can still be shown."""
+def _rows(data: bytes | None) -> list[Row]:
+    """Return the requests of a block; none of a damaged one, so that the others can still be shown."""
     try:
-        return [entry for entry in _decode(zlib.decompress(data)) if is_entry(entry)] if data else []
+        return [entry.row for entry in _decode(zlib.decompress(data)) if is_entry(entry)] if data else []
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError):
         return []
-
-
-class Request(NamedTuple):
-    """One request. Times are microseconds; service and name are keys of ``Requests.text``."""
-
-    end: int
-    took: int
-    failed: int
-    root: int  # it has no parent
-    service: int
-    name: int
-    high: int  # of the trace id
-    low: int
-
-    @property
-    def trace_id(self) -> str:
-        """Return the id as it was sent."""
-        return f"{self.high:016x}{self.low:016x}" if self.high else f"{self.low:016x}"
 
 
 @dataclass(frozen=True)
@@ -96,92 +81,120 @@ class Wanted:
     failed: bool = False  # only failed ones
 
 
-@dataclass
-class Packed:
-    """Requests of one block in columns."""
+@dataclass(frozen=True)
+class Part:
+    """Requests of one block: all of them, or those at the places ``chosen``."""
 
-    ends: array[int] = field(default_factory=lambda: array("q"))
-    took: array[int] = field(default_factory=lambda: array("q"))
-    failed: bytearray = field(default_factory=bytearray)
-    roots: bytearray = field(default_factory=bytearray)
-    services: array[int] = field(default_factory=lambda: array("I"))
-    names: array[int] = field(default_factory=lambda: array("I"))
-    highs: array[int] = field(default_factory=lambda: array("Q"))
-    lows: array[int] = field(default_factory=lambda: array("Q"))
+    packed: Packed
+    chosen: Sequence[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.packed) if self.chosen is None else len(self.chosen)
 
     @property
-    def columns(self) -> list[Any]:
-        """Return the columns in the order of the fields of ``Request``."""
-        return [self.ends, self.took, self.failed, self.roots, self.services, self.names, self.highs, self.lows]
+    def errors(self) -> int:
+        """Return how many failed."""
+        return self.packed.errors if self.chosen is None else sum(self.column("failed"))
 
-    def __getitem__(self, number: int) -> Request:
-        return Request(*(column[number] for column in self.columns))
+    def column(self, name: str) -> Sequence[int]:
+        """Return what these requests have in a column."""
+        column: Sequence[int] = getattr(self.packed.columns, name)
+        if self.chosen is None:
+            return column
+        if len(self.chosen) == 1:
+            return (column[self.chosen[0]],)
+        return itemgetter(*self.chosen)(column) if self.chosen else ()
 
-    def add(self, other: Packed) -> None:
-        """Add other requests."""
-        for mine, its in zip(self.columns, other.columns, strict=True):
-            mine.extend(its)
+    def row(self, place: int) -> Row:
+        """Return one of them."""
+        return self.packed.row(place if self.chosen is None else self.chosen[place])
 
-    def only(self, chosen: Iterable[bool]) -> Packed:
-        """Return the selected ones."""
-        numbers = list(compress(range(len(self)), chosen))
-        some = Packed()
-        for mine, its in zip(some.columns, self.columns, strict=True):
-            mine.extend([its[number] for number in numbers])
-        return some
+    def only(self, name: str, value: int) -> Part:
+        """Return those with a value in a column."""
+        column = getattr(self.packed.columns, name)
+        if self.chosen is None:
+            return Part(self.packed, [place for place, its in enumerate(column) if its == value])
+        return Part(self.packed, [place for place in self.chosen if column[place] == value])
 
-    @cached_property
-    def extent(self) -> tuple[int, int]:
-        """Return when the first and the last request ended."""
-        return min(self.ends, default=0), max(self.ends, default=0)
+    def ended(self, first: int, last: int) -> Part:
+        """Return those that ended between two times."""
+        begin, end = self.packed.ends
+        if first <= begin and end <= last:
+            return self
+        ends = self.packed.columns.ends
+        return Part(self.packed, [place for place in self._places if first <= ends[place] <= last])
 
-    @cached_property
-    def counts(self) -> dict[tuple[int, int], list[int]]:
-        """Return the numbers of requests and of errors by 10 s of their end and bucket of their duration."""
-        found: dict[tuple[int, int], list[int]] = {}
-        for end, took, failed in zip(self.ends, self.took, self.failed, strict=True):
-            counts = found.setdefault((end // TICK, bucket_of(took)), [0, 0])
-            counts[0] += 1
-            counts[1] += failed
-        return found
+    def lasted(self, shortest: int, longest: int) -> Part:
+        """Return those with a duration in a range. Their buckets, one byte each, tell it of most of them quickly."""
+        least, most = self.packed.took
+        if shortest <= least and most <= longest:
+            return self
+        if shortest > most or longest < least:
+            return Part(self.packed, ())
+        columns, took = self.packed.columns, self.packed.columns.took
+        low, high = (min(bucket_of(duration), BUCKETS - 1) for duration in (shortest, longest))
+        inside = bytes(low < bucket < high for bucket in range(BUCKETS))
+        edges = bytes(bucket in (low, high) for bucket in range(BUCKETS))
+        places = range(len(self.packed))
+        found = list(compress(places, columns.buckets.translate(inside)))
+        near = compress(places, columns.buckets.translate(edges))
+        found += [place for place in near if shortest <= took[place] <= longest]
+        if self.chosen is not None:
+            found = list(set(self.chosen).intersection(found))
+        return Part(self.packed, found)
+
+    @property
+    def _places(self) -> Sequence[int]:
+        return range(len(self.packed)) if self.chosen is None else self.chosen
 
 
 @dataclass(frozen=True)
 class Found:
     """The requests that were found, by block."""
 
-    parts: list[Packed]
+    parts: list[Part]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    def __iter__(self) -> Iterator[Row]:
+        return (part.row(place) for part in self.parts for place in range(len(part)))
+
     @property
     def errors(self) -> int:
         """Return how many of them failed."""
-        return sum(part.failed.count(1) for part in self.parts)
+        return sum(part.errors for part in self.parts)
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Return when the first and the last request ended; 0 if there is none."""
-        extents = [part.extent for part in self.parts]
+        """Return when the first and the last request of these blocks ended; 0 if there is none."""
+        extents = [part.packed.ends for part in self.parts]
         return min((first for first, _ in extents), default=0), max((last for _, last in extents), default=0)
 
-    @cached_property
-    def all(self) -> Packed:
-        """Return all of them in one set of columns."""
-        whole = Packed()
-        for part in self.parts:
-            whole.add(part)
-        return whole
+    def failed(self) -> Found:
+        """Return those that failed."""
+        return Found([part.only("failed", 1) for part in self.parts if part.packed.errors])
 
-    def extremes(self, field_name: str, number: int, *, largest: bool) -> list[Request]:
-        """Return the ``number`` largest or smallest by a field, sorted."""
-        pick = heapq.nlargest if largest else heapq.nsmallest
-        column = self.all.columns[Request._fields.index(field_name)]
-        return [self.all[place] for place in pick(number, range(len(column)), key=column.__getitem__)]
+    def column(self, name: str) -> Iterable[int]:
+        """Return what all of them have in a column."""
+        return chain.from_iterable(part.column(name) for part in self.parts)
+
+    def extremes(self, name: str, number: int, *, largest: bool) -> list[Row]:
+        """Return the ``number`` largest or smallest by ``ends`` or ``took``, sorted.
+
+        Blocks are looked at from that with the most extreme one on, until no other can have one that counts.
+        """
+        sign = 1 if largest else -1
+        bounds = [sign * getattr(part.packed, name)[largest] for part in self.parts]
+        best: list[tuple[int, int, int]] = []
+        for position in sorted(range(len(self.parts)), key=bounds.__getitem__, reverse=True):
+            least = best[-1][0] if len(best) == number else -LATEST
+            if bounds[position] < least:
+                break
+            values = (sign * value for value in self.parts[position].column(name))
+            best += [(value, position, place) for place, value in enumerate(values) if value > least]
+            best = sorted(best, reverse=True)[:number]
+        return [self.parts[position].row(place) for _, position, place in best]
 
 
 class Requests:
@@ -192,8 +205,6 @@ class Requests:
         self._lock = threading.Lock()
         self._packed: OrderedDict[BlockKey, Packed] = OrderedDict()
         self._kept = 0
-        self._numbers: dict[str, int] = {"other": 0}
-        self._texts = ["other"]  # names are bounded: one number stands for all beyond the limit
 
     def forget(self) -> None:
         """Empty the cache: a write has failed, so block numbers may be used again."""
@@ -201,71 +212,55 @@ class Requests:
             self._packed.clear()
             self._kept = 0
 
-    def text(self, number: int) -> str:
-        """Return the service or name of a number."""
-        return self._texts[number]
+    def newest(self) -> int:
+        """Return when the newest span of all began (microseconds); 0 if none is stored."""
+        return self._reader.newest()
 
     def find(self, wanted: Wanted, deadline: Deadline) -> Found:
         """Return the requests, those of the newest blocks first. Raises Stopped at the deadline."""
-        parts: list[Packed] = []
-        for header in self._reader.headers(max(wanted.first - _AROUND, 1), wanted.last):
+        keys = self._reader.keys_of_time(max(wanted.first - _AROUND, 1), min(wanted.last, LATEST))
+        blocks = self._cached(keys)
+        missing = [key for key in keys if key not in blocks]
+        for start in range(0, len(missing), _TOGETHER):
             deadline.check()
-            part = self._matching(self._block(header.key), wanted)
-            if part:
-                parts.append(part)
-        return Found(parts)
+            blocks |= self._read(missing[start : start + _TOGETHER])
+        deadline.check()
+        parts = (_matching(blocks[key], wanted) for key in keys)
+        return Found([part for part in parts if part is not None and len(part)])
 
-    def _matching(self, packed: Packed, wanted: Wanted) -> Packed:
-        """Return the matching requests of a block; if all match, without a copy."""
-        first, last = packed.extent
-        if first > wanted.last or last < wanted.first:
-            return Packed()
-        if first < wanted.first or last > wanted.last:
-            packed = packed.only(wanted.first <= end <= wanted.last for end in packed.ends)
-        if wanted.service is not None:
-            packed = packed.only(map(self._numbers.get(wanted.service, -1).__eq__, packed.services))
-        if wanted.name is not None:
-            packed = packed.only(map(self._numbers.get(wanted.name, -1).__eq__, packed.names))
-        if wanted.shortest or wanted.longest is not None:
-            longest = _LATEST if wanted.longest is None else wanted.longest
-            packed = packed.only(wanted.shortest <= took <= longest for took in packed.took)
-        return packed.only(map(bool, packed.failed)) if wanted.failed else packed
-
-    def _block(self, key: BlockKey) -> Packed:
+    def _cached(self, keys: Iterable[BlockKey]) -> dict[BlockKey, Packed]:
         with self._lock:
-            packed = self._packed.get(key)
-            if packed is not None:
+            found = {key: self._packed[key] for key in keys if key in self._packed}
+            for key in found:
                 self._packed.move_to_end(key)
-                return packed
-        entries = _entries(self._reader.data(key))
+        return found
+
+    def _read(self, keys: Sequence[BlockKey]) -> dict[BlockKey, Packed]:
+        """Read some blocks, those without columns from their spans."""
+        written = self._reader.requests(keys)
+        found = {
+            key: read(written[key[0]]) if key[0] in written else packed(_rows(self._reader.data(key))) for key in keys
+        }
         with self._lock:
-            packed = self._packed[key] = self._pack(entries)
-            self._kept += len(packed.ends)
+            for key in found.keys() - self._packed.keys():
+                self._packed[key] = found[key]
+                self._kept += len(found[key])
             while self._kept > _MOST_KEPT and len(self._packed) > 1:
-                self._kept -= len(self._packed.popitem(last=False)[1].ends)
-        return packed
+                self._kept -= len(self._packed.popitem(last=False)[1])
+        return found
 
-    def _pack(self, entries: list[_Entry]) -> Packed:
-        took = [entry.duration or 0 for entry in entries]
-        ids = [entry.trace_id for entry in entries]
-        services = [(entry.local_endpoint and entry.local_endpoint.service_name) or "unknown" for entry in entries]
-        return Packed(
-            array("q", [min(entry.timestamp + its, _LATEST) for entry, its in zip(entries, took, strict=True)]),
-            array("q", took),
-            bytearray([entry.tags is not None and entry.tags.error is not None for entry in entries]),
-            bytearray([entry.parent_id is None for entry in entries]),
-            array("I", map(self._number, services)),
-            array("I", [self._number(entry.name or "") for entry in entries]),
-            array("Q", [int(trace_id[:-_HALF] or "0", 16) for trace_id in ids]),
-            array("Q", [int(trace_id[-_HALF:], 16) for trace_id in ids]),
-        )
 
-    def _number(self, text: str) -> int:
-        number = self._numbers.get(text)
-        if number is not None:
-            return number
-        if len(self._texts) > _MOST_TEXTS:
-            return self._numbers["other"]
-        self._numbers[text] = len(self._texts)
-        self._texts.append(text)
-        return self._numbers[text]
+def _matching(requests: Packed, wanted: Wanted) -> Part | None:
+    """Return the matching requests of a block."""
+    first, last = requests.ends
+    if first > wanted.last or last < wanted.first or (wanted.failed and not requests.errors):
+        return None
+    part = Part(requests).ended(wanted.first, wanted.last)
+    if wanted.shortest or wanted.longest is not None:
+        part = part.lasted(wanted.shortest, LATEST if wanted.longest is None else wanted.longest)
+    for column, text in (("services", wanted.service), ("names", wanted.name)):
+        if text is not None:
+            if text not in requests.texts:
+                return None
+            part = part.only(column, requests.texts.index(text))
+    return part.only("failed", 1) if wanted.failed else part

@@ -292,8 +292,8 @@ class SpanStore:
         return searches.find_ids(self._index, self._reader, text, deadline)
 
     def count_ahead(self, *, newest: bool = True) -> bool:
-        """Precompute some of what ``links`` needs, while there is time; return False if nothing is left to do."""
-        return self._links.count_ahead(newest=newest)
+        """Compute some of what pages will ask for, while there is time; return False if nothing is left to do."""
+        return self.cells.hours.add_ahead() or self._links.count_ahead(newest=newest)
 
     def service_names(self) -> list[str]:
         """Return the local services, sorted."""

@@ -1,0 +1,173 @@
+"""The requests of one block in columns, and how these are stored beside the block.
+
+What pictures of very many requests need (how many there are in each ten seconds and of each duration) is ready; the
+columns are unpacked when somebody asks for single requests.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+
+from obskit.collector.query import is_entry
+from obskit.collector.store.numbers import bucket_of
+from obskit.zipkin.model import Span
+
+TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.ticks``
+BUCKETS = 256  # a longer duration is in the last one
+LATEST = 2**63 - 1
+UNKNOWN = "unknown"  # the service of a span that does not say
+_ID = 16  # bytes of a trace id
+_LEVEL = 1  # of compression
+_BYTES = "b"
+
+
+class Row(NamedTuple):
+    """One request. Times are microseconds; ``root`` is 1 where it has no parent."""
+
+    end: int
+    took: int
+    failed: int
+    root: int
+    service: str
+    name: str
+    trace_id: str
+
+
+class Columns(NamedTuple):
+    """The same of many, with the buckets of the durations; services and names are places in ``Packed.texts``."""
+
+    ends: Sequence[int]
+    took: Sequence[int]
+    buckets: bytes
+    failed: bytes
+    roots: bytes
+    services: Sequence[int]
+    names: Sequence[int]
+    ids: bytes  # 16 for each
+
+
+class Packed(msgspec.Struct, array_like=True, dict=True):
+    """Requests of one block. ``ticks`` has for ten seconds each the buckets, and the calls and errors in these."""
+
+    number: int = 0
+    errors: int = 0
+    ends: tuple[int, int] = (0, 0)  # when the first and the last one ended
+    took: tuple[int, int] = (0, 0)
+    ticks: list[tuple[int, tuple[bytes, list[int], list[int]]]] = []
+    texts: list[str] = []
+    codes: str = ""  # the types of the columns
+    data: bytes = b""
+
+    def __len__(self) -> int:
+        return self.number
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Return the columns."""
+        content, place, found = zlib.decompress(self.data), 0, list[Any]()
+        for code in self.codes:
+            column = array(code)
+            size = column.itemsize * self.number
+            column.frombytes(content[place : place + size])
+            found.append(column.tobytes() if code == _BYTES else column)
+            place += size
+        found[0] = [self.ends[0] + end for end in found[0]]
+        found.append(content[place:])
+        return Columns(*found)
+
+    def row(self, place: int) -> Row:
+        """Return one of the requests."""
+        its = self.columns
+        trace_id = its.ids[_ID * place : _ID * (place + 1)].hex()
+        trace_id = trace_id[_ID:] if trace_id.startswith("0" * _ID) else trace_id
+        service, name = self.texts[its.services[place]], self.texts[its.names[place]]
+        return Row(its.ends[place], its.took[place], its.failed[place], its.roots[place], service, name, trace_id)
+
+
+_read = msgspec.msgpack.Decoder(Packed).decode
+
+
+def of_spans(spans: Iterable[Span]) -> bytes:
+    """Return what is stored of the requests among spans; empty if there are none."""
+    rows = [
+        (
+            (span.timestamp or 0) + (span.duration or 0),
+            span.duration or 0,
+            "error" in span.tags,
+            span.parent_id is None,
+            (span.local_endpoint and span.local_endpoint.service_name) or UNKNOWN,
+            span.name or "",
+            span.trace_id,
+        )
+        for span in spans
+        if is_entry(span)
+    ]
+    return msgspec.msgpack.encode(packed(rows)) if rows else b""
+
+
+def read(data: bytes) -> Packed:
+    """Return what was stored; nothing of what is damaged, so that the others can still be shown."""
+    try:
+        return _read(data)
+    except msgspec.MsgspecError:
+        return Packed()
+
+
+def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
+    """Return rows, whose fields are those of ``Row``, in columns."""
+    if not rows:
+        return Packed()
+    ends, took, failed, roots, services, names, ids = zip(*rows, strict=True)
+    places = {text: place for place, text in enumerate(dict.fromkeys(services + names))}
+    buckets = bytes([min(bucket_of(duration), BUCKETS - 1) for duration in took])
+    first, last = min(ends), max(ends)
+    columns: list[bytes | array[int]] = [
+        _array([end - first for end in ends], last - first),
+        _array(took, max(took)),
+        buckets,
+        bytes(failed),
+        bytes(roots),
+        *(_array([places[text] for text in texts], len(places)) for texts in (services, names)),
+    ]
+    codes = "".join(_BYTES if isinstance(column, bytes) else column.typecode for column in columns)
+    content = [*columns, bytes.fromhex("".join([trace_id.zfill(2 * _ID) for trace_id in ids]))]
+    return Packed(
+        len(rows),
+        sum(failed),
+        (first, last),
+        (min(took), max(took)),
+        _ticks(ends, buckets, failed),
+        list(places),
+        codes,
+        zlib.compress(b"".join(content), _LEVEL),
+    )
+
+
+def _array(numbers: Iterable[int], largest: int) -> array[int]:
+    """Return numbers in as few bytes as the largest takes."""
+    return array("B" if largest < 1 << 8 else "I" if largest < 1 << 32 else "Q", numbers)
+
+
+def _ticks(
+    ends: Iterable[int], buckets: Iterable[int], failed: Iterable[int]
+) -> list[tuple[int, tuple[bytes, list[int], list[int]]]]:
+    calls = Counter([end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)])
+    errors = Counter(
+        [end // TICK * BUCKETS + bucket for end, bucket, its in zip(ends, buckets, failed, strict=True) if its]
+    )
+    found: dict[int, tuple[bytearray, list[int], list[int]]] = {}
+    for key, number in calls.items():
+        its = found.get(key // BUCKETS)
+        if its is None:
+            its = found[key // BUCKETS] = bytearray(), [], []
+        its[0].append(key % BUCKETS)
+        its[1].append(number)
+        its[2].append(errors[key])
+    return [(tick, (bytes(its), calls, errors)) for tick, (its, calls, errors) in found.items()]
