@@ -49,6 +49,7 @@ def create_app(
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     kubernetes = KubernetesStore(store.database)
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
+    store.ahead.append(profiles.sums.add_ahead)
     operations = OperationsApi(
         store, lines, times, (http, *transports), forwarding, sources, search_enabled=options.search_enabled
     )

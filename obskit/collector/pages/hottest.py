@@ -1,4 +1,4 @@
-"""The hottest lines of a service for its page, from its newest profiles of a time."""
+"""The hottest lines of a service for its page, from its profiles of a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period
 from obskit.collector.profiles.flame import Choice, fold
 
-_MOST_MERGED = 30  # profiles; /profiles adds up more
 _ROWS = 8
 _PART = """<h2>Hottest lines</h2>
 <p class="note">{said} <a href="/profiles?{query}">flame graph</a></p>
@@ -30,12 +29,12 @@ def hottest(site: Site, service: str, period: Period) -> Html:
     params = profiled(site, service)
     if not params:
         return Html("")
-    numbers = site.profiles.numbers(service, params["type"], period.first, period.end)
     units = dict(site.profiles.kinds()[service])
     query = {**params, "from": str(period.first // 1_000), "to": str(period.end // 1_000)}
-    shown = Shown(fold(site.profiles.read(numbers[:_MOST_MERGED]), Choice()), units[params["type"]], query)
+    found = site.profiles.sums.within(service, params["type"], period.first, period.end)
+    shown = Shown(fold(found.sums, Choice()), units[params["type"]], query)
     if not shown.total:
         return Html("")
-    said = f"{shown.amount(shown.total)} ({params['type']}) in {count(min(len(numbers), _MOST_MERGED), 'profile')}"
-    said += f", the newest of {len(numbers):,}." if len(numbers) > _MOST_MERGED else "."
+    said = f"{shown.amount(shown.total)} ({params['type']}) in {count(found.used, 'profile')}"
+    said += f", the newest of {found.found:,}." if found.used < found.found else "."
     return render(_PART, said=said, query=urlencode(query), tables=tables(shown, of_function=False, rows=_ROWS))

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from obskit.collector.pages.flame_picture import Shown, picture, tables
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.website import Site
-from obskit.collector.profiles.flame import Choice, fold
+from obskit.collector.profiles.flame import Choice, added, fold
 from obskit.collector.profiles.store import MOST_MERGED
 from obskit.collector.waterfall.view import View
 
@@ -48,8 +48,12 @@ def _of_route(site: Site, shown: View) -> Iterator[Html]:
 
 
 def _one(site: Site, service: str, kind: str, choice: Choice, time: tuple[int, int], said: str) -> Iterator[Html]:
-    numbers = site.profiles.numbers(service, kind, *time, choice.trace)
-    flame = fold(site.profiles.read(numbers[:MOST_MERGED]), choice)
+    sums = (
+        added(site.profiles.read(site.profiles.numbers(service, kind, *time, choice.trace)[:MOST_MERGED]))
+        if choice.trace
+        else site.profiles.sums.within(service, kind, *time).sums
+    )
+    flame = fold(sums, choice)
     unit = next((unit for name, unit in site.profiles.kinds().get(service, []) if name == kind), "")
     asked = {"service": service, "type": kind, "route": choice.route, "trace": choice.trace}
     if not choice.trace:

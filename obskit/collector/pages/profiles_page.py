@@ -20,8 +20,9 @@ from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import count, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.profiles.difference import Base, parse_base
-from obskit.collector.profiles.flame import Choice, Flame, fold
+from obskit.collector.profiles.flame import Choice, Flame, added, fold
 from obskit.collector.profiles.store import MOST_MERGED
+from obskit.collector.profiles.sums import Summed
 from obskit.collector.query import QueryError
 
 _HERE = "/profiles"
@@ -72,7 +73,8 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     except QueryError as error:
         problem = render('<div class="card message problem">{problem}</div>', problem=error)
         return page("Profiles", join([_form(kinds, params, Flame()), problem]), here=_HERE, status=400)
-    flame, found = _fold(site, params, choice, first, last)
+    found = _summed(site, params, choice, first, last)
+    flame = fold(found.sums, choice)
     shown = Shown(flame, unit, params, params.get("find", "").lower())
     parts = [_form(kinds, params, flame), _said(site, shown, found)]
     if base:
@@ -82,18 +84,28 @@ def show(site: Site, request: Request, _deadline: Deadline) -> Response:
     return page(f"Profile of {service}", join(parts), here=_HERE, modules=("flame.js",))
 
 
-def _fold(site: Site, params: Mapping[str, str], choice: Choice, first: int, last: int) -> tuple[Flame, int]:
-    """Return the samples of a time, and how many profiles there are of it."""
-    numbers = site.profiles.numbers(params["service"], params["type"], first, last, choice.trace)
-    return fold(site.profiles.read(numbers[:MOST_MERGED]), choice), len(numbers)
+def _summed(site: Site, params: Mapping[str, str], choice: Choice, first: int, last: int) -> Summed:
+    """Return the samples of a time."""
+    of = params["service"], params["type"]
+    if not choice.trace:
+        return site.profiles.sums.within(*of, first, last, choice.version)
+    numbers = site.profiles.numbers(*of, first, last, choice.trace)
+    sums = added(site.profiles.read(numbers[:MOST_MERGED]))
+    return Summed(sums, min(len(numbers), MOST_MERGED), len(numbers))
+
+
+def _of_how_many(found: Summed) -> str:
+    newest = f", the newest of {found.found:,}" if found.used < found.found else ""
+    return count(found.used, "profile") + newest
 
 
 def _difference(site: Site, shown: Shown, choice: Choice, base: Base) -> Html:
-    before, found = _fold(site, shown.params, choice, base.first, base.last)
+    found = _summed(site, shown.params, choice, base.first, base.last)
+    before = fold(found.sums, choice)
     if not before.root.value or not shown.total:
         which = "now" if before.root.value else "before"
         return render(_NOTHING, which=which, said=base.said)
-    said = f"Before: {shown.amount(before.root.value)} in {count(min(found, MOST_MERGED), 'profile')} {base.said}. "
+    said = f"Before: {shown.amount(before.root.value)} in {_of_how_many(found)} {base.said}. "
     said += "Shares of either's total are compared; a width is the mean of both."
     query = urlencode({name: value for name, value in shown.params.items() if name != "base"})
     note = render('<p class="note">{said} <a href="?{query}">without comparison</a></p>\n', said=said, query=query)
@@ -139,12 +151,11 @@ def _options(labels: Mapping[str, str], chosen: str) -> Html:
     )
 
 
-def _said(site: Site, shown: Shown, found: int) -> Html:
+def _said(site: Site, shown: Shown, found: Summed) -> Html:
     """Return a description of what was added up, and what was left out."""
     params, flame = shown.params, shown.flame
     _, first, last = site.profiles.extent(params["service"], params["type"])
-    text = f"{shown.amount(shown.total)} in {count(min(found, MOST_MERGED), 'profile')}"
-    text += f", the newest of {found:,}" if found > MOST_MERGED else ""
+    text = f"{shown.amount(shown.total)} in {_of_how_many(found)}"
     parts = [render("{text}; profiles of {service} are stored from ", text=text, service=params["service"])]
     parts.append(join([moment(first), Html(" to "), moment(last), Html(".")]))
     if params.get("frame"):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from obskit.collector.profiles.stacks import Frame, Labels, Stacks
+from obskit.collector.profiles.stacks import Frame, Labels, Stacks, Sums
 from obskit.zipkin.ids import trace_key
 
 MOST_NODES = 8_192
@@ -46,6 +46,13 @@ class Node:
     lines: Counter[int] = field(default_factory=Counter)
     children: dict[Place, Node] = field(default_factory=dict)
 
+    def below(self, place: Place) -> Node:
+        """Return the function as called by this one, which is made if it is not there."""
+        found = self.children.get(place)
+        if found is None:
+            found = self.children[place] = Node(place)
+        return found
+
     @property
     def line(self) -> int:
         """The line that most samples were at."""
@@ -64,16 +71,23 @@ class Flame:
     versions: Counter[str] = field(default_factory=Counter)  # the same
     cut: int = 0  # nodes that were left out
 
-    def add(self, stacks: Stacks, choice: Choice) -> None:
-        """Add the samples of a profile."""
-        taken = [choice.takes(labels) for labels in stacks.labels]
-        for stack, value, number in stacks.samples:
-            labels = dict(stacks.labels[number])
-            self.routes[labels.get("http.route", "")] += value
-            self.versions[version_of(labels)] += value
-            if taken[number]:
-                group = labels.get(choice.group, "(none)") if choice.group else ""
-                self._add([stacks.frames[frame] for frame in stack], value, choice.function, group)
+    def add(self, sums: Sums, choice: Choice) -> None:
+        """Add samples."""
+        frames, labels = list(sums.frames), [dict(its) for its in sums.labels]
+        taken = [choice.takes(its) for its in sums.labels]
+        groups = [its.get(choice.group, "(none)") if choice.group else "" for its in labels]
+        by_label = [0] * len(labels)
+        for stack, values in sums.samples.items():
+            chosen: dict[str, int] = {}
+            for label, value in values.items():
+                by_label[label] += value
+                if taken[label]:
+                    chosen[groups[label]] = chosen.get(groups[label], 0) + value
+            for group, value in chosen.items():
+                self._add([frames[frame] for frame in stack], value, choice.function, group)
+        for its, value in zip(labels, by_label, strict=True):
+            self.routes[its.get("http.route", "")] += value
+            self.versions[version_of(its)] += value
 
     def _add(self, frames: list[Frame], value: int, function: str, group: str) -> None:
         if function:
@@ -85,12 +99,13 @@ class Flame:
         node = self.root
         node.value += value
         for frame in ([(group, "", 0)] if group else []) + frames:
-            node = node.children.setdefault(frame[:2], Node(frame[:2]))
+            node = node.below(frame[:2])
             node.value += value
             node.lines[frame[2]] += value
         if frames:
             self.own[frames[-1]] += value
-        self.total.update(dict.fromkeys({frame[:2] for frame in frames}, value))
+        for place in {frame[:2] for frame in frames}:
+            self.total[place] += value
 
     def callees(self) -> Counter[Place]:
         """Return what the outermost functions called."""
@@ -100,15 +115,22 @@ class Flame:
         return found
 
 
-def fold(profiles: Iterable[Stacks], choice: Choice) -> Flame:
-    """Return the samples of profiles, of which the smallest calls are left out where there would be too many."""
+def fold(sums: Sums, choice: Choice) -> Flame:
+    """Return chosen samples, of which the smallest calls are left out where there would be too many."""
     flame = Flame()
-    for stacks in profiles:
-        flame.add(stacks, choice)
+    flame.add(sums, choice)
     values = sorted((node.value for node in nodes(flame.root)), reverse=True)
     if len(values) > MOST_NODES:
         flame.cut = _cut(flame.root, values[MOST_NODES])
     return flame
+
+
+def added(profiles: Iterable[Stacks]) -> Sums:
+    """Return the samples of profiles, with all of their labels."""
+    sums = Sums()
+    for stacks in profiles:
+        sums.add(stacks)
+    return sums
 
 
 def version_of(labels: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -23,10 +23,52 @@ class Stacks(msgspec.Struct, array_like=True):
     labels: list[Labels]
     samples: list[tuple[list[int], int, int]]  # stack, value, number of the labels
 
+    def by_stack(self) -> Iterable[tuple[list[int], Sequence[tuple[int, int]]]]:
+        """Return stacks with their values and the numbers of their labels."""
+        return ((stack, ((value, number),)) for stack, value, number in self.samples)
+
     @property
     def total(self) -> int:
         """The sum of all values."""
         return sum(value for _, value, _ in self.samples)
+
+
+class Part(msgspec.Struct, array_like=True):
+    """Samples of several profiles: each stack once, with its values and the numbers of their labels."""
+
+    frames: list[Frame]
+    labels: list[Labels]
+    samples: list[tuple[list[int], list[tuple[int, int]]]]
+
+    def by_stack(self) -> Iterable[tuple[list[int], Sequence[tuple[int, int]]]]:
+        """Return stacks with their values and the numbers of their labels."""
+        return self.samples
+
+
+class Sums:
+    """Samples of many profiles: stacks as numbers of ``frames``, with a value for each number of ``labels``."""
+
+    def __init__(self) -> None:
+        self.frames: dict[Frame, int] = {}
+        self.labels: dict[Labels, int] = {}
+        self.samples: dict[tuple[int, ...], dict[int, int]] = {}
+
+    def add(self, stacks: Stacks | Part, kept: Callable[[Labels], Labels] = tuple) -> None:
+        """Add samples, of whose labels those are told apart that are ``kept``."""
+        frames = [self.frames.setdefault(frame, len(self.frames)) for frame in stacks.frames]
+        labels = [self.labels.setdefault(kept(its), len(self.labels)) for its in stacks.labels]
+        for stack, values in stacks.by_stack():
+            its = self.samples.setdefault(tuple([frames[frame] for frame in stack]), {})
+            for value, number in values:
+                label = labels[number]
+                its[label] = its.get(label, 0) + value
+
+    def part(self) -> Part:
+        """Return them as they are stored."""
+        samples = [
+            (list(stack), [(value, label) for label, value in its.items()]) for stack, its in self.samples.items()
+        ]
+        return Part(list(self.frames), list(self.labels), samples)
 
 
 _MOST = 2**63  # a larger one is a negative number: of a difference, which cannot be added up

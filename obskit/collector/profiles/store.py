@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 from obskit.collector.options import DEFAULTS
 from obskit.collector.profiles.stacks import Stacks, pack, unpack
+from obskit.collector.profiles.sums import OUTLIVED, ProfileSums
 from obskit.collector.store.blocks import Damaged, low_id
 from obskit.collector.store.database import Database
 from obskit.zipkin.ids import normalise_trace_id
@@ -42,6 +43,12 @@ CREATE INDEX IF NOT EXISTS profile_traces_by_number ON profile_traces (number)
 """
 
 
+_SIZES = """
+SELECT service, sum(size) FROM
+(SELECT service, size FROM profiles UNION ALL SELECT service, size FROM profile_hours) GROUP BY service
+"""
+
+
 @dataclass(frozen=True)
 class Kept:
     """What is known of a profile besides its samples. Times are microseconds."""
@@ -65,6 +72,7 @@ class ProfileStore:
         with database.transaction() as connection:
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)
+        self.sums = ProfileSums(database)
 
     def add(self, kept: Kept, stacks: Stacks) -> bool:
         """Store a profile; return False for one that is there already."""
@@ -86,10 +94,14 @@ class ProfileStore:
         rows = connection.execute("SELECT number FROM profiles WHERE arrived < ?", (expired,)).fetchall()
         for (number,) in rows:
             _delete(connection, number)
-        sizes = Counter(dict(connection.execute("SELECT service, sum(size) FROM profiles GROUP BY service")))
+        sizes = Counter(dict(connection.execute(_SIZES)))
         excess = sum(sizes.values()) - self._max_bytes
-        if excess <= 0:
-            return
+        if excess > 0:
+            self._make_room_for(connection, excess, sizes)
+        if rows or excess > 0:
+            connection.execute(OUTLIVED)
+
+    def _make_room_for(self, connection: sqlite3.Connection, excess: int, sizes: Counter[str]) -> None:
         floor = self._max_bytes // (2 * len(sizes))
         oldest = connection.execute("SELECT number, service, size FROM profiles ORDER BY number").fetchall()
         for number, service, size in oldest:

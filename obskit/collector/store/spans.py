@@ -67,6 +67,7 @@ class SpanStore:
         autocomplete_keys: Iterable[str] = (),
     ) -> None:
         self.on_stored: Callable[[list[Span]], None] | None = None  # called with the new spans, on the writer's thread
+        self.ahead: list[Callable[[], bool]] = []  # what else is done in spare time, each a bit; False: nothing is left
         self._max_spans, self._max_bytes, self.max_age = max_spans, max_bytes, max_age
         self.last_added = 0.0  # of the monotonic clock
         self._writing = threading.Lock()
@@ -293,7 +294,11 @@ class SpanStore:
 
     def count_ahead(self, *, newest: bool = True) -> bool:
         """Compute some of what pages will ask for, while there is time; return False if nothing is left to do."""
-        return self.cells.hours.add_ahead() or self._links.count_ahead(newest=newest)
+        return (
+            self.cells.hours.add_ahead()
+            or any(add_ahead() for add_ahead in self.ahead)
+            or self._links.count_ahead(newest=newest)
+        )
 
     def service_names(self) -> list[str]:
         """Return the local services, sorted."""

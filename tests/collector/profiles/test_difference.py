@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from obskit.collector.profiles.difference import changes
-from obskit.collector.profiles.flame import Choice, fold
+from obskit.collector.profiles.flame import Choice, added, fold
 from obskit.collector.profiles.stacks import of_samples
 
 from .test_profiles import LOADS, MAIN, NOW, PARSE, WORK, frames, ingest, pprof, sample
@@ -54,7 +54,7 @@ def test_a_time_or_version_is_compared_with_another(client, query):
 
 def test_a_box_is_as_wide_as_the_mean_and_never_wider_than_its_caller():
     old, new = (
-        fold([of_samples([(stack, value, ()) for stack, value in samples])], Choice())
+        fold(added([of_samples([(stack, value, ()) for stack, value in samples])]), Choice())
         for samples in (
             [([("a", "", 1), ("b", "", 2)], 3), ([("a", "", 1)], 1)],
             [([("a", "", 1), ("c", "", 2)], 8), ([("d", "", 1)], 2)],

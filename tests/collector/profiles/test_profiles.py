@@ -8,7 +8,7 @@ import pytest
 
 from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
 from obskit.collector.options import Options
-from obskit.collector.profiles.flame import Choice, fold, nodes
+from obskit.collector.profiles.flame import Choice, added, fold, nodes
 from obskit.collector.profiles.stacks import of_samples
 from obskit.collector.profiles.store import Kept, ProfileStore
 from obskit.collector.server import CollectorServer
@@ -208,7 +208,7 @@ def test_a_damaged_profile_is_left_out(client, tmp_path):
 
 def test_beyond_8192_calls_the_smallest_are_left_out_and_counted():
     stacks = of_samples([([("main", "", 0), (f"f{number}", "", 0)], number + 1, ()) for number in range(10_000)])
-    flame = fold([stacks], Choice())
+    flame = fold(added([stacks]), Choice())
     assert sum(1 for _ in nodes(flame.root)) == 8_192
     assert flame.cut == 10_002 - 8_192
     assert flame.root.value == sum(range(10_001))
