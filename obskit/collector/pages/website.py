@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from obskit.collector.deadline import Deadline
 from obskit.collector.kubernetes.store import KubernetesStore
 from obskit.collector.lines.store import LineStore
+from obskit.collector.metrics import Metrics
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
 from obskit.collector.profiles.store import ProfileStore
@@ -30,6 +31,7 @@ class Site:
     lines: LineStore
     kubernetes: KubernetesStore
     profiles: ProfileStore
+    transports: Sequence[Metrics] = ()  # what was counted of the messages that came
     views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
 
