@@ -58,18 +58,24 @@ def main() -> None:
 def _pages(url: str, period: str) -> dict[str, str]:
     """Return what is shown: a name, and the address on the collector."""
     traces: list[list[dict[str, Any]]] = _read(f"{url}/api/v2/traces?limit=500&spanName=get%20/order/%3Cdish%3E")
-    slowest = max(traces, key=lambda trace: max(span.get("duration", 0) for span in trace))[0]["traceId"]
+    quickest, *_, slowest = (trace[0]["traceId"] for trace in sorted(traces, key=_took))
     return {
         "services": f"/?{period}",
         "service": f"/services/b?{period}",
         "graph": f"/graph?{period}",
         "traces": f"/traces?{period}",
         "trace": f"/traces/{slowest}",
+        "trace-flame": f"/traces/{slowest}?view=flame",
+        "compare": f"/compare/{quickest}/{slowest}",
         "logs": "/logs",
         "profiles": "/profiles?service=b&type=cpu&route=/cook/%3Cstr:dish%3E",
         "incidents": f"/incidents?{period}",
         "kubernetes": "/kubernetes",
     }
+
+
+def _took(trace: list[dict[str, Any]]) -> int:
+    return max(span.get("duration", 0) for span in trace)
 
 
 def _read(url: str, body: bytes | None = None) -> Any:

@@ -26,6 +26,7 @@ BLOCK = re.compile(
 LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)]*))?\)")
 ONLINE = "](https://github.com/obskit/obskit/blob/main/"
 """How README links to other pages: it is shown on the package index, too, where relative links lead nowhere."""
+PICTURES = "](https://raw.githubusercontent.com/obskit/obskit/main/"
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NAMED_PATH = re.compile(r"`((?:obskit|integrations|tests|examples|docs|\.ci)/[\w./-]*)`")
 NAMED_FUNCTION = re.compile(r"`(?P<name>[\w.]+)` \(`(?P<path>(?:obskit|integrations)/[\w/]+\.py)`\)")
@@ -83,7 +84,7 @@ def test_a_console_block_prints_what_it_says(block: Block, tmp_path: Path) -> No
 
 def links(page: Path) -> list[tuple[Path, str | None]]:
     """Return the file, and the heading in it, that each link within the project leads to."""
-    text = page.read_text().replace(ONLINE, f"]({ROOT}/")
+    text = page.read_text().replace(ONLINE, f"]({ROOT}/").replace(PICTURES, f"]({ROOT}/")
     return [(page.parent / link["path"] if link["path"] else page, link["anchor"]) for link in LINK.finditer(text)]
 
 

@@ -86,8 +86,8 @@ def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
         f"\none with errors: {collector}/traces/{failed}"
         f"\n\nWhich order took longest, and where?\n  {collector}/traces/{slowest}"
         f"\n  beside the quickest: {collector}/compare/{quickest}/{slowest}"
-        f"\nWhat went wrong in the pantry?\n  {collector}/logs?service=c&severity=error"
-        f"\nWhich line keeps the kitchen busy?\n  {collector}/profiles?service=b&type=cpu"
+        f"\nWhat went wrong in the pantry, service c?\n  {collector}/logs?service=c&severity=error"
+        f"\nWhich line keeps the kitchen, service b, busy?\n  {collector}/profiles?service=b&type=cpu"
     )
 
 

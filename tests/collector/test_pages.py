@@ -261,10 +261,10 @@ def test_a_trace_that_is_not_there_has_a_page_that_says_so(client, path, status)
 def test_a_large_trace_comes_in_pages_which_say_so(client):
     client.post([{"traceId": "1", "id": f"{number:x}", "name": f"n{number}"} for number in range(2, 2103)])
     page = outline(client.get("/traces/1"))
-    assert any("Lines 1 to 200 of 2,101." in text for text in page.text)
+    assert any("Rows 1 to 200 of 2,101." in text for text in page.text)
     assert ("href", "?offset=200") in page.attributes
     last = outline(client.get("/traces/1?offset=2000"))
-    assert any("Lines 2,001 to 2,101 of 2,101." in text for text in last.text)
+    assert any("Rows 2,001 to 2,101 of 2,101." in text for text in last.text)
     assert "n2102" in last.text
 
 
@@ -274,7 +274,7 @@ def test_the_page_of_a_trace_finds_shows_one_span_and_focuses_without_script(cli
     other = {**root, "id": "3", "parentId": "1", "name": "other"}
     client.post([root, child, other])
     found = outline(client.get("/traces/1?find=SELECT"))
-    assert "1 line" in found.text
+    assert "1 row" in found.text
     assert "query" in found.text
     assert "other" not in found.text
     assert {"sql.query", "select 7"} <= set(outline(client.get("/traces/1?span=0000000000000002")).text)

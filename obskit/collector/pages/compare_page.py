@@ -133,7 +133,8 @@ def _said(both: _Both, pairs: list[Pair]) -> str:
     gone, new = sum(not pair.now for pair in pairs), sum(not pair.before for pair in pairs)
     more = sum(_kind(pair, both) == "more" and bool(pair.before) for pair in pairs)
     took = f"{duration(abs(difference))} {'longer' if difference > 0 else 'shorter'}" if difference else "as long"
-    return f"Now took {took}. {count(more, 'row')} slower, {new:,} only now, {gone:,} only before."
+    counts = f"{count(more, 'row')} slower, {new:,} only now, {gone:,} only before"
+    return f"Now took {took}. {counts}. Outlined bars are before."
 
 
 def _row(site: Site, pair: Pair, both: _Both, *, is_tree: bool) -> Html:

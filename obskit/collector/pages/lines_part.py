@@ -13,7 +13,7 @@ from obskit.collector.pages.website import Site
 from obskit.collector.waterfall.view import View
 
 MOST_SHOWN = 200
-_PART = """<section class="logs" aria-labelledby="lines-of-trace"><h2 id="lines-of-trace">Lines</h2>
+_PART = """<section class="logs" aria-labelledby="lines-of-trace"><h2 id="lines-of-trace">Log lines</h2>
 <p class="note" id="line-scope" data-all="{every}"><span>{scopes}</span><output>{said}</output> \
 <a href="/logs?trace={trace_id}">search in them</a></p>
 <div class="card entries" id="trace-lines">{rows}</div></section>

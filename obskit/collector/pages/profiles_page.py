@@ -37,7 +37,7 @@ _FORM = """<h1 class="unseen">Profiles</h1>
 <label>Trace<input class="narrow mono" name="trace" value="{trace}"></label>
 <label>Within<select name="last">{times}</select></label>
 <label>Version<input class="narrow" name="version" value="{version}" list="versions"></label>
-<label>Compare with<input class="narrow" name="base" value="{base}" list="bases" placeholder="1d or version:1.4.1" \
+<label>Compare with<input class="narrow" name="base" value="{base}" list="bases" placeholder="1d, version:2" \
 title="an earlier time, as 1h or 1d before, or another version, as version:1.4.1"></label>
 <datalist id="versions">{versions}</datalist><datalist id="bases">{bases}</datalist>
 <label>By<select name="by">{groups}</select></label>

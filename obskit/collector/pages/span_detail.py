@@ -54,7 +54,7 @@ def _detail(node: Node, shown: View, lines: TraceLines) -> Detail:
     tables = [
         ("Tags", list(span.tags.items())),
         ("Annotations", [(_since(item.timestamp + node.shift, shown), item.value) for item in span.annotations]),
-        ("Lines", list(_lines(node, shown, lines.of_span.get(node, [])))),
+        ("Log lines", list(_lines(node, shown, lines.of_span.get(node, [])))),
         ("Span", list(_facts(node, shown))),
     ]
     return Detail(span.name or "unnamed", node.service, [table for table in tables if table[1]])

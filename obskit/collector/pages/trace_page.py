@@ -34,13 +34,13 @@ _PAGE = """<h1>{badge}<span class="name">{name}</span> {error}</h1>
 <div><dd><a href="/api/v2/trace/{trace_id}" download="{trace_id}.json">JSON</a></dd></div>
 </dl>
 {notes}{own}
-<nav class="views" aria-label="View">{views}</nav>
+<div class="controls"><nav class="views" aria-label="View">{views}</nav>
 <form class="tools" action="/traces/{trace_id}">{kept}<input type="search" name="find" value="{find}" data-find \
 aria-label="Find in this trace" placeholder="find: name, tag, id, log line" autocomplete="off" spellcheck="false">\
 <button>Find</button><output id="found">{found}</output><span id="tools"></span></form>
 <form class="tools" action="/compare"><input type="hidden" name="trace" value="{trace_id}">\
 <input type="search" class="mono" name="trace" aria-label="Compare with the trace" \
-placeholder="compare with: trace id" autocomplete="off" spellcheck="false"><button>Compare</button></form>
+placeholder="compare with: trace id" autocomplete="off" spellcheck="false"><button>Compare</button></form></div>
 {view}
 {more}
 """
@@ -91,10 +91,10 @@ def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], lin
     rows = [shown.rows[number] for number in found]
     kept = _kept(params, "skew", "focus", "view")
     if _is_flame(params):
-        said = f"{count(len(found), 'line')} of the waterfall"
+        said = f"{count(len(found), 'row')} of the waterfall"
         view = span_flame(site, shown, _kept(params, "skew", "focus", "find"), rows)
     else:
-        said = count(len(found), "line")
+        said = count(len(found), "row")
         view = waterfall(site, trace_id, shown, params, lines, rows if find else shown.rows)
     return render(
         _PAGE,
@@ -105,7 +105,7 @@ def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], lin
         start=moment(shown.start),
         duration=duration(shown.duration),
         spans=f"{shown.spans:,}",
-        lines=f" in {count(len(shown.rows), 'line')}" if len(shown.rows) != shown.spans else "",
+        lines=f" in {count(len(shown.rows), 'row')}" if len(shown.rows) != shown.spans else "",
         errors=f"{shown.errors:,}",
         notes=_notes(shown, params),
         own=_own(site, shown),
@@ -159,7 +159,7 @@ def _sentences(shown: View, params: Mapping[str, str]) -> Iterator[tuple[str, Ht
         yield "Only one span and what it led to is shown.", link({**params, "focus": ""}, "the whole trace")
     if shown.hidden and not _is_flame(params):
         missing = sum(shown.hidden.values())
-        text = f"{count(missing, 'line')} not shown: a browser gets some {len(shown.rows):,} at once. Errors and what "
+        text = f"{count(missing, 'row')} not shown: a browser gets some {len(shown.rows):,} at once. Errors and what "
         yield text + "the trace waited for are all here; focus on a span (f) to see everything below it.", Html("")
 
 

@@ -62,7 +62,7 @@ def _rest(rows: int, begin: int, params: Mapping[str, str]) -> Html:
     end = min(begin + _MOST_ROWS, rows)
     before = link({**params, "offset": str(max(begin - _MOST_ROWS, 0))}, "before") if begin else Html("")
     after = link({**params, "offset": str(end)}, "next") if end < rows else Html("")
-    text = '<p class="note rest">Lines {first} to {last} of {all}. {before} {after}</p>'
+    text = '<p class="note rest">Rows {first} to {last} of {all}. {before} {after}</p>'
     return render(text, first=f"{begin + 1:,}", last=f"{end:,}", all=f"{rows:,}", before=before, after=after)
 
 

@@ -112,7 +112,7 @@ def test_a_bad_form_says_what_is_wrong(client):
 def test_the_lines_of_a_trace_are_below_it(client):
     span = {"traceId": TRACE, "id": "a1", "name": "get /", "timestamp": 1, "localEndpoint": {"serviceName": "shop"}}
     client.post([span])
-    assert "Lines</h2>" not in client.get(f"/traces/{TRACE}").text
+    assert "Log lines</h2>" not in client.get(f"/traces/{TRACE}").text
     post(client, line(2, trace=TRACE), line(1, trace=TRACE), line(3))
     page = client.get(f"/traces/{TRACE}")
     assert texts(page) == ["line 1", "line 2"]

@@ -113,7 +113,7 @@ def test_lines_of_the_selected_span_and_what_it_led_to(client):
 
 def test_the_panel_of_a_span_has_its_lines_and_find_looks_into_them(client):
     parts = client.get(f"/api/obskit/v1/trace/{TRACE}/span?id={3:016x}").json
-    assert dict(parts[0]["tables"])["Lines"] == [["+80 ms", "ERROR: failed"], ["+81 ms", "WARNING: slow"]]
+    assert dict(parts[0]["tables"])["Log lines"] == [["+80 ms", "ERROR: failed"], ["+81 ms", "WARNING: slow"]]
     rows = client.get(f"/api/obskit/v1/trace/{TRACE}/find?q=ANSWERS").json["rows"]
     assert [client.get(ROWS).json["id"][row] for row in rows] == [f"{2:016x}"]
 

@@ -57,7 +57,7 @@ function showHelp() {
   const lists = [...places].map((place) => element("table", {}, element("caption", {}, place),
     element("tbody", {}, ...KEYS.filter(([where]) => where === place).map(([, keys, text]) => line(keys, text)))));
   const close = element("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  const dialog = element("dialog", { "aria-label": "Keys", onclose: () => dialog.remove() }, ...lists, close);
+  const dialog = element("dialog", { "aria-label": "Keys", onclose: () => dialog.remove() }, close, ...lists);
   document.body.append(dialog);
   dialog.showModal();
 }

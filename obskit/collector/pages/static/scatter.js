@@ -23,6 +23,7 @@ export class Scatter {
     for (const change of ["theme", "zone"]) document.addEventListener(change, () => this.draw());
     const button = (text, title, onclick) => element("button", { type: "button", title, onclick }, text);
     document.getElementById("scatter-tools").replaceChildren(
+      element("span", { class: "dim" }, "drag a rectangle: its requests"),
       button("←", "earlier", () => this.move(-0.5)), button("→", "later", () => this.move(0.5)),
       button("↑", "longer durations", () => this.scale(2)), button("↓", "shorter durations", () => this.scale(0.5)));
   }
