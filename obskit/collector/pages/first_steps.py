@@ -6,10 +6,10 @@ from starlette.requests import Request
 
 from obskit.collector.pages.markup import Html, render
 
-_SAID = """<div class="card message">{what} Send them from a Python program with one line,
+_SAID = """<div class="card message"><p>{what} Send them from a Python program with one line:</p>
 <pre>import obskit
 obskit.init(service="shop", collector="{url}")</pre>
-or without changing it:
+<p>or without changing it:</p>
 <pre>OBSKIT_COLLECTOR={url} obskit run -- python app.py{also}</pre>
 </div>
 """
