@@ -322,3 +322,10 @@ def test_an_id_leads_to_its_trace_however_it_was_copied(client, asked, query):
 @pytest.mark.parametrize(("asked", "status"), [("", 400), ("zz", 400), ("0", 400), ("a" * 33, 400), ("53bb6125", 404)])
 def test_what_is_no_id_or_of_nothing_is_said(client, asked, status):
     assert outline(client.get(f"/find?q={asked}"), status)
+
+
+@pytest.mark.parametrize("path", ["/", "/traces", "/logs", "/profiles", "/graph"])
+def test_an_empty_page_has_the_line_that_fills_it(shared, path):
+    host, port = shared.address
+    line = f'obskit.init(service="shop", collector="http://{host}:{port}")'
+    assert line in "".join(outline(shared.get(path)).text)
