@@ -32,7 +32,7 @@ def _copy(headers: Any) -> Any:
     if type(store) is not OrderedDict:
         return headers.copy()
     copy = CaseInsensitiveDict.__new__(CaseInsensitiveDict)
-    copy._store = store.copy()
+    vars(copy)["_store"] = store.copy()
     return copy
 
 
