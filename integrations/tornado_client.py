@@ -57,17 +57,25 @@ def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Calla
     context = _take_up(own)
     token = attach(context)
     try:
-        exchange = begin(request.method, request.url, None)
+        sent = _copied(own)
+        exchange = begin(request.method, request.url, None) if sent is not None else None
         if exchange is None:
             return None
-        sent = object.__new__(type(own))
-        vars(sent).update(vars(own))
-        sent.headers = own.headers.copy()
         exchange.inject(sent.headers)
     finally:
         detach(token)
     vars(sent)[_KEY] = exchange, context
     return type(request)(sent, request.defaults), partial(_done, exchange, sent, own, callback)
+
+
+def _copied(own: Any) -> Any:
+    """Return a copy of a request with headers of its own; None where Tornado is about to refuse them."""
+    sent = copy.copy(own)
+    try:
+        sent.headers = own.headers.copy()
+    except Exception:  # a line end in one
+        return None
+    return sent
 
 
 def _take_up(own: Any) -> Context:

@@ -27,6 +27,7 @@ from obskit.tracing.span import Span
 _PORTS = {"http": "80", "https": "443"}
 _PORT = pattern(r":\d+$")
 _WITH_BACKSLASH = pattern(r"(?:[^/?#]*://)?[^/?#]*\\")
+_LONGEST_HOST = 255  # RFC 1035, 2.3.4; a pattern with several ``*`` takes more than linear time
 HOST = pattern(r"\[[0-9a-fA-F:.*]+\](:\d+)?|[^\s/:@?#\[\]]+(:\d+)?")
 """A host: a name, an address or a pattern with ``*`` such as ``*.internal``; a port may follow."""
 
@@ -56,6 +57,8 @@ class Hosts:
         host = host[: port.start()] if port else host.rstrip(":")
         number = port[0][1:] if port else _PORTS.get(url.partition(":")[0].lower(), "")
         host = host.rstrip(".")
+        if len(host) > _LONGEST_HOST:
+            return False
         return self._match(f"{host}:{number}") is not None or self._is_internal(host)
 
 

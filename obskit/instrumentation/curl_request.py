@@ -75,7 +75,8 @@ def start_anew(curl: Any, request: CurlRequest | None = None) -> None:
 
 def leave(curl: Any) -> None:
     """Make no spans for a handle: the library that it belongs to makes them."""
-    vars(curl)[_KEY] = None
+    if hasattr(curl, "__dict__"):  # pycurl's own, unpatched, makes none
+        vars(curl)[_KEY] = None
 
 
 class HeaderLines:

@@ -165,6 +165,7 @@ class ServerExchange:
         Not before the application is done: it may go on after its response (background tasks, ``close`` of a body).
         """
         self.ended = True
+        self.context = self.outside  # the other one holds this: a cycle, which a garbage collection would have to find
 
     def blame(self, error: BaseException | None) -> None:
         """Note the exception that an error page is the answer to; None where there is none.
@@ -217,7 +218,7 @@ class ServerExchange:
     def complete(self) -> None:
         """End the span of a response that nobody has to follow, take back what the request brought, and deliver."""
         self.finish()
-        self.ended = True
+        self.leave()
         if self.prompt:
             self.deliver()
 

@@ -124,7 +124,7 @@ class _Close:
             reset(token)
             if not exchange.over:
                 exchange.finish()
-            exchange.ended = True  # what ``leave`` does
+            exchange.leave()
 
     def __del__(self) -> None:
         exchange = self._exchange
@@ -190,7 +190,7 @@ class Body:
         exchange = self._exchange
         if not exchange.over:
             exchange.finish()
-        exchange.ended = True  # what ``leave`` does
+        exchange.leave()
 
     def __del__(self) -> None:
         exchange = self._exchange

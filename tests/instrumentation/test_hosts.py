@@ -52,6 +52,7 @@ def test_a_host_on_the_list_is_included(target: str, url: str) -> None:
         ("10.1.*", "http://110.1.2.3/"),
         ("orders", "orders"),
         ("orders", ""),
+        pytest.param("*", f"http://{'a' * 256}/", id="too long for a host"),
     ],
 )
 def test_another_host_is_not(target: str, url: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
+from obskit.base.failures import failures
 from obskit.testing import HttpClientContract
 from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.contract import current
@@ -139,6 +140,12 @@ class TestSimpleTornadoClient(HttpClientContract):
         assert sorted(span.trace_id for span in spans) == sorted(2 * wanted)
         hops = [(path, headers["x-b3-traceid"]) for path, headers in upstream.received]
         assert all(path in (f"/{trace_id}/redirect", "/landed") for path, trace_id in hops)
+
+    def test_headers_that_tornado_refuses_are_no_failure_of_ours(self) -> None:
+        before = failures.value
+        with self.upstream(), pytest.raises(ValueError, match=r"(?i)header"):
+            self.ask(HTTPRequest(self._url, headers={"mine": "a\r\nb: c"}))
+        assert failures.value == before
 
 
 class TestCurlTornadoClient(TestSimpleTornadoClient):
