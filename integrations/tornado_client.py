@@ -70,7 +70,8 @@ def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Calla
 
 def _copied(own: Any) -> Any:
     """Return a copy of a request with headers of its own; None where Tornado is about to refuse them."""
-    sent = copy.copy(own)
+    sent = object.__new__(type(own))
+    vars(sent).update(vars(own))
     try:
         sent.headers = own.headers.copy()
     except Exception:  # a line end in one
