@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from obskit.collector.kubernetes.health import WELL_AGAIN
 from obskit.collector.kubernetes.store import Change
 from obskit.collector.lines.line import Line
-from obskit.collector.store.numbers import Minute, Numbers
+from obskit.collector.store.health_numbers import Minute, Numbers
 
 FEWEST_ERRORS, ERROR_SHARE = 5, 0.05
 FEWEST_CALLS, TIMES_USUAL = 20, 2.0  # of a minute whose percentile counts, and how much more than usual is slow

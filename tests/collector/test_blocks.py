@@ -188,7 +188,7 @@ def test_of_several_roots_that_counts_which_counts_in_zipkin():
 @pytest.mark.parametrize("seed", range(2))
 def test_a_search_by_the_index_of_texts_finds_what_one_by_all_filters_does(seed, monkeypatch, tmp_path):
     """While blocks are merged and the oldest spans of noisy services go; also in the next process."""
-    for name in ("blocks", "tail", "room"):
+    for name in ("blocks", "tail", "eviction"):
         monkeypatch.setattr(f"obskit.collector.store.{name}.MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.text_index._MOST_BLOCKS", 8)
     monkeypatch.setattr("obskit.collector.store.text_index._LOOK_EVERY", 4)

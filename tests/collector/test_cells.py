@@ -7,7 +7,7 @@ import pytest
 
 from obskit.collector.store.database import backup
 from obskit.collector.store.eviction import TooMany
-from obskit.collector.store.numbers import Numbers
+from obskit.collector.store.health_numbers import Numbers
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from obskit.collector.store.numbers import Numbers, bucket_of
+from obskit.collector.store.health_numbers import Numbers, bucket_of
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
 

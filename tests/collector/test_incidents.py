@@ -10,7 +10,7 @@ import pytest
 from obskit.collector.incidents import Incident, of_changes, of_lines, of_service
 from obskit.collector.kubernetes.store import Change
 from obskit.collector.lines.line import SEVERITIES, Line
-from obskit.collector.store.numbers import Numbers
+from obskit.collector.store.health_numbers import Numbers
 
 from .test_kubernetes import CRASHING, listed, pod
 from .test_pages import outline

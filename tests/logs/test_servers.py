@@ -115,7 +115,7 @@ def test_lines_about_a_request_are_json_with_its_trace(server, tmp_path):
     assert (answered["item"], failed["item"]) == (7, 7)
     assert answered[P + "trace"] != failed[P + "trace"]
 
-    access = [entry for entry in entries if entry["logger"] == logger]
+    access = by_status(entries, logger)
     assert [place(entry) for entry in access] == [place(answered), place(failed)]
     assert [entry["httpRequest"]["status"] for entry in access] == [200, 500]
     request = access[0]["httpRequest"]
@@ -125,7 +125,7 @@ def test_lines_about_a_request_are_json_with_its_trace(server, tmp_path):
     native = needed == "granian"  # which writes this from Rust, as text
     assert [place(entry) for entry in tracebacks] == ([] if native else [place(failed)])
 
-    logged = [entry for entry in entries if entry["logger"] == "obskit.requests"]
+    logged = by_status(entries, "obskit.requests")
     assert [place(entry) for entry in logged] == [place(answered), place(failed)]
     request = logged[0]["httpRequest"]
     latency = float(request.pop("latency").rstrip("s"))
@@ -138,6 +138,13 @@ def test_lines_about_a_request_are_json_with_its_trace(server, tmp_path):
         "remoteIp": "127.0.0.1",
         "userAgent": "curl",
     }
+
+
+def by_status(entries, logger):
+    """Return the lines of requests. A thread of the server writes its own when the client has its answer already."""
+    return sorted(
+        (entry for entry in entries if entry["logger"] == logger), key=lambda one: one["httpRequest"]["status"]
+    )
 
 
 def place(entry):

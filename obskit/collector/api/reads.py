@@ -22,7 +22,7 @@ from obskit.zipkin.json_v2 import encode_list
 from obskit.zipkin.model import Span
 
 if TYPE_CHECKING:
-    from obskit.collector.store.numbers import Numbers
+    from obskit.collector.store.health_numbers import Numbers
 
 _LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of several traces; a single one may be larger
 _PATIENCE = {"dependencies": 6.0}  # times the timeout of a search

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.show import duration
-from obskit.collector.store.numbers import Numbers, duration_of
+from obskit.collector.store.health_numbers import Numbers, duration_of
 
 _NICE = (1, 2, 5, 10)
 _HIGH = 100  # units of a chart's height

@@ -9,7 +9,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period
 from obskit.collector.store.hours import FIVE, HOUR
-from obskit.collector.store.numbers import Numbers
+from obskit.collector.store.health_numbers import Numbers
 
 MINUTE = 60_000_000  # microseconds
 _MOST_STEPS = 60

@@ -21,7 +21,7 @@ from obskit.collector.pages.period_links import of_period, period_links
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_period
-from obskit.collector.store.numbers import Numbers
+from obskit.collector.store.health_numbers import Numbers
 from obskit.collector.store.requests import Wanted
 
 _SECOND = 1_000_000

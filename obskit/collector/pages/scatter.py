@@ -21,7 +21,7 @@ from obskit.collector.pages.request_query import own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_duration
-from obskit.collector.store.numbers import duration_of
+from obskit.collector.store.health_numbers import duration_of
 from obskit.collector.store.packed import BUCKETS, TICK
 from obskit.collector.store.requests import Found, Part
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from obskit.collector.store.database import Database
-from obskit.collector.store.numbers import Minute, Numbers, decode_buckets
+from obskit.collector.store.health_numbers import Minute, Numbers, decode_buckets
 
 HOUR = 60  # minutes
 FIVE = 5  # minutes that have a histogram of their own, for charts of a day

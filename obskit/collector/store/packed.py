@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from obskit.collector.query import is_entry
-from obskit.collector.store.numbers import bucket_of
+from obskit.collector.store.health_numbers import bucket_of
 from obskit.zipkin.model import Span
 
 TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.ticks``

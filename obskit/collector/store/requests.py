@@ -18,7 +18,7 @@ import msgspec
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.query import is_entry
-from obskit.collector.store.numbers import bucket_of
+from obskit.collector.store.health_numbers import bucket_of
 from obskit.collector.store.packed import BUCKETS, LATEST, UNKNOWN, Packed, Row, packed, read
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
