@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period
-from obskit.collector.store.hours import FIVE, HOUR
 from obskit.collector.store.health_numbers import Numbers
+from obskit.collector.store.hours import FIVE, HOUR
 
 MINUTE = 60_000_000  # microseconds
 _MOST_STEPS = 60

@@ -18,8 +18,8 @@ import msgspec
 
 from obskit.collector.query import is_entry
 from obskit.collector.store.database import Database
-from obskit.collector.store.hours import FIVE, HOUR, Hours
 from obskit.collector.store.health_numbers import Minute, Numbers, bucket_of, decode_buckets
+from obskit.collector.store.hours import FIVE, HOUR, Hours
 from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
 from obskit.zipkin.model import Span, local_service
