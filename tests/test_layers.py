@@ -70,7 +70,7 @@ HEAVY = (
     "random",
     "sqlite3",
     "ssl",
-    "subprocess",
+    *(["subprocess"] if sys.version_info >= (3, 11) else []),  # CPython 3.10's ``uuid`` imports it
     "starlette",
     "uvicorn",
 )

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection
 from time import time_ns
@@ -97,7 +97,8 @@ def on_waitress(app: Application) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{running.effective_port}"
     finally:
-        running.trigger.pull_trigger(running.close)  # on its own thread, which then has nothing to serve
+        with suppress(OSError):  # woken by something else, the thread has closed already
+            running.trigger.pull_trigger(running.close)  # on its own thread, which then has nothing to serve
         thread.join(10)
         running.task_dispatcher.shutdown()
 
