@@ -23,7 +23,7 @@ from obskit.testing.http_site import Site
 __all__ = ["SERVER", "HttpServerContract", "Site"]
 
 SERVER = SpanKind.SERVER
-_GIANT = "4" * 60_000
+_GIANT = "4" * 12_000  # uvicorn refuses a head of over 16 KiB that does not come in one piece
 _LARGE = b"x" * 300_000
 _HANDSHAKE = {
     "Connection": "Upgrade",

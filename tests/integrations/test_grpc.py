@@ -85,9 +85,11 @@ def test_a_stream_that_is_forgotten_ends_its_span_at_once(patched, single_thread
             answers = channel.unary_stream(f"{SHOP}/Stream")(b"")
             next(answers)
             del answers
-            assert recorder.take(CLIENT, error="CANCELLED").tags["grpc.status_code"] == "CANCELLED"
+            spans = [recorder.take(error="CANCELLED")]
             shop.go_on.set()
-            recorder.take(SERVER, error="CANCELLED")
+            spans.append(recorder.take(error="CANCELLED"))  # the server may know before the client's span ends
+            assert {span.kind for span in spans} == {CLIENT, SERVER}
+            assert {span.tags["grpc.status_code"] for span in spans if span.kind is CLIENT} == {"CANCELLED"}
     finally:
         gc.enable()
 
