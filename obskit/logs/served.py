@@ -6,11 +6,11 @@ uvicorn and hypercorn where they answer 500 themselves. They do so on the thread
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from logging import LogRecord
 from urllib.parse import unquote
 
+from obskit.base.patterns import pattern
 from obskit.instrumentation.server import ServerExchange, latest_exchange
 from obskit.instrumentation.wsgi import decoded
 from obskit.logs.context import TraceFields, current_trace, trace_of
@@ -20,7 +20,7 @@ ACCESS_LOGGERS = frozenset(
 )
 """The loggers of servers whose lines tell of one request each."""
 
-_LINE = re.compile(r"([A-Z]+) (\S+) (?:HTTP/)?[0-9.]+\b")  # hypercorn's protocol is a bare version
+_LINE = pattern(r"([A-Z]+) (\S+) (?:HTTP/)?[0-9.]+\b")  # hypercorn's protocol is a bare version
 
 
 def trace_of_record(record: LogRecord) -> TraceFields | None:
@@ -30,7 +30,7 @@ def trace_of_record(record: LogRecord) -> TraceFields | None:
 
 def is_after_request(record: LogRecord) -> bool:
     """Return whether a record has a trace though none is current."""
-    return _served_trace(record) is not None and current_trace() is None
+    return current_trace() is None and _served_trace(record) is not None
 
 
 def _served_trace(record: LogRecord) -> TraceFields | None:
@@ -43,13 +43,13 @@ def _served_trace(record: LogRecord) -> TraceFields | None:
 
 
 def _failed_by(record: LogRecord, exchange: ServerExchange) -> bool:
-    """Whether a record shows the exception by which an exchange ended."""
+    """Return whether a record shows the exception by which an exchange ended."""
     shown = record.exc_info
     return type(shown) is tuple and shown[1] is not None and id(shown[1]) == exchange.failure
 
 
 def _is_line_of(record: LogRecord, exchange: ServerExchange) -> bool:
-    """Whether an access line has an exchange's method and path: one of a request without a span may come after it."""
+    """Return whether an access line has the method and path of an exchange: the latest may be of another request."""
     try:
         method, target = _request(record)
     except Exception:  # a format or arguments of the application's own
