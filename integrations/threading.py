@@ -84,9 +84,9 @@ on_fork(_starting.clear)
 def _start(original: Any) -> Any:
     def start(thread: Any) -> Any:
         context = inherited(get_context())
-        _starting.pop(id(thread), None)  # of an earlier object, perhaps
-        if context:
-            _starting[id(thread)] = context
+        if not context:
+            return original(thread)
+        _starting[id(thread)] = context
         try:
             return original(thread)  # the thread has begun by then, perhaps not by way of ours
         finally:
