@@ -57,25 +57,27 @@ def _block(work: Callable[[], None], flush: Callable[[], object], delivery: Deli
 def _requests(peer: Any) -> tuple[Get, Get, Get]:
     """Return three sessions.
 
-    The peer patches ``Session.send``, so the other two have the original of their own; ours has an adapter of its own,
-    as ours patches ``HTTPAdapter.send``.
+    The peer patches ``Session.send``, so the other two have the original of their own; ours has connection pools of
+    its own, as that is what ours patches.
     """
     import requests
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
-    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
     from obskit.instrumentation.patching import Patches
-    from obskit.integrations.requests import install
+    from obskit.integrations.urllib3 import install
 
     class Untouched(requests.Session):
         send = requests.Session.send
 
-    class Adapter(HTTPAdapter): ...
+    class Pool(HTTPConnectionPool): ...
 
-    install(SimpleNamespace(HTTPAdapter=Adapter), Patches())
+    class TlsPool(HTTPSConnectionPool): ...
+
+    install(SimpleNamespace(HTTPConnectionPool=Pool, HTTPSConnectionPool=TlsPool), Patches())
     RequestsInstrumentor().instrument(tracer_provider=peer)
     bare, ours, theirs = Untouched(), Untouched(), requests.Session()
-    ours.mount("http://", Adapter())
+    ours.get_adapter("http://").poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
     bare.headers.update(B3)
     for session in (bare, ours, theirs):
         session.trust_env = False

@@ -27,7 +27,7 @@ def main(module: str, receiver: str, *variants: str) -> None:
     work = import_module(module)
     for sized in (work, import_module("flask_request"), import_module("client_call")):
         for name in _SIZES:
-            if hasattr(sized, name):
+            if isinstance(getattr(sized, name, None), int):
                 setattr(sized, name, _OPERATIONS)
     gc.disable()  # which operation it interrupts is chance, and most of its work is the frameworks' own objects
     blocks = {(variant, side): block for variant in variants for side, block in work.prepare(variant, receiver).items()}

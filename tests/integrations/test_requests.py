@@ -25,7 +25,6 @@ class TestRequests(HttpClientContract):
     below = ("urllib3", "http_client")
     unsupported = {
         "test_body_shorter_than_announced_is_an_error": "http.client closes it as if complete; urllib3 counts later",
-        "test_retries_are_siblings": "urllib3 tries again below HTTPAdapter.send, with the headers of the first try",
     }
 
     def get(self, url: str, headers: dict[str, str]) -> int:

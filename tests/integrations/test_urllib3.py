@@ -24,7 +24,6 @@ class TestUrllib3(HttpClientContract):
     below = ("http_client",)
     unsupported = {
         "test_body_shorter_than_announced_is_an_error": "http.client closes it as if complete; urllib3 counts later",
-        "test_refused_tunnel_is_an_error": "urllib3 opens tunnels before its attempt starts",
     }
 
     def get(self, url: str, headers: dict[str, str]) -> int:

@@ -53,5 +53,5 @@ def _switched_off(lab: Lab) -> None:
     assert (run.code, run.err) == (0, "as ever\n"), f"exit {run.code}: {run.err}"
     found = run.notes
     assert all(found["same"]), f"patched although switched off: {found['same']}"
-    assert (found["sent"], found["submit"]) == ("HTTPAdapter.send", "ThreadPoolExecutor.submit")
+    assert (found["sent"], found["submit"]) == ("HTTPConnectionPool._make_request", "ThreadPoolExecutor.submit")
     assert (found["threads"], found["sockets"], found["handlers"]) == (1, [], 0), found

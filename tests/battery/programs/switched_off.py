@@ -15,7 +15,7 @@ original = patched()
 
 import concurrent.futures  # noqa: E402
 
-import requests  # noqa: E402
+import urllib3  # noqa: E402
 from side import flush, note, span  # noqa: E402
 
 
@@ -31,7 +31,7 @@ flush(1)
 logging.getLogger("a").warning("as ever")
 note(
     same=[one is other for one, other in zip(original, patched(), strict=True)],
-    sent=requests.adapters.HTTPAdapter.send.__qualname__,
+    sent=urllib3.connectionpool.HTTPConnectionPool._make_request.__qualname__,
     submit=concurrent.futures.ThreadPoolExecutor.submit.__qualname__,
     handlers=len(logging.getLogger().handlers),
     threads=len(os.listdir("/proc/self/task")),

@@ -14,7 +14,7 @@ import urllib3
 
 def patched():
     return [
-        requests.adapters.HTTPAdapter.send,
+        urllib3.connectionpool.HTTPConnectionPool._make_request,
         urllib3.connectionpool.HTTPConnectionPool.urlopen,
         http.client.HTTPConnection.putrequest,
         http.client.HTTPConnection.getresponse,
