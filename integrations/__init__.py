@@ -35,6 +35,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "http_client": ("http.client",),
     "http_server": ("http.server",),
     "httpx": ("httpx",),
+    "httpx2": ("httpx2",),
     "litestar": ("litestar.app", "litestar.routes.http"),
     "pycurl": ("pycurl",),
     "pyramid": ("pyramid.router",),

@@ -1,21 +1,24 @@
-"""httpx: patches ``Client._send_single_request`` and its async twin: one hop each, above any transport."""
+"""httpx and httpx2: patches ``Client._send_single_request`` and its async twin: one hop each, above any transport."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
-
-import httpx
 
 from obskit.instrumentation.client import ClientExchange, begin
 from obskit.instrumentation.patching import Patches
 
+_SWITCHED = 101  # to WebSocket, which may last for days: the span is of the handshake
+
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Trace every request. ``module`` is ``httpx``."""
-    patches.around(module.Client, "_send_single_request", _before, _after)
-    patches.around_async(module.AsyncClient, "_send_single_request", _before, _after)
+    """Trace every request. ``module`` is ``httpx``, or ``httpx2``, which grew out of it."""
+    stream = type("Stream", (_Stream, module.SyncByteStream), {})
+    async_stream = type("AsyncStream", (_AsyncStream, module.AsyncByteStream), {})
+    patches.around(module.Client, "_send_single_request", _before, partial(_after, stream))
+    patches.around_async(module.AsyncClient, "_send_single_request", _before, partial(_after, async_stream))
 
 
 def _before(_client: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
@@ -56,23 +59,28 @@ class _Headers:
         self._entries[:] = [entry for entry in self._entries if entry[1] != unwanted]
 
 
-def _after(exchange: ClientExchange, response: Any) -> None:
+def _after(stream: Callable[[Any, ClientExchange], Any], exchange: ClientExchange, response: Any) -> None:
     exchange.give_back(response)
     exchange.status = response.status_code
-    if response.is_closed:
+    if response.is_closed or exchange.status == _SWITCHED:
         exchange.finish()
-    elif isinstance(response.stream, httpx.SyncByteStream):
-        response.stream = _Stream(response.stream, exchange)
     else:
-        response.stream = _AsyncStream(response.stream, exchange)
+        response.stream = stream(response.stream, exchange)
 
 
-class _Stream(httpx.SyncByteStream):
-    """A body that ends the span when it is closed, or fails."""
+class _Followed:
+    """A body, with all that it has besides: httpx2 asks it how long the response took."""
 
     def __init__(self, stream: Any, exchange: ClientExchange) -> None:
         self._stream = stream
         self._exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Stream(_Followed):
+    """A body that ends the span when it is closed, or fails."""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -90,12 +98,8 @@ class _Stream(httpx.SyncByteStream):
             self._exchange.finish()
 
 
-class _AsyncStream(httpx.AsyncByteStream):
+class _AsyncStream(_Followed):
     """The same for ``AsyncClient``."""
-
-    def __init__(self, stream: Any, exchange: ClientExchange) -> None:
-        self._stream = stream
-        self._exchange = exchange
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -1,4 +1,4 @@
-"""httpx, asynchronous."""
+"""httpx and httpx2, asynchronous."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from typing import Any
 import httpx
 
 from obskit.testing import AsyncHttpClientContract
+from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.client_cases.tls import client_context
 from obskit.testing.http_client_contract import Read
+from tests.integrations.httpx_twins import httpx2, needs_httpx2
 
 
-def client(**options: object) -> httpx.AsyncClient:
-    """Return a client that uses no proxy of the environment."""
-    return httpx.AsyncClient(**{"follow_redirects": True, "trust_env": False, "timeout": 10, **options})  # type: ignore[arg-type]
+class AsyncHttpxCases(AsyncHttpClientContract):
+    """What both libraries, which have the same names for the same things, are held to."""
 
-
-class TestAsyncHttpx(AsyncHttpClientContract):
-    """Patched."""
-
-    integration = "httpx"
-    connection_error = httpx.TransportError
-    body_error = httpx.RemoteProtocolError
-    timeout_error = httpx.TimeoutException
+    library: Any
     closes_when_dropped = False
+
+    def client(self, **options: object) -> Any:
+        """Return a client that uses no proxy of the environment."""
+        return self.library.AsyncClient(**{"follow_redirects": True, "trust_env": False, "timeout": 10, **options})
 
     def get(self, url: str, headers: dict[str, str]) -> int:
         async def call() -> int:
-            async with client() as one:
+            async with self.client() as one:
                 return (await one.get(url, headers=headers)).status_code
 
         return asyncio.run(call())
@@ -38,7 +36,7 @@ class TestAsyncHttpx(AsyncHttpClientContract):
     @contextmanager
     def stream(self, url: str) -> Iterator[Iterator[bytes]]:
         loop = asyncio.new_event_loop()
-        one = client()
+        one = self.client()
         try:
             response = loop.run_until_complete(one.send(one.build_request("GET", url), stream=True))
             try:
@@ -54,14 +52,14 @@ class TestAsyncHttpx(AsyncHttpClientContract):
         self, method: str, url: str, *, body: bytes | None = None, timeout: float = 10, via: str | None = None
     ) -> bytes:
         async def call() -> bytes:
-            async with client(verify=client_context(), proxy=via, timeout=timeout) as one:
+            async with self.client(verify=client_context(), proxy=via, timeout=timeout) as one:
                 return (await one.request(method, url, content=body)).content
 
         return asyncio.run(call())
 
     def request_twice(self, url: str) -> None:
         async def call() -> None:
-            async with client() as one:
+            async with self.client() as one:
                 await one.get(url)
                 await one.get(url)
 
@@ -69,14 +67,14 @@ class TestAsyncHttpx(AsyncHttpClientContract):
 
     def drop(self, url: str) -> None:
         async def call() -> None:
-            one = client()
+            one = self.client()
             await one.send(one.build_request("GET", url), stream=True)
 
         asyncio.run(call())
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Read]:
-        async with client() as one:
+        async with self.client() as one:
 
             async def read(url: str) -> AsyncIterator[bytes]:
                 async with one.stream("GET", url) as response:
@@ -84,6 +82,36 @@ class TestAsyncHttpx(AsyncHttpClientContract):
                         yield chunk
 
             yield read
+
+    def test_response_tells_how_long_it_took(self) -> None:
+        async def call() -> Any:
+            async with self.client() as one:
+                return await one.get(self._url)
+
+        with self.upstream():
+            assert asyncio.run(call()).elapsed.total_seconds() > 0
+        self.recorder.take(CLIENT)
+
+
+class TestAsyncHttpx(AsyncHttpxCases):
+    """Patched."""
+
+    integration = "httpx"
+    library = httpx
+    connection_error = httpx.TransportError
+    body_error = httpx.RemoteProtocolError
+    timeout_error = httpx.TimeoutException
+
+
+@needs_httpx2
+class TestAsyncHttpx2(AsyncHttpxCases):
+    """Patched."""
+
+    integration = "httpx2"
+    library = httpx2
+    connection_error = httpx2.TransportError
+    body_error = httpx2.RemoteProtocolError
+    timeout_error = httpx2.TimeoutException
 
 
 def _steps(loop: asyncio.AbstractEventLoop, chunks: Any) -> Iterator[bytes]:
