@@ -36,7 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "http_server": ("http.server",),
     "httpx": ("httpx",),
     "httpx2": ("httpx2",),
-    "litestar": ("litestar.app", "litestar.routes.http"),
+    "litestar": ("litestar.app", "litestar.routes.http", "litestar.routes.websocket"),
     "pycurl": ("pycurl",),
     "pyramid": ("pyramid.router",),
     "quart": ("quart.app",),

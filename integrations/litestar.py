@@ -1,4 +1,4 @@
-"""Litestar: patches ``Litestar.__call__``, and ``HTTPRoute.handle``, which serves a request whose route is known."""
+"""Litestar: patches ``Litestar.__call__``, and the routes' ``handle``, which serves a request whose route is known."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from obskit.instrumentation.server import exchange_in
 
 
 def install(module: ModuleType, patches: Patches) -> None:
-    """Trace every Litestar application. ``module`` is ``litestar.app`` or ``litestar.routes.http``."""
+    """Trace every Litestar application. ``module`` is one of MODULES."""
     if module.__name__ == "litestar.app":
         patches.wrap(module.Litestar, "__call__", wrapper(route=""))
-    else:
+    elif module.__name__ == "litestar.routes.http":
         patches.wrap(module.HTTPRoute, "handle", _handle)
+    else:
+        patches.wrap(module.WebSocketRoute, "handle", _handle)
 
 
 def _handle(wrapped: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,7 +1,8 @@
-"""Quart: patches ``Quart.__call__``, and the two methods that know a request's route and its unhandled exception."""
+"""Quart: patches ``Quart.__call__``, and the methods that know a request's route and its unhandled exception."""
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,17 +14,19 @@ from obskit.instrumentation.server import current_exchange, exchange_in
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every Quart application of this process. ``module`` is ``quart.app``."""
     patches.wrap(module.Quart, "__call__", wrapper(route=""))
-    patches.wrap(module.Quart, "full_dispatch_request", _dispatch)
-    patches.wrap(module.Quart, "handle_exception", _handle_exception)
+    for kind in ("request", "websocket"):
+        patches.wrap(module.Quart, f"full_dispatch_{kind}", partial(_dispatch, kind))
+    for kind in ("exception", "websocket_exception"):
+        patches.wrap(module.Quart, f"handle_{kind}", _handle_exception)
 
 
-def _dispatch(wrapped: Any, _app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    guarded("reading a route", _note_route, *args, *kwargs.values())
+def _dispatch(kind: str, wrapped: Any, _app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    guarded("reading a route", _note_route, kind, *args, *kwargs.values())
     return wrapped(*args, **kwargs)
 
 
-def _note_route(context: Any) -> None:
-    request = context.request
+def _note_route(kind: str, context: Any) -> None:
+    request = getattr(context, kind)
     exchange = exchange_in(request.scope)
     if exchange is not None and request.url_rule is not None:
         exchange.route = request.url_rule.rule

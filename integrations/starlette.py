@@ -30,12 +30,14 @@ def _starlette_applications(module: ModuleType, patches: Patches) -> None:
 
 def _starlette_routing(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.Route, "handle", _handle)
+    patches.wrap(module.WebSocketRoute, "handle", _handle)
     patches.wrap(module.Mount, "handle", _handle_mount)
 
 
 def _fastapi_routing(module: ModuleType, patches: Patches) -> None:
-    if "handle" in vars(module.APIRoute):
-        patches.wrap(module.APIRoute, "handle", _handle)
+    for route in (module.APIRoute, module.APIWebSocketRoute):
+        if "handle" in vars(route):
+            patches.wrap(route, "handle", _handle)
 
 
 def _fastapi_applications(module: ModuleType, patches: Patches) -> None:

@@ -1,4 +1,4 @@
-"""Serving an ASGI application (https://asgi.readthedocs.io, HTTP) within a server span."""
+"""Serving an ASGI application (https://asgi.readthedocs.io, HTTP and WebSocket) within a server span."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 DoubleCallable = Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]
 """An application of ASGI 2."""
 
+_TRACED = frozenset(["http", "websocket"])
+_ANSWERS = {"websocket.accept": 101, "websocket.close": 403, "websocket.http.response.body": 0}
+"""What ends the handshake of a WebSocket, with the status that the client gets; 0: the one that was sent before."""
+
 _WANTED = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
 
 
@@ -42,7 +46,8 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     """Call ``application`` within a server span that ends when the last message of its response is sent.
 
     A framework says by ``route=""`` that it has routes, and sets the one that matched on what ``exchange_in(scope)``
-    returns. Other scopes than HTTP pass through, and so do requests which an outer layer has a span for.
+    returns. A WebSocket's span is over with its handshake. Other scopes pass through, and so do requests which an
+    outer layer has a span for.
     """
     exchange = _begin(scope, route)
     if exchange is None:
@@ -59,7 +64,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
 
     token = attach(exchange.context)
     try:
-        await application(scope, receive, observe)
+        await application(scope, receive, observe if scope["type"] == "http" else _handshaking(send, exchange))
     except BaseException as error:
         exchange.fail(error)
         if isinstance(error, Exception):  # what ends a coroutine lets it wait for nothing more
@@ -110,7 +115,7 @@ def _takes_scope_alone(application: Any) -> bool:
 
 def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
     try:
-        if scope["type"] != "http":
+        if scope["type"] not in _TRACED:
             return None
         outer = exchange_in(scope) if EXCHANGE in scope else _around(scope)
         if outer is not None:
@@ -138,7 +143,7 @@ def _around(scope: Scope) -> ServerExchange | None:
 def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple[str, int | None] | None]:
     client = scope.get("client")
     remote = (client[0], client[1]) if client else None
-    return wanted_headers(scope["headers"]), LOWER, scope["method"], scope["path"], remote
+    return wanted_headers(scope["headers"]), LOWER, scope.get("method", "GET"), scope["path"], remote
 
 
 def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -172,6 +177,29 @@ def _delivering(send: Send, exchange: ServerExchange) -> Send:
     return send_delivered
 
 
+def _handshaking(send: Send, exchange: ServerExchange) -> Send:
+    """Return a ``send`` with whose answer to the handshake of a WebSocket the span ends."""
+
+    async def send_handshake(message: Message) -> None:
+        if not exchange.over:
+            _look_at_handshake(exchange, message)
+        await send(message)
+        if exchange.sent and not message.get("more_body"):
+            exchange.finish()
+
+    return send_handshake
+
+
+def _look_at_handshake(exchange: ServerExchange, message: Message) -> None:
+    """Note the answer: taken, refused by closing at once (403), or refused by a response ("Denial Response")."""
+    kind = message["type"]
+    if kind == "websocket.http.response.start":
+        _note_status(exchange, message)
+    elif kind in _ANSWERS:
+        exchange.status = exchange.status or _ANSWERS[kind]
+        exchange.sent = True
+
+
 def _is_last(message: Message) -> bool:
     kind = message["type"]
     return kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body"))
@@ -182,14 +210,18 @@ def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
     if message["type"] != "http.response.start":
         return
     exchange.sent = True  # servers may wait for the body, most do not
+    if _note_status(exchange, message) and measured:
+        exchange.size = body_size(message.get("headers"))
+
+
+def _note_status(exchange: ServerExchange, message: Message) -> bool:
     try:
         exchange.status = int(message["status"])
     except Exception:  # the server will tell the application
-        return
+        return False
     if exchange.status >= SERVER_ERROR and exchange.error is None:
         exchange.blame(sys.exc_info()[1])
-    if measured:
-        exchange.size = body_size(message.get("headers"))
+    return True
 
 
 class AsyncBody:

@@ -56,11 +56,13 @@ def wsgi_server(application: Any) -> Iterator[str]:
 
 
 @contextmanager
-def asgi_server(application: Any, http: str = "h11", lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
-    """Serve an ASGI application with uvicorn; ``http`` is its HTTP parser."""
+def asgi_server(
+    application: Any, http: str = "h11", lifespan: Literal["on", "off"] = "off", ws: str = "none"
+) -> Iterator[str]:
+    """Serve an ASGI application with uvicorn; ``http`` is its HTTP parser, ``ws`` its implementation of WebSocket."""
     import uvicorn
 
-    config = uvicorn.Config(application, port=0, log_config=None, lifespan=lifespan, ws="none", http=http)
+    config = uvicorn.Config(application, port=0, log_config=None, lifespan=lifespan, ws=ws, http=http)
     server = uvicorn.Server(config)
     running: Future[asyncio.AbstractEventLoop] = Future()
     told = asyncio.Event()
