@@ -14,9 +14,9 @@ def finish_with_body(exchange: ClientExchange, response: Any) -> None:
     """Finish ``exchange`` when ``response`` (an ``http.client.HTTPResponse``) has been read, closed or dropped.
 
     In all three cases it closes the file it reads from, so that is what we watch. Where there is no such file (no
-    body, a mock, another transport) the exchange finishes now.
+    body, a mock, another transport) the exchange finishes now: urllib3-future makes one whenever it is asked for it.
     """
-    file = getattr(response, "fp", None)
+    file = getattr(response, "__dict__", {}).get("fp")
     if file is None or getattr(response, "length", None) == 0:
         exchange.finish()
         return
