@@ -5,7 +5,9 @@ Which hosts are told of our traces.
 
 from __future__ import annotations
 
+import gc
 import re
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import Any
@@ -169,6 +171,12 @@ class ClientExchange:
                 failed("describing a response")
             span.end()
 
+    def abandon(self) -> None:
+        """End the span of a response that is still being read as the process ends."""
+        if type(self.span) is Span:
+            self.span.annotate("the process ended amid the response")
+        self.finish()
+
     def __del__(self) -> None:
         if not self.over:
             self.finish()
@@ -187,12 +195,18 @@ class UntoldExchange(ClientExchange):
             failed("taking out trace headers")
 
 
+_KINDS = (ClientExchange, UntoldExchange)
+_LARGE_HEAP = 3_000_000  # blocks: to look through them takes a tenth of a second
+_traced_any = False
+
+
 def begin(method: str, url: object, headers: Headers | None) -> ClientExchange | None:
     """Start an outbound request, without making its span current, and write its trace headers to ``headers``.
 
     ``url`` is anything whose text is the URL; it is rendered only if the request is recorded. Returns None where
     tracing is suppressed and where an outer layer of the same call (requests above urllib3) has a span already.
     """
+    global _traced_any  # noqa: PLW0603 - so that the end of a program which calls nobody looks for nothing
     context = get_context()
     parent = context.get(SPAN_KEY)
     if context.get(SUPPRESS_KEY) or _is_within_a_call(context, parent):
@@ -201,10 +215,25 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if type(span) is Span:
         span.tags["http.method"] = str(method)  # http.HTTPMethod is a str of another type
         _tag_url(span, url)
+    _traced_any = True
     exchange = ClientExchange(span) if may_know(url) else UntoldExchange(span)
     if headers is not None:
         exchange.inject(headers)
     return exchange
+
+
+def abandon_calls() -> None:
+    """End the spans of calls whose responses are still being read, as the process ends.
+
+    They are looked for among all objects, since a list of them would cost each call; in a large heap, where that takes
+    long, among the newest. Exceptions that nobody caught still hold theirs.
+    """
+    if not _traced_any:
+        return
+    for generation in (None,) if sys.getallocatedblocks() < _LARGE_HEAP else (0, 1):
+        for one in [each for each in gc.get_objects(generation) if type(each) in _KINDS]:
+            if not one.over:
+                one.abandon()
 
 
 def _is_within_a_call(context: Context, parent: object) -> bool:

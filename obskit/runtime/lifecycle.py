@@ -17,7 +17,7 @@ from obskit.base.native_threads import in_subinterpreter, join_threads
 from obskit.base.process import around_fork, check_fork, on_fork
 from obskit.base.redaction import Redactor
 from obskit.export.delivery.pipeline import Pipeline
-from obskit.instrumentation.client import Hosts, propagate_to
+from obskit.instrumentation.client import Hosts, abandon_calls, propagate_to
 from obskit.instrumentation.exclusions import exclude
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
@@ -240,6 +240,7 @@ class Runtime:
     def _exit(self) -> None:
         check_fork()
         abandon_streams()
+        abandon_calls()
         now = monotonic()
         self._stop(now + self._exit_timeout(), now + self._logs.exit_timeout)
         join_threads()
