@@ -90,9 +90,7 @@ def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
         if pairs or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
             propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
         else:
-            headers: dict[str, str] = {}
-            propagator.inject_span(span, headers.__setitem__)
-            pairs += [(_LOWER_CASE[name], value) for name, value in headers.items()]
+            pairs += [(_LOWER_CASE[name], value) for name, value in propagator.fields_of(span)]
     except Exception:
         failed("writing trace headers")
         return False

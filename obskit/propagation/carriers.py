@@ -9,7 +9,7 @@ from opentelemetry.propagators.textmap import Getter, Setter
 
 from obskit.base.failures import failed
 from obskit.base.values import text
-from obskit.propagation.headers import Set
+from obskit.propagation.headers import Fields
 
 
 class Headers(Protocol):
@@ -98,29 +98,53 @@ def _joined(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else text(value)
 
 
+class _Lower(dict[Any, str]):
+    """Names of headers in lower case, by how they are spelled: programs use few, again and again."""
+
+    def __missing__(self, name: object) -> str:
+        lower = _lower(name)
+        if len(lower) <= _LONGEST_NAME and type(name) in (str, bytes):
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = lower
+        return lower
+
+
+_LONGEST_NAME = 64
+_MOST_NAMES = 512
+_known = _Lower().__getitem__
+
+
+def _lower(name: object) -> str:
+    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
+
+
+def lower_case(name: object) -> str:
+    """Return a header's name, text or bytes, in lower case, for comparisons."""
+    try:
+        return _known(name)
+    except TypeError:  # not hashable
+        return _lower(name)
+
+
+def has_any(headers: Headers, names: frozenset[str]) -> bool:
+    """Return whether ``headers`` has one of ``names``, in whatever spelling."""
+    try:
+        return not names.isdisjoint(map(_known, headers))
+    except TypeError:
+        return not names.isdisjoint(map(lower_case, headers))
+
+
 def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
     """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
-    try:
-        present = {*map(str.lower, headers)}
-    except TypeError:  # names that are bytes
-        present = None
-    return present if present is not None and present.isdisjoint(names) else _without(headers, names)
-
-
-def _without(headers: Headers, names: frozenset[str]) -> set[str]:
     left = set()
     for name in list(headers):
-        lower = name.lower() if isinstance(name, str) else lower_case(name)
+        lower = lower_case(name)
         if lower in names:
             _delete(headers, name)
         else:
             left.add(lower)
     return left
-
-
-def lower_case(name: object) -> str:
-    """Return a header's name, text or bytes, in lower case, for comparisons."""
-    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
 
 
 def _delete(headers: Headers, name: object) -> None:
@@ -130,16 +154,13 @@ def _delete(headers: Headers, name: object) -> None:
         return
 
 
-def writer(headers: Headers) -> Set:
-    """Return a function that writes a header; if ``headers`` refuses one, the others are still written."""
-
-    def set_header(name: str, value: str) -> None:
+def put(headers: Headers, fields: Fields) -> None:
+    """Write ``fields``; if ``headers`` refuses one, the others are still written."""
+    for name, value in fields:
         try:
             headers[name] = value
         except Exception:
             failed(f"writing the header {name}")
-
-    return set_header
 
 
 class Carrier:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 Get = Callable[[str], str | None]
 """Reads one header: takes a name spelled as in the HeaderNames used, returns its value or None."""
 
-Set = Callable[[str, str], object]
-"""Writes one header: takes its name in HTTP's spelling and its value."""
+Fields = list[tuple[str, str]]
+"""Headers to be written: the name of each in HTTP's spelling, and its value."""
 
 B3 = "b3"
 TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId"
