@@ -76,8 +76,45 @@ def safe_url(url: str) -> tuple[str, str, str]:
     return f"{scheme}://{host}{path}", host, path
 
 
+Remote = tuple[str, int | None]
+"""The other side of a call: its name or address, and its port."""
+
+_LONGEST_ORIGIN = 300
+_MOST_ORIGINS = 1024
+_SHORTEST_ORIGIN = len("https://")
+_origins: dict[str, tuple[str, Remote | None]] = {}
+
+
+def url_tags(url: str) -> tuple[str, str, str, Remote | None]:
+    """Return what ``safe_url`` returns, and the side that ``url`` leads to.
+
+    What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
+    """
+    end = url.find("/", _SHORTEST_ORIGIN)
+    origin = url[:end]
+    known = _origins.get(origin) if end > 0 else None
+    if known is None:
+        return _origin_told(url, origin)
+    path = url[end:]
+    if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
+        path = path_tag(path.partition("#")[0].partition("?")[0])
+        return origin + path, known[0], path, known[1]
+    return url, known[0], path, known[1]
+
+
+def _origin_told(url: str, origin: str) -> tuple[str, str, str, Remote | None]:
+    """Return the tags of ``url``, and remember those of its ``origin`` if that is a scheme and a host, no secret."""
+    whole, host, path = safe_url(url)
+    remote = remote_of(whole.partition(":")[0], host)
+    if host and len(origin) <= _LONGEST_ORIGIN and safe_url(origin) == (f"{origin}/", host, "/"):
+        if len(_origins) >= _MOST_ORIGINS:
+            _origins.clear()
+        _origins[origin] = host, remote
+    return whole, host, path, remote
+
+
 @lru_cache(maxsize=1024)
-def remote_of(scheme: str, host: str) -> tuple[str, int | None] | None:
+def remote_of(scheme: str, host: str) -> Remote | None:
     """Return the host, a name or an address, and the port of a URL's ``host``; None where it has none."""
     port = _PORT.search(host)
     name = (host[: port.start()] if port else host.rstrip(":")).strip("[]")

@@ -194,7 +194,11 @@ def guarded(what: str, do: Callable[..., object], *args: Any, **kwargs: Any) -> 
 def _around(before: Before, after: After) -> Wrapper:
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         changed = list(args)
-        exchange = _begin(before, instance, changed, kwargs)
+        try:
+            exchange = before(instance, changed, kwargs)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
         if exchange is None:
             return wrapped(*args, **kwargs)
         token = exchange.enter()
@@ -205,7 +209,11 @@ def _around(before: Before, after: After) -> Wrapper:
             raise
         finally:
             exchange.leave(token)
-        _end(after, exchange, result)
+        try:
+            after(exchange, result)
+        except Exception:
+            failed("reading a response")
+            exchange.finish()
         return result
 
     return wrapper
@@ -214,7 +222,11 @@ def _around(before: Before, after: After) -> Wrapper:
 def _around_async(before: Before, after: After) -> Wrapper:
     async def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         changed = list(args)
-        exchange = _begin(before, instance, changed, kwargs)
+        try:
+            exchange = before(instance, changed, kwargs)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
         if exchange is None:
             return await wrapped(*args, **kwargs)
         token = exchange.enter()
@@ -225,23 +237,11 @@ def _around_async(before: Before, after: After) -> Wrapper:
             raise
         finally:
             exchange.leave(token)
-        _end(after, exchange, result)
+        try:
+            after(exchange, result)
+        except Exception:
+            failed("reading a response")
+            exchange.finish()
         return result
 
     return wrapper
-
-
-def _begin(before: Before, instance: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
-    try:
-        return before(instance, args, kwargs)
-    except Exception:
-        failed("starting a client span")
-        return None
-
-
-def _end(after: After, exchange: ClientExchange, result: Any) -> None:
-    try:
-        after(exchange, result)
-    except Exception:
-        failed("reading a response")
-        exchange.finish()

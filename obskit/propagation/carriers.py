@@ -21,6 +21,21 @@ class Headers(Protocol):
     def __delitem__(self, name: Any, /) -> None: ...
 
 
+class Entries:
+    """Headers as a library's own class keeps them, which may take as long to set one as a span takes in all.
+
+    Beside these methods they have those of ``Headers``, for what is rarely done.
+    """
+
+    def have_any(self, names: frozenset[str]) -> bool:
+        """Return whether one of ``names``, which are in lower case, is there."""
+        raise NotImplementedError
+
+    def add(self, fields: Fields) -> None:
+        """Add ``fields``, none of which is there."""
+        raise NotImplementedError
+
+
 class Pairs:
     """A list of ``(name, value)`` pairs as a mapping: Kafka's headers, gRPC's metadata, ASGI's headers.
 

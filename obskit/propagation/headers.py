@@ -15,6 +15,9 @@ TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId
 SAMPLED, FLAGS = "X-B3-Sampled", "X-B3-Flags"
 B3_MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
 
+LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, "traceparent", "tracestate")}
+"""The names of the trace's headers, by how they are written, in lower case."""
+
 MESH = (
     "x-request-id",
     "x-ot-span-context",

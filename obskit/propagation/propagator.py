@@ -17,7 +17,7 @@ from opentelemetry.propagators.textmap import (
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
 from obskit.propagation.baggage import BAGGAGE
-from obskit.propagation.carriers import Carrier, Headers, get_text, has_any, put, spellings, take_out
+from obskit.propagation.carriers import Carrier, Entries, Headers, get_text, has_any, put, spellings, take_out
 from obskit.propagation.headers import B3, B3_MULTI, LOWER, MESH, Fields, Get, HeaderNames
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
@@ -74,6 +74,9 @@ class Propagator(TextMapPropagator):
         An older context is removed completely: mixed with the new one it would read as a third, or its ``b3`` win.
         """
         fields, replaced = self.fields_of(span), self._replaced
+        if not meshed and isinstance(headers, Entries) and not headers.have_any(replaced):
+            headers.add(fields)
+            return
         if meshed or has_any(headers, replaced):
             present = take_out(headers, replaced)
             kept = [(name, value) for name, value in meshed.items() if name not in present and name not in replaced]
