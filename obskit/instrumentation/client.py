@@ -20,7 +20,7 @@ from obskit.instrumentation.http_tags import METHODS, safe_url, tag_response, ur
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
-from obskit.propagation.propagator import B3_AND_W3C
+from obskit.propagation.headers import TRACE_NAMES
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, attach, detach, get_context
 from obskit.tracing.span import Span
 
@@ -236,7 +236,7 @@ def may_know(url: object) -> bool:
 
 def _withdraw(headers: Headers, context: Context) -> None:
     """Take out any trace's headers, and the mesh's as far as the caller did not set others."""
-    left = take_out(headers, B3_AND_W3C)
+    left = take_out(headers, TRACE_NAMES)
     copied = {name: value for name, value in mesh.of(context).items() if name in left}
     if copied:
         take_out(headers, frozenset(lower_case(name) for name in headers if _is_copied(headers, name, copied)))

@@ -17,6 +17,12 @@ _HEX = "0123456789abcdef"
 _ZERO = "0" * 16
 _SAMPLED = {"1": True, "0": False, "true": True, "false": False}
 _LONGEST_DECISION = 5
+_DEBUG = ((FLAGS, "1"),)
+_DECISIONS: dict[bool | None, tuple[tuple[str, str], ...]] = {
+    True: ((SAMPLED, "1"),),
+    False: ((SAMPLED, "0"),),
+    None: (),
+}
 _from_hex = bytes.fromhex
 
 
@@ -99,17 +105,13 @@ def _shorten(trace_id: str) -> str:
 
 def multi(span: AnySpan) -> Fields:
     """Return the ``X-B3-*`` headers: ids where there are any, and the decision, debug as Flags alone."""
-    fields: Fields = []
     trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_id
-    if trace_id is not None and span_id is not None:
-        fields = [(TRACE_ID, trace_id), (SPAN_ID, span_id)]
-        if parent_id is not None:
-            fields.append((PARENT_ID, parent_id))
-    if span.debug:
-        fields.append((FLAGS, "1"))
-    elif span.sampled is not None:
-        fields.append((SAMPLED, "1" if span.sampled else "0"))
-    return fields
+    decision = _DEBUG if span.debug else _DECISIONS[span.sampled]
+    if trace_id is None or span_id is None:
+        return [*decision]
+    if parent_id is None:
+        return [(TRACE_ID, trace_id), (SPAN_ID, span_id), *decision]
+    return [(TRACE_ID, trace_id), (SPAN_ID, span_id), (PARENT_ID, parent_id), *decision]
 
 
 def single(span: AnySpan) -> Fields:

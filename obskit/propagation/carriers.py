@@ -9,7 +9,7 @@ from opentelemetry.propagators.textmap import Getter, Setter
 
 from obskit.base.failures import failed
 from obskit.base.values import text
-from obskit.propagation.headers import Fields
+from obskit.propagation.headers import TRACE_NAMES, Fields
 
 
 class Headers(Protocol):
@@ -113,41 +113,36 @@ def _joined(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else text(value)
 
 
-class _Lower(dict[Any, str]):
-    """Names of headers in lower case, by how they are spelled: programs use few, again and again."""
-
-    def __missing__(self, name: object) -> str:
-        lower = _lower(name)
-        if len(lower) <= _LONGEST_NAME and type(name) in (str, bytes):
-            if len(self) >= _MOST_NAMES:
-                self.clear()
-            self[name] = lower
-        return lower
-
-
 _LONGEST_NAME = 64
 _MOST_NAMES = 512
-_known = _Lower().__getitem__
+_others: set[object] = set()  # names of other headers, as they are spelled: programs use few, again and again
 
 
-def _lower(name: object) -> str:
-    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
+def has_trace(headers: Headers) -> bool:
+    """Return whether ``headers`` has one of a trace's, in whatever spelling."""
+    others = _others
+    try:
+        for name in headers:
+            if name not in others and _is_traces(name):
+                return True
+    except TypeError:  # not hashable: whoever looks closely finds out
+        return True
+    return False
+
+
+def _is_traces(name: object) -> bool:
+    if lower_case(name) in TRACE_NAMES:
+        return True
+    if isinstance(name, str | bytes) and len(name) <= _LONGEST_NAME:
+        if len(_others) >= _MOST_NAMES:
+            _others.clear()
+        _others.add(name)
+    return False
 
 
 def lower_case(name: object) -> str:
     """Return a header's name, text or bytes, in lower case, for comparisons."""
-    try:
-        return _known(name)
-    except TypeError:  # not hashable
-        return _lower(name)
-
-
-def has_any(headers: Headers, names: frozenset[str]) -> bool:
-    """Return whether ``headers`` has one of ``names``, in whatever spelling."""
-    try:
-        return not names.isdisjoint(map(_known, headers))
-    except TypeError:
-        return not names.isdisjoint(map(lower_case, headers))
+    return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
 
 
 def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
@@ -174,7 +169,7 @@ def put(headers: Headers, fields: Fields) -> None:
     for name, value in fields:
         try:
             headers[name] = value
-        except Exception:
+        except Exception:  # noqa: PERF203 - costs nothing since Python 3.11
             failed(f"writing the header {name}")
 
 

@@ -15,8 +15,12 @@ TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId
 SAMPLED, FLAGS = "X-B3-Sampled", "X-B3-Flags"
 B3_MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
 
-LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, "traceparent", "tracestate")}
+W3C = ("traceparent", "tracestate")
+LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, *W3C)}
 """The names of the trace's headers, by how they are written, in lower case."""
+
+B3_NAMES = frozenset(LOWER_CASE[name] for name in (B3, *B3_MULTI))
+TRACE_NAMES = B3_NAMES.union(W3C)
 
 MESH = (
     "x-request-id",

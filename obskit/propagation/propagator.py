@@ -17,8 +17,8 @@ from opentelemetry.propagators.textmap import (
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
 from obskit.propagation.baggage import BAGGAGE
-from obskit.propagation.carriers import Carrier, Entries, Headers, get_text, has_any, put, spellings, take_out
-from obskit.propagation.headers import B3, B3_MULTI, LOWER, MESH, Fields, Get, HeaderNames
+from obskit.propagation.carriers import Carrier, Entries, Headers, get_text, has_trace, put, spellings, take_out
+from obskit.propagation.headers import B3, B3_MULTI, B3_NAMES, LOWER, MESH, TRACE_NAMES, W3C, Fields, Get, HeaderNames
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
@@ -32,12 +32,10 @@ FORMATS: dict[str, FieldsOf] = {"b3multi": b3.multi, "b3": b3.single, "w3c": w3c
 FIELDS = {
     "b3multi": {*B3_MULTI},
     "b3": {B3},
-    "w3c": {"traceparent", "tracestate"},
+    "w3c": {*W3C},
 }
 """The headers of each format, as it spells them."""
 _WRITTEN = {field.lower(): field for fields in FIELDS.values() for field in fields}
-_BOTH_B3 = frozenset(name.lower() for name in (B3, *B3_MULTI))
-B3_AND_W3C = _BOTH_B3 | FIELDS["w3c"]
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -66,7 +64,7 @@ class Propagator(TextMapPropagator):
         self.formats = tuple(formats)
         self.fields_of: FieldsOf = _all_fields(self.formats)
         self._fields = {field for name in formats for field in FIELDS[name]}
-        self._replaced = B3_AND_W3C if "w3c" in formats else _BOTH_B3
+        self._replaced = TRACE_NAMES if "w3c" in formats else B3_NAMES
 
     def write(self, span: AnySpan, meshed: Mapping[str, str], headers: Headers) -> None:
         """Write the headers of ``span`` over older ones, and those of the mesh that the caller did not set.
@@ -77,7 +75,7 @@ class Propagator(TextMapPropagator):
         if not meshed and isinstance(headers, Entries) and not headers.have_any(replaced):
             headers.add(fields)
             return
-        if meshed or has_any(headers, replaced):
+        if meshed or has_trace(headers):
             present = take_out(headers, replaced)
             kept = [(name, value) for name, value in meshed.items() if name not in present and name not in replaced]
             fields = kept + fields
