@@ -34,7 +34,14 @@ def _connecting(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     async def connect(connector: Any, /, *args: Any, **kwargs: Any) -> Any:
-        exchange = _begin(args[0] if args else kwargs["req"]) if patch.active else None
+        if not patch.active:
+            return await wrapped(connector, *args, **kwargs)
+        try:  # the headers are those that aiohttp makes anew for each hop, not the caller's
+            request = args[0] if args else kwargs["req"]
+            exchange = begin(request.method, request.url, request.headers)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
         if exchange is None:
             return await wrapped(connector, *args, **kwargs)
         try:
@@ -46,7 +53,6 @@ def _connecting(found: Any, patch: Patch) -> Any:
             hop = connection._obskit_hop = _Hop()
             hop.exchange = exchange
             hop.content = None
-            hop.earlier = id(sys.exc_info()[1])
             connection.add_callback(hop)
         except Exception:
             failed("watching a connection")
@@ -55,22 +61,13 @@ def _connecting(found: Any, patch: Patch) -> Any:
     return connect
 
 
-def _begin(request: Any) -> ClientExchange | None:
-    """Write the headers into ``request.headers``, which aiohttp makes anew for each hop: they are not the caller's."""
-    try:
-        return begin(request.method, request.url, request.headers)
-    except Exception:
-        failed("starting a client span")
-        return None
-
-
 def _starting(found: Any, patch: Patch) -> Any:
     wrapped = unbound(found)
 
     @wraps(found)
     async def start(response: Any, connection: Any) -> Any:
-        hop: _Hop | None = connection.__dict__.get("_obskit_hop")
-        exchange = None if hop is None or not patch.active else hop.exchange
+        hop = getattr(connection, "_obskit_hop", None) if patch.active else None
+        exchange = hop.exchange if type(hop) is _Hop else None
         if hop is None or exchange is None:
             return await wrapped(response, connection)
         hop.exchange = None  # a response without a body lets go of its connection before it has its status
@@ -97,10 +94,10 @@ class _Hop:
     earlier: int
 
     def __call__(self) -> None:
-        """Finish the exchange: its response was read, closed, released or broken off, or there is none."""
+        """Finish the exchange: its response was read, closed, released or broken off, or could not be asked for."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.finish(_error(self.content, self.earlier))
+            exchange.finish(sys.exc_info()[1] if self.content is None else _body_error(self.content, self.earlier))
 
 
 def _answered(hop: _Hop, exchange: ClientExchange, response: Any) -> None:
@@ -117,16 +114,13 @@ def _answered(hop: _Hop, exchange: ClientExchange, response: Any) -> None:
     hop.exchange = exchange
 
 
-def _error(content: Any, earlier: int) -> BaseException | None:
+def _body_error(content: Any, earlier: int) -> BaseException | None:
     """Return what broke a body off: kept by its stream, or in flight while the response is closed for it.
 
-    Where there is no body yet, that is what kept the request from being sent.
     A stream also keeps a bare ``ClientConnectionError`` since its response was closed, which is no failure. Nor is what
     is in flight where the body is complete: aiohttp cancels the sending of a request that has its response.
     """
-    error: BaseException | None = sys.exc_info()[1] if content is None else content.exception()
-    if content is None:
-        return None if id(error) == earlier else error
+    error: BaseException | None = content.exception()
     if error is not None and type(error).__name__ != "ClientConnectionError":
         return error
     if content.is_eof():

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.patterns import pattern
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import METHODS, safe_url, tag_response, url_tags
+from obskit.instrumentation.http_tags import METHODS, safe_url, tag_response, tag_url
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
@@ -104,9 +104,9 @@ class ClientExchange:
     context: Context
     status: int
     over: bool
-    _suspicion: str | None
+    _suspicion: str  # these three have no value for most
     _call: Call
-    _sent: tuple[Any, Any] | None
+    _sent: tuple[Any, Any]
 
     def suspect(self, error: BaseException) -> None:
         """Note an error that counts only if no response follows.
@@ -155,10 +155,11 @@ class ClientExchange:
 
     def give_back(self, holder: Any) -> None:
         """Let a response or an exception name the program's own request where it names our copy. Never raises."""
-        sent, self._sent = self._sent, None
         try:
-            if sent is not None and holder.request is sent[0]:
-                holder.request = sent[1]
+            sent, own = self._sent
+            del self._sent
+            if holder.request is sent:
+                holder.request = own
         except Exception:  # httpx's have none, perhaps, and say so by an exception
             return
 
@@ -166,13 +167,14 @@ class ClientExchange:
         """End the span, once. Never raises."""
         if self.over:
             return
-        if error is not None and self._sent is not None:
+        if error is not None:
             self.give_back(error)
         self.over = True
         span = self.span
         if type(span) is Span:
+            status = self.status
             try:
-                tag_response(span, self.status, error if self.status or error is not None else self._suspicion)
+                tag_response(span, status, error if status or error is not None else getattr(self, "_suspicion", None))
             except Exception:
                 failed("describing a response")
             span.end()
@@ -213,8 +215,6 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     exchange.context = context
     exchange.status = 0
     exchange.over = False
-    exchange._suspicion = None
-    exchange._sent = None
     if headers is not None:
         exchange.inject(headers)
     return exchange
@@ -247,10 +247,9 @@ def _is_copied(headers: Headers, name: object, copied: dict[str, str]) -> bool:
 
 
 def _describe(span: Span, method: str, url: object) -> None:
-    tags = span.tags
     try:
-        tags["http.method"] = method if type(method) is str else str(method)  # http.HTTPMethod is a str of another type
-        whole, host, path, span.remote_endpoint = url_tags(url if type(url) is str else str(url))
-        tags["http.url"], tags["http.host"], tags["http.path"] = whole, host, path
+        # http.HTTPMethod is a str of another type
+        span.tags["http.method"] = method if type(method) is str else str(method)
+        tag_url(span, url if type(url) is str else str(url))
     except Exception:
         failed("reading a URL")

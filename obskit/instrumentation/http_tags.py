@@ -85,32 +85,35 @@ _SHORTEST_ORIGIN = len("https://")
 _origins: dict[str, tuple[str, Remote | None]] = {}
 
 
-def url_tags(url: str) -> tuple[str, str, str, Remote | None]:
-    """Return what ``safe_url`` returns, and the side that ``url`` leads to.
+def tag_url(span: Span, url: str) -> None:
+    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to.
 
     What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
     """
     end = url.find("/", _SHORTEST_ORIGIN)
-    origin = url[:end]
-    known = _origins.get(origin) if end > 0 else None
+    known = _origins.get(url[:end]) if end > 0 else None
     if known is None:
-        return _origin_told(url, origin)
-    path = url[end:]
-    if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
-        path = path_tag(path.partition("#")[0].partition("?")[0])
-        return origin + path, known[0], path, known[1]
-    return url, known[0], path, known[1]
+        whole, host, path = safe_url(url)
+        known = host, remote_of(whole.partition(":")[0], host)
+        _keep_origin(url[:end], known)
+    else:
+        whole, path = url, url[end:]
+        if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
+            path = path_tag(path.partition("#")[0].partition("?")[0])
+            whole = url[:end] + path
+    tags = span.tags
+    tags["http.url"] = whole
+    tags["http.host"], span.remote_endpoint = known
+    tags["http.path"] = path
 
 
-def _origin_told(url: str, origin: str) -> tuple[str, str, str, Remote | None]:
-    """Return the tags of ``url``, and remember those of its ``origin`` if that is a scheme and a host, no secret."""
-    whole, host, path = safe_url(url)
-    remote = remote_of(whole.partition(":")[0], host)
+def _keep_origin(origin: str, known: tuple[str, Remote | None]) -> None:
+    """Remember what is known of ``origin`` if that is a scheme and a host, and nothing that may be secret."""
+    host = known[0]
     if host and len(origin) <= _LONGEST_ORIGIN and safe_url(origin) == (f"{origin}/", host, "/"):
         if len(_origins) >= _MOST_ORIGINS:
             _origins.clear()
-        _origins[origin] = host, remote
-    return whole, host, path, remote
+        _origins[origin] = known
 
 
 @lru_cache(maxsize=1024)
