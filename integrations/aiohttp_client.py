@@ -1,21 +1,22 @@
-"""aiohttp's client: patches ``BaseConnector.connect``, ``ClientRequest.send`` and ``ClientResponse.start``.
+"""aiohttp's client: patches ``BaseConnector.connect`` and ``ClientResponse.start``.
 
-These three, one after another, are one hop: ``ClientSession._request`` repeats them for a redirect, for a connection
-that turns out to be dead, and where a middleware asks again. Tunnels through proxies pass none of the first.
+These two, one after another, are one hop: ``ClientSession._request`` repeats them for a redirect, for a connection
+that turns out to be dead, and where a middleware asks again. Between them it sends the request; where that fails it
+closes the connection. Tunnels through proxies do not pass the first.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.body import is_error_of
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, unbound
 
-_KEY = "_obskit_exchange"
 _SWITCHING_PROTOCOLS = 101
 _AIOHTTP = frozenset(["aiohttp"])
 
@@ -23,76 +24,94 @@ _AIOHTTP = frozenset(["aiohttp"])
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request. ``module`` is ``aiohttp.connector`` or ``aiohttp.client_reqrep``."""
     if module.__name__ == "aiohttp.connector":
-        patches.wrap(module.BaseConnector, "connect", _connect)
+        patches.replace(module.BaseConnector, "connect", _connecting)
     else:
-        patches.wrap(module.ClientRequest, "send", _send)
-        patches.wrap(module.ClientResponse, "start", _start)
+        patches.replace(module.ClientResponse, "start", _starting)
 
 
-async def _connect(wrapped: Any, _connector: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    request = args[0] if args else kwargs["req"]
-    exchange = _begin(request)
-    connection = await _step(exchange, wrapped, args, kwargs)
-    _keep(exchange, request)
-    return connection
+def _connecting(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
 
-
-async def _send(wrapped: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    exchange = _take(request)
-    response = await _step(exchange, wrapped, args, kwargs)
-    _keep(exchange, response)
-    return response
-
-
-async def _start(wrapped: Any, response: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    exchange = _take(response)
-    started = await _step(exchange, wrapped, args, kwargs)
-    if exchange is not None:
-        guarded("reading a response", _answered, exchange, response)
-    return started
-
-
-def _begin(request: Any) -> ClientExchange | None:
-    """Write the headers into ``request.headers``, which aiohttp makes anew for each hop: they are not the caller's."""
-    try:
-        return begin(request.method, request.url, request.headers)
-    except Exception:
-        failed("starting a client span")
-        return None
-
-
-def _keep(exchange: ClientExchange | None, holder: Any) -> None:
-    if exchange is not None:
-        vars(holder)[_KEY] = exchange
-
-
-def _take(holder: Any) -> ClientExchange | None:
-    exchange: ClientExchange | None = vars(holder).pop(_KEY, None)
-    return exchange
-
-
-async def _step(exchange: ClientExchange | None, wrapped: Any, args: Any, kwargs: Any) -> Any:
-    try:
-        return await wrapped(*args, **kwargs)
-    except BaseException as error:
-        if exchange is not None:
+    @wraps(found)
+    async def connect(connector: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return await wrapped(connector, *args, **kwargs)
+        try:  # the headers are those that aiohttp makes anew for each hop, not the caller's
+            request = args[0] if args else kwargs["req"]
+            exchange = begin(request.method, request.url, request.headers)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
+        if exchange is None:
+            return await wrapped(connector, *args, **kwargs)
+        try:
+            connection = await wrapped(connector, *args, **kwargs)
+        except BaseException as error:
             exchange.finish(error)
-        raise
+            raise
+        try:
+            hop = connection._obskit_hop = _Hop()
+            hop.exchange = exchange
+            hop.content = None
+            connection.add_callback(hop)
+        except Exception:
+            failed("watching a connection")
+        return connection
+
+    return connect
 
 
-def _answered(exchange: ClientExchange, response: Any) -> None:
-    """Finish the exchange when the response lets go of its connection: read, closed, released or broken off.
+def _starting(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def start(response: Any, connection: Any) -> Any:
+        hop = getattr(connection, "_obskit_hop", None) if patch.active else None
+        exchange = hop.exchange if type(hop) is _Hop else None
+        if hop is None or exchange is None:
+            return await wrapped(response, connection)
+        hop.exchange = None  # a response without a body lets go of its connection before it has its status
+        try:
+            started = await wrapped(response, connection)
+        except BaseException as error:
+            exchange.finish(error)
+            raise
+        try:
+            _answered(hop, exchange, response)
+        except Exception:
+            failed("reading a response")
+        return started
+
+    return start
+
+
+class _Hop:
+    """A request that has a connection: called when that is let go of."""
+
+    __slots__ = ("content", "earlier", "exchange")
+    exchange: ClientExchange | None
+    content: Any
+    earlier: int
+
+    def __call__(self) -> None:
+        """Finish the exchange: its response was read, closed, released or broken off, or could not be asked for."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.finish(sys.exc_info()[1] if self.content is None else _body_error(self.content, self.earlier))
+
+
+def _answered(hop: _Hop, exchange: ClientExchange, response: Any) -> None:
+    """Finish the exchange when the response lets go of its connection.
 
     One without a body has let go already; a WebSocket's keeps it, and its handshake is over.
     """
     exchange.status = response.status
-    connection = response.connection
-    if connection is None or response.status == _SWITCHING_PROTOCOLS:
+    if response.connection is None or response.status == _SWITCHING_PROTOCOLS:
         exchange.finish()
         return
-    content = response.content
-    earlier = id(sys.exc_info()[1])
-    connection.add_callback(lambda: exchange.finish(_body_error(content, earlier)))
+    hop.content = response.content
+    hop.earlier = id(sys.exc_info()[1])
+    hop.exchange = exchange
 
 
 def _body_error(content: Any, earlier: int) -> BaseException | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.client import ClientExchange, begin
 from obskit.instrumentation.patching import Patches
+from obskit.propagation.carriers import Entries
+from obskit.propagation.headers import LOWER_CASE, Fields
 
 _SWITCHED = 101  # to WebSocket, which may last for days: the span is of the handshake
 
@@ -34,14 +36,27 @@ def _view(headers: Any) -> Any:
     return _Headers(headers._list) if hasattr(headers, "_list") else headers
 
 
-class _Headers:
-    """The list that httpx keeps headers in: each as it is spelled, in lower case, and its value.
+@lru_cache(maxsize=16)
+def _as_bytes(names: frozenset[str]) -> frozenset[bytes]:
+    return frozenset(name.encode() for name in names)
 
-    To set one by httpx's own class takes as long as all the rest of a span.
-    """
+
+_SPELLED = {name: (name.encode(), lower.encode()) for name, lower in LOWER_CASE.items()}
+
+
+class _Headers(Entries):
+    """The list that httpx keeps headers in: each as it is spelled, in lower case, and its value."""
 
     def __init__(self, entries: list[tuple[bytes, bytes, bytes]]) -> None:
         self._entries = entries
+
+    def have_any(self, names: frozenset[str]) -> bool:
+        return not _as_bytes(names).isdisjoint([lower for _, lower, _ in self._entries])
+
+    def add(self, fields: Fields) -> None:
+        for name, value in fields:
+            spelled, lower = _SPELLED[name]
+            self._entries.append((spelled, lower, value.encode("ascii")))
 
     def __iter__(self) -> Iterator[str]:
         return (lower.decode("latin-1") for _, lower, _ in self._entries)

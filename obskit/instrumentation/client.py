@@ -18,11 +18,11 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.patterns import pattern
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import remote_of, safe_url, span_name, tag_response
+from obskit.instrumentation.http_tags import METHODS, safe_url, tag_response, tag_url
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
-from obskit.propagation.propagator import B3_AND_W3C
+from obskit.propagation.headers import TRACE_NAMES
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, attach, detach, get_context
 from obskit.tracing.span import Span
 
@@ -85,21 +85,30 @@ class Call(Life):
     __slots__ = ()
 
 
+def _call(span: AnySpan, outside: Context) -> Call:
+    """Return a call that begins. CPython calls a function more cheaply than an ``__init__``."""
+    call = Call.__new__(Call)
+    call.span = span
+    call.outside = outside
+    call.ended = False
+    return call
+
+
 class ClientExchange:
     """One outbound request, from its first byte until its response's body is over.
 
     Integrations set ``status`` when they learn it. One that is never finished ends when its last reference goes.
+    ``context`` is the one that the request is made in.
     """
 
-    __slots__ = ("_call", "_sent", "_suspicion", "over", "span", "status")
-
-    def __init__(self, span: AnySpan) -> None:
-        self.span = span
-        self.status = 0
-        self.over = False
-        self._suspicion: str | None = None
-        self._call: Call | None = None
-        self._sent: tuple[Any, Any] | None = None
+    __slots__ = ("_call", "_sent", "_suspicion", "context", "over", "span", "status")
+    span: AnySpan
+    context: Context
+    status: int
+    over: bool
+    _suspicion: str  # these three have no value for most
+    _call: Call
+    _sent: tuple[Any, Any]
 
     def suspect(self, error: BaseException) -> None:
         """Note an error that counts only if no response follows.
@@ -113,20 +122,19 @@ class ClientExchange:
 
         Meanwhile libraries below (urllib3 under requests) see that their call has a span already.
         """
-        context = get_context()
-        self._call = Call(self.span, context)
-        return attach(Context({**context, SPAN_KEY: self.span, LIFE_KEY: self._call}))
+        span, context = self.span, self.context
+        self._call = call = _call(span, context)
+        return attach(Context({**context, SPAN_KEY: span, LIFE_KEY: call}))
 
     def leave(self, token: Token[Context]) -> None:
         """Undo ``enter``, also for the tasks and threads that the library started meanwhile and that live on."""
         detach(token)
-        if self._call is not None:
-            self._call.ended = True
+        self._call.ended = True
 
     def inject(self, headers: Headers) -> None:
         """Write the trace's headers over older ones, and the mesh's that the caller did not set. Never raises."""
         try:
-            propagator.write(self.span, mesh.of(get_context()), headers)
+            propagator.write(self.span, mesh.of(self.context), headers)
         except Exception:
             failed("writing trace headers")
 
@@ -149,10 +157,11 @@ class ClientExchange:
 
     def give_back(self, holder: Any) -> None:
         """Let a response or an exception name the program's own request where it names our copy. Never raises."""
-        sent, self._sent = self._sent, None
         try:
-            if sent is not None and holder.request is sent[0]:
-                holder.request = sent[1]
+            sent, own = self._sent
+            del self._sent
+            if holder.request is sent:
+                holder.request = own
         except Exception:  # httpx's have none, perhaps, and say so by an exception
             return
 
@@ -160,13 +169,14 @@ class ClientExchange:
         """End the span, once. Never raises."""
         if self.over:
             return
-        if error is not None and self._sent is not None:
+        if error is not None:
             self.give_back(error)
         self.over = True
         span = self.span
         if type(span) is Span:
+            status = self.status
             try:
-                tag_response(span, self.status, error if self.status or error is not None else self._suspicion)
+                tag_response(span, status, error if status or error is not None else getattr(self, "_suspicion", None))
             except Exception:
                 failed("describing a response")
             span.end()
@@ -190,7 +200,7 @@ class UntoldExchange(ClientExchange):
     def inject(self, headers: Headers) -> None:
         """Take out what a redirecting client copied from the request before, to a host that may know. Never raises."""
         try:
-            _withdraw(headers)
+            _withdraw(headers, self.context)
         except Exception:
             failed("taking out trace headers")
 
@@ -209,14 +219,17 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     global _traced_any  # noqa: PLW0603 - so that the end of a program which calls nobody looks for nothing
     context = get_context()
     parent = context.get(SPAN_KEY)
-    if context.get(SUPPRESS_KEY) or _is_within_a_call(context, parent):
+    if context and (context.get(SUPPRESS_KEY) or _is_within_a_call(context, parent)):
         return None
-    span = tracer.start(span_name(method), SpanKind.CLIENT, parent, {})
+    span = tracer.start(method if method in METHODS else "HTTP", SpanKind.CLIENT, parent, {})
     if type(span) is Span:
-        span.tags["http.method"] = str(method)  # http.HTTPMethod is a str of another type
-        _tag_url(span, url)
+        _describe(span, method, url)
     _traced_any = True
-    exchange = ClientExchange(span) if may_know(url) else UntoldExchange(span)
+    exchange = ClientExchange() if _hosts is None or may_know(url) else UntoldExchange()
+    exchange.span = span
+    exchange.context = context
+    exchange.status = 0
+    exchange.over = False
     if headers is not None:
         exchange.inject(headers)
     return exchange
@@ -232,7 +245,7 @@ def abandon_calls() -> None:
         return
     for generation in (None,) if sys.getallocatedblocks() < _LARGE_HEAP else (0, 1):
         for one in [each for each in gc.get_objects(generation) if type(each) in _KINDS]:
-            if not one.over:
+            if not getattr(one, "over", True):  # another thread may be making it
                 one.abandon()
 
 
@@ -250,10 +263,10 @@ def may_know(url: object) -> bool:
         return False
 
 
-def _withdraw(headers: Headers) -> None:
+def _withdraw(headers: Headers, context: Context) -> None:
     """Take out any trace's headers, and the mesh's as far as the caller did not set others."""
-    left = take_out(headers, B3_AND_W3C)
-    copied = {name: value for name, value in mesh.of(get_context()).items() if name in left}
+    left = take_out(headers, TRACE_NAMES)
+    copied = {name: value for name, value in mesh.of(context).items() if name in left}
     if copied:
         take_out(headers, frozenset(lower_case(name) for name in headers if _is_copied(headers, name, copied)))
 
@@ -262,10 +275,10 @@ def _is_copied(headers: Headers, name: object, copied: dict[str, str]) -> bool:
     return headers[name] == copied.get(lower_case(name))
 
 
-def _tag_url(span: Span, url: object) -> None:
+def _describe(span: Span, method: str, url: object) -> None:
     try:
-        whole, host, path = safe_url(str(url))
-        span.tags["http.url"], span.tags["http.host"], span.tags["http.path"] = whole, host, path
-        span.remote_endpoint = remote_of(whole.partition(":")[0], host)
+        # http.HTTPMethod is a str of another type
+        span.tags["http.method"] = method if type(method) is str else str(method)
+        tag_url(span, url if type(url) is str else str(url))
     except Exception:
         failed("reading a URL")

@@ -76,8 +76,48 @@ def safe_url(url: str) -> tuple[str, str, str]:
     return f"{scheme}://{host}{path}", host, path
 
 
+Remote = tuple[str, int | None]
+"""The other side of a call: its name or address, and its port."""
+
+_LONGEST_ORIGIN = 300
+_MOST_ORIGINS = 1024
+_SHORTEST_ORIGIN = len("https://")
+_origins: dict[str, tuple[str, Remote | None]] = {}
+
+
+def tag_url(span: Span, url: str) -> None:
+    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to.
+
+    What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
+    """
+    end = url.find("/", _SHORTEST_ORIGIN)
+    known = _origins.get(url[:end]) if end > 0 else None
+    if known is None:
+        whole, host, path = safe_url(url)
+        known = host, remote_of(whole.partition(":")[0], host)
+        _keep_origin(url[:end], known)
+    else:
+        whole, path = url, url[end:]
+        if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
+            path = path_tag(path.partition("#")[0].partition("?")[0])
+            whole = url[:end] + path
+    tags = span.tags
+    tags["http.url"] = whole
+    tags["http.host"], span.remote_endpoint = known
+    tags["http.path"] = path
+
+
+def _keep_origin(origin: str, known: tuple[str, Remote | None]) -> None:
+    """Remember what is known of ``origin`` if that is a scheme and a host, and nothing that may be secret."""
+    host = known[0]
+    if host and len(origin) <= _LONGEST_ORIGIN and safe_url(origin) == (f"{origin}/", host, "/"):
+        if len(_origins) >= _MOST_ORIGINS:
+            _origins.clear()
+        _origins[origin] = known
+
+
 @lru_cache(maxsize=1024)
-def remote_of(scheme: str, host: str) -> tuple[str, int | None] | None:
+def remote_of(scheme: str, host: str) -> Remote | None:
     """Return the host, a name or an address, and the port of a URL's ``host``; None where it has none."""
     port = _PORT.search(host)
     name = (host[: port.start()] if port else host.rstrip(":")).strip("[]")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from inspect import isfunction
 from typing import Any
 
 from obskit.base.failures import failed
@@ -130,12 +131,12 @@ class Patches:
                     earlier.active = False
 
     def around(self, owner: Any, name: str, before: Before, after: After) -> None:
-        """Trace calls of ``owner.name``: ``before`` starts an exchange, ``after`` sees the result."""
-        self.wrap(owner, name, _around(before, after))
+        """Trace calls of the method ``owner.name``: ``before`` starts an exchange, ``after`` sees the result."""
+        self.replace(owner, name, partial(_around, before, after))
 
     def around_async(self, owner: Any, name: str, before: Before, after: After) -> None:
-        """Trace calls of the coroutine function ``owner.name``."""
-        self.wrap(owner, name, _around_async(before, after))
+        """Trace calls of the method ``owner.name``, a coroutine function."""
+        self.replace(owner, name, partial(_around_async, before, after))
 
     def attempt(self, name: str, module: str, install: Callable[[], object]) -> None:
         """Patch all that the integration ``name`` patches in ``module``, or nothing. Raises what ``install`` raises."""
@@ -191,57 +192,72 @@ def guarded(what: str, do: Callable[..., object], *args: Any, **kwargs: Any) -> 
         failed(what)
 
 
-def _around(before: Before, after: After) -> Wrapper:
-    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def unbound(found: Any) -> Callable[..., Any]:
+    """Return what calls the method ``found`` with its instance as first argument: a function itself."""
+    return found if isfunction(found) else lambda instance, *args, **kwargs: found.__get__(instance)(*args, **kwargs)
+
+
+def _around(before: Before, after: After, found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    def method(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return wrapped(instance, *args, **kwargs)
         changed = list(args)
-        exchange = _begin(before, instance, changed, kwargs)
+        try:
+            exchange = before(instance, changed, kwargs)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
         if exchange is None:
-            return wrapped(*args, **kwargs)
+            return wrapped(instance, *args, **kwargs)
         token = exchange.enter()
         try:
-            result = wrapped(*changed, **kwargs)
+            result = wrapped(instance, *changed, **kwargs)
         except BaseException as error:
             exchange.finish(error)
             raise
         finally:
             exchange.leave(token)
-        _end(after, exchange, result)
+        try:
+            after(exchange, result)
+        except Exception:
+            failed("reading a response")
+            exchange.finish()
         return result
 
-    return wrapper
+    return method
 
 
-def _around_async(before: Before, after: After) -> Wrapper:
-    async def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _around_async(before: Before, after: After, found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def method(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return await wrapped(instance, *args, **kwargs)
         changed = list(args)
-        exchange = _begin(before, instance, changed, kwargs)
+        try:
+            exchange = before(instance, changed, kwargs)
+        except Exception:
+            failed("starting a client span")
+            exchange = None
         if exchange is None:
-            return await wrapped(*args, **kwargs)
+            return await wrapped(instance, *args, **kwargs)
         token = exchange.enter()
         try:
-            result = await wrapped(*changed, **kwargs)
+            result = await wrapped(instance, *changed, **kwargs)
         except BaseException as error:
             exchange.finish(error)
             raise
         finally:
             exchange.leave(token)
-        _end(after, exchange, result)
+        try:
+            after(exchange, result)
+        except Exception:
+            failed("reading a response")
+            exchange.finish()
         return result
 
-    return wrapper
-
-
-def _begin(before: Before, instance: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
-    try:
-        return before(instance, args, kwargs)
-    except Exception:
-        failed("starting a client span")
-        return None
-
-
-def _end(after: After, exchange: ClientExchange, result: Any) -> None:
-    try:
-        after(exchange, result)
-    except Exception:
-        failed("reading a response")
-        exchange.finish()
+    return method

@@ -23,8 +23,8 @@ from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.carriers import Pairs
-from obskit.propagation.headers import LOWER
-from obskit.propagation.propagator import FIELDS, read
+from obskit.propagation.headers import LOWER, LOWER_CASE
+from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, get_context
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
@@ -44,9 +44,6 @@ _NOBODY = ("an unknown address", None)
 _LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
 
 Remote = tuple[str, int | None]
-
-
-_LOWER_CASE = {name: name.lower() for names in FIELDS.values() for name in names}
 
 
 class _Metadata(Pairs):
@@ -90,9 +87,7 @@ def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
         if pairs or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
             propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
         else:
-            headers: dict[str, str] = {}
-            propagator.inject_span(span, headers.__setitem__)
-            pairs += [(_LOWER_CASE[name], value) for name, value in headers.items()]
+            pairs += [(LOWER_CASE[name], value) for name, value in propagator.fields_of(span)]
     except Exception:
         failed("writing trace headers")
         return False

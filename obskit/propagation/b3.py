@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Get, HeaderNames, Set
+from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Fields, Get, HeaderNames
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan, received
 
@@ -17,6 +17,12 @@ _HEX = "0123456789abcdef"
 _ZERO = "0" * 16
 _SAMPLED = {"1": True, "0": False, "true": True, "false": False}
 _LONGEST_DECISION = 5
+_DEBUG = ((FLAGS, "1"),)
+_DECISIONS: dict[bool | None, tuple[tuple[str, str], ...]] = {
+    True: ((SAMPLED, "1"),),
+    False: ((SAMPLED, "0"),),
+    None: (),
+}
 _from_hex = bytes.fromhex
 
 
@@ -97,23 +103,20 @@ def _shorten(trace_id: str) -> str:
     return trace_id[16:] if len(trace_id) == 32 and trace_id.startswith(_ZERO) else trace_id
 
 
-def inject_multi(span: AnySpan, set_header: Set) -> None:
-    """Write the ``X-B3-*`` headers: ids where there are any, and the decision, debug as Flags alone."""
-    if span.trace_id is not None and span.span_id is not None:
-        set_header(TRACE_ID, span.trace_id)
-        set_header(SPAN_ID, span.span_id)
-        if span.parent_id is not None:
-            set_header(PARENT_ID, span.parent_id)
-    if span.debug:
-        set_header(FLAGS, "1")
-    elif span.sampled is not None:
-        set_header(SAMPLED, "1" if span.sampled else "0")
+def multi(span: AnySpan) -> Fields:
+    """Return the ``X-B3-*`` headers: ids where there are any, and the decision, debug as Flags alone."""
+    trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_id
+    decision = _DEBUG if span.debug else _DECISIONS[span.sampled]
+    if trace_id is None or span_id is None:
+        return [*decision]
+    if parent_id is None:
+        return [(TRACE_ID, trace_id), (SPAN_ID, span_id), *decision]
+    return [(TRACE_ID, trace_id), (SPAN_ID, span_id), (PARENT_ID, parent_id), *decision]
 
 
-def inject_single(span: AnySpan, set_header: Set) -> None:
-    """Write the ``b3`` header: ``trace-span-decision-parent``, or the decision alone."""
+def single(span: AnySpan) -> Fields:
+    """Return the ``b3`` header: ``trace-span-decision-parent``, or the decision alone."""
     decision = "d" if span.debug else {True: "1", False: "0", None: None}[span.sampled]
-    fields = (span.trace_id, span.span_id, decision, span.trace_id and span.parent_id)
-    value = "-".join(field for field in fields if field)
-    if value:
-        set_header(B3, value)
+    parts = (span.trace_id, span.span_id, decision, span.trace_id and span.parent_id)
+    value = "-".join(part for part in parts if part)
+    return [(B3, value)] if value else []

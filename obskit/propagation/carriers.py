@@ -9,7 +9,7 @@ from opentelemetry.propagators.textmap import Getter, Setter
 
 from obskit.base.failures import failed
 from obskit.base.values import text
-from obskit.propagation.headers import Set
+from obskit.propagation.headers import TRACE_NAMES, Fields
 
 
 class Headers(Protocol):
@@ -19,6 +19,21 @@ class Headers(Protocol):
     def __getitem__(self, name: Any, /) -> object: ...
     def __setitem__(self, name: Any, value: Any, /) -> None: ...
     def __delitem__(self, name: Any, /) -> None: ...
+
+
+class Entries:
+    """Headers as a library's own class keeps them, which may take as long to set one as a span takes in all.
+
+    Beside these methods they have those of ``Headers``, for what is rarely done.
+    """
+
+    def have_any(self, names: frozenset[str]) -> bool:
+        """Return whether one of ``names``, which are in lower case, is there."""
+        raise NotImplementedError
+
+    def add(self, fields: Fields) -> None:
+        """Add ``fields``, none of which is there."""
+        raise NotImplementedError
 
 
 class Pairs:
@@ -98,29 +113,48 @@ def _joined(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else text(value)
 
 
-def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
-    """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
+_LONGEST_NAME = 64
+_MOST_NAMES = 512
+_others: set[object] = set()  # names of other headers, as they are spelled: programs use few, again and again
+
+
+def has_trace(headers: Headers) -> bool:
+    """Return whether ``headers`` has one of a trace's, in whatever spelling."""
+    others = _others
     try:
-        present = {*map(str.lower, headers)}
-    except TypeError:  # names that are bytes
-        present = None
-    return present if present is not None and present.isdisjoint(names) else _without(headers, names)
+        for name in headers:
+            if name not in others and _is_traces(name):
+                return True
+    except TypeError:  # not hashable: whoever looks closely finds out
+        return True
+    return False
 
 
-def _without(headers: Headers, names: frozenset[str]) -> set[str]:
-    left = set()
-    for name in list(headers):
-        lower = name.lower() if isinstance(name, str) else lower_case(name)
-        if lower in names:
-            _delete(headers, name)
-        else:
-            left.add(lower)
-    return left
+def _is_traces(name: object) -> bool:
+    if lower_case(name) in TRACE_NAMES:
+        return True
+    if isinstance(name, str | bytes) and len(name) <= _LONGEST_NAME:
+        if len(_others) >= _MOST_NAMES:
+            _others.clear()
+        _others.add(name)
+    return False
 
 
 def lower_case(name: object) -> str:
     """Return a header's name, text or bytes, in lower case, for comparisons."""
     return (name.decode("latin-1") if isinstance(name, bytes) else str(name)).lower()
+
+
+def take_out(headers: Headers, names: frozenset[str]) -> set[str]:
+    """Delete ``names`` in all their spellings; return the names that are left, in lower case."""
+    left = set()
+    for name in list(headers):
+        lower = lower_case(name)
+        if lower in names:
+            _delete(headers, name)
+        else:
+            left.add(lower)
+    return left
 
 
 def _delete(headers: Headers, name: object) -> None:
@@ -130,16 +164,13 @@ def _delete(headers: Headers, name: object) -> None:
         return
 
 
-def writer(headers: Headers) -> Set:
-    """Return a function that writes a header; if ``headers`` refuses one, the others are still written."""
-
-    def set_header(name: str, value: str) -> None:
+def put(headers: Headers, fields: Fields) -> None:
+    """Write ``fields``; if ``headers`` refuses one, the others are still written."""
+    for name, value in fields:
         try:
             headers[name] = value
-        except Exception:
+        except Exception:  # noqa: PERF203 - costs nothing since Python 3.11
             failed(f"writing the header {name}")
-
-    return set_header
 
 
 class Carrier:

@@ -7,13 +7,20 @@ from collections.abc import Callable, Iterable
 Get = Callable[[str], str | None]
 """Reads one header: takes a name spelled as in the HeaderNames used, returns its value or None."""
 
-Set = Callable[[str, str], object]
-"""Writes one header: takes its name in HTTP's spelling and its value."""
+Fields = list[tuple[str, str]]
+"""Headers to be written: the name of each in HTTP's spelling, and its value."""
 
 B3 = "b3"
 TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId"
 SAMPLED, FLAGS = "X-B3-Sampled", "X-B3-Flags"
 B3_MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
+
+W3C = ("traceparent", "tracestate")
+LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, *W3C)}
+"""The names of the trace's headers, by how they are written, in lower case."""
+
+B3_NAMES = frozenset(LOWER_CASE[name] for name in (B3, *B3_MULTI))
+TRACE_NAMES = B3_NAMES.union(W3C)
 
 MESH = (
     "x-request-id",

@@ -13,6 +13,7 @@ from obskit.propagation.headers import HeaderNames, sendable
 MESH_KEY = create_key("obskit-mesh-headers")
 CARRIED = (MESH_KEY, BAGGAGE_KEY)
 """The keys by which a context has what a message brought besides its trace."""
+_NONE: dict[str, str] = {}
 _LONGEST = 4096
 _LONGEST_TOGETHER = 8192  # servers bound the head of a request, by 16 KiB or so
 
@@ -45,8 +46,10 @@ def enter(values: dict[str, Any], meshed: Mapping[str, str]) -> None:
 
 def of(context: Context) -> dict[str, str]:
     """Return the mesh headers of the request that is being served in ``context``, and the baggage there."""
+    if not context:
+        return _NONE
     found = context.get(MESH_KEY)
-    meshed: dict[str, str] = found if isinstance(found, dict) else {}
+    meshed: dict[str, str] = found if isinstance(found, dict) else _NONE
     if BAGGAGE_KEY in context:
         text = header(context)
         return {**meshed, BAGGAGE: text} if text else meshed

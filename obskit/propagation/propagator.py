@@ -17,26 +17,25 @@ from opentelemetry.propagators.textmap import (
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
 from obskit.propagation.baggage import BAGGAGE
-from obskit.propagation.carriers import Carrier, Headers, get_text, spellings, take_out, writer
-from obskit.propagation.headers import B3, B3_MULTI, LOWER, MESH, Get, HeaderNames, Set
+from obskit.propagation.carriers import Carrier, Entries, Headers, get_text, has_trace, put, spellings, take_out
+from obskit.propagation.headers import B3, B3_MULTI, B3_NAMES, LOWER, MESH, TRACE_NAMES, W3C, Fields, Get, HeaderNames
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
 
-Inject = Callable[[AnySpan, Set], None]
+FieldsOf = Callable[[AnySpan], Fields]
+"""Returns the headers by which a message's receiver continues a span."""
 
-FORMATS: dict[str, Inject] = {"b3multi": b3.inject_multi, "b3": b3.inject_single, "w3c": w3c.inject}
+FORMATS: dict[str, FieldsOf] = {"b3multi": b3.multi, "b3": b3.single, "w3c": w3c.fields}
 """The formats that can be injected, by the names of the ``propagation`` option."""
 
 FIELDS = {
     "b3multi": {*B3_MULTI},
     "b3": {B3},
-    "w3c": {"traceparent", "tracestate"},
+    "w3c": {*W3C},
 }
 """The headers of each format, as it spells them."""
 _WRITTEN = {field.lower(): field for fields in FIELDS.values() for field in fields}
-_BOTH_B3 = frozenset(name.lower() for name in (B3, *B3_MULTI))
-B3_AND_W3C = _BOTH_B3 | FIELDS["w3c"]
 
 
 def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
@@ -63,26 +62,24 @@ class Propagator(TextMapPropagator):
     def use(self, formats: Sequence[str]) -> None:
         """Inject ``formats`` (keys of FORMATS) from now on."""
         self.formats = tuple(formats)
-        self._injects = tuple(FORMATS[name] for name in formats)
+        self.fields_of: FieldsOf = _all_fields(self.formats)
         self._fields = {field for name in formats for field in FIELDS[name]}
-
-    def inject_span(self, span: AnySpan, set_header: Set) -> None:
-        """Write the headers by which the receiver continues ``span``."""
-        for inject in self._injects:
-            inject(span, set_header)
+        self._replaced = TRACE_NAMES if "w3c" in formats else B3_NAMES
 
     def write(self, span: AnySpan, meshed: Mapping[str, str], headers: Headers) -> None:
         """Write the headers of ``span`` over older ones, and those of the mesh that the caller did not set.
 
         An older context is removed completely: mixed with the new one it would read as a third, or its ``b3`` win.
         """
-        replaced = B3_AND_W3C if "w3c" in self.formats else _BOTH_B3
-        present = take_out(headers, replaced)
-        set_header = writer(headers)
-        for name, value in meshed.items():
-            if name not in present and name not in replaced:
-                set_header(name, value)
-        self.inject_span(span, set_header)
+        fields, replaced = self.fields_of(span), self._replaced
+        if not meshed and isinstance(headers, Entries) and not headers.have_any(replaced):
+            headers.add(fields)
+            return
+        if meshed or has_trace(headers):
+            present = take_out(headers, replaced)
+            kept = [(name, value) for name, value in meshed.items() if name not in present and name not in replaced]
+            fields = kept + fields
+        put(headers, fields)
 
     def write_all(self, context: Context, headers: Headers) -> None:
         """Write what ``context`` holds: its span with the mesh's headers, and baggage, also without a span."""
@@ -91,7 +88,7 @@ class Propagator(TextMapPropagator):
             self.write(span, meshed, headers)
         elif BAGGAGE in meshed:
             take_out(headers, frozenset([BAGGAGE]))
-            writer(headers)(BAGGAGE, meshed[BAGGAGE])
+            put(headers, [(BAGGAGE, meshed[BAGGAGE])])
 
     # opentelemetry.propagators.textmap.TextMapPropagator
 
@@ -121,6 +118,13 @@ class Propagator(TextMapPropagator):
     def fields(self) -> set[str]:
         """The headers ``inject`` may write."""
         return {*self._fields, *MESH, BAGGAGE}
+
+
+def _all_fields(formats: tuple[str, ...]) -> FieldsOf:
+    """Return what returns the headers of all ``formats``: of the only one itself, where there is one."""
+    if len(formats) == 1:
+        return FORMATS[formats[0]]
+    return lambda span: [field for name in formats for field in FORMATS[name](span)]
 
 
 def span_of(context: Context) -> AnySpan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from obskit.propagation.headers import Get, HeaderNames, Set, sendable
+from obskit.propagation.headers import Fields, Get, HeaderNames, sendable
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan, trace_id_text
 
@@ -36,11 +36,10 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     return found
 
 
-def inject(span: AnySpan, set_header: Set) -> None:
-    """Write ``traceparent`` (64-bit trace ids padded), and ``tracestate`` where one came in."""
+def fields(span: AnySpan) -> Fields:
+    """Return ``traceparent`` (64-bit trace ids padded), and ``tracestate`` where one came in."""
     if span.trace_id is None or span.span_id is None:
-        return
+        return []
     flags = (1 if span.sampled else 0) | (_RANDOM if span.random else 0)
-    set_header("traceparent", f"00-{span.trace_id:0>32}-{span.span_id}-{flags:02x}")
-    if span.trace_state:
-        set_header("tracestate", span.trace_state)
+    parent = "traceparent", f"00-{span.trace_id:0>32}-{span.span_id}-{flags:02x}"
+    return [parent, ("tracestate", span.trace_state)] if span.trace_state else [parent]

@@ -40,7 +40,7 @@ class Site:
         ``raise`` and ``unprintable`` raise, ``pooled`` asks another thread for the trace id.
         """
         self.next_hop = {**mesh.of(get_context())}
-        propagator.inject_span(current_span(), self.next_hop.__setitem__)
+        self.next_hop.update(propagator.fields_of(current_span()))
         if name == "raise":
             raise ValueError("no such luck")
         if name == "unprintable":

@@ -47,7 +47,7 @@ class Shop:
         The handler must answer with the text if the status is OK, and abort with both if not.
         """
         self.next_hop = {**mesh.of(get_context())}
-        propagator.inject_span(current_span(), self.next_hop.__setitem__)
+        self.next_hop.update(propagator.fields_of(current_span()))
         if request.startswith(b"raise"):
             raise Unprintable if request == b"raise unprintable" else ValueError("no such luck")
         if request == b"silence":

@@ -33,12 +33,12 @@ def span_context(
 _ZERO = "0" * 16
 _AT_ONCE = 64  # to make each alone takes four times as long
 _span_ids: list[str] = []  # 16 characters each, which no span has yet
-_middles: list[str] = []  # 8 characters each, for the middle of a trace id
+_tails: list[str] = []  # 24 characters each: what follows the time in a trace id
 _take_span_id = _span_ids.pop  # one step, so that no two threads get the same
-_take_middle = _middles.pop
+_take_tail = _tails.pop
 _second, _next_second, _hex_second = 0.0, 0.0, ""  # floats, as the clock's: CPython compares two of a kind faster
 on_fork(_span_ids.clear)
-on_fork(_middles.clear)
+on_fork(_tails.clear)
 
 
 def new_trace_id() -> str:
@@ -47,9 +47,9 @@ def new_trace_id() -> str:
         now = time()
         if not _second <= now < _next_second:
             _begin_second(int(now))
-        return _hex_second + _take_middle() + _take_span_id()
+        return _hex_second + _take_tail()
     except IndexError:
-        _make_more()
+        _make_more(_tails, 12)
         return new_trace_id()
 
 
@@ -68,14 +68,11 @@ def new_span_id() -> str:
     try:
         return _take_span_id()
     except IndexError:
-        _make_more()
+        _make_more(_span_ids, 8)
         return new_span_id()
 
 
-def _make_more() -> None:
-    made = os.urandom(8 * _AT_ONCE).hex(" ", 8).split()
-    while _ZERO in made:
-        made.remove(_ZERO)
-    _span_ids.extend(made)
-    if not _middles:  # they last longer, as only new traces take one
-        _middles.extend(os.urandom(4 * _AT_ONCE).hex(" ", 4).split())
+def _make_more(ids: list[str], size: int) -> None:
+    """Add random ``ids`` of ``size`` bytes; the last eight, which are or become a span's, are never all zero."""
+    made = os.urandom(size * _AT_ONCE).hex(" ", size).split()
+    ids += [one for one in made if not one.endswith(_ZERO)]

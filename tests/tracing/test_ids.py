@@ -68,4 +68,5 @@ def test_a_fork_without_pythons_hooks_is_noticed(monkeypatch):
 def test_ids_made_in_advance_stay_few():
     for _ in range(1000):
         new_span_id()
-    assert len(ids._middles) + len(ids._span_ids) <= 2 * ids._AT_ONCE
+        new_trace_id()
+    assert len(ids._tails) + len(ids._span_ids) <= 2 * ids._AT_ONCE

@@ -146,7 +146,7 @@ class ExchangeCases(HttpClientCalls):
 
     def test_failure_to_write_headers_leaves_call_and_span(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The span is recorded even if its headers cannot be sent."""
-        monkeypatch.setattr(propagator, "inject_span", None)
+        monkeypatch.setattr(propagator, "fields_of", None)
         with self.upstream() as upstream:
             assert self.fetch("/a") == 200
             self.recorder.take(CLIENT)
