@@ -110,7 +110,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""
-        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text or " '" in text:
+        signs = "=" in text or ":" in text or "," in text or "--" in text or "<" in text or " '" in text
+        if signs:
             text = self._without_named(text)
             if ":/" in text or ":\\/" in text:
                 text = _USERINFO.sub(rf"\g<1>{MASK}", text)
@@ -118,7 +119,7 @@ class Redactor:
             text = _SCHEME.sub(rf"\g<1> {MASK}", text)
         if "eyJ" in text:
             text = _WEB_TOKEN.sub(MASK, text)
-        if "PRIVATE KEY-" in text:
+        if signs and "PRIVATE KEY-" in text:  # which has five dashes before it
             text = _PRIVATE_KEY.sub(rf"\g<1>{MASK}", text)
         return text
 
