@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-_pid = os.getpid()
+pid = os.getpid()
+"""This process's id, as of the last fork that was noticed. To be read as ``process.pid``, as a fork replaces it."""
 _befores: list[Callable[[], None]] = []
 _parents: list[Callable[[], None]] = []
 _children: list[Callable[[], None]] = []
@@ -50,15 +51,15 @@ def _child_begins() -> None:
 
 
 def _forked() -> None:
-    global _pid  # noqa: PLW0603 - a process has one pid
-    _pid = os.getpid()
+    global pid  # noqa: PLW0603 - a process has one pid
+    pid = os.getpid()
     for renew in _renewals:
         renew()
 
 
 def check_fork() -> None:
     """Notice a fork that Python's hooks did not see."""
-    if os.getpid() != _pid:
+    if os.getpid() != pid:
         _forked()
 
 

@@ -110,7 +110,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return ``text`` without the values of secret names and headers, URL users and secret URL parameters."""
-        if "=" in text or ":" in text or "," in text or "--" in text or "<" in text or " '" in text:
+        signs = "=" in text or ":" in text or "," in text or "--" in text or "<" in text or " '" in text
+        if signs:
             text = self._without_named(text)
             if ":/" in text or ":\\/" in text:
                 text = _USERINFO.sub(rf"\g<1>{MASK}", text)
@@ -118,7 +119,7 @@ class Redactor:
             text = _SCHEME.sub(rf"\g<1> {MASK}", text)
         if "eyJ" in text:
             text = _WEB_TOKEN.sub(MASK, text)
-        if "PRIVATE KEY-" in text:
+        if signs and "PRIVATE KEY-" in text:  # which has five dashes before it
             text = _PRIVATE_KEY.sub(rf"\g<1>{MASK}", text)
         return text
 
@@ -160,7 +161,7 @@ class Redactor:
         ``mixed`` says that values may be lists or maps, whose items are treated likewise.
         """
         if mixed:
-            tags = {key: self._inside(value) for key, value in tags.items()}
+            tags = {key: self.inside(value) for key, value in tags.items()}
         if self.ordinary.issuperset(tags):
             return tags
         return {**tags, **{key: self._tag(key, tags[key]) for key in tags if key not in self.ordinary}}
@@ -170,10 +171,11 @@ class Redactor:
         found = self.tags(attributes, mixed=True).items()
         return {key: self.error_text(value) if isinstance(value, str) else value for key, value in found}
 
-    def _inside(self, value: Any) -> Any:
+    def inside(self, value: Any) -> Any:
+        """Return a tag's value with what a map in it has under secret keys masked."""
         if type(value) is dict:
             return dict(self.tags(value, mixed=True))
-        return tuple(map(self._inside, value)) if type(value) is tuple else value
+        return tuple(map(self.inside, value)) if type(value) is tuple else value
 
     def _tag(self, key: str, value: Any) -> Any:
         if self.is_secret(key):  # numbers stay: how many tokens a model has read

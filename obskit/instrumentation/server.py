@@ -17,6 +17,7 @@ from obskit.base.values import error_text
 from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, path_tag, route_name, tag_response
 from obskit.instrumentation.tracer import tracer
+from obskit.instrumentation.trust import Remote
 from obskit.propagation import mesh
 from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
@@ -48,6 +49,7 @@ _serving: dict[str, ServerExchange] = {}
 
 _latest: ContextVar[ServerExchange] = ContextVar("obskit-latest-exchange")
 _set_latest = _latest.set
+_keeps_latest = False
 
 FORGOTTEN = "the response was forgotten before its end"
 
@@ -58,6 +60,7 @@ _GROUPS = frozenset(["ExceptionGroup", "BaseExceptionGroup"])  # not a type befo
 _LONGEST_RESPONSE = 3600 * 10**9  # no request to Cloud Run may take longer
 _BETWEEN_LOOKS = 60 * 10**9
 SERVER_ERROR = 500
+_SERVER = SpanKind.SERVER  # a global is looked up in a fifth of the time of an enumeration's member
 
 
 class Seen(NamedTuple):
@@ -87,6 +90,12 @@ def watch_all(wanted: bool) -> None:
     _watch_all = wanted
 
 
+def keep_latest() -> None:
+    """Have ``latest_exchange`` know each request from now on: a fiftieth of what a request costs, for logs alone."""
+    global _keeps_latest  # noqa: PLW0603 - chosen when configuring, as above
+    _keeps_latest = True
+
+
 def hold_responses(wanted: Callable[[AnySpan], bool] | None, deliver: Callable[[], object] | None) -> None:
     """Have a response wait while ``deliver`` runs, where ``wanted`` says so of its span; None: no response waits."""
     global _held, _deliver
@@ -103,7 +112,11 @@ class ServerExchange:
     ``mounted`` is the path below which another application serves the request, whose layer may know more of its route.
     """
 
-    # Without slots: CPython makes an instance of such a class in three quarters of the time.
+    # Without slots: CPython makes an instance of such a class in three quarters of the time. Class attributes are for
+    # what few requests ask for: where instances have the attribute, too, CPython looks it up four times as long.
+    failure = 0
+    sent = False
+    size: int | None = None
 
     def __init__(self, span: AnySpan, method: str, path: str, name: str, outside: Context) -> None:
         self.span = span
@@ -113,8 +126,6 @@ class ServerExchange:
         self.route: str | None = None
         self.status = 0
         self.error: str | None = None
-        self.failure = 0
-        self.sent = False
         self.over = False
         self.mark: str | None = None
         self.mounted: str | None = None
@@ -123,7 +134,6 @@ class ServerExchange:
         self.prompt = prompt = _held is not None and _held(span)
         self.watched = prompt or type(span) is Span
         self.seen: Seen | None = None
-        self.size: int | None = None
         self.context: Context
         self._token: Token[Context]
 
@@ -197,11 +207,13 @@ class ServerExchange:
         if self.over:
             return
         self.over = True
-        if self.mark is not None:
-            _serving.pop(self.mark, None)
+        mark = self.mark
+        if mark is not None:
+            _serving.pop(mark, None)
         span = self.span
         if type(span) is Span:
-            _streams.discard(self)
+            if _streams:
+                _streams.discard(self)
             try:
                 try:
                     self._describe(span, self.error if error is None else error)
@@ -218,7 +230,8 @@ class ServerExchange:
     def complete(self) -> None:
         """End the span of a response that nobody has to follow, take back what the request brought, and deliver."""
         self.finish()
-        self.leave()
+        self.ended = True  # ``leave`` written out, as every request does this
+        self.context = self.outside
         if self.prompt:
             self.deliver()
 
@@ -286,40 +299,50 @@ def _abandon_the_oldest() -> None:
 
 
 def begin(
-    headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
+    headers: Mapping[str, str],
+    names: HeaderNames,
+    method: str,
+    path: str,
+    remote: Remote | None,
+    find_remote: Callable[[Any], Remote | None] | None = None,
 ) -> ServerExchange | None:
     """Start serving a request: read its headers, decide, and only then build. None where tracing is suppressed.
 
-    ``remote`` is the caller's address and port as the server knows it.
+    ``remote`` is the caller's address and port as the server knows it. Where it takes time to read, ``find_remote``
+    does so, from ``headers``, if it is wanted.
     """
     context = stored_context()
     if context and (context := living(context)).get(SUPPRESS_KEY):
         return None
-    known = trust.everybody or trust.trusted(remote)
+    known = trust.everybody
+    if not known:
+        known = trust.trusted(remote if find_remote is None else find_remote(headers))
     remote_parent, meshed = read(headers, names) if known else (None, None)
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
-        if _is_of_same_request(context, remote_parent):
-            parent = context[SPAN_KEY]
-        else:
-            context = outside(context)
-    name = headers.get(names.span_name) if known else None
-    name = name[:_LONGEST_NAME] if name else method if method in METHODS else "HTTP"
-    unseen = None
-    if exclusions.is_excluded(path, headers.get(names.user_agent)):
-        unseen = exclusions.unseen(parent)
+        parent, context = _begun_in(context, remote_parent)
+    excluded = exclusions.is_excluded(path, headers.get(names.user_agent))
+    unseen = exclusions.unseen(parent) if excluded else None
     span: AnySpan
+    name = ""
     if unseen is not None:
         span = unseen
+    elif type(parent) is PropagatedSpan and parent.sampled is False and tracer.passes_on(parent):
+        span = parent
     else:
+        given = headers.get(names.span_name) if known else None
+        name = given[:_LONGEST_NAME] if given else method if method in METHODS else "HTTP"
         plain = type(path) is str and path and ";" not in path and len(path) <= LONGEST_PATH
         tags: Tags = {"http.method": str(method), "http.path": path if plain else path_tag(path)}
-        span = tracer.start(name, SpanKind.SERVER, parent, tags)
+        span = tracer.start(name, _SERVER, parent, tags)
         if type(span) is Span:
-            span.remote_endpoint = remote
+            span.remote_endpoint = remote = remote if find_remote is None else find_remote(headers)
+            find_remote = None
     exchange = ServerExchange(span, method, path, name, context)
-    _set_latest(exchange)
+    if _keeps_latest:
+        _set_latest(exchange)
     if _on_finish is not None and unseen is None:
+        remote = remote if find_remote is None else find_remote(headers)
         exchange.seen = Seen(remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
     elif _watch_all:
@@ -333,6 +356,13 @@ def begin(
     return exchange
 
 
+def _begun_in(context: Context, remote_parent: PropagatedSpan | None) -> tuple[object, Context]:
+    """Return the parent of a request that begins in a context which is not empty, and what of that concerns it."""
+    if _is_of_same_request(context, remote_parent):
+        return context[SPAN_KEY], context
+    return remote_parent, outside(context)
+
+
 def _is_of_same_request(context: Context, remote_parent: PropagatedSpan | None) -> bool:
     """Return whether the current span is an outer layer's for the request that begins here.
 
@@ -344,7 +374,7 @@ def _is_of_same_request(context: Context, remote_parent: PropagatedSpan | None) 
     if exchange is not None:
         still_open = not exchange.over
     else:  # OpenTelemetry's middleware has one, perhaps
-        still_open = type(outer) is Span and outer.kind is SpanKind.SERVER and outer.end_ns is None
+        still_open = type(outer) is Span and outer.kind is _SERVER and outer.end_ns is None
     if not still_open or remote_parent is None or remote_parent.trace_id is None:
         return still_open
     if type(outer) is Span:
@@ -390,7 +420,7 @@ def is_within_another(context: Mapping[str, object]) -> bool:
 
 
 def exchange_around(
-    headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: tuple[str, int | None] | None
+    headers: Mapping[str, str], names: HeaderNames, method: str, path: str, remote: Remote | None
 ) -> ServerExchange | None:
     """Return an outer layer's exchange for this request, whose environ or scope an adapter has made anew.
 
@@ -410,7 +440,10 @@ def current_exchange() -> ServerExchange | None:
 
 
 def latest_exchange() -> ServerExchange | None:
-    """Return the exchange that this thread or task began last, over or not, for what its server logs after it."""
+    """Return the exchange that this thread or task began last, over or not, for what its server logs after it.
+
+    Known since ``keep_latest``.
+    """
     return _latest.get(None)
 
 

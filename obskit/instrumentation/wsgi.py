@@ -17,6 +17,7 @@ from obskit.instrumentation.server import (
     is_within_another,
 )
 from obskit.instrumentation.server import begin as begin_exchange
+from obskit.instrumentation.trust import Remote
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, reset, stored_context
@@ -44,13 +45,17 @@ def serve(
     environ: Environ,
     start_response: Callable[..., Any],
     route: Route = no_route,
-    finish: Finish | None = None,
+    finish: Finish = finish_with,
 ) -> Iterable[bytes]:
     """Call ``application`` within a server span that ends when its body is over.
 
     Where an outer layer has a span for this request already, only the route is told to it.
     """
-    outer = exchange_in(environ) if EXCHANGE in environ else _around(environ)
+    outer = None
+    if EXCHANGE in environ:
+        outer = exchange_in(environ)
+    elif stored_context():  # most requests begin in an empty one
+        outer = _around(environ)
     if outer is not None:
         return _serve_inner(application, environ, start_response, route, outer)
     exchange = begin(environ)
@@ -65,7 +70,7 @@ def serve(
         raise
     finally:
         reset(token)
-    return (finish or finish_with)(body, exchange, environ)
+    return finish(body, exchange, environ)
 
 
 def _observer(
@@ -76,8 +81,10 @@ def _observer(
     def observe(status: str, *rest: Any, **named: Any) -> Any:
         if not exchange.route:
             _set_route(exchange, environ, route)
-        usual = len(rest) == 1 and not named  # a plain call takes half as long
-        write = start_response(status, rest[0]) if usual else start_response(status, *rest, **named)
+        if len(rest) == 1 and not named:  # as usual: a plain call takes half as long
+            write = start_response(status, rest[0])
+        else:
+            write = start_response(status, *rest, **named)
         exchange.status = code = _code(str(status))
         if code >= SERVER_ERROR:
             _set_error(exchange, *rest, **named)
@@ -105,7 +112,7 @@ def _fail(exchange: ServerExchange, environ: Environ, error: BaseException) -> N
     exchange.deliver()
 
 
-def wrapper(route: Route, finish: Finish | None = None) -> Wrapper:
+def wrapper(route: Route, finish: Finish = finish_with) -> Wrapper:
     """Return a wrapper for Patches that serves what it wraps; any other call than WSGI's raises its own error."""
 
     def call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -126,7 +133,7 @@ def _arguments(environ: Environ, start_response: Callable[..., Any]) -> tuple[En
 def begin(environ: Environ) -> ServerExchange | None:
     """Start serving the request of an environ, or of a mapping with the same keys. Never raises."""
     try:
-        exchange = begin_exchange(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), _remote(environ))
+        exchange = begin_exchange(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), None, _remote)
         if exchange is not None:
             exchange.named_in(environ)
     except Exception:
@@ -137,8 +144,7 @@ def begin(environ: Environ) -> ServerExchange | None:
 
 def _around(environ: Environ) -> ServerExchange | None:
     """Return the exchange of an ASGI layer, where an adapter has made this environ of its scope."""
-    context = stored_context()
-    if not context or not is_within_another(context):  # most begin in an empty one
+    if not is_within_another(stored_context()):
         return None
     try:
         outer = exchange_around(environ, WSGI, environ["REQUEST_METHOD"], _path(environ), _remote(environ))
@@ -203,7 +209,7 @@ def _path(environ: Environ) -> str:
     return path if path.isascii() else decoded(path)
 
 
-def _remote(environ: Environ) -> tuple[str, int | None] | None:
+def _remote(environ: Environ) -> Remote | None:
     address = environ.get("REMOTE_ADDR")
     if not address:
         return None

@@ -22,7 +22,7 @@ def finish_with(body: Iterable[bytes], exchange: ServerExchange, environ: Enviro
     try:
         kind: Any = type(body)
         if kind is list or kind is tuple or getattr(kind, "__iter__", None) in _COMPLETE:
-            if upgraded(exchange, environ):
+            if exchange.watched and not exchange.status and upgraded(exchange, environ):
                 exchange.status = SWITCHING_PROTOCOLS
             exchange.complete()
             return body
@@ -69,13 +69,14 @@ def finish_with_response(response: Any, exchange: ServerExchange, environ: Envir
     """
     if not hasattr(type(response), "streaming"):  # a file, in the server's wrapper
         return finish_with(response, exchange, environ)
+    prompt = exchange.prompt
     streams = response.streaming and not response.is_async
-    if not streams or not exchange.prompt:
+    if not streams or not prompt:
         finish_with_close(response, exchange)
     if streams:
-        content = DeliveredBody if exchange.prompt else Content
+        content = DeliveredBody if prompt else Content
         response.streaming_content = content(response.streaming_content, exchange)
-    if exchange.prompt:
+    if prompt:
         exchange.deliver()
     return response
 
@@ -97,14 +98,15 @@ def finish_with_close(body: Any, exchange: ServerExchange) -> None:
 class _Close:
     """What closes a body and ends the span, when it is called or when the body is forgotten."""
 
+    _close: Any
+    _body: ref[Any] | None
+
     def __init__(self, body: Any, exchange: ServerExchange) -> None:
         self._exchange = exchange
-        self._close: Any = getattr(body, "close", None)
-        self._body: ref[Any] | None = None
-        close = self._close
-        if type(close) is MethodType and close.__self__ is body:
-            # Weakly: a response that nobody closes goes with its last reference, and the span ends.
-            self._close, self._body = close.__func__, ref(body)
+        close: Any = getattr(body, "close", None)
+        own = type(close) is MethodType and close.__self__ is body
+        # Weakly: a response that nobody closes goes with its last reference, and the span ends.
+        self._close, self._body = (close.__func__, ref(body)) if own else (close, None)
         streaming(exchange)
 
     def __call__(self) -> None:
@@ -122,8 +124,7 @@ class _Close:
             raise
         finally:
             reset(token)
-            if not exchange.over:
-                exchange.finish()
+            exchange.finish()
             exchange.leave()
 
     def __del__(self) -> None:

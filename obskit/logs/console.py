@@ -10,6 +10,7 @@ from time import localtime, strftime
 from typing import Any
 
 from obskit.base.plain import plain
+from obskit.instrumentation.server import keep_latest
 from obskit.logs.context import current_trace
 from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
 from obskit.logs.formatter import shared_builder
@@ -33,6 +34,7 @@ class ConsoleFormatter(logging.Formatter):
     ) -> None:
         """Accept, and ignore, the arguments that ``logging.config`` passes: a format, a style and so on."""
         super().__init__()
+        keep_latest()  # as in CloudLoggingFormatter
         self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
         self._colour = _wants_colour() if colour is None else colour
 

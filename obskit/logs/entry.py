@@ -105,12 +105,12 @@ class EntryBuilder:
                 message = message % args
             # Does it have only logging's own attributes? (``next(reversed(known))`` would take 50 % longer.)
             bare = len(known) == _RECORD_SIZE and known.__reversed__().__next__() == _LAST
-            known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             if len(message) > _LONG or not message.isascii():
                 return ""
             line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
             if not bare:
                 line = self._append(line, known)
+            known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             return line if len(line) < _MOST_QUICK else ""
         except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
             return ""
@@ -119,15 +119,15 @@ class EntryBuilder:
         """Return ``line`` with a record's fields appended; empty if one of them needs ``read``."""
         text = ""
         names = self._ordinary
-        for key in reversed(known):  # from the end, as logging's own come first
-            if key == _LAST:
-                return line + text
-            name, value = names.get(key), known[key]
-            kind = type(value)
-            if key in _RECORD and key != FIELDS:
-                continue
+        for key, value in reversed(known.items()):  # from the end, as logging's own come first
+            name = names.get(key)
             if name is None:
+                if key == _LAST:
+                    return line + text
+                if key in _RECORD and key != FIELDS:
+                    continue
                 return ""
+            kind = type(value)
             if kind is int:
                 text = f"{name}{value}{text}"
             elif kind is str and value.isalnum():
@@ -217,7 +217,7 @@ class EntryBuilder:
                 name += "_"
         if type(key) is str and len(self._keys) < _MOST_KEYS:
             self._keys[key] = kind, name
-            if kind == _ORDINARY and name == key and key.isascii():
+            if kind == _ORDINARY and name == key and key.isascii() and key not in _NO_FIELDS:
                 self._ordinary[key] = f",{quoted(key)}:"
         return kind, name
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.instrumentation.server import keep_latest
 from obskit.logs import insert_ids
 from obskit.logs.context import trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
@@ -31,6 +32,7 @@ class CloudLoggingFormatter(logging.Formatter):
     def __init__(self, *_format: Any, builder: EntryBuilder | None = None, **_options: Any) -> None:
         """Accept, and ignore, the arguments that ``logging.config`` passes: a format, a style and so on."""
         super().__init__()
+        keep_latest()  # for what a server logs after a request
         self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
         self._places: dict[tuple[Any, ...], str] = {}
         self._second = (float("inf"), "")

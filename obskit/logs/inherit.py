@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from obskit.instrumentation.server import keep_latest
 from obskit.logs.frames import like_loggings
 from obskit.logs.served import trace_of_record
 
@@ -15,6 +16,7 @@ _OUTSIDE = ("", "", False)
 
 def adding_factory(original: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
     """Return a record factory that adds the trace to the records of ``original``."""
+    keep_latest()  # for what a server logs after a request
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = original(*args, **kwargs)

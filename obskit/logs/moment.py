@@ -11,8 +11,8 @@ from typing import Any
 
 from obskit.base.failures import failed
 from obskit.base.plain import Renderer
-from obskit.logs.context import log_fields
-from obskit.logs.served import is_after_request, trace_of_record
+from obskit.logs.context import TraceFields, current_trace, log_fields
+from obskit.logs.served import served_trace, trace_of_record
 
 TRACE, FIELDS = "obskit_trace", "obskit_fields"
 """Attributes of a record: its trace as a tuple, or None; the fields of ``log_context`` as plain values."""
@@ -20,20 +20,24 @@ TRACE, FIELDS = "obskit_trace", "obskit_fields"
 
 def note_moment(record: logging.LogRecord) -> None:
     """Set the current trace and fields on ``record``, as values that can be pickled for another process."""
-    known = vars(record)
-    if TRACE in known:
-        return
-    trace = trace_of_record(record)
-    known[TRACE] = None if trace is None else tuple(trace)
-    fields = log_fields()
-    if fields:
-        known[FIELDS] = Renderer().plain(fields)
+    if TRACE not in vars(record):
+        _note(record, trace_of_record(record))
 
 
 def note_served(record: logging.LogRecord) -> None:
     """Set the trace on a line that a server logs of a request which it has left."""
-    if TRACE not in vars(record) and is_after_request(record):
-        note_moment(record)
+    if TRACE not in vars(record) and current_trace() is None:
+        trace = served_trace(record)
+        if trace is not None:
+            _note(record, trace)
+
+
+def _note(record: logging.LogRecord, trace: TraceFields | None) -> None:
+    known = vars(record)
+    known[TRACE] = None if trace is None else tuple(trace)
+    fields = log_fields()
+    if fields:
+        known[FIELDS] = Renderer().plain(fields)
 
 
 def waiting_handlers(module: ModuleType) -> list[type[logging.Handler]]:

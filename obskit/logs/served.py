@@ -25,15 +25,10 @@ _LINE = pattern(r"([A-Z]+) (\S+) (?:HTTP/)?[0-9.]+\b")  # hypercorn's protocol i
 
 def trace_of_record(record: LogRecord) -> TraceFields | None:
     """Return the current trace; without one, that of the request which a server's ``record`` is about."""
-    return current_trace() or _served_trace(record)
+    return current_trace() or served_trace(record)
 
 
-def is_after_request(record: LogRecord) -> bool:
-    """Return whether a record has a trace though none is current."""
-    return current_trace() is None and _served_trace(record) is not None
-
-
-def _served_trace(record: LogRecord) -> TraceFields | None:
+def served_trace(record: LogRecord) -> TraceFields | None:
     """Return the trace of the request that a server's line is about, if this thread or task has served it last."""
     if not record.exc_info and record.name not in ACCESS_LOGGERS:
         return None

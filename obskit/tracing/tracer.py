@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import getpid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace as otel
@@ -10,8 +11,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from obskit.base import process
 from obskit.base.failures import misused
-from obskit.base.process import check_fork
 from obskit.base.values import text, truth
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
@@ -94,9 +95,17 @@ class Tracer(otel.Tracer):
             self.provider.started(span, get_context() if context is None else context)
         return span
 
+    def passes_on(self, parent: PropagatedSpan) -> bool:
+        """Return whether ``parent``, which is not sampled, stands for all spans below it: nothing needs to be started.
+
+        It does unless spans are held for the case that their trace fails, or the message carried the decision alone.
+        """
+        return parent.trace_id is not None and self.provider.tail is None
+
     def _root(self, name: str, kind: SpanKind, tags: Tags, verdict: Verdict | None, debug: bool) -> AnySpan:
         """Start a trace; as in Brave, its first span id is the low half of the trace id."""
-        check_fork()
+        if getpid() != process.pid:  # a call saved: this is asked for each trace
+            process.check_fork()
         provider, trace_id = self.provider, new_trace_id()
         if verdict is None:
             try:
@@ -121,9 +130,10 @@ class Tracer(otel.Tracer):
         """Start the first span of a known trace here. A decision that came with it stands; else it is made here."""
         provider, tail, trace_id = self.provider, self.provider.tail, parent.trace_id
         verdict: Verdict | None = parent.sampled
-        if verdict is False and tail is None and trace_id is not None:
+        if verdict is False and self.passes_on(parent):
             return parent
-        check_fork()
+        if getpid() != process.pid:
+            process.check_fork()
         if verdict and provider.inbound is not None and parent.remote:
             verdict = provider.inbound()
         if trace_id is None:

@@ -63,7 +63,7 @@ def _logger(side: str, handler: logging.Handler) -> logging.Logger:
     logger = logging.getLogger(f"bench.{side}")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # alone, also where several variants are counted in one process
     return logger
 
 

@@ -494,6 +494,14 @@ def test_a_field_named_message_gets_an_underscore(log):
     assert (entry["message"], entry["message_"], entry["asctime"]) == ("paid", "of the field", "t")
 
 
+def test_a_field_named_as_what_formatters_set_is_not_looked_for_on_later_records(log):
+    log.info("paid", extra={"items": 1, "json_fields": {"asctime": "t"}})
+    record = log.makeRecord("orders.api", logging.INFO, "f", 1, "paid", (), None, extra={"items": 2})
+    record.asctime = "as another handler has it"
+    log.handle(record)
+    assert (log.entry()["items"], "asctime" in log.entry()) == (2, False)
+
+
 def test_a_long_stack_loses_its_middle_and_not_its_end(log):
     error = None
     for number in range(500):

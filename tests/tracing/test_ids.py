@@ -59,7 +59,7 @@ def test_a_fork_without_pythons_hooks_is_noticed(monkeypatch):
     process.on_fork(lambda: renewed.append(1))
     process.check_fork()
     assert renewed == []
-    monkeypatch.setattr(process, "_pid", -1)
+    monkeypatch.setattr(process, "pid", -1)
     process.check_fork()
     process.check_fork()
     assert renewed == [1]

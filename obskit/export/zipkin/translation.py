@@ -30,15 +30,12 @@ def value_text(value: Any) -> str:
 
     That is what OpenTelemetry's specification says for where there is text only (common/README.md, AnyValue).
     """
+    write = _TEXT_OF.get(type(value))
+    if write is not None:
+        return write(value)
     if isinstance(value, str):
         return str.__str__(value)  # of a subclass, which no encoder takes, the plain text
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return number_text(value)
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    return "" if value is None else json_text(value)
+    return number_text(value) if isinstance(value, int | float) else json_text(value)
 
 
 def number_text(value: float) -> str:
@@ -47,6 +44,15 @@ def number_text(value: float) -> str:
         return str(value)
     except ValueError:  # more digits than Python prints (sys.set_int_max_str_digits)
         return hex(int(value))
+
+
+_TEXT_OF: dict[type, Callable[[Any], str]] = {
+    int: number_text,
+    float: number_text,
+    bool: lambda value: "true" if value else "false",
+    bytes: lambda value: b64encode(value).decode(),
+    type(None): lambda _: "",
+}
 
 
 def json_text(value: Any) -> str:
@@ -131,25 +137,29 @@ def converter(
 def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
     """Return ``span`` in Zipkin's terms: microseconds, names in lower case, every tag as text, secrets masked."""
     redactor = span.tracer.provider.redactor
-    start = span.start_ns // 1000
-    duration = ((span.end_ns or span.start_ns) - span.start_ns) // 1000
+    start, end, tags = span.start_ns, span.end_ns, span.tags
+    duration = 0 if end is None else (end - start) // 1000
+    kind = _KINDS.get(span.kind._value_)
     made = Span(
         trace_id=span.trace_id,
         parent_id=span.parent_id,
         id=span.span_id,
-        kind=_KINDS.get(span.kind._value_),
+        kind=kind,
         name=span.name.lower() or None,
-        timestamp=start,
+        timestamp=start // 1000,
         duration=duration if duration > 0 else 1,
         local_endpoint=local,
-        tags=span.tags,  # type: ignore[arg-type]
+        tags=tags,  # type: ignore[arg-type]
         debug=span.debug,
     )
-    if span.mixed or span.__dict__ or not redactor.ordinary.issuperset(span.tags):
+    if span.mixed or span.__dict__ or not redactor.ordinary.issuperset(tags):
         _complete(made, span, redactor)
-    if made.kind is not None:
+    if kind is not None:
         remote = span.remote_endpoint
-        made.remote_endpoint = _peer(made.tags, made.kind) if remote is None else _remote(*remote, made.kind)
+        if remote is not None:
+            made.remote_endpoint = _remote(remote[0], remote[1], kind)
+        elif kind in _CALLERS or "peer.service" in tags:
+            made.remote_endpoint = _peer(made.tags, kind)
     return made
 
 
@@ -157,14 +167,24 @@ def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
     """Add what few spans have; to ask each span for each of these would take a third of the time of all this."""
     if span.events:
         made.annotations = _annotations(span, redactor)
-    tags: Any = redactor.tags(span.tags, span.mixed)
-    if span.mixed:
-        tags = {key: value if type(value) is str else value_text(value) for key, value in tags.items()}
+    tags: Any = _text_tags(span.tags, redactor) if span.mixed else redactor.tags(span.tags)
     if span.status_set:
         tags = _with_status(tags, span.status, redactor)
-    if not is_error(tags.get("error")):
+    if "error" in tags and not is_error(tags["error"]):
         tags = {key: value for key, value in tags.items() if key != "error"}
     made.tags = tags
+
+
+def _text_tags(tags: Mapping[str, Any], redactor: Redactor) -> Mapping[str, str]:
+    """Return tags of any kind masked, and as text."""
+    shown = redactor.tags(tags)
+    others = {key: _masked_text(value, redactor) for key, value in shown.items() if type(value) is not str}
+    return {**shown, **others} if others else shown
+
+
+def _masked_text(value: Any, redactor: Redactor) -> str:
+    write = _TEXT_OF.get(type(value))
+    return value_text(redactor.inside(value)) if write is None else write(value)
 
 
 def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> dict[str, str]:
@@ -179,7 +199,11 @@ def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> di
 def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
     """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
     found = [
-        Annotation(each.timestamp // 1000, _event_text(redactor, each.name, each.attributes)) for each in span.events
+        Annotation(
+            each.timestamp // 1000,
+            _event_text(redactor, each.name, each.attributes) if each.attributes else redactor.error_text(each.name),
+        )
+        for each in span.events
     ]
     if len(found) == 1:
         return found
@@ -187,8 +211,7 @@ def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
 
 
 def _event_text(redactor: Redactor, name: str, attributes: Any) -> str:
-    name = redactor.error_text(name)
-    return name if not attributes else json_text({name: redactor.attributes(attributes)})
+    return json_text({redactor.error_text(name): redactor.attributes(attributes)})
 
 
 def _remote(host: str, port: int | None, kind: Kind) -> Endpoint | None:
@@ -205,11 +228,12 @@ _PEERS = (
     ("net.peer.ip", "net.peer.port"), ("peer.hostname", ""), ("peer.address", ""), ("db.namespace", ""),
     ("db.name", ""),
 )  # fmt: skip
+_CALLERS = frozenset(["CLIENT", "PRODUCER"])
 
 
 def _peer(tags: Mapping[str, str], kind: Kind) -> Endpoint | None:
     """Return whom the first of OpenTelemetry's attributes names; to servers and consumers the others are themselves."""
-    for name, port in _PEERS if kind in ("CLIENT", "PRODUCER") else _PEERS[:1]:
+    for name, port in _PEERS if kind in _CALLERS else _PEERS[:1]:
         host = tags.get(name)
         if host:
             number = tags.get(port, "")
