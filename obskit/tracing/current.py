@@ -15,13 +15,14 @@ from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace.propagation import _SPAN_KEY
 
+from obskit.tracing.others import own_key, with_others
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan
 from obskit.tracing.span import Span
 
 SPAN_KEY = _SPAN_KEY
 SUPPRESS_KEY = otel_context._SUPPRESS_INSTRUMENTATION_KEY
-FIELDS_KEY = otel_context.create_key("obskit-log-fields")
-LIFE_KEY = otel_context.create_key("obskit-life")
+FIELDS_KEY = own_key("obskit-log-fields")
+LIFE_KEY = own_key("obskit-life")
 AnySpan = Span | PropagatedSpan
 """One of obskit's spans: recorded, or only its propagated ids."""
 
@@ -83,8 +84,8 @@ def get_context() -> Context:
 def living(context: Context) -> Context:
     """Return ``context``, or what is left of it where the request it came from is over.
 
-    A span that began within the request and is still open keeps all of it. One of another trace stays, and so does
-    suppression: they were added since.
+    A span that began within the request and is still open keeps all of it. One of another trace stays, and so do
+    suppression and whatever others have put there: they were added since.
     """
     life: Any = context.get(LIFE_KEY)
     if life is None or not life.ended:
@@ -96,7 +97,7 @@ def living(context: Context) -> Context:
     added = {SPAN_KEY: span} if is_open else {}
     if context.get(SUPPRESS_KEY):
         added[SUPPRESS_KEY] = True
-    outside = living(life.outside)
+    outside = with_others(living(life.outside), context)
     return Context({**outside, **added}) if added else outside
 
 
