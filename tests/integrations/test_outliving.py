@@ -20,7 +20,18 @@ import pytest
 import requests
 import urllib3
 from opentelemetry import baggage
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, get_value, set_value
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    Context,
+    attach,
+    detach,
+    get_current,
+    get_value,
+    set_value,
+)
+from opentelemetry.sdk.trace import TracerProvider as OtherProvider
+from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import obskit
 from obskit.instrumentation.client import begin
@@ -392,6 +403,33 @@ def test_what_a_thread_has_put_into_the_context_stays(spans, where, brought):
         assert seen[0][1] == "tenant=acme"
     else:
         assert seen == [(({"tenant": "acme"}, 1), "tenant=acme")]
+
+
+@pytest.mark.parametrize("own", ["open", "over", "received"])
+def test_a_span_of_another_provider_that_a_thread_has_made_current_is_the_parent(spans, own):
+    done, seen = threading.Event(), []
+
+    def work():
+        assert done.wait(10)
+        if own == "received":  # by OpenTelemetry's own propagator, into the thread's context
+            attach(TraceContextTextMapPropagator().extract({"traceparent": f"00-{LAST}-{'d' * 16}-01"}, get_current()))
+        else:
+            span = OtherProvider().get_tracer("other").start_span("other", Context())
+            attach(set_span_in_context(span, get_current()))
+            seen.append(f"{span.get_span_context().trace_id:032x}")
+            if own == "over":
+                span.end()
+        with obskit.span("job") as job:
+            seen.append(job.trace_id)
+
+    thread = threading.Thread(target=work)
+    serve(thread.start, HTTP_B3=f"{FIRST}-{'b' * 16}-1")
+    done.set()
+    thread.join(10)
+    if own == "over":
+        assert seen[1] not in (FIRST, seen[0])
+    else:
+        assert seen[-1] == (LAST if own == "received" else seen[0])
 
 
 def test_what_a_task_was_given_by_the_handler_that_started_it_stays(spans):
