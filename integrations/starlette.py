@@ -47,9 +47,11 @@ def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
     switched: list[dict[str, Any]] = []
     serve = wrapper(route="")
 
-    def makes_spans(app: Any) -> bool:
+    def makes_spans(app: Any, scope: Scope, *_: Any, **__: Any) -> bool:
         options = getattr(app, "_telemetry", None)  # what FastAPI(telemetry={"tracing": False}) sets
         if not options or not options["tracing"]:
+            return False
+        if scope["type"] == "lifespan":  # when FastAPI attaches the exporters that its environment names
             return False
         if options["tracer_provider"] is not None or get_tracer_provider() is not provider:
             return True
@@ -59,7 +61,7 @@ def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
 
     def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            around = makes_spans(app)
+            around = makes_spans(app, *args, **kwargs)
         except Exception:
             failed("switching off FastAPI's own spans")
             around = False

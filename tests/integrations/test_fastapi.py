@@ -15,6 +15,7 @@ from obskit.instrumentation.tracer import propagator, provider
 from obskit.testing import HttpServerContract
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import asgi_server
+from tests.export.receiver import run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,3 +160,41 @@ class TestFastAPIWithAGlobalTracer(TestFastAPI):
         assert (server.parent.span_id, server.attributes["noted"]) == (int(ours.span_id, 16), True)
         assert seen[0][1] is not None
         assert (ours.name, "noted" in ours.tags) == ("GET /items/{name}", False)
+
+    def test_an_exporter_that_the_environment_names_for_fastapi_gets_the_spans(self) -> None:
+        """FastAPI attaches it to the global provider, which is ours, when the application starts."""
+        pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+        done = run(EXPORTING, FASTAPI_OTEL_AUTO_CONFIGURE="true", OTEL_METRICS_EXPORTER="none")
+        assert (done.stdout, done.stderr) == ("['GET /items/{name}']\n", "")
+
+
+EXPORTING = """
+import os, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+import obskit
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+        names.extend(span.name for one in sent.resource_spans for scope in one.scope_spans for span in scope.spans)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_): pass
+
+names, server = [], HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}/traces"
+obskit.init(exporter="none", disable=["http_client", "http_server"])
+from urllib.request import urlopen
+from fastapi import FastAPI
+from fastapi.telemetry import _runtime
+from obskit.testing.servers import asgi_server
+app = FastAPI()
+app.get("/items/{name}")(lambda name: name)
+with asgi_server(app, lifespan="on") as url:
+    urlopen(f"{url}/items/apple").close()
+_runtime._shutdown()
+print(names)
+"""
