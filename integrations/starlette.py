@@ -1,4 +1,4 @@
-"""Starlette and FastAPI: patches ``Starlette.__call__``, and the ``handle`` of the routes that match.
+"""Starlette and FastAPI: patches ``__call__`` of their applications, and the ``handle`` of the routes that match.
 
 A mounted application continues the route of its mount. FastAPI keeps an included router's prefix apart from the
 routes, so its own ``APIRoute.handle`` is patched as well.
@@ -11,6 +11,7 @@ from typing import Any
 
 from opentelemetry.trace import get_tracer_provider
 
+from obskit.base.failures import failed
 from obskit.instrumentation.asgi import Scope, wrapper
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server import exchange_in
@@ -41,18 +42,32 @@ def _fastapi_routing(module: ModuleType, patches: Patches) -> None:
 
 
 def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
-    """Switch off FastAPI's own spans: it makes a second one of each request where our tracer provider is global."""
-    switched: list[dict[str, Any]] = []
+    """Switch off FastAPI's own spans: it makes a second one of each request where our tracer provider is global.
 
-    def switch_off(app: Any) -> None:
+    Where the application chose another provider they stay, within ours: what they make current is the application's.
+    """
+    switched: list[dict[str, Any]] = []
+    serve = wrapper(route="")
+
+    def makes_spans(app: Any, scope: Scope, *_: Any, **__: Any) -> bool:
         options = getattr(app, "_telemetry", None)  # what FastAPI(telemetry={"tracing": False}) sets
-        if options and options["tracing"] and options["tracer_provider"] is None and get_tracer_provider() is provider:
-            options["tracing"] = False
-            switched.append(options)
+        if not options or not options["tracing"]:
+            return False
+        if scope["type"] == "lifespan":  # when FastAPI attaches the exporters that its environment names
+            return False
+        if options["tracer_provider"] is not None or get_tracer_provider() is not provider:
+            return True
+        options["tracing"] = False
+        switched.append(options)
+        return False
 
     def call(wrapped: Any, app: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        guarded("switching off FastAPI's own spans", switch_off, app)
-        return wrapped(*args, **kwargs)
+        try:
+            around = makes_spans(app, *args, **kwargs)
+        except Exception:
+            failed("switching off FastAPI's own spans")
+            around = False
+        return serve(wrapped, app, args, kwargs) if around else wrapped(*args, **kwargs)
 
     patches.wrap(module.FastAPI, "__call__", call)
     patches.on_remove(lambda: [options.update(tracing=True) for options in switched])

@@ -19,6 +19,7 @@ from obskit.propagation.carriers import headers_of, texts
 from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
+from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY
 from obskit.tracing.scope import ChildScope, SpanScope
 
 Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
@@ -218,7 +219,7 @@ def continue_trace(headers: Headers) -> Iterator[None]:
     outside = {key: value for key, value in get_context().items() if key not in (SPAN_KEY, *mesh.CARRIED)}
     context = propagator.extract(_read(headers), Context(outside))
     life = Life(span_of(context), Context(outside))
-    token = attach(Context({**context, LIFE_KEY: life}))
+    token = attach(Context({**context, BROUGHT_KEY: context.get(BAGGAGE_KEY) or {}, LIFE_KEY: life}))
     try:
         yield
     finally:

@@ -111,7 +111,7 @@ def _restored(
 ) -> Callable[..., Any]:
     values: dict[str, Any] = {SPAN_KEY: ids and PropagatedSpan(*ids), FIELDS_KEY: _read(fields)}
     if meshed:
-        mesh.enter(values, meshed)
+        mesh.bring(values, meshed)
     return Carried(function, Context({key: value for key, value in values.items() if value is not None}))
 
 

@@ -21,11 +21,11 @@ from obskit.instrumentation.client import may_know
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
-from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.carriers import Pairs
 from obskit.propagation.headers import LOWER, LOWER_CASE
 from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, get_context
+from obskit.tracing.others import BAGGAGE_KEY
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
 
@@ -200,7 +200,7 @@ def serve_call(
     call = ServedCall(span, context)
     values = {**context, SPAN_KEY: span, LIFE_KEY: call}
     if meshed is not None:
-        mesh.enter(values, meshed)
+        mesh.bring(values, meshed)
     call.context = Context(values)
     return call
 

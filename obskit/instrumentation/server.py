@@ -8,7 +8,7 @@ from contextvars import ContextVar, Token
 from time import perf_counter, time_ns
 from typing import Any, NamedTuple
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
@@ -19,7 +19,6 @@ from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, path_tag, ro
 from obskit.instrumentation.tracer import tracer
 from obskit.instrumentation.trust import Remote
 from obskit.propagation import mesh
-from obskit.propagation.baggage import BAGGAGE_KEY
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import (
@@ -34,6 +33,7 @@ from obskit.tracing.current import (
     stored_context,
 )
 from obskit.tracing.ids import new_span_id
+from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY, added_baggage, own_key, with_others
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
@@ -53,7 +53,7 @@ _keeps_latest = False
 
 FORGOTTEN = "the response was forgotten before its end"
 
-_EXCHANGE_KEY = create_key("obskit-server-exchange")
+_EXCHANGE_KEY = own_key("obskit-server-exchange")
 _LONGEST_NAME = 128
 _CANCELLATIONS = frozenset(["CancelledError", "Cancelled", "GeneratorExit", "RequestCancelled"])  # asyncio, trio, Sanic
 _GROUPS = frozenset(["ExceptionGroup", "BaseExceptionGroup"])  # not a type before Python 3.11
@@ -351,7 +351,7 @@ def begin(
     if context:
         values = {**context, **values}
     if meshed is not None:
-        mesh.enter(values, meshed)
+        mesh.bring(values, meshed)
     exchange.context = Context(values)
     return exchange
 
@@ -383,13 +383,18 @@ def _is_of_same_request(context: Context, remote_parent: PropagatedSpan | None) 
 
 
 def outside(context: Context) -> Context:
-    """Return what of the current context concerns all requests, such as the log fields of a server's main program."""
+    """Return what of the current context is no other message's: log fields of a server's main program, for example.
+
+    Also what others have put there, such as a middleware around the application.
+    """
     life: Any = context.get(LIFE_KEY)
     while life is not None:
-        context = life.outside
+        context = with_others(life.outside, context)
         life = context.get(LIFE_KEY)
-    if SPAN_KEY in context or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
-        return Context({key: value for key, value in context.items() if key not in (SPAN_KEY, *mesh.CARRIED)})
+    if SPAN_KEY in context or mesh.MESH_KEY in context or BROUGHT_KEY in context:
+        values = {key: value for key, value in context.items() if key not in (SPAN_KEY, *mesh.CARRIED)}
+        baggage = added_baggage(context)
+        return Context({**values, BAGGAGE_KEY: baggage} if baggage else values)
     return context
 
 

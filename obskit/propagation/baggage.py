@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 
 from obskit.base.failures import failed
 from obskit.propagation.headers import sendable
+from obskit.tracing.others import BAGGAGE_KEY
 
 BAGGAGE = "baggage"
-BAGGAGE_KEY = _BAGGAGE_KEY
 _propagator = W3CBaggagePropagator()
 _on = True
 

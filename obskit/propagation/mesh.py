@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 
-from obskit.propagation.baggage import BAGGAGE, BAGGAGE_KEY, entries, header
+from obskit.propagation.baggage import BAGGAGE, entries, header
 from obskit.propagation.headers import HeaderNames, sendable
+from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY, own_key
 
-MESH_KEY = create_key("obskit-mesh-headers")
-CARRIED = (MESH_KEY, BAGGAGE_KEY)
+MESH_KEY = own_key("obskit-mesh-headers")
+CARRIED = (MESH_KEY, BAGGAGE_KEY, BROUGHT_KEY)
 """The keys by which a context has what a message brought besides its trace."""
 _NONE: dict[str, str] = {}
 _LONGEST = 4096
@@ -42,6 +43,16 @@ def enter(values: dict[str, Any], meshed: Mapping[str, str]) -> None:
         values[MESH_KEY] = others
     if BAGGAGE in meshed:
         values[BAGGAGE_KEY] = entries(meshed[BAGGAGE], values)
+
+
+def bring(values: dict[str, Any], meshed: Mapping[str, str]) -> None:
+    """Do what ``enter`` does, for a message that obskit has read: its baggage is taken back when that is over."""
+    before = values.get(BAGGAGE_KEY) or {}
+    enter(values, meshed)
+    after = values.get(BAGGAGE_KEY) or {}
+    if after is not before:
+        brought = {name: value for name, value in after.items() if before.get(name) != value}
+        values[BROUGHT_KEY] = {**values.get(BROUGHT_KEY, {}), **brought}
 
 
 def of(context: Context) -> dict[str, str]:

@@ -15,13 +15,14 @@ from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan
+from obskit.tracing.others import own_key, with_others
+from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
 
 SPAN_KEY = _SPAN_KEY
 SUPPRESS_KEY = otel_context._SUPPRESS_INSTRUMENTATION_KEY
-FIELDS_KEY = otel_context.create_key("obskit-log-fields")
-LIFE_KEY = otel_context.create_key("obskit-life")
+FIELDS_KEY = own_key("obskit-log-fields")
+LIFE_KEY = own_key("obskit-life")
 AnySpan = Span | PropagatedSpan
 """One of obskit's spans: recorded, or only its propagated ids."""
 
@@ -83,8 +84,8 @@ def get_context() -> Context:
 def living(context: Context) -> Context:
     """Return ``context``, or what is left of it where the request it came from is over.
 
-    A span that began within the request and is still open keeps all of it. One of another trace stays, and so does
-    suppression: they were added since.
+    A span that began within the request and is still open keeps all of it. One of another trace stays, be it another
+    provider's or a caller's, and so do suppression and whatever others have put there: they were added since.
     """
     life: Any = context.get(LIFE_KEY)
     if life is None or not life.ended:
@@ -93,11 +94,22 @@ def living(context: Context) -> Context:
     is_open = type(span) is Span and span.end_ns is None
     if type(span) is Span and is_open and span.trace_id == life.span.trace_id:
         return context
-    added = {SPAN_KEY: span} if is_open else {}
+    added = {SPAN_KEY: span} if is_open or _was_added(span, life) else {}
     if context.get(SUPPRESS_KEY):
         added[SUPPRESS_KEY] = True
-    outside = living(life.outside)
+    outside = with_others(living(life.outside), context)
     return Context({**outside, **added}) if added else outside
+
+
+def _was_added(span: Any, life: Life) -> bool:
+    """Return whether a span that is none of our recorded ones was made current since: open or a caller's."""
+    if span is None or span is life.span or type(span) is Span:
+        return False
+    try:
+        known = propagated(span)
+        return known.trace_id not in (None, life.span.trace_id) and bool(known.remote or span.is_recording())
+    except Exception:  # of another provider
+        return False
 
 
 def lasting(context: Context) -> Context:

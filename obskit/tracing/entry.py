@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from contextvars import Token
 from weakref import ref
 
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context
 
 from obskit.tracing.current import SPAN_KEY, AnySpan, detach
+from obskit.tracing.others import own_key
 
-ENTRY_KEY = create_key("obskit-entry")
+ENTRY_KEY = own_key("obskit-entry")
 
 
 class Entry:

@@ -62,7 +62,10 @@ servers signals signed_cookies_tests template_tests test_client test_runner test
 utils_tests view_tests wsgi
 """
 
-_GRPC_PROTOS = [f"src/proto/grpc/testing/{name}.proto" for name in ("empty", "messages", "test")]
+_GRPC_PROTOS = [
+    *(f"src/proto/grpc/testing/{name}.proto" for name in ("empty", "messages", "test")),
+    *(f"tests/testing/proto/{name}.proto" for name in ("requests", "services")),
+]
 
 SUITES = {
     "test_logging": _cpython("test_logging"),
@@ -111,6 +114,7 @@ SUITES = {
             "dirty-equals",
             "inline-snapshot",
             "pyjwt",
+            "pytest-xdist",
             "pwdlib[argon2]",
             "sqlmodel",
             "flask",
@@ -179,11 +183,18 @@ SUITES = {
             "requests",
             "setuptools",
         ),
-        _pytest("tests/unit", "tests_aio/unit", "-c", "/dev/null", "--rootdir=."),
+        _pytest(  # without the tests that close the event loop which all others share
+            "tests/unit",
+            "tests_aio/unit",
+            "-c",
+            "/dev/null",
+            "--rootdir=.",
+            "--deselect=tests_aio/unit/outside_init_test.py",
+        ),
         "src/python/grpcio_tests",
         _OWN_LOGS,
         debian="grpc",
-        before=("-m", "grpc_tools.protoc", "-I../../..", "--python_out=.", "--grpc_python_out=.", *_GRPC_PROTOS),
+        before=("-m", "grpc_tools.protoc", "-I../../..", "-I.", "--python_out=.", "--grpc_python_out=.", *_GRPC_PROTOS),
     ),
     "structlog": Suite(
         "structlog",

@@ -7,14 +7,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from opentelemetry import trace
 
-from obskit.instrumentation.tracer import provider
+from obskit.instrumentation.tracer import propagator, provider
 from obskit.testing import HttpServerContract
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.testing.servers import asgi_server
+from tests.export.receiver import run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,3 +124,77 @@ class TestFastAPIWithAGlobalTracer(TestFastAPI):
                 self.get("/items/apple")
                 self.recorder.take(SERVER)
                 assert app._telemetry["tracing"] is True
+
+    def test_spans_of_a_provider_that_the_application_chose_are_current_and_belong_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ours is around them: the handler's current span, and what FastAPI keeps of its request, are FastAPI's."""
+        from fastapi.telemetry import get_telemetry_data
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        exporter, seen = InMemorySpanExporter(), []
+        chosen = TracerProvider(shutdown_on_exit=False)
+        chosen.add_span_processor(SimpleSpanProcessor(exporter))
+        monkeypatch.setattr("opentelemetry.propagate.get_global_textmap", lambda: propagator)  # which is init's part
+        app = FastAPI(telemetry={"tracer_provider": chosen})
+
+        @app.middleware("http")
+        async def note(request: Request, call_next: Any) -> Any:
+            trace.get_current_span().set_attribute("noted", True)
+            return await call_next(request)
+
+        @app.get("/items/{name}")
+        def item(name: str) -> str:
+            seen.append((trace.get_current_span().get_span_context().span_id, get_telemetry_data()))
+            return name
+
+        with self.site(), asgi_server(app) as url:
+            self._netloc = url.removeprefix("http://")
+            self.get("/items/apple")
+            ours = self.recorder.take(SERVER)
+        spans: dict[str, Any] = {span.name: span for span in exporter.get_finished_spans()}
+        server, endpoint = spans["GET /items/{name}"], spans["fastapi.endpoint"]
+        assert (endpoint.parent.span_id, endpoint.context.span_id) == (server.context.span_id, seen[0][0])
+        assert (server.parent.span_id, server.attributes["noted"]) == (int(ours.span_id, 16), True)
+        assert seen[0][1] is not None
+        assert (ours.name, "noted" in ours.tags) == ("GET /items/{name}", False)
+
+    def test_an_exporter_that_the_environment_names_for_fastapi_gets_the_spans(self) -> None:
+        """FastAPI attaches it to the global provider, which is ours, when the application starts."""
+        pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+        done = run(EXPORTING, FASTAPI_OTEL_AUTO_CONFIGURE="true", OTEL_METRICS_EXPORTER="none")
+        assert (done.stdout, done.stderr) == ("['GET /items/{name}']\n", "")
+
+
+EXPORTING = """
+import os, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+import obskit
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+        names.extend(span.name for one in sent.resource_spans for scope in one.scope_spans for span in scope.spans)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_): pass
+
+names, server = [], HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}/traces"
+obskit.init(exporter="none", disable=["http_client", "http_server"])
+from urllib.request import urlopen
+from fastapi import FastAPI
+from fastapi.telemetry import _runtime
+from obskit.testing.servers import asgi_server
+app = FastAPI()
+app.get("/items/{name}")(lambda name: name)
+with asgi_server(app, lifespan="on") as url:
+    urlopen(f"{url}/items/apple").close()
+_runtime._shutdown()
+print(names)
+"""

@@ -19,7 +19,19 @@ import hypercorn.config
 import pytest
 import requests
 import urllib3
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+from opentelemetry import baggage
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    Context,
+    attach,
+    detach,
+    get_current,
+    get_value,
+    set_value,
+)
+from opentelemetry.sdk.trace import TracerProvider as OtherProvider
+from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import obskit
 from obskit.instrumentation.client import begin
@@ -357,6 +369,137 @@ def test_what_a_thread_says_of_its_own_stays(spans):
     done.set()
     thread.join(10)
     assert seen == [{"job": 1}, (True, False, None), None]
+
+
+def of_the_application():
+    """Return what the application itself has put into OpenTelemetry's context."""
+    return {**baggage.get_all()}, get_value("mine")
+
+
+@contextmanager
+def with_what_is_the_applications():
+    token = attach(set_value("mine", 1, baggage.set_baggage("tenant", "acme")))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+@pytest.mark.parametrize("where", [directly, within_a_span, within_a_call])
+@pytest.mark.parametrize("brought", [{}, {"HTTP_BAGGAGE": "old=1"}, {"HTTP_BAGGAGE": "old=1,tenant=other"}])
+def test_what_a_thread_has_put_into_the_context_stays(spans, where, brought):
+    done, seen = threading.Event(), []
+
+    def work():
+        assert done.wait(10)
+        with with_what_is_the_applications(), where():
+            seen.append((of_the_application(), obskit.inject({})["baggage"]))
+
+    thread = threading.Thread(target=work)
+    serve(thread.start, **brought)
+    done.set()
+    thread.join(10)
+    if where is directly:
+        assert seen[0][1] == "tenant=acme"
+    else:
+        assert seen == [(({"tenant": "acme"}, 1), "tenant=acme")]
+
+
+@pytest.mark.parametrize("own", ["open", "over", "received"])
+def test_a_span_of_another_provider_that_a_thread_has_made_current_is_the_parent(spans, own):
+    done, seen = threading.Event(), []
+
+    def work():
+        assert done.wait(10)
+        if own == "received":  # by OpenTelemetry's own propagator, into the thread's context
+            attach(TraceContextTextMapPropagator().extract({"traceparent": f"00-{LAST}-{'d' * 16}-01"}, get_current()))
+        else:
+            span = OtherProvider().get_tracer("other").start_span("other", Context())
+            attach(set_span_in_context(span, get_current()))
+            seen.append(f"{span.get_span_context().trace_id:032x}")
+            if own == "over":
+                span.end()
+        with obskit.span("job") as job:
+            seen.append(job.trace_id)
+
+    thread = threading.Thread(target=work)
+    serve(thread.start, HTTP_B3=f"{FIRST}-{'b' * 16}-1")
+    done.set()
+    thread.join(10)
+    if own == "over":
+        assert seen[1] not in (FIRST, seen[0])
+    else:
+        assert seen[-1] == (LAST if own == "received" else seen[0])
+
+
+def test_what_a_task_was_given_by_the_handler_that_started_it_stays(spans):
+    """It would without obskit, too; what the request brought does not."""
+    seen = []
+
+    async def job(over):
+        await over.wait()
+        with obskit.span("job"):
+            seen.append(of_the_application())
+
+    async def main():
+        async def app(_scope, _receive, send):
+            with with_what_is_the_applications():
+                tasks.append(asyncio.create_task(job(over)))
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        tasks, over = [], asyncio.Event()
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"baggage", b"old=1")]}
+        await ObskitMiddleware(app)(scope, None, lambda _: asyncio.sleep(0))
+        over.set()
+        await tasks[0]
+
+    asyncio.run(main())
+    assert seen == [({"tenant": "acme"}, 1)]
+
+
+@pytest.mark.parametrize("serve", [asgi_server, hypercorn_server])
+@pytest.mark.parametrize("outermost", [False, True])
+def test_a_request_has_what_a_middleware_around_the_application_has_put_into_the_context(spans, serve, outermost):
+    """Each request of a connection, whose context may be what is left of the one before."""
+
+    async def app(_scope, _receive, send):
+        text = json.dumps(of_the_application()).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
+        await send({"type": "http.response.body", "body": text})
+
+    traced = ObskitMiddleware(app)
+
+    async def middleware(scope, receive, send):
+        with with_what_is_the_applications():
+            await traced(scope, receive, send)
+
+    with serve(ObskitMiddleware(middleware) if outermost else middleware) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        answers = []
+        for headers in ({"baggage": "old=1"}, {}, {"baggage": "new=2"}):
+            connection.request("GET", "/", headers=headers)
+            answers.append(json.loads(connection.getresponse().read()))
+        connection.close()
+    assert answers == [[{**found, "tenant": "acme"}, 1] for found in ({"old": "1"}, {}, {"new": "2"})]
+
+
+def test_a_block_of_continue_trace_takes_back_what_its_message_brought(spans):
+    async def job(over):
+        await over.wait()
+        with with_what_is_the_applications(), obskit.span("job"):
+            seen.append(of_the_application())
+
+    async def main():
+        over = asyncio.Event()
+        with obskit.continue_trace({"baggage": "old=1"}):
+            task = asyncio.create_task(job(over))
+        over.set()
+        await task
+
+    seen = []
+    asyncio.run(main())
+    assert seen == [({"tenant": "acme"}, 1)]
 
 
 def test_work_after_the_response_still_belongs_to_the_request(spans):
