@@ -53,17 +53,32 @@ class Columns(NamedTuple):
     ids: bytes  # 16 for each
 
 
+Ticks = list[tuple[int, tuple[bytes, list[int], list[int]]]]
+"""For ten seconds each: the buckets of durations, and the calls and errors in these."""
+
+_read_ticks = msgspec.msgpack.Decoder(Ticks).decode
+
+
+class Share(NamedTuple):
+    """What one service has of a block: calls, errors and, unless it has all, ticks as they are stored."""
+
+    calls: int
+    errors: int
+    ticks: bytes
+
+
 class Packed(msgspec.Struct, array_like=True, dict=True):
-    """Requests of one block. ``ticks`` has for ten seconds each the buckets, and the calls and errors in these."""
+    """Requests of one block. ``shares`` are of the first ``texts``, the services; none in files from before."""
 
     number: int = 0
     errors: int = 0
     ends: tuple[int, int] = (0, 0)  # when the first and the last one ended
     took: tuple[int, int] = (0, 0)
-    ticks: list[tuple[int, tuple[bytes, list[int], list[int]]]] = []
+    ticks: Ticks = []
     texts: list[str] = []
     codes: str = ""  # the types of the columns
     data: bytes = b""
+    shares: list[Share] = []
 
     def __len__(self) -> int:
         return self.number
@@ -81,6 +96,12 @@ class Packed(msgspec.Struct, array_like=True, dict=True):
         found[0] = [self.ends[0] + end for end in found[0]]
         found.append(content[place:])
         return Columns(*found)
+
+    def ticks_of(self, service: int | None) -> Ticks:
+        """Return the ticks of all services, or those of one that has a share."""
+        if service is None or not self.shares[service].ticks:
+            return self.ticks
+        return _read_ticks(self.shares[service].ticks)
 
     def row(self, place: int) -> Row:
         """Return one of the requests."""
@@ -143,10 +164,11 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
         sum(failed),
         (first, last),
         (min(took), max(took)),
-        _ticks(ends, buckets, failed),
+        _ticks(zip(ends, buckets, failed, strict=True)),
         list(places),
         codes,
         zlib.compress(b"".join(content), _LEVEL),
+        _shares(services, list(zip(ends, buckets, failed, strict=True))),
     )
 
 
@@ -155,13 +177,20 @@ def _array(numbers: Iterable[int], largest: int) -> array[int]:
     return array("B" if largest < 1 << 8 else "I" if largest < 1 << 32 else "Q", numbers)
 
 
-def _ticks(
-    ends: Iterable[int], buckets: Iterable[int], failed: Iterable[int]
-) -> list[tuple[int, tuple[bytes, list[int], list[int]]]]:
-    calls = Counter([end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)])
-    errors = Counter(
-        [end // TICK * BUCKETS + bucket for end, bucket, its in zip(ends, buckets, failed, strict=True) if its]
-    )
+def _shares(services: Sequence[str], dots: list[tuple[int, int, int]]) -> list[Share]:
+    by_service: dict[str, list[tuple[int, int, int]]] = {}
+    for service, dot in zip(services, dots, strict=True):
+        by_service.setdefault(service, []).append(dot)
+    return [
+        Share(len(its), sum([dot[2] for dot in its]), msgspec.msgpack.encode(_ticks(its)) if its != dots else b"")
+        for its in by_service.values()
+    ]
+
+
+def _ticks(dots: Iterable[tuple[int, int, int]]) -> Ticks:
+    """Return the ticks of ends, buckets and whether they failed."""
+    keys = [(end // TICK * BUCKETS + bucket, its) for end, bucket, its in dots]
+    calls, errors = Counter([key for key, _ in keys]), Counter([key for key, its in keys if its])
     found: dict[int, tuple[bytearray, list[int], list[int]]] = {}
     for key, number in calls.items():
         its = found.get(key // BUCKETS)
