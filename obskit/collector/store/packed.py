@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -148,6 +149,7 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
     ends, took, failed, roots, services, names, ids = zip(*rows, strict=True)
     places = {text: place for place, text in enumerate(dict.fromkeys(services + names))}
     buckets = bytes([min(bucket_of(duration), BUCKETS - 1) for duration in took])
+    steps = [end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)]
     first, last = min(ends), max(ends)
     columns: list[bytes | array[int]] = [
         _array([end - first for end in ends], last - first),
@@ -164,11 +166,11 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
         sum(failed),
         (first, last),
         (min(took), max(took)),
-        _ticks(zip(ends, buckets, failed, strict=True)),
+        _ticks(steps, failed),
         list(places),
         codes,
         zlib.compress(b"".join(content), _LEVEL),
-        _shares(services, list(zip(ends, buckets, failed, strict=True))),
+        _shares(services, steps, failed),
     )
 
 
@@ -177,20 +179,19 @@ def _array(numbers: Iterable[int], largest: int) -> array[int]:
     return array("B" if largest < 1 << 8 else "I" if largest < 1 << 32 else "Q", numbers)
 
 
-def _shares(services: Sequence[str], dots: list[tuple[int, int, int]]) -> list[Share]:
-    by_service: dict[str, list[tuple[int, int, int]]] = {}
-    for service, dot in zip(services, dots, strict=True):
-        by_service.setdefault(service, []).append(dot)
-    return [
-        Share(len(its), sum([dot[2] for dot in its]), msgspec.msgpack.encode(_ticks(its)) if its != dots else b"")
-        for its in by_service.values()
-    ]
+def _shares(services: Sequence[str], steps: Sequence[int], failed: Sequence[int]) -> list[Share]:
+    places: dict[str, list[int]] = {}
+    for place, service in enumerate(services):
+        places.setdefault(service, []).append(place)
+    if len(places) == 1:
+        return [Share(len(steps), sum(failed), b"")]
+    parts = [([steps[place] for place in its], [failed[place] for place in its]) for its in places.values()]
+    return [Share(len(its), sum(errors), msgspec.msgpack.encode(_ticks(its, errors))) for its, errors in parts]
 
 
-def _ticks(dots: Iterable[tuple[int, int, int]]) -> Ticks:
-    """Return the ticks of ends, buckets and whether they failed."""
-    keys = [(end // TICK * BUCKETS + bucket, its) for end, bucket, its in dots]
-    calls, errors = Counter([key for key, _ in keys]), Counter([key for key, its in keys if its])
+def _ticks(steps: Sequence[int], failed: Sequence[int]) -> Ticks:
+    """Return the ticks of requests: of the tick and bucket of each, in one number, and whether it failed."""
+    calls, errors = Counter(steps), Counter(compress(steps, failed))
     found: dict[int, tuple[bytearray, list[int], list[int]]] = {}
     for key, number in calls.items():
         its = found.get(key // BUCKETS)
