@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from obskit.export.delivery.loss_report import LossReport
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.destinations import Destination, Making, Plan, parse
 from obskit.export.gcp.surroundings import in_google_cloud
@@ -129,14 +130,15 @@ def _destinations(settings: Settings) -> tuple[Destination, ...]:
 
 
 def _export(settings: Settings, target: Any, plan: Plan) -> Export:
+    is_text = isinstance(target, str)
     making = Making(
         convert=partial(_converter, settings),
         resource=lambda: provider.resource,
         project=settings.project or "",
         zipkin_encoding=settings.zipkin_encoding,
+        report=lambda: LossReport(settings.service, "spans", known=is_text and target == settings.collector),
     )
     shown, build = plan(making)
-    is_text = isinstance(target, str)
     spool = _spool_options(settings) if is_text and "://" in target else None
     says = (settings.service, settings.version, settings.environment, making.project, making.zipkin_encoding)
     pipeline = partial(Pipeline, shown, build, limits(settings), open_backlog=_backlog(shown, spool))
