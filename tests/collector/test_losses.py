@@ -26,7 +26,7 @@ for burst in (3000, 80, 80, 80):
 (exporter,) = obskit.stats()["exporters"]
 print(json.dumps(exporter, default=str))
 """
-READ = re.compile(r"[^,]+ [\d,]*\d(?=, |$)").findall
+REASONS = re.compile(r"([\d,]+) (.*?)(?:, (?=\d)|$)").findall
 STORED = re.compile(r"([\d,]+) spans? stored.*?; (?:([\d,]+) older spans? made room|none had to make room)", re.DOTALL)
 LINES = re.compile(r"([\d,]+) lines? stored since.*?; ([\d,]+) older ones were deleted", re.DOTALL)
 LOST = re.compile(r"Since the start (?:([\d,]+) messages?)?(?: and )?(?:([\d,]+) spans?)? were refused")
@@ -58,7 +58,7 @@ def told(page):
     for entry in re.sub(r"<[^>]+>", "", note).partition(":")[2].split(";")[:-1]:
         service, _, rest = entry.strip().partition(" ")
         for number, items, reasons in re.findall(r"([\d,]+) (span|log line)s? \((.*?)\)", rest):
-            by_reason = {" ".join(one.split()[:-1]): int(one.split()[-1].replace(",", "")) for one in READ(reasons)}
+            by_reason = {reason: int(each.replace(",", "")) for each, reason in REASONS(reasons)}
             assert sum(by_reason.values()) == int(number.replace(",", ""))
             found.setdefault(service, {})[items] = by_reason
     return found

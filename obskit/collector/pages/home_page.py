@@ -125,10 +125,10 @@ def _told(site: Site) -> Html:
 
 
 def _of_reasons(lost: Counter[tuple[str, str]]) -> str:
-    """Return ``1,200 spans (queue full 1,190, http 413 10)``."""
+    """Return ``1,200 spans (1,190 queue full, 10 http 413)``."""
     parts = []
     for items in sorted({items for items, _ in lost}, reverse=True):
         its = {reason: number for (what, reason), number in lost.most_common() if what == items}
-        reasons = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in its.items())
+        reasons = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in its.items())
         parts.append(f"{count(sum(its.values()), items.removesuffix('s'))} ({reasons})")
     return " and ".join(parts)
