@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter, OrderedDict
+from urllib.parse import parse_qsl
 
-from obskit.base.told_losses import Losses, decode
+from obskit.base.told_losses import Losses
 
 _MOST_QUEUES = 1_000  # of processes, that are told apart; of others the last word stands
 _MOST_SERVICES = 200
 _OTHERS = "other services"
+_LONGEST = 2_000  # characters of a header
+_is_ledger = re.compile(r"[0-9a-f]{16}").fullmatch
+_is_reason = re.compile(r"[a-z0-9_]{1,60}").fullmatch
+_is_number = re.compile(r"[0-9]{1,15}").fullmatch
 
 ByReason = Counter[tuple[str, str]]
 """How many, by what they are (``spans``, ``log lines``) and why they were lost."""
@@ -25,7 +31,7 @@ class ToldLosses:
 
     def note(self, header: str | None) -> None:
         """Take what a message's header says, if it says something."""
-        losses = decode(header) if header else None
+        losses = _decode(header) if header else None
         if losses is None:
             return
         with self._lock:
@@ -48,3 +54,16 @@ def _add(found: dict[str, ByReason], losses: Losses) -> None:
     its = found.setdefault(service, Counter())
     for reason, number in losses.dropped.items():
         its[losses.items, reason] += number
+
+
+def _decode(text: str) -> Losses | None:
+    """Return what a header says; None if it is malformed."""
+    try:
+        pairs = dict(parse_qsl(text, strict_parsing=True, max_num_fields=40)) if len(text) <= _LONGEST else {}
+    except ValueError:
+        return None
+    ledger, service, items = (pairs.pop(name, "") for name in ("ledger", "service", "items"))
+    is_right = all(_is_reason(reason) and _is_number(number) for reason, number in pairs.items())
+    if not (is_right and _is_ledger(ledger) and service and items in {"spans", "log lines"}):
+        return None
+    return Losses(ledger, service.lower(), items, {reason: int(number) for reason, number in pairs.items()})

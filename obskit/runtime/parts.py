@@ -8,7 +8,6 @@ from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from obskit.export.delivery.loss_report import LossReport
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.destinations import Destination, Making, Plan, parse
 from obskit.export.gcp.surroundings import in_google_cloud
@@ -21,6 +20,7 @@ from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
     from obskit.export.delivery.backlog import Backlog
+    from obskit.export.delivery.loss_report import LossReport
     from obskit.export.zipkin.translation import Convert
     from obskit.profiling.setup import ProfilerOptions
 
@@ -136,7 +136,7 @@ def _export(settings: Settings, target: Any, plan: Plan) -> Export:
         resource=lambda: provider.resource,
         project=settings.project or "",
         zipkin_encoding=settings.zipkin_encoding,
-        report=lambda: LossReport(settings.service, "spans", known=is_text and target == settings.collector),
+        report=partial(_loss_report, settings.service, is_text and target == settings.collector),
     )
     shown, build = plan(making)
     spool = _spool_options(settings) if is_text and "://" in target else None
@@ -149,6 +149,12 @@ def _converter(settings: Settings) -> Convert:
     from obskit.export.zipkin.translation import converter
 
     return converter(settings.service, process_tags(settings), _place)
+
+
+def _loss_report(service: str, known: bool) -> LossReport:
+    from obskit.export.delivery.loss_report import LossReport
+
+    return LossReport(service, "spans", known)
 
 
 def _place() -> dict[str, str]:
