@@ -1,1 +1,1 @@
-"""A restaurant in four services, a to d, that really run: by hand, by `obskit demo`, and by the tests."""
+"""A restaurant in five services, a to e, that really run: by hand, by `obskit demo`, and by the tests."""

@@ -57,14 +57,16 @@ def main() -> None:
 
 def _pages(url: str, period: str) -> dict[str, str]:
     """Return what is shown: a name, and the address on the collector."""
-    traces: list[list[dict[str, Any]]] = _read(f"{url}/api/v2/traces?limit=500&spanName=get%20/order/%3Cdish%3E")
-    quickest, *_, slowest = (trace[0]["traceId"] for trace in sorted(traces, key=_took))
+    data = _read(f"{url}/api/v2/traces?limit=500&spanName=get%20/order/%3Cdish%3E")
+    traces = sorted(msgspec.convert(data, list[demo_traces.Trace]), key=_took)
+    quickest, slowest = next(one for one in traces if len(one) == len(traces[-1]))[0].trace_id, traces[-1][0].trace_id
+    part = demo_traces.longest(traces[-1], leaf=True).id
     return {
         "services": f"/?{period}",
         "service": f"/services/b?{period}",
         "graph": f"/graph?{period}",
         "traces": f"/traces?{period}",
-        "trace": f"/traces/{slowest}",
+        "trace": f"/traces/{slowest}?span={part}",
         "trace-flame": f"/traces/{slowest}?view=flame",
         "compare": f"/compare/{quickest}/{slowest}",
         "logs": "/logs",
@@ -74,8 +76,8 @@ def _pages(url: str, period: str) -> dict[str, str]:
     }
 
 
-def _took(trace: list[dict[str, Any]]) -> int:
-    return max(span.get("duration", 0) for span in trace)
+def _took(trace: demo_traces.Trace) -> int:
+    return demo_traces.longest(trace).duration or 0
 
 
 def _read(url: str, body: bytes | None = None) -> Any:
@@ -92,7 +94,7 @@ def _post_cluster(url: str) -> None:
 
 def _pods(**of_the_kitchen: Any) -> list[dict[str, Any]]:
     found = []
-    for name in ("bar", "kitchen", "pantry", "waiter"):
+    for name in ("bar", "kitchen", "pantry", "till", "waiter"):
         owners = [{"kind": "ReplicaSet", "name": f"{name}-6d4b75cb6d", "controller": True}]
         for end, changed in (("x1", of_the_kitchen if name == "kitchen" else {}), ("y2", {})):
             full = f"{name}-6d4b75cb6d-{end}"

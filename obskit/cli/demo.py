@@ -1,4 +1,4 @@
-"""``obskit demo``: runs the collector and four example services that call each other, under a little load."""
+"""``obskit demo``: runs the collector and five example services that call each other, under a little load."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _ROUNDS = 2
-_NEEDED = ("bottle", "django", "flask", "httpx", "requests", "starlette", "uvicorn")
+_SQLITE = "opentelemetry-instrumentation-sqlite3"  # whose module is not called as the package is
+_NEEDED = ("bottle", "django", "flask", "httpx", "requests", "starlette", "uvicorn", _SQLITE)
 _PAUSE = 1.0  # seconds between two orders
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("demo", help="run the collector and four example services, and show a trace")
+    parser = subparsers.add_parser("demo", help="run the collector and five example services, and show a trace")
     parser.add_argument("--once", action="store_true", help="end after the first trace is shown")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
@@ -34,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo until it is done, Ctrl-C or SIGTERM; return 0, or 1 if something failed or was interrupted."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in _NEEDED if not _is_installed(name)]
     if missing:
         return _fail(f"not installed: {', '.join(missing)}; run: pip install 'obskit[demo]'")
     from obskit.cli.demo_services import DemoError
@@ -48,6 +49,13 @@ def run(args: argparse.Namespace) -> int:
     except DemoError as error:
         return _fail(str(error))
     return 0
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name.replace("-", ".")) is not None
+    except ImportError:  # nor is the package that it is in
+        return False
 
 
 def _demo(once: bool, as_json: bool) -> None:
@@ -72,21 +80,21 @@ def _demo(once: bool, as_json: bool) -> None:
 
 
 def _text(summary: dict[str, Any], traces: list[Trace]) -> str:
-    from obskit.cli.demo_traces import tree
-    from obskit.collector.tree import extent
+    from obskit.cli.demo_traces import longest, tree
 
     collector = summary["collector"]
     calls = ", ".join(f"{caller} -> {called}" for caller, called in [("client", "a"), *summary["edges"]])
-    failed = next(trace[0].trace_id for trace in traces if any("error" in span.tags for span in trace))
-    quickest, *_, slowest = (trace[0].trace_id for trace in sorted(traces, key=lambda trace: extent(trace).duration))
+    by_time = sorted(traces, key=lambda trace: longest(trace).duration or 0)
+    slowest = by_time[-1]
+    quickest = next(trace for trace in by_time if len(trace) == len(slowest))  # not one that failed soon
+    trace, beside, part = slowest[0].trace_id, quickest[0].trace_id, longest(slowest, leaf=True).id
     return (
         f"{summary['requests']} orders made {summary['traces']} traces of {summary['spans']} spans: {calls}\n"
         f"\n{tree(max(traces, key=len))}\n"
-        f"\nall traces: {collector}/traces"
-        f"\none with errors: {collector}/traces/{failed}"
-        f"\n\nWhich order took longest, and where?\n  {collector}/traces/{slowest}"
-        f"\n  beside the quickest: {collector}/compare/{quickest}/{slowest}"
-        f"\nWhat went wrong in the pantry, service c?\n  {collector}/logs?service=c&severity=error"
+        f"\nall of it: {collector}"
+        f"\n\nWhich request was slowest, and why?\n  {collector}/traces/{trace}?span={part}"
+        f"\n  beside the quickest: {collector}/compare/{beside}/{trace}"
+        f"\nWhy do some orders fail?\n  {collector}/logs?service=c&severity=error"
         f"\nWhich line keeps the kitchen, service b, busy?\n  {collector}/profiles?service=b&type=cpu"
     )
 

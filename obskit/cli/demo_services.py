@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
 from typing import IO
 
-SERVICES = {"a": "wsgi", "b": "wsgi", "c": "asgi", "d": "wsgi"}
+SERVICES = {"a": "wsgi", "b": "wsgi", "c": "asgi", "d": "wsgi", "e": "tcp"}
 """The modules of ``obskit.examples`` (their names are the services'), each with the interface of its ``app``."""
 
 _START_TIMEOUT = 60.0  # seconds, for all of them together
 _STOP_TIMEOUT = 3.0
+_PROBE_TIMEOUT = 1.0
 _LOOK = 0.05
 _NOT_RECORDED = {"X-B3-Sampled": "0"}
 _PROFILED = {"OBSKIT_PROFILER_DURATION": "2", "OBSKIT_PROFILER_INTERVAL": "2"}  # seconds: always sampling
@@ -58,6 +59,15 @@ class Service:
         finally:
             connection.close()
 
+    def probe(self) -> None:
+        """Return when the service answers, with whatever. Raises OSError or HTTPException."""
+        if SERVICES[self.name] != "tcp":
+            self.get("/", _NOT_RECORDED, timeout=_PROBE_TIMEOUT)
+            return
+        with socket.create_connection(("127.0.0.1", self.port), _PROBE_TIMEOUT) as connection:
+            connection.sendall(b"\n")
+            connection.recv(1)
+
 
 @contextmanager
 def running(collector: str, exporter: str = "") -> Iterator[dict[str, Service]]:
@@ -97,7 +107,8 @@ def _environment(collector: str, exporter: str, ports: dict[str, int]) -> dict[s
         if name.upper().startswith(("OBSKIT_", "OTEL_")) or name.upper().endswith("_PROXY") or name == "PORT"
     }
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    addresses = {f"{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    schemes = {name: "tcp" if kind == "tcp" else "http" for name, kind in SERVICES.items()}
+    addresses = {f"{name.upper()}_URL": f"{schemes[name]}://127.0.0.1:{port}" for name, port in ports.items()}
     also = {"OBSKIT_EXPORTER": exporter} if exporter else {}
     return {**kept, **addresses, "OBSKIT_COLLECTOR": collector, **also, **_PROFILED}
 
@@ -129,11 +140,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _await(service: Service, deadline: float) -> None:
-    """Wait until the service answers an unsampled request, with any status."""
+    """Wait until the service answers."""
     while True:
         service.check()
         try:
-            service.get("/", _NOT_RECORDED, timeout=1.0)
+            service.probe()
         except (OSError, http.client.HTTPException):
             if monotonic() > deadline:
                 message = f"service {service.name} did not answer within {_START_TIMEOUT:.0f} s; {service.output()}"

@@ -39,8 +39,9 @@ def _end(row: Row) -> str:
 ORDERS = {"pasta": 200, "curry": 200, "fugu": 502, "soup": 200}
 """The dishes that are ordered, each with the status that service a answers: there is no recipe for fugu."""
 
-_SERVED = Counter(a=3, b=2, c=1, d=1)  # spans: one for each call received and each call made
-_FAILED = Counter(a=2, b=2, c=1)  # an order without a dish gets no drink
+# Spans: one for each call received and each call made, for the bar's query, and for both sides of the till's queue.
+_SERVED = Counter(a=4, b=2, c=1, d=2, e=1)
+_FAILED = Counter(a=2, b=2, c=1)  # an order without a dish gets no drink and no bill
 _TIMEOUT = 20.0  # seconds
 _LOOK = 0.1
 _open = build_opener(ProxyHandler({})).open
@@ -82,6 +83,12 @@ def await_traces(collector: str, count: int, expected: Counter[str]) -> list[Tra
         if monotonic() > deadline:
             raise DemoError(_difference(len(traces), count, found, expected))
         sleep(_LOOK)
+
+
+def longest(trace: Trace, *, leaf: bool = False) -> Span:
+    """Return the span that took longest, of all or of those without children."""
+    parents = {span.parent_id for span in trace} if leaf else set[str | None]()
+    return max((span for span in trace if span.id not in parents), key=lambda span: span.duration or 0)
 
 
 def services(collector: str) -> list[str]:

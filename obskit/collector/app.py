@@ -61,7 +61,7 @@ def create_app(
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),
             *ProfilesApi(profiles, intake).routes(),
-            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports)), workers),
+            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), intake.losses), workers),
         ],
         exception_handlers=ERRORS,
     )

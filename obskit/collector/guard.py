@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
+from obskit.base.told_losses import TAKES
 from obskit.collector.security import HostPolicy, Token
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+                if scope["method"] == "POST":
+                    MutableHeaders(scope=message)[TAKES] = "losses"
             await send(message)
 
         app = self._refusal(scope["method"], scope["path"], Headers(scope=scope)) or self._app

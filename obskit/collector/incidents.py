@@ -112,9 +112,10 @@ def _silences(service: str, minutes: Sequence[int], until: int) -> list[Incident
     found = []
     known = set(minutes)
     for minute, following in zip(minutes, [*minutes[1:], until], strict=True):
-        busy = sum(one in known for one in range(minute - _BUSY_OF + 1, minute + 1))
         silent = following - minute - 1
-        if silent >= SILENT_MINUTES and busy >= _BUSY:
+        if silent < SILENT_MINUTES:
+            continue
+        if sum(one in known for one in range(minute - _BUSY_OF + 1, minute + 1)) >= _BUSY:
             worst = f"no request for {silent} min"
             found.append(Incident(service, "silent", (minute + 1) * _MINUTE, following * _MINUTE, worst))
     return found

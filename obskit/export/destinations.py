@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from obskit.export.cloud_trace.exporter import CloudTraceTarget
+    from obskit.export.delivery.loss_report import LossReport
     from obskit.export.zipkin.translation import Convert
 
 FORMS = (
@@ -32,13 +33,15 @@ class Making(NamedTuple):
     """What an exporter is made with, besides its target.
 
     ``convert`` and ``resource`` are called when it is built. ``project`` is the Google Cloud project if a URL names
-    none; ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka.
+    none; ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka. ``report``, for Zipkin over
+    HTTP, tells the receiver what was lost.
     """
 
     convert: Callable[[], Convert]
     resource: Callable[[], Resource]
     project: str = ""
     zipkin_encoding: str = "json"
+    report: Callable[[], LossReport | None] = lambda: None
 
 
 Plan = Callable[[Making], "tuple[str, Build]"]
@@ -144,7 +147,7 @@ def _split(url: str) -> SplitResult:
 def _zipkin_http(url: str, making: Making) -> Exporter:
     from obskit.export.zipkin.exporters import ZipkinHttpExporter, encoding
 
-    return ZipkinHttpExporter(url, making.convert(), encoding(making.zipkin_encoding))
+    return ZipkinHttpExporter(url, making.convert(), encoding(making.zipkin_encoding), making.report())
 
 
 def _zipkin_grpc(url: str) -> Plan:

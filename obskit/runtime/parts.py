@@ -20,6 +20,7 @@ from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
     from obskit.export.delivery.backlog import Backlog
+    from obskit.export.delivery.loss_report import LossReport
     from obskit.export.zipkin.translation import Convert
     from obskit.profiling.setup import ProfilerOptions
 
@@ -129,14 +130,15 @@ def _destinations(settings: Settings) -> tuple[Destination, ...]:
 
 
 def _export(settings: Settings, target: Any, plan: Plan) -> Export:
+    is_text = isinstance(target, str)
     making = Making(
         convert=partial(_converter, settings),
         resource=lambda: provider.resource,
         project=settings.project or "",
         zipkin_encoding=settings.zipkin_encoding,
+        report=partial(_loss_report, settings.service, is_text and target == settings.collector),
     )
     shown, build = plan(making)
-    is_text = isinstance(target, str)
     spool = _spool_options(settings) if is_text and "://" in target else None
     says = (settings.service, settings.version, settings.environment, making.project, making.zipkin_encoding)
     pipeline = partial(Pipeline, shown, build, limits(settings), open_backlog=_backlog(shown, spool))
@@ -147,6 +149,12 @@ def _converter(settings: Settings) -> Convert:
     from obskit.export.zipkin.translation import converter
 
     return converter(settings.service, process_tags(settings), _place)
+
+
+def _loss_report(service: str, known: bool) -> LossReport:
+    from obskit.export.delivery.loss_report import LossReport
+
+    return LossReport(service, "spans", known)
 
 
 def _place() -> dict[str, str]:

@@ -21,9 +21,9 @@ MARK = "DEMO_TEST_MARK"
 SUMMARY = {
     "requests": 8,
     "traces": 8,
-    "spans": 52,
-    "services": ["a", "b", "c", "d"],
-    "edges": [["a", "b"], ["a", "d"], ["b", "c"]],
+    "spans": 70,
+    "services": ["a", "b", "c", "d", "e"],
+    "edges": [["a", "b"], ["a", "d"], ["a", "e"], ["b", "c"]],
 }
 
 
@@ -112,8 +112,8 @@ def test_two_at_once_print_one_json_object_each_and_one_that_loses_a_service_end
 def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
     with demo() as one:
         shown = one.read_until("Ctrl-C")
-        collector = next(line.split()[-1] for line in shown.splitlines() if line.startswith("all traces"))
-        api = collector.removesuffix("traces") + "api/v2/traces?limit=100"
+        collector = next(line.split()[-1] for line in shown.splitlines() if line.startswith("all of it"))
+        api = f"{collector}/api/v2/traces?limit=100"
         deadline = monotonic() + 30
         while len(json.load(urllib.request.urlopen(api))) <= SUMMARY["traces"]:
             assert monotonic() < deadline, "no order came after the first ones"
@@ -121,7 +121,7 @@ def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
         one.process.send_signal(signal.SIGINT)
         assert one.finish() == (0, "", "")
         one.assert_nothing_is_left()
-    shown = shown.partition("all traces")[0]
+    shown = shown.partition("all of it")[0]
     rows = [line.split()[:4] for line in shown.splitlines() if line.startswith("  ")]
     assert rows == [
         ["a", "server", "get", "/order/<dish>"],
@@ -131,6 +131,9 @@ def test_it_shows_a_trace_and_goes_on_ordering_until_ctrl_c():
         ["c", "server", "get", "/ingredients/{dish}"],
         ["a", "client", "get", rows[5][3]],
         ["d", "server", "get", "/drink/<dish>"],
+        ["d", "client", "select", rows[7][3]],
+        ["a", "producer", "bill", rows[8][3]],
+        ["e", "consumer", "enter", "bill"],
     ]
 
 
@@ -138,10 +141,15 @@ def test_its_questions_are_answered_by_their_links():
     with demo() as one:
         shown = one.read_until("Ctrl-C")
         slowest, pantry, kitchen = re.findall(r"\?\n  (http\S+)", shown)
-        assert "/order/&lt;dish&gt;" in read(slowest)
+        assert "/order/curry" in read(slowest.partition("?")[0])
+        (detail,) = re.findall(r'<aside[^>]* id="span".*?</aside>', read(slowest), re.DOTALL)
+        assert "SELECT name FROM bottles" in detail
         (beside,) = re.findall(r"beside the quickest: (\S+)", shown)
         assert " longer. " in read(beside)
-        assert "LookupError: nothing on the shelves for fugu" in wait_for(pantry, "LookupError")
+        assert "bills" in read(f"{slowest.partition('/traces')[0]}/graph")
+        lines = wait_for(pantry, "LookupError")
+        assert "Traceback (most recent call last)" in lines
+        assert "LookupError: nothing on the shelves for fugu" in lines
         assert "chop" in wait_for(kitchen, "chop").partition("Hottest lines")[2]
 
 
@@ -162,7 +170,7 @@ def wait_for(url: str, text: str) -> str:
 def test_killed_it_takes_its_services_along():
     with demo() as one:
         one.read_until("Ctrl-C")
-        assert len(one.running()) == 5
+        assert len(one.running()) == 6
         one.process.kill()
         one.assert_nothing_is_left()
 

@@ -488,6 +488,22 @@ def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
     data = blocks_module.pack(spans, [encode_span(span) for span in spans], final=True).data
     for trace in range(1, 42):
         expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
-        assert blocks_module.unpack_trace(data, trace) == expected
+        assert blocks_module.unpack_traces(data, [trace]) == {trace: expected}
     with pytest.raises(blocks_module.Damaged):
-        blocks_module.unpack_trace(b"x", 1)
+        blocks_module.unpack_traces(b"x", [1])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_traces_that_are_read_together_are_those_read_alone_and_a_block_is_read_once(strict, monkeypatch):
+    store = SpanStore(strict_trace_id=strict)
+    for start in range(0, 3_000, 30):
+        store.add([Span(trace_id=f"{n % 400 + 1:032x}", id=f"{n + 1:016x}") for n in range(start, start + 30)])
+    ids = [f"{n + 1:032x}" for n in range(0, 400, 9)] + ["00000000000000ff00000000000000fa", "ffff", f"{10:032x}"]
+    alone = [store.trace(trace_id) for trace_id in ids]
+    store._reader.forget()
+    read, data = [], store._reader.data
+    monkeypatch.setattr(store._reader, "data", lambda key: read.append(key) or data(key))
+    assert store.together(ids) == alone
+    assert [len(spans) for spans in alone[-3:]] == [0 if strict else 7, 0, 8]
+    assert len(read) == len(set(read))
+    store.close()

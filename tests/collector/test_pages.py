@@ -329,3 +329,9 @@ def test_an_empty_page_has_the_line_that_fills_it(shared, path):
     host, port = shared.address
     line = f'obskit.init(service="shop", collector="http://{host}:{port}")'
     assert line in "".join(outline(shared.get(path)).text)
+
+
+def test_a_text_of_several_lines_stands_without_its_indent_and_what_surrounds_it(client):
+    sql = "\n        SELECT *\n          FROM orders\n        "
+    client.post([{**span_of("1"), "tags": {"db.statement": sql}}])
+    assert "SELECT *\n  FROM orders" in outline(client.get("/traces/1?span=0000000000000abc")).text

@@ -2,12 +2,15 @@
 
 import random
 import time
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import pytest
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
 from obskit.collector.periods import Period
+from obskit.collector.store import packed
 from obskit.collector.store.requests import Wanted
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.model import Endpoint, Span
@@ -39,13 +42,17 @@ SPANS = [made(number) for number in range(1, 2001)]
 ENTRIES = [span for span in SPANS if span.kind or not span.parent_id]
 
 
-@pytest.fixture(scope="module")
-def store():
-    store = SpanStore()
-    for start in range(0, len(SPANS), 37):
-        store.add(SPANS[start : start + 37])
-    yield store
-    store.close()
+@pytest.fixture(scope="module", params=["mixed", "a service at a time", "from before there were shares"])
+def store(request):
+    """Blocks with several services, blocks with one, and blocks that do not say how much each has."""
+    before = {"_shares": lambda *_: []} if request.param.startswith("from") else {}
+    ordered = sorted(SPANS, key=lambda span: span.local_endpoint.service_name) if "time" in request.param else SPANS
+    with patch.multiple(packed, **before) if before else nullcontext():
+        store = SpanStore()
+        for start in range(0, len(ordered), 37):
+            store.add(ordered[start : start + 37])
+        yield store
+        store.close()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,22 @@ def store():
         (EVER, lambda span, end: True),
         (Wanted(NOW + 30_000_000, NOW + 90_000_000), lambda span, end: NOW + 30_000_000 <= end <= NOW + 90_000_000),
         (Wanted(0, 2**62, "service-1"), lambda span, end: span.local_endpoint.service_name == "service-1"),
+        (
+            Wanted(0, 2**62, "service-2", "get 3", failed=True),
+            lambda span, end: (
+                span.local_endpoint.service_name == "service-2" and span.name == "get 3" and "error" in span.tags
+            ),
+        ),
+        (
+            Wanted(0, 2**62, "service-0", failed=True),
+            lambda span, end: span.local_endpoint.service_name == "service-0" and "error" in span.tags,
+        ),
+        (
+            Wanted(NOW + 30_000_000, NOW + 90_000_000, "service-3"),
+            lambda span, end: (
+                span.local_endpoint.service_name == "service-3" and NOW + 30_000_000 <= end <= NOW + 90_000_000
+            ),
+        ),
         (Wanted(0, 2**62, name="get 3"), lambda span, end: span.name == "get 3"),
         (
             Wanted(0, 2**62, shortest=10**6, longest=2_000_000),
@@ -61,6 +84,7 @@ def store():
         ),
         (Wanted(0, 2**62, failed=True), lambda span, end: "error" in span.tags),
         (Wanted(0, 2**62, "nobody"), lambda span, end: False),
+        (Wanted(0, 2**62, "get 3"), lambda span, end: False),
         (Wanted(0, NOW), lambda span, end: False),
     ],
 )
@@ -69,7 +93,9 @@ def test_requests_are_those_entry_spans_which_a_look_at_every_span_finds(store, 
     expected = [span for span in ENTRIES if holds(span, span.timestamp + span.duration)]
     assert sorted(one.trace_id for one in found) == sorted(span.trace_id for span in expected)
     assert len(found) == len(expected)
-    assert found.errors == sum("error" in span.tags for span in expected)
+    failed = [span for span in expected if "error" in span.tags]
+    assert found.errors == len(found.failed()) == len(failed)
+    assert sorted(one.trace_id for one in found.failed()) == sorted(span.trace_id for span in failed)
 
 
 @pytest.mark.parametrize("largest", [True, False])
@@ -94,9 +120,10 @@ def test_what_is_stored_later_is_found_and_what_made_room_is_not():
     store.close()
 
 
-def test_many_requests_are_counted_where_they_are(store, monkeypatch):
+@pytest.mark.parametrize("service", [None, "service-1"])
+def test_many_requests_are_counted_where_they_are(store, service, monkeypatch):
     """To 9 % and 10 s: no cell of the rough count is further than this from the exact one."""
-    found = store.requests.find(EVER, forever())
+    found = store.requests.find(Wanted(0, 2**62, service), forever())
     period = Period(NOW, NOW + 205_000_000)
     exact = scatter._density(found, period, 3_000_000, 10, 3)
     monkeypatch.setattr(scatter, "MOST_DOTS", 10)

@@ -1,4 +1,4 @@
-"""The example services, started as `obskit demo` starts them: one trace through four frameworks and three clients."""
+"""The example services, started as `obskit demo` starts them: one trace through frameworks, clients and a queue."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from time import monotonic, sleep
 
 import pytest
 
-from obskit.cli.demo_services import SERVICES, running
+from obskit.cli.demo_services import SERVICES, Service, running
 from obskit.collector.server import CollectorServer
 
 ROOT = Path(__file__).parents[2]
-SERVED = 7
+SERVED = 10
 FAILED = 5
 
 
@@ -76,18 +76,21 @@ def assert_calls(parent, client, server):
 
 
 @pytest.mark.parametrize("digits", [16, 32])
-def test_one_order_is_one_complete_trace_through_four_services(digits, restaurant):
+def test_one_order_is_one_complete_trace_through_five_services(digits, restaurant):
     trace_id, headers = b3(digits, **{"X-B3-Sampled": "1"})
     status, meal = restaurant.order("pasta", **headers)
     assert (status, meal) == (200, {"dish": "pasta with tomatoes and basil", "drink": "red wine"})
     spans = restaurant.trace(trace_id, SERVED)
     [a], [b], [c], [d] = (spans[name, "SERVER"] for name in "abcd")
     to_b, to_d = spans["a", "CLIENT"]
-    [to_c] = spans["b", "CLIENT"]
+    [to_c], [query] = spans["b", "CLIENT"], spans["d", "CLIENT"]
+    [put], [taken] = spans["a", "PRODUCER"], spans["e", "CONSUMER"]
     assert a["parentId"] == "00000000000000cc"
     assert_calls(a, to_b, b)
     assert_calls(b, to_c, c)
     assert_calls(a, to_d, d)
+    assert_calls(a, put, taken)
+    assert query["parentId"] == d["id"]
     assert [span["name"] for span in (a, b, c, d)] == [
         "get /order/<dish>",
         "get /cook/<str:dish>",
@@ -95,7 +98,7 @@ def test_one_order_is_one_complete_trace_through_four_services(digits, restauran
         "get /drink/<dish>",
     ]
     every = [a, b, c, d, to_b, to_c, to_d]
-    assert {span["traceId"] for span in every} == {trace_id}
+    assert {span["traceId"] for span in (*every, query, put, taken)} == {trace_id}
     assert {span["tags"]["http.status_code"] for span in every} == {"200"}
     assert not [span for span in every if "error" in span["tags"] or span.get("debug")]
     assert [span["tags"]["http.path"] for span in (to_b, to_c, to_d)] == [
@@ -139,7 +142,7 @@ def test_a_client_that_denies_is_served_without_a_trace(deny, restaurant):
     restaurant.trace(later, SERVED)  # each service sends in order: what is not there now was not recorded
     assert get(f"{restaurant.collector}/api/v2/trace/{denied}")[0] == 404
     traces = get(f"{restaurant.collector}/api/v2/traces?limit=1000")[1]
-    assert not [span for trace in traces for span in trace if span["tags"]["http.path"].endswith("/soup")]
+    assert not [span for trace in traces for span in trace if span["tags"].get("http.path", "").endswith("/soup")]
 
 
 def free_port() -> int:
@@ -165,23 +168,23 @@ def test_each_service_also_runs_by_itself_with_its_frameworks_own_server():
         for name, port in ports.items():
             start(name, stack, {**shared, "PORT": str(port)})
         restaurant = Restaurant(addresses["A_URL"], collector.url)
-        for url in addresses.values():
-            await_answer(url)
+        for name, port in ports.items():
+            await_answer(Service(name, port, None, None))
         trace_id, headers = b3()
         assert restaurant.order("pasta", **headers)[0] == 200
-        assert len(restaurant.trace(trace_id, SERVED)) == 6
+        assert len(restaurant.trace(trace_id, SERVED)) == 9
 
 
-def await_answer(url):
+def await_answer(service):
     deadline = monotonic() + 30
-    while not answers(url):
-        assert monotonic() < deadline, f"{url} does not answer"
+    while not answers(service):
+        assert monotonic() < deadline, f"{service.name} does not answer"
         sleep(0.05)
 
 
-def answers(url):
+def answers(service):
     try:
-        get(url, {"X-B3-Sampled": "0"})
+        service.probe()
     except OSError:
         return False
     return True

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from obskit.base.told_losses import HEADER
 from obskit.collector.intake.zipkin import MAX_BODY, Message, Rejected, too_large
+from obskit.collector.told_losses import ToldLosses
 
 BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored
@@ -30,6 +32,7 @@ class Intake:
     """The bodies held by one collector. For the event loop's thread alone."""
 
     def __init__(self) -> None:
+        self.losses = ToldLosses()
         self._total = 0
         self._coming: dict[asyncio.Task[bytes], _Held] = {}  # oldest first
 
@@ -45,6 +48,7 @@ class Intake:
     @asynccontextmanager
     async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
         """Return the whole body with what its headers say of it, held as ``body`` does."""
+        self.losses.note(request.headers.get(HEADER))
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         async with self.body(request) as body:
             yield Message(version, body, kind, encoding)

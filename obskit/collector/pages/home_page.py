@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request as HttpRequest
@@ -54,6 +55,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         Html("<h2>Every request</h2>\n"),
         scatter.figure(wanted, period, query=of_period(period)),
         _stored(site),
+        _told(site),
     ]
     return page("Services", join(body), here="/", modules=("dots.js",))
 
@@ -109,3 +111,24 @@ def _lost(site: Site) -> str:
     refused, lost = (sum(its[name] for its in counts) for name in ("messages_dropped", "spans_dropped"))
     parts = [count(number, what) for number, what in ((refused, "message"), (lost, "span")) if number]
     return f" Since the start {' and '.join(parts)} were refused: senders halve what is too large." if parts else ""
+
+
+def _told(site: Site) -> Html:
+    """Return what each service says that it lost; the numbers are those of its ``obskit.stats()``."""
+    entries = [
+        render(" {badge} {text};", badge=site.badge(service), text=_of_reasons(its))
+        for service, its in sorted(site.losses.by_service().items())
+    ]
+    note = '<p class="note" id="told">Lost before it was stored here, as the services\' processes say:{entries} '
+    note += "what was refused here is among it.</p>\n"
+    return render(note, entries=join(entries)) if entries else Html("")
+
+
+def _of_reasons(lost: Counter[tuple[str, str]]) -> str:
+    """Return ``1,200 spans (1,190 queue full, 10 http 413)``."""
+    parts = []
+    for items in sorted({items for items, _ in lost}, reverse=True):
+        its = {reason: number for (what, reason), number in lost.most_common() if what == items}
+        reasons = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in its.items())
+        parts.append(f"{count(sum(its.values()), items.removesuffix('s'))} ({reasons})")
+    return " and ".join(parts)

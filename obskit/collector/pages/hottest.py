@@ -9,7 +9,7 @@ from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.show import count
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period
-from obskit.collector.profiles.flame import Choice, fold
+from obskit.collector.profiles.flame import tables_of
 
 _ROWS = 8
 _PART = """<h2>Hottest lines</h2>
@@ -31,8 +31,8 @@ def hottest(site: Site, service: str, period: Period) -> Html:
         return Html("")
     units = dict(site.profiles.kinds()[service])
     query = {**params, "from": str(period.first // 1_000), "to": str(period.end // 1_000)}
-    found = site.profiles.sums.within(service, params["type"], period.first, period.end)
-    shown = Shown(fold(found.sums, Choice()), units[params["type"]], query)
+    found = site.profiles.sums.within(service, params["type"], period.first, period.end, plain=True)
+    shown = Shown(tables_of(found.sums), units[params["type"]], query)
     if not shown.total:
         return Html("")
     said = f"{shown.amount(shown.total)} ({params['type']}) in {count(found.used, 'profile')}"

@@ -88,7 +88,7 @@ def _summed(site: Site, params: Mapping[str, str], choice: Choice, first: int, l
     """Return the samples of a time."""
     of = params["service"], params["type"]
     if not choice.trace:
-        return site.profiles.sums.within(*of, first, last, choice.version)
+        return site.profiles.sums.within(*of, first, last, choice.version, plain=choice.is_plain)
     numbers = site.profiles.numbers(*of, first, last, choice.trace)
     sums = added(site.profiles.read(numbers[:MOST_MERGED]))
     return Summed(sums, min(len(numbers), MOST_MERGED), len(numbers))

@@ -6,8 +6,9 @@ Requests above the top of the scale are drawn on the upper edge, so that none is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from itertools import chain, compress
 from urllib.parse import urlencode
 
 import msgspec
@@ -113,32 +114,37 @@ def _density(found: Found, period: Period, top: int, wide: int, high: int) -> di
 
     Many requests are counted in steps of 10 s and 9 %, each at its middle.
     """
-    marks = _exact(found) if len(found) <= MOST_DOTS else chain.from_iterable(map(_rough, found.parts))
     requests, errors = [0] * (wide * high), [0] * (wide * high)
     first, across, up = period.first, wide / period.length, high / top
     rows = [min(int(duration_of(bucket + 0.5) * up), high - 1) for bucket in range(BUCKETS)]
-    for end, buckets, calls, failed in marks:
-        x = min(max(int((end - first) * across), 0), wide - 1) * high
-        for bucket, number, its_failed in zip(buckets, calls, failed, strict=True):
-            place = x + rows[bucket]
-            requests[place] += number
-            errors[place] += its_failed
+    is_rough, singly = len(found) > MOST_DOTS, []
+    for part in found.parts:
+        ticks = part.ticks if is_rough else None
+        if ticks is None:
+            singly.append(part)
+            continue
+        for tick, (buckets, calls, failed) in ticks:
+            x = min(max(int((tick * TICK + TICK // 2 - first) * across), 0), wide - 1) * high
+            for bucket, number, its_failed in zip(buckets, calls, failed, strict=True):
+                place = x + rows[bucket]
+                requests[place] += number
+                errors[place] += its_failed
+    for numbers, counted in zip((requests, errors), _counted(singly, first, across), strict=True):
+        for key, number in counted.items():
+            x, bucket = divmod(key, BUCKETS)
+            numbers[min(max(x, 0), wide - 1) * high + rows[bucket]] += number
     return {divmod(place, high): [number, errors[place]] for place, number in enumerate(requests) if number}
 
 
-_Marks = Iterable[tuple[int, Iterable[int], Iterable[int], Iterable[int]]]
-"""Times of requests, each with their buckets, how many there are in these, and how many of them failed."""
-
-
-def _exact(found: Found) -> _Marks:
-    columns = map(found.column, ("ends", "buckets", "failed"))
-    return ((end, (bucket,), (1,), (failed,)) for end, bucket, failed in zip(*columns, strict=True))
-
-
-def _rough(part: Part) -> _Marks:
-    if part.chosen is None:
-        return ((tick * TICK + TICK // 2, *its) for tick, its in part.packed.ticks)
-    return _exact(Found([part]))
+def _counted(parts: Iterable[Part], first: int, across: float) -> tuple[Counter[int], Counter[int]]:
+    """Return how many requests, and how many failed ones, are in each bucket of each column of the plot."""
+    every, errors = Counter[int](), Counter[int]()
+    for part in parts:
+        columns = zip(part.column("ends"), part.column("buckets"), strict=True)
+        keys = [int((end - first) * across) * BUCKETS + bucket for end, bucket in columns]
+        every.update(keys)
+        errors.update(compress(keys, part.column("failed")) if part.packed.errors else ())
+    return every, errors
 
 
 def _drawn(found: Found, period: Period, top: int) -> str:

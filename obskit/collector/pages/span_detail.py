@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from textwrap import dedent
 
 from obskit.collector.lines.line import Line
 from obskit.collector.pages.line_rows import summary
@@ -52,12 +53,17 @@ def _part(site: Site, detail: Detail) -> Html:
 def _detail(node: Node, shown: View, lines: TraceLines) -> Detail:
     span = node.span
     tables = [
-        ("Tags", list(span.tags.items())),
+        ("Tags", [(key, _as_block(value)) for key, value in span.tags.items()]),
         ("Annotations", [(_since(item.timestamp + node.shift, shown), item.value) for item in span.annotations]),
         ("Log lines", list(_lines(node, shown, lines.of_span.get(node, [])))),
         ("Span", list(_facts(node, shown))),
     ]
     return Detail(span.name or "unnamed", node.service, [table for table in tables if table[1]])
+
+
+def _as_block(text: str) -> str:
+    """Return a text of several lines, as SQL in a program is, without what surrounds it and its indent."""
+    return dedent(text).strip() if "\n" in text else text
 
 
 def _lines(node: Node, shown: View, lines: list[Line]) -> Iterator[tuple[str, str]]:

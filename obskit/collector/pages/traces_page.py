@@ -123,9 +123,11 @@ def _by_request(site: Site, query: RequestQuery, found: Found) -> list[_Listed]:
         if (known is None and len(chosen) < query.limit) or (known and one.root and not known.root):
             chosen[one.trace_id] = one
     ordered = sorted(chosen.values(), key=attrgetter(by), reverse=largest)
-    traces = ((one, site.store.trace(one.trace_id)) for one in ordered)
+    traces = site.store.together([one.trace_id for one in ordered])
     return [
-        _Listed(one.end, one.took, bool(one.failed), one.service, one.name, spans) for one, spans in traces if spans
+        _Listed(one.end, one.took, bool(one.failed), one.service, one.name, spans)
+        for one, spans in zip(ordered, traces, strict=True)
+        if spans
     ]
 
 

@@ -27,6 +27,11 @@ class Choice:
     group: str = ""
     version: str = ""
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether samples are taken without a look at their labels."""
+        return not (self.route or self.trace or self.group or self.version)
+
     def takes(self, labels: Labels) -> bool:
         """Return True for samples with these labels."""
         named = dict(labels)
@@ -43,7 +48,7 @@ class Node:
 
     place: Place
     value: int = 0
-    lines: Counter[int] = field(default_factory=Counter)
+    lines: dict[int, int] = field(default_factory=dict)
     children: dict[Place, Node] = field(default_factory=dict)
 
     def below(self, place: Place) -> Node:
@@ -56,7 +61,7 @@ class Node:
     @property
     def line(self) -> int:
         """The line that most samples were at."""
-        return self.lines.most_common(1)[0][0] if self.lines else 0
+        return max(self.lines, key=self.lines.__getitem__, default=0)
 
 
 @dataclass
@@ -76,18 +81,16 @@ class Flame:
         frames, labels = list(sums.frames), [dict(its) for its in sums.labels]
         taken = [choice.takes(its) for its in sums.labels]
         groups = [its.get(choice.group, "(none)") if choice.group else "" for its in labels]
-        by_label = [0] * len(labels)
         for stack, values in sums.samples.items():
             chosen: dict[str, int] = {}
             for label, value in values.items():
-                by_label[label] += value
                 if taken[label]:
                     chosen[groups[label]] = chosen.get(groups[label], 0) + value
             for group, value in chosen.items():
                 self._add([frames[frame] for frame in stack], value, choice.function, group)
-        for its, value in zip(labels, by_label, strict=True):
-            self.routes[its.get("http.route", "")] += value
-            self.versions[version_of(its)] += value
+        for named, value in sums.by_labels():
+            self.routes[dict(named).get("http.route", "")] += value
+            self.versions[version_of(dict(named))] += value
 
     def _add(self, frames: list[Frame], value: int, function: str, group: str) -> None:
         if function:
@@ -98,10 +101,14 @@ class Flame:
             frames = frames[begin:]
         node = self.root
         node.value += value
-        for frame in ([(group, "", 0)] if group else []) + frames:
-            node = node.below(frame[:2])
+        for name, file, line in ([(group, "", 0)] if group else []) + frames:
+            node = node.below((name, file))
             node.value += value
-            node.lines[frame[2]] += value
+            node.lines[line] = node.lines.get(line, 0) + value
+        self._count(frames, value)
+
+    def _count(self, frames: list[Frame], value: int) -> None:
+        """Add samples to the tables of lines and functions."""
         if frames:
             self.own[frames[-1]] += value
         for place in {frame[:2] for frame in frames}:
@@ -122,6 +129,16 @@ def fold(sums: Sums, choice: Choice) -> Flame:
     values = sorted((node.value for node in nodes(flame.root)), reverse=True)
     if len(values) > MOST_NODES:
         flame.cut = _cut(flame.root, values[MOST_NODES])
+    return flame
+
+
+def tables_of(sums: Sums) -> Flame:
+    """Return what stands in tables, and the root without the calls below it."""
+    flame, frames = Flame(), list(sums.frames)
+    for stack, values in sums.samples.items():
+        value = sum(values.values())
+        flame.root.value += value
+        flame._count([frames[frame] for frame in stack], value)
     return flame
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -27,6 +28,10 @@ class Stacks(msgspec.Struct, array_like=True):
         """Return stacks with their values and the numbers of their labels."""
         return ((stack, ((value, number),)) for stack, value, number in self.samples)
 
+    def by_labels(self) -> Iterable[tuple[Labels, int]]:
+        """Return the labels with what all samples that have them took, some of them several times."""
+        return ((self.labels[number], value) for _, value, number in self.samples)
+
     @property
     def total(self) -> int:
         """The sum of all values."""
@@ -34,11 +39,19 @@ class Stacks(msgspec.Struct, array_like=True):
 
 
 class Part(msgspec.Struct, array_like=True):
-    """Samples of several profiles: each stack once, with its values and the numbers of their labels."""
+    """Samples of several profiles: each stack once, with its values and the numbers of their labels.
+
+    In a plain one stacks have one value each, without labels, and ``together`` is what the labels have.
+    """
 
     frames: list[Frame]
     labels: list[Labels]
     samples: list[tuple[list[int], list[tuple[int, int]]]]
+    together: list[tuple[Labels, int]] = []
+
+    def by_labels(self) -> Iterable[tuple[Labels, int]]:
+        """Return the labels with what all samples that have them took."""
+        return self.together
 
     def by_stack(self) -> Iterable[tuple[list[int], Sequence[tuple[int, int]]]]:
         """Return stacks with their values and the numbers of their labels."""
@@ -46,12 +59,16 @@ class Part(msgspec.Struct, array_like=True):
 
 
 class Sums:
-    """Samples of many profiles: stacks as numbers of ``frames``, with a value for each number of ``labels``."""
+    """Samples of many profiles: stacks as numbers of ``frames``, with a value for each number of ``labels``.
+
+    In plain ones stacks have one value each, without labels, and ``together`` is what the labels have.
+    """
 
     def __init__(self) -> None:
         self.frames: dict[Frame, int] = {}
         self.labels: dict[Labels, int] = {}
         self.samples: dict[tuple[int, ...], dict[int, int]] = {}
+        self.together: Counter[Labels] = Counter()
 
     def add(self, stacks: Stacks | Part, kept: Callable[[Labels], Labels] = tuple) -> None:
         """Add samples, of whose labels those are told apart that are ``kept``."""
@@ -63,12 +80,32 @@ class Sums:
                 label = labels[number]
                 its[label] = its.get(label, 0) + value
 
+    def add_plain(self, stacks: Stacks | Part, kept: Callable[[Labels], Labels] = tuple) -> None:
+        """Add samples to plain sums."""
+        self.add(stacks, lambda _: ())
+        for labels, value in stacks.by_labels():
+            self.together[kept(labels)] += value
+
     def part(self) -> Part:
         """Return them as they are stored."""
         samples = [
             (list(stack), [(value, label) for label, value in its.items()]) for stack, its in self.samples.items()
         ]
         return Part(list(self.frames), list(self.labels), samples)
+
+    def plain_part(self) -> Part:
+        """Return them as plain ones are stored."""
+        samples = [(list(stack), [(sum(its.values()), 0)]) for stack, its in self.samples.items()]
+        return Part(list(self.frames), [()], samples, list(self.by_labels()))
+
+    def by_labels(self) -> Iterable[tuple[Labels, int]]:
+        """Return the labels with what all samples that have them took."""
+        if self.together:
+            return self.together.items()
+        found: Counter[int] = Counter()
+        for its in self.samples.values():
+            found.update(its)
+        return ((labels, found[number]) for labels, number in self.labels.items())
 
 
 _MOST = 2**63  # a larger one is a negative number: of a difference, which cannot be added up

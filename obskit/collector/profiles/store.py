@@ -45,7 +45,7 @@ CREATE INDEX IF NOT EXISTS profile_traces_by_number ON profile_traces (number)
 
 _SIZES = """
 SELECT service, sum(size) FROM
-(SELECT service, size FROM profiles UNION ALL SELECT service, size FROM profile_hours) GROUP BY service
+(SELECT service, size FROM profiles UNION ALL SELECT service, size FROM profile_sums) GROUP BY service
 """
 
 

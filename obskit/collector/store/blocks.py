@@ -100,16 +100,22 @@ def unpack(data: bytes) -> list[Span]:
         raise Damaged(str(error)) from None
 
 
-def unpack_trace(data: bytes, trace: int) -> list[Span]:
-    """Return the spans of one trace, by its low 64 bits, without decoding the others. Raises Damaged."""
-    spans = unpack_with(data, b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF))  # some may have it elsewhere
-    return [span for span in spans if low_id(span.trace_id) == trace]
+def unpack_traces(data: bytes, traces: Iterable[int]) -> dict[int, list[Span]]:
+    """Return the spans of some traces, by the low 64 bits of the ids, without decoding others. Raises Damaged."""
+    marks = [b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF) for trace in traces]
+    found = zip(traces, _unpack_with(data, marks), strict=True)  # some may have it elsewhere
+    return {trace: [span for span in spans if low_id(span.trace_id) == trace] for trace, spans in found}
 
 
 def unpack_with(data: bytes, mark: bytes) -> list[Span]:
     """Return the spans of a block whose JSON holds a text, without decoding the others. Raises Damaged."""
+    return _unpack_with(data, [mark])[0]
+
+
+def _unpack_with(data: bytes, marks: Iterable[bytes]) -> list[list[Span]]:
     try:
-        return _decode(_joined(_lines_with(zlib.decompress(data), mark)))
+        text = zlib.decompress(data)
+        return [_decode(_joined(_lines_with(text, mark))) for mark in marks]
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:
         raise Damaged(str(error)) from None
 

@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,17 +54,32 @@ class Columns(NamedTuple):
     ids: bytes  # 16 for each
 
 
+Ticks = list[tuple[int, tuple[bytes, list[int], list[int]]]]
+"""For ten seconds each: the buckets of durations, and the calls and errors in these."""
+
+_read_ticks = msgspec.msgpack.Decoder(Ticks).decode
+
+
+class Share(NamedTuple):
+    """What one service has of a block: calls, errors and, unless it has all, ticks as they are stored."""
+
+    calls: int
+    errors: int
+    ticks: bytes
+
+
 class Packed(msgspec.Struct, array_like=True, dict=True):
-    """Requests of one block. ``ticks`` has for ten seconds each the buckets, and the calls and errors in these."""
+    """Requests of one block. ``shares`` are of the first ``texts``, the services; none in files from before."""
 
     number: int = 0
     errors: int = 0
     ends: tuple[int, int] = (0, 0)  # when the first and the last one ended
     took: tuple[int, int] = (0, 0)
-    ticks: list[tuple[int, tuple[bytes, list[int], list[int]]]] = []
+    ticks: Ticks = []
     texts: list[str] = []
     codes: str = ""  # the types of the columns
     data: bytes = b""
+    shares: list[Share] = []
 
     def __len__(self) -> int:
         return self.number
@@ -81,6 +97,12 @@ class Packed(msgspec.Struct, array_like=True, dict=True):
         found[0] = [self.ends[0] + end for end in found[0]]
         found.append(content[place:])
         return Columns(*found)
+
+    def ticks_of(self, service: int | None) -> Ticks:
+        """Return the ticks of all services, or those of one that has a share."""
+        if service is None or not self.shares[service].ticks:
+            return self.ticks
+        return _read_ticks(self.shares[service].ticks)
 
     def row(self, place: int) -> Row:
         """Return one of the requests."""
@@ -127,6 +149,7 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
     ends, took, failed, roots, services, names, ids = zip(*rows, strict=True)
     places = {text: place for place, text in enumerate(dict.fromkeys(services + names))}
     buckets = bytes([min(bucket_of(duration), BUCKETS - 1) for duration in took])
+    steps = [end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)]
     first, last = min(ends), max(ends)
     columns: list[bytes | array[int]] = [
         _array([end - first for end in ends], last - first),
@@ -143,10 +166,11 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
         sum(failed),
         (first, last),
         (min(took), max(took)),
-        _ticks(ends, buckets, failed),
+        _ticks(steps, failed),
         list(places),
         codes,
         zlib.compress(b"".join(content), _LEVEL),
+        _shares(services, steps, failed),
     )
 
 
@@ -155,13 +179,19 @@ def _array(numbers: Iterable[int], largest: int) -> array[int]:
     return array("B" if largest < 1 << 8 else "I" if largest < 1 << 32 else "Q", numbers)
 
 
-def _ticks(
-    ends: Iterable[int], buckets: Iterable[int], failed: Iterable[int]
-) -> list[tuple[int, tuple[bytes, list[int], list[int]]]]:
-    calls = Counter([end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)])
-    errors = Counter(
-        [end // TICK * BUCKETS + bucket for end, bucket, its in zip(ends, buckets, failed, strict=True) if its]
-    )
+def _shares(services: Sequence[str], steps: Sequence[int], failed: Sequence[int]) -> list[Share]:
+    places: dict[str, list[int]] = {}
+    for place, service in enumerate(services):
+        places.setdefault(service, []).append(place)
+    if len(places) == 1:
+        return [Share(len(steps), sum(failed), b"")]
+    parts = [([steps[place] for place in its], [failed[place] for place in its]) for its in places.values()]
+    return [Share(len(its), sum(errors), msgspec.msgpack.encode(_ticks(its, errors))) for its, errors in parts]
+
+
+def _ticks(steps: Sequence[int], failed: Sequence[int]) -> Ticks:
+    """Return the ticks of requests: of the tick and bucket of each, in one number, and whether it failed."""
+    calls, errors = Counter(steps), Counter(compress(steps, failed))
     found: dict[int, tuple[bytearray, list[int], list[int]]] = {}
     for key, number in calls.items():
         its = found.get(key // BUCKETS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace, unpack_with
+from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_traces, unpack_with
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
@@ -68,19 +69,22 @@ class Reader:
         """Return the spans of each trace, by the low 64 bits of its id, in order of arrival."""
         numbers = self.numbers(traces)
         spans: dict[int, list[Span]] = {trace: [] for trace in traces if trace in numbers}
-        for key in self.keys({number for found in numbers.values() for number in found}):
-            block = self._recent.get(key) if len(spans) <= _FEW else self.block(key)
+        places = sorted((number, trace) for trace, found in numbers.items() for number in found)
+        for key in self.keys(number for number, _ in places):
+            inside = places[bisect_left(places, (key[0],)) : bisect_left(places, (key[1] + 1,))]
+            wanted = {trace for _, trace in inside}
+            block = self._recent.get(key) if len(wanted) <= _FEW else self.block(key)
             if block is None:
-                block = self._only(key, spans)
-            for trace in block.keys() & spans.keys():
+                block = self._only(key, wanted)
+            for trace in block.keys() & wanted:
                 spans[trace] += block[trace]
         return spans
 
-    def _only(self, key: BlockKey, traces: Iterable[int]) -> SpansByTrace:
+    def _only(self, key: BlockKey, traces: Collection[int]) -> SpansByTrace:
         """Return the spans of some traces in a block."""
         data = self.data(key)
         try:
-            return {} if data is None else {trace: unpack_trace(data, trace) for trace in traces}
+            return {} if data is None else unpack_traces(data, traces)
         except Damaged as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
 

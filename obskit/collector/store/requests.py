@@ -11,6 +11,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, compress
 from operator import itemgetter
 
@@ -19,7 +20,7 @@ import msgspec
 from obskit.collector.deadline import Deadline
 from obskit.collector.query import is_entry
 from obskit.collector.store.health_numbers import bucket_of
-from obskit.collector.store.packed import BUCKETS, LATEST, UNKNOWN, Packed, Row, packed, read
+from obskit.collector.store.packed import BUCKETS, LATEST, UNKNOWN, Packed, Row, Share, Ticks, packed, read
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 
@@ -83,38 +84,68 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Part:
-    """Requests of one block: all of them, or those at the places ``chosen``."""
+    """Requests of one block: all, those of a service, those that failed, or those at the places ``chosen``.
+
+    Which they are is looked up when somebody asks for single ones: how many there are is known without.
+    """
 
     packed: Packed
     chosen: Sequence[int] | None = None
+    service: int | None = None
+    failed: bool = False
 
     def __len__(self) -> int:
-        return len(self.packed) if self.chosen is None else len(self.chosen)
+        if self.chosen is not None:
+            return len(self.chosen)
+        return self.errors if self.failed else len(self.packed) if self._share is None else self._share.calls
 
     @property
     def errors(self) -> int:
         """Return how many failed."""
-        return self.packed.errors if self.chosen is None else sum(self.column("failed"))
+        if self.chosen is not None:
+            return sum(self.column("failed"))
+        return self.packed.errors if self._share is None else self._share.errors
+
+    @property
+    def ticks(self) -> Ticks | None:
+        """Return them in steps of time and duration; None where that takes a look at each."""
+        return None if self.failed or self.chosen is not None else self.packed.ticks_of(self.service)
 
     def column(self, name: str) -> Sequence[int]:
         """Return what these requests have in a column."""
         column: Sequence[int] = getattr(self.packed.columns, name)
-        if self.chosen is None:
+        places = self._places
+        if len(places) == len(column):
             return column
-        if len(self.chosen) == 1:
-            return (column[self.chosen[0]],)
-        return itemgetter(*self.chosen)(column) if self.chosen else ()
+        if len(places) == 1:
+            return (column[places[0]],)
+        return itemgetter(*places)(column) if places else ()
 
     def row(self, place: int) -> Row:
         """Return one of them."""
-        return self.packed.row(place if self.chosen is None else self.chosen[place])
+        return self.packed.row(self._places[place])
 
-    def only(self, name: str, value: int) -> Part:
+    def of_service(self, service: str) -> Part:
+        """Return those of a service."""
+        shares = self.packed.shares
+        if self.chosen is not None or not shares:
+            return self.named("services", service)
+        texts = self.packed.texts[: len(shares)]
+        return Part(self.packed, None, texts.index(service)) if service in texts else Part(self.packed, ())
+
+    def only_failed(self) -> Part:
+        """Return those that failed."""
+        return Part(self.packed, None, self.service, True) if self.chosen is None else self._only("failed", 1)
+
+    def named(self, name: str, text: str) -> Part:
+        """Return those with a text in a column."""
+        texts = self.packed.texts
+        return self._only(name, texts.index(text)) if text in texts else Part(self.packed, ())
+
+    def _only(self, name: str, value: int) -> Part:
         """Return those with a value in a column."""
         column = getattr(self.packed.columns, name)
-        if self.chosen is None:
-            return Part(self.packed, [place for place, its in enumerate(column) if its == value])
-        return Part(self.packed, [place for place in self.chosen if column[place] == value])
+        return Part(self.packed, [place for place in self._places if column[place] == value])
 
     def ended(self, first: int, last: int) -> Part:
         """Return those that ended between two times."""
@@ -144,8 +175,21 @@ class Part:
         return Part(self.packed, found)
 
     @property
+    def _share(self) -> Share | None:
+        return None if self.service is None else self.packed.shares[self.service]
+
+    @cached_property
     def _places(self) -> Sequence[int]:
-        return range(len(self.packed)) if self.chosen is None else self.chosen
+        if self.chosen is not None:
+            return self.chosen
+        places: Sequence[int] = range(len(self.packed))
+        columns = self.packed.columns if self.failed or self.service is not None else None
+        if columns and self.service is not None:
+            services = columns.services
+            places = [place for place in places if services[place] == self.service]
+        if columns and self.failed:
+            places = [place for place in places if columns.failed[place]]
+        return places
 
 
 @dataclass(frozen=True)
@@ -173,7 +217,7 @@ class Found:
 
     def failed(self) -> Found:
         """Return those that failed."""
-        return Found([part.only("failed", 1) for part in self.parts if part.packed.errors])
+        return Found([part.only_failed() for part in self.parts if part.errors])
 
     def column(self, name: str) -> Iterable[int]:
         """Return what all of them have in a column."""
@@ -258,9 +302,8 @@ def _matching(requests: Packed, wanted: Wanted) -> Part | None:
     part = Part(requests).ended(wanted.first, wanted.last)
     if wanted.shortest or wanted.longest is not None:
         part = part.lasted(wanted.shortest, LATEST if wanted.longest is None else wanted.longest)
-    for column, text in (("services", wanted.service), ("names", wanted.name)):
-        if text is not None:
-            if text not in requests.texts:
-                return None
-            part = part.only(column, requests.texts.index(text))
-    return part.only("failed", 1) if wanted.failed else part
+    if wanted.service is not None:
+        part = part.of_service(wanted.service)
+    if wanted.name is not None:
+        part = part.named("names", wanted.name)
+    return part.only_failed() if wanted.failed else part

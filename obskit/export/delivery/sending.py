@@ -98,6 +98,8 @@ class Delivery:
         if self._exporter is None:
             with no_fork():  # this is where most is imported
                 self._exporter = self._build()
+                if (report := getattr(self._exporter, "report", None)) is not None:
+                    report.ledger = self._ledger
                 if self._backlog is None and self._open_backlog is not None:
                     self._backlog = self._ledger.backlog = self._open_backlog()
         return self._exporter

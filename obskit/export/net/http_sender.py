@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 from time import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 from obskit.export.net.http_client import Answer, HttpClient, Unreachable
 from obskit.export.net.url import basic_credentials
+
+if TYPE_CHECKING:
+    from obskit.export.delivery.loss_report import LossReport
 
 _RETRY = frozenset([408, 425, 429, 500, 502, 503, 504])
 _LONGEST_RETRY_AFTER = 30.0
@@ -20,7 +24,8 @@ _REDIRECT = range(300, 400)
 class HttpSender:
     """Posts to one URL. Redirects are not followed: spans go to the configured destination only."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    def __init__(self, url: str, headers: dict[str, str], report: LossReport | None = None) -> None:
+        self._report = report
         parts = urlsplit(url)
         self._client = HttpClient(url)
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -32,9 +37,13 @@ class HttpSender:
 
         A connection the server closed while idle is opened once more.
         """
-        headers = {**self._headers, **(headers or {})}
+        report = self._report
+        headers = {**self._headers, **(headers or {}), **(report.headers() if report else {})}
         try:
-            found = outcome(self._client.exchange("POST", self._path, body, headers, deadline))
+            answer = self._client.exchange("POST", self._path, body, headers, deadline)
+            if report:
+                report.learn(answer.headers)
+            found = outcome(answer)
             return found._replace(detail=found.detail + self._client.via) if found.reason else found
         except Unreachable as error:
             return Outcome(UNREACHABLE, str(error), retry=True)

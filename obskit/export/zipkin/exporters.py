@@ -16,6 +16,7 @@ from obskit.zipkin.model import Span
 from obskit.zipkin.proto3_encode import encode_span
 
 if TYPE_CHECKING:
+    from obskit.export.delivery.loss_report import LossReport
     from obskit.export.net.grpc_call import Caller
 
 
@@ -86,8 +87,9 @@ class ZipkinHttpExporter:
     batch_bytes = 500_000  # what Brave's reporters send at most
     size = staticmethod(len)
 
-    def __init__(self, url: str, convert: Convert, encoding: Encoding) -> None:
-        self._sender = HttpSender(url, {"Content-Type": encoding.content_type, **_HEADERS})
+    def __init__(self, url: str, convert: Convert, encoding: Encoding, report: LossReport | None = None) -> None:
+        self.report = report
+        self._sender = HttpSender(url, {"Content-Type": encoding.content_type, **_HEADERS}, report)
         self._convert = convert
         self._encode_span = encoding.encode_span
         self._encoding = encoding

@@ -2,7 +2,7 @@
 
 import pytest
 
-from obskit.collector.profiles.flame import Choice, added, fold
+from obskit.collector.profiles.flame import Choice, added, fold, tables_of
 from obskit.collector.profiles.stacks import of_samples
 from obskit.collector.profiles.store import Kept, ProfileStore
 from obskit.collector.store.spans import SpanStore
@@ -38,7 +38,10 @@ def seen(flame):
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-@pytest.mark.parametrize("choice", [Choice(), Choice(route="/1"), Choice(version="0"), Choice(group="version")])
+@pytest.mark.parametrize(
+    "choice",
+    [Choice(), Choice(route="/1"), Choice(version="0"), Choice(group="version"), Choice(function="work_3")],
+)
 @pytest.mark.parametrize(
     ("first", "last"), [(0, EVER), (BEGIN + HOUR // 2, BEGIN + 4 * HOUR), (BEGIN + 3 * HOUR, EVER)]
 )
@@ -47,10 +50,14 @@ def test_a_time_has_what_its_profiles_have_together(spans, ahead, choice, first,
     add(store, range(100))
     while ahead and store.sums.add_ahead():
         pass
-    found = store.sums.within("shop", "cpu", first, last)
+    found = store.sums.within("shop", "cpu", first, last, plain=choice.is_plain)
     numbers = store.numbers("shop", "cpu", first, last)
     assert (found.used, found.found) == (len(numbers), len(numbers))
-    assert seen(fold(found.sums, choice)) == seen(fold(added(store.read(numbers)), choice))
+    flame = fold(added(store.read(numbers)), choice)
+    assert seen(fold(found.sums, choice)) == seen(flame)
+    tables = tables_of(found.sums)
+    if choice == Choice():
+        assert (tables.root.value, tables.own, tables.total) == (flame.root.value, flame.own, flame.total)
 
 
 def test_a_part_is_made_once_and_again_when_profiles_come_late(spans, monkeypatch):
@@ -83,7 +90,7 @@ def test_a_version_is_found_without_reading_the_hours_of_others(spans, monkeypat
     while store.sums.add_ahead():
         pass
     read, part = [], store.sums._part
-    monkeypatch.setattr(store.sums, "_part", lambda hour: read.append(hour.hour) or part(hour))
+    monkeypatch.setattr(store.sums, "_part", lambda hour, plain: read.append(hour.hour) or part(hour, plain=plain))
     found = store.sums.within("shop", "cpu", 0, EVER, "1")
     assert sorted(read) == [470_002, 470_003, 470_004]
     assert fold(found.sums, Choice(version="1")).root.value == sum(11 + 2 * number for number in range(50, 100))
@@ -94,7 +101,7 @@ def test_parts_go_with_their_profiles(spans):
     for number in range(0, 400, 20):
         add(store, range(number, number + 20))
         store.sums.within("shop", "cpu", 0, EVER)
-    parts = {hour for (hour,) in spans.database.rows("SELECT hour FROM profile_hours")}
+    parts = {hour for (hour,) in spans.database.rows("SELECT hour FROM profile_sums")}
     profiles = {hour for (hour,) in spans.database.rows(f"SELECT first / {HOUR} FROM profiles")}
     assert parts
     assert parts <= profiles
