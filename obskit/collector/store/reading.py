@@ -170,10 +170,12 @@ class Reader:
     def _by_trace(self, key: BlockKey, read: Callable[..., list[Span]], *arguments: bytes) -> SpansByTrace:
         found: defaultdict[int, list[Span]] = defaultdict(list)
         try:
-            for span in read(*arguments):
-                found[low_id(span.trace_id)].append(span)
+            spans = read(*arguments)
+            lows = {trace_id: low_id(trace_id) for trace_id in {span.trace_id for span in spans}}
         except (Damaged, ValueError) as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
+        for span in spans:
+            found[lows[span.trace_id]].append(span)
         return dict(found)
 
     def data(self, key: BlockKey) -> bytes | None:

@@ -150,6 +150,8 @@ def _newest(spans: list[Span], first: int, last: int) -> int | None:
 
 def by_moment(spans: list[Span]) -> list[Span]:
     """Return the spans as Zipkin groups them, by timestamp: of several roots, the order decides which one counts."""
+    if len({span.timestamp or 0 for span in spans}) == len(spans):
+        return spans
     moments: dict[int, list[Span]] = {}
     for span in spans:
         moments.setdefault(span.timestamp or 0, []).append(span)
