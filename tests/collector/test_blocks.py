@@ -16,7 +16,7 @@ from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
 from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
-from obskit.collector.store.filters import build, may_hold, token, tokens_of
+from obskit.collector.store.filters import build, may_hold, places_of, token, tokens_of
 from obskit.collector.store.search import by_moment
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.ids import trace_key
@@ -293,7 +293,7 @@ def test_a_bloom_filter_of_an_older_release_is_read():
 
 def test_a_filter_holds_all_its_texts_and_no_others():
     spans = [Span(trace_id="1", id="1", name=f"n{number}", tags={"k": str(number)}) for number in range(500)]
-    bits = build(tokens_of(spans))
+    bits = build(tokens_of(spans, places_of(spans)))
     assert all(may_hold(bits, token("tag", "k", str(number))) for number in range(500))
     assert all(may_hold(bits, token("name", f"n{number}")) for number in range(500))
     wrong = sum(may_hold(bits, token("tag", "k", str(number))) for number in range(1000, 11_000))
@@ -485,9 +485,39 @@ def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
         high = source.choice(["", "", f"{source.randint(1, 40):016x}"])
         tags = {f"{source.randint(1, 40):016x}": f'",\n"traceId":"{source.randint(1, 40):016x}"'}
         spans.append(Span(trace_id=high + low, id=f"{number + 1:016x}", tags=source.choice([{}, tags])))
-    data = blocks_module.pack(spans, [encode_span(span) for span in spans], final=True).data
+    part = blocks_module.Part(spans, [encode_span(span) for span in spans])
+    data = blocks_module.pack(part, final=True).data
     for trace in range(1, 42):
         expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
         assert blocks_module.unpack_trace(data, trace) == expected
     with pytest.raises(blocks_module.Damaged):
         blocks_module.unpack_trace(b"x", 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_parts_as_one_have_what_all_their_spans_have(seed):
+    source = random.Random(seed)
+    spans = [
+        Span(
+            trace_id=f"{source.getrandbits(64) | 1:016x}" * source.randint(1, 2),
+            id=f"{number + 1:016x}",
+            kind=source.choice([None, "SERVER", "CLIENT"]),
+            name=source.choice([None, "a", "b"]),
+            local_endpoint=source.choice([None, Endpoint("x"), Endpoint("y", "1.2.3.4")]),
+            timestamp=source.choice([None, number + 1]),
+            duration=source.choice([None, 0, 1, 10**15]),
+            tags=source.choice([{}, {"error": ""}, {"k8s.pod.name": "p"}]),
+        )
+        for number in range(60)
+    ]
+    lines = [encode_span(span) for span in spans]
+    parts = [blocks_module.Part(spans[cut : cut + 20], lines[cut : cut + 20]) for cut in range(0, 60, 20)]
+    whole, together = blocks_module.Part(spans, lines), blocks_module.Part.joined(parts)
+    for what in ("lows", "places", "services", "entries"):
+        assert getattr(together, what) == getattr(whole, what), what
+    assert blocks_module.pack(together, final=True) == blocks_module.pack(whole, final=True)
+    assert whole.lows == [blocks_module.low_id(span.trace_id) for span in spans]
+
+
+def test_ids_shorter_than_64_bits_are_numbers_too():
+    assert blocks_module.low_ids(["1", "f" * 16, "a" * 32]) == [1, -1, blocks_module.low_id("a" * 16)]

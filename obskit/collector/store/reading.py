@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_trace, unpack_with
+from obskit.collector.store.blocks import Damaged, low_ids, unpack, unpack_trace, unpack_with
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
@@ -171,11 +171,11 @@ class Reader:
         found: defaultdict[int, list[Span]] = defaultdict(list)
         try:
             spans = read(*arguments)
-            lows = {trace_id: low_id(trace_id) for trace_id in {span.trace_id for span in spans}}
+            lows = low_ids([span.trace_id for span in spans])
         except (Damaged, ValueError) as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
-        for span in spans:
-            found[lows[span.trace_id]].append(span)
+        for low, span in zip(lows, spans, strict=True):
+            found[low].append(span)
         return dict(found)
 
     def data(self, key: BlockKey) -> bytes | None:
