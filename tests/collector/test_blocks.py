@@ -521,3 +521,29 @@ def test_several_parts_as_one_have_what_all_their_spans_have(seed):
 
 def test_ids_shorter_than_64_bits_are_numbers_too():
     assert blocks_module.low_ids(["1", "f" * 16, "a" * 32]) == [1, -1, blocks_module.low_id("a" * 16)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [1, 5, 60])
+def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(seed, limit, monkeypatch, tmp_path):
+    """A trace is found by its first span, and another one seconds later decides where it stands."""
+    monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
+    source, store, spans, newest = random.Random(seed), SpanStore(str(tmp_path / "x.db")), [], {}
+    for trace in range(1, 401):
+        moment = NOW + trace * 50_000
+        newest[f"{trace:016x}"] = late = moment + (source.randint(1, 4_000_000) if source.random() < 0.1 else 1)
+        for service, at in (("a", moment), ("b", late)):
+            its = {"trace_id": f"{trace:016x}", "id": service * 16, "local_endpoint": Endpoint(service)}
+            spans.append(Span(timestamp=at, **its))
+    spans.sort(key=lambda span: span.timestamp)
+    for begin in range(0, len(spans), 10):
+        store.add(spans[begin : begin + 10])
+    for end in (NOW // 1000 + 60_000, NOW // 1000 + 10_000):
+        query = parse_query({"serviceName": "a", "limit": str(limit), "endTs": str(end), "lookback": "60000"})
+        begun = {trace: NOW + int(trace, 16) * 50_000 for trace in newest}
+        moments = {trace: at if at <= end * 1000 else begun[trace] for trace, at in newest.items()}
+        inside = [trace for trace in moments if begun[trace] <= end * 1000]
+        expected = sorted(inside, key=moments.__getitem__, reverse=True)[:limit]
+        assert [trace[0].trace_id for trace in store.search(query, Deadline(60))] == expected
+    store.close()
