@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -64,12 +65,19 @@ def run(args: argparse.Namespace) -> int:
         return _fail(_FAILED, f"cannot listen on {args.host}:{ports}: {error.strerror}; {remedy}")
     except Exception as error:  # the store's and the server's errors say what failed
         return _fail(_FAILED, str(error))
+    _look_for_cycles_seldom()
     try:
         return _serve_until_signal(server, forwarder, args)
     finally:
         server.stop()
         for line in forwarder.report():
             _fail(_FAILED, line)
+
+
+def _look_for_cycles_seldom() -> None:
+    """Make the garbage collector look at fewer objects, and less often: spans and answers are in no cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _choose_storage(args: argparse.Namespace) -> None:

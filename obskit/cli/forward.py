@@ -8,16 +8,14 @@ does not delay the others.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
-from obskit.export.delivery.attempts import Backoff, encoded_batches, send_in_halves
+from obskit.cli.forward_sending import Sending
 from obskit.export.destinations import Making, parse
 from obskit.export.net.url import masked
 from obskit.tracing.current import attach, suppressed
@@ -26,14 +24,10 @@ if TYPE_CHECKING:
     from obskit.collector.metrics import Forwarding
     from obskit.collector.store.outbox import Outbox
     from obskit.collector.store.spans import SpanStore
-    from obskit.export.delivery.exporter import Exporter, Outcome
+    from obskit.export.delivery.exporter import Exporter
     from obskit.zipkin.model import Span
 
-_ATTEMPT = 10.0  # seconds for one attempt to send
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two attempts
 _IDLE = 1.0  # seconds until a thread looks for spans again if it is not woken
-_MOST_REFUSALS = 40  # of a block that are answered by sending halves: enough to find three bad spans among 500
-_FOR_CONTENT = ("http_400", "http_422", "grpc_invalid_argument")  # a refusal that may be due to one span
 _CLOUD_TRACE = "cloudtrace://"
 _FORMS = (
     "an http(s):// or grpc(s):// URL of a Zipkin server, kafka://BROKERS/TOPIC, cloudtrace://PROJECT, console, or none"
@@ -86,7 +80,7 @@ class Forwarder:
 
 
 class _Route:
-    """One destination. Only its own thread sends and counts."""
+    """One destination, with a thread of its own."""
 
     def __init__(self, destination: str, build: Callable[[], Exporter], prepare: Prepare) -> None:
         self.destination = destination
@@ -95,12 +89,7 @@ class _Route:
         self._prepare = prepare
         self._exporter: Exporter | None = None
         self._ending = threading.Event()
-        self._ends = float("inf")
-        self._late = False  # whether the deadline has passed with spans left to send
-        self._refusals = 0  # of parts of a block, for what is in them
-        self._dropped: Counter[str] = Counter()
-        self._trouble = ""
-        self._sent = 0
+        self._sending = Sending(destination, self._ending)
         self._waiting = 0
         self._outbox: Outbox | None = None
         self._thread: threading.Thread | None = None
@@ -111,7 +100,7 @@ class _Route:
         self._thread.start()
 
     def end(self, deadline: float) -> None:
-        self._ends = deadline
+        self._sending.ends = deadline
         self._ending.set()
         self.wake.set()
 
@@ -123,12 +112,12 @@ class _Route:
         from obskit.collector.metrics import Forwarding
 
         waiting = self._outbox.count() if self._outbox else 0
-        return Forwarding(self.destination, self._sent, sum(self._dropped.copy().values()), waiting)
+        return Forwarding(self.destination, self._sending.sent, sum(self._sending.dropped.copy().values()), waiting)
 
     def report(self, *, in_memory: bool) -> Iterator[str]:
-        missed = Counter(self._dropped)
+        missed = Counter(self._sending.dropped)
         if self._waiting and in_memory:
-            missed[self._trouble or "not sent in time"] += self._waiting
+            missed[self._sending.trouble or "not sent in time"] += self._waiting
         reasons = ", ".join(f"{count} {reason}" for reason, count in missed.items() if count)
         if reasons:
             yield f"spans not forwarded to {self.destination}: {reasons}"
@@ -151,8 +140,9 @@ class _Route:
         try:
             waiting = outbox.next()
             if waiting is not None:
-                self._dropped["deleted before they were sent"] += waiting.missed
-                if not self._send_all(self._prepare(waiting.spans)):
+                self._sending.dropped["deleted before they were sent"] += waiting.missed
+                exporter = self._exporter = self._exporter or self._build()
+                if not self._sending.send_all(exporter, self._prepare(waiting.spans)):
                     return False
                 outbox.done(waiting)
                 return True
@@ -164,69 +154,6 @@ class _Route:
         self.wake.wait(_IDLE)
         self.wake.clear()
         return True
-
-    def _send_all(self, spans: list[Span]) -> bool:
-        """Send spans until each is delivered or refused; return False if the deadline passes before that.
-
-        A batch that is refused for what is in it is sent in halves, so that one bad span takes no other with it.
-        """
-        exporter = self._exporter = self._exporter or self._build()
-        self._refusals = 0
-        for batch in encoded_batches(exporter, spans, self._drop_unencodable):
-            send_in_halves(batch, partial(self._must_be_halved, exporter))
-            if self._late:
-                return False
-        return True
-
-    def _drop_unencodable(self) -> None:
-        failed(f"encoding a span for {self.destination}")
-        self._dropped["unencodable"] += 1
-
-    def _must_be_halved(self, exporter: Exporter, part: list[Any], last: bool) -> bool:
-        """Send a part, unless the deadline has passed, and count it; return whether it must be sent in halves."""
-        outcome = None if self._late else self._send(exporter, part)
-        if outcome is None:
-            self._late = True
-        elif not last and (outcome.too_large or self._may_be_of_one(outcome)):
-            return True
-        elif outcome.reason:
-            self._dropped[outcome.reason] += len(part)
-        else:
-            self._sent += len(part) - outcome.rejected
-            self._dropped["rejected"] += outcome.rejected
-        return False
-
-    def _may_be_of_one(self, outcome: Outcome) -> bool:
-        """Return whether one span of a part may be why all were refused, unless that was so too often in this block."""
-        for_content = outcome.reason in _FOR_CONTENT
-        self._refusals += for_content
-        return for_content and self._refusals <= _MOST_REFUSALS
-
-    def _send(self, exporter: Exporter, part: list[Any]) -> Outcome | None:
-        """Retry until the outcome is final; return None if the deadline passes before that."""
-        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-        while True:
-            outcome = exporter.send(part, min(monotonic() + _ATTEMPT, self._ends))
-            if not outcome.retry:
-                self._trouble = ""
-                return outcome
-            self._note(outcome)
-            pause = backoff.pause()
-            if monotonic() + pause > self._ends:
-                return None
-            if self._ending.is_set():
-                sleep(pause)
-            else:
-                self._ending.wait(max(pause, min(outcome.retry_after, _LONGEST_PAUSE)))
-
-    def _note(self, outcome: Outcome) -> None:
-        if not self._trouble:
-            print(
-                f"obskit collector: {self.destination}: {outcome.detail or outcome.reason}; spans wait",
-                file=sys.stderr,
-                flush=True,
-            )
-        self._trouble = outcome.reason
 
 
 def forward_urls(given: list[str], environ: Mapping[str, str]) -> list[str]:

@@ -76,4 +76,6 @@ class _OneSlash:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app({**scope, "path": _slashes("/", scope["path"])}, receive, send)
+        if "//" in scope["path"]:
+            scope = {**scope, "path": _slashes("/", scope["path"])}
+        await self._app(scope, receive, send)

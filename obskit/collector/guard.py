@@ -8,9 +8,9 @@ its cluster. A browser adds an Origin to each POST; one without it takes any Hos
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
 from obskit.base.told_losses import TAKES
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 _OPEN_PATHS = ("/health", "/actuator/health")  # an orchestrator's checks have no token, and learn nothing
 _SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'; script-src 'self'; connect-src 'self'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
+    b"content-security-policy": b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    b"base-uri 'none'; frame-ancestors 'none'; script-src 'self'; connect-src 'self'; "
+    b"require-trusted-types-for 'script'; trusted-types 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
 }
+
+_TAKES = (TAKES.encode(), b"losses")
 
 
 class Guard:
@@ -44,15 +46,15 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+                message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS.items()]
                 if scope["method"] == "POST":
-                    MutableHeaders(scope=message)[TAKES] = "losses"
+                    message["headers"].append(_TAKES)
             await send(message)
 
-        app = self._refusal(scope["method"], scope["path"], Headers(scope=scope)) or self._app
+        app = self._refusal(scope["method"], scope["path"], _first_values(scope)) or self._app
         await app(scope, receive, send_with_headers)
 
-    def _refusal(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
+    def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> PlainTextResponse | None:
         if "content-length" in headers and "transfer-encoding" in headers:
             # What a proxy in front took for the end of this message may not be ours: the next one may be smuggled in.
             reason = "Content-Length and Transfer-Encoding in one request\n"
@@ -68,11 +70,15 @@ class Guard:
         return None
 
     @staticmethod
-    def _is_ingest(method: str, headers: Headers) -> bool:
+    def _is_ingest(method: str, headers: Mapping[str, str]) -> bool:
         return method == "POST" and "origin" not in headers and "sec-fetch-site" not in headers
 
 
-def _is_cross_origin(method: str, headers: Headers) -> bool:
+def _first_values(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _is_cross_origin(method: str, headers: Mapping[str, str]) -> bool:
     """Return True for a POST of another origin, and for what its pages load, such as an image whose URL is a search."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if method == "POST" and origin is not None:

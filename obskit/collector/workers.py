@@ -8,12 +8,12 @@ more answers in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
-import anyio
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +21,7 @@ from obskit.collector import deadline as deadlines
 from obskit.collector.deadline import Deadline
 
 _READERS = 2
+_SOON = 0.05  # seconds: while what began at once takes no longer, nobody looks whether its client has left
 
 Read = Callable[[Request, Deadline], Response]
 _T = TypeVar("_T")
@@ -30,8 +31,8 @@ class Workers:
     """The threads of one collector. For the event loop's thread alone."""
 
     def __init__(self) -> None:
-        self._readers = anyio.CapacityLimiter(_READERS)
-        self._writer = anyio.CapacityLimiter(1)
+        self._readers = _Pool(_READERS, "obskit-collector-reader")
+        self._writer = _Pool(1, "obskit-collector-writer")
 
     def reading(self, read: Read, patience: float = 1.0) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that calls ``read`` on a reader's thread, until the client leaves or the time is over.
@@ -46,26 +47,46 @@ class Workers:
                 deadline.check()
                 return read(request, deadline)
 
-            async with _watched(request, deadline):
-                return await anyio.to_thread.run_sync(work, limiter=self._readers)
+            return await self._readers.run(work, request, deadline)
 
         return endpoint
 
     async def write(self, request: Request, work: Callable[[Deadline], _T]) -> _T:
         """Return what ``work`` returns on the writer's thread; the deadline tells it whether the client still waits."""
         deadline = Deadline(float("inf"))
-        async with _watched(request, deadline):
-            return await anyio.to_thread.run_sync(work, deadline, limiter=self._writer)
+        return await self._writer.run(partial(work, deadline), request, deadline)
 
 
-@asynccontextmanager
-async def _watched(request: Request, deadline: Deadline) -> AsyncIterator[None]:
+class _Pool:
+    """Threads that are given work by the event loop."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._executor = ThreadPoolExecutor(threads, name)
+        self._idle = threads
+
+    async def run(self, work: Callable[[], _T], request: Request, deadline: Deadline) -> _T:
+        """Return what ``work`` returns on one of the threads."""
+        patience = _SOON if self._idle > 0 else 0.0
+        self._idle -= 1
+        try:
+            with _watched(request, deadline, patience):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            self._idle += 1
+
+
+@contextmanager
+def _watched(request: Request, deadline: Deadline, patience: float) -> Iterator[None]:
     """Within the block, a client that leaves is noted in ``deadline``. The body must have been received."""
-    watching = asyncio.ensure_future(_watch(request, deadline))
+    watching: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+    begin = loop.call_later(patience, lambda: watching.append(loop.create_task(_watch(request, deadline))))
     try:
         yield
     finally:
-        watching.cancel()
+        begin.cancel()
+        for task in watching:
+            task.cancel()
 
 
 async def _watch(request: Request, deadline: Deadline) -> None:

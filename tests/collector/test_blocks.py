@@ -16,7 +16,7 @@ from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
 from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
-from obskit.collector.store.filters import build, may_hold, token, tokens_of
+from obskit.collector.store.filters import build, may_hold, places_of, token, tokens_of
 from obskit.collector.store.search import by_moment
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.ids import trace_key
@@ -293,7 +293,7 @@ def test_a_bloom_filter_of_an_older_release_is_read():
 
 def test_a_filter_holds_all_its_texts_and_no_others():
     spans = [Span(trace_id="1", id="1", name=f"n{number}", tags={"k": str(number)}) for number in range(500)]
-    bits = build(tokens_of(spans))
+    bits = build(tokens_of(spans, places_of(spans)))
     assert all(may_hold(bits, token("tag", "k", str(number))) for number in range(500))
     assert all(may_hold(bits, token("name", f"n{number}")) for number in range(500))
     wrong = sum(may_hold(bits, token("tag", "k", str(number))) for number in range(1000, 11_000))
@@ -485,7 +485,8 @@ def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
         high = source.choice(["", "", f"{source.randint(1, 40):016x}"])
         tags = {f"{source.randint(1, 40):016x}": f'",\n"traceId":"{source.randint(1, 40):016x}"'}
         spans.append(Span(trace_id=high + low, id=f"{number + 1:016x}", tags=source.choice([{}, tags])))
-    data = blocks_module.pack(spans, [encode_span(span) for span in spans], final=True).data
+    part = blocks_module.Part(spans, [encode_span(span) for span in spans])
+    data = blocks_module.pack(part, final=True).data
     for trace in range(1, 42):
         expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
         assert blocks_module.unpack_traces(data, [trace]) == {trace: expected}
@@ -506,4 +507,59 @@ def test_traces_that_are_read_together_are_those_read_alone_and_a_block_is_read_
     assert store.together(ids) == alone
     assert [len(spans) for spans in alone[-3:]] == [0 if strict else 7, 0, 8]
     assert len(read) == len(set(read))
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_parts_as_one_have_what_all_their_spans_have(seed):
+    source = random.Random(seed)
+    spans = [
+        Span(
+            trace_id=f"{source.getrandbits(64) | 1:016x}" * source.randint(1, 2),
+            id=f"{number + 1:016x}",
+            kind=source.choice([None, "SERVER", "CLIENT"]),
+            name=source.choice([None, "a", "b"]),
+            local_endpoint=source.choice([None, Endpoint("x"), Endpoint("y", "1.2.3.4")]),
+            timestamp=source.choice([None, number + 1]),
+            duration=source.choice([None, 0, 1, 10**15]),
+            tags=source.choice([{}, {"error": ""}, {"k8s.pod.name": "p"}]),
+        )
+        for number in range(60)
+    ]
+    lines = [encode_span(span) for span in spans]
+    parts = [blocks_module.Part(spans[cut : cut + 20], lines[cut : cut + 20]) for cut in range(0, 60, 20)]
+    whole, together = blocks_module.Part(spans, lines), blocks_module.Part.joined(parts)
+    for what in ("lows", "places", "services", "entries"):
+        assert getattr(together, what) == getattr(whole, what), what
+    assert blocks_module.pack(together, final=True) == blocks_module.pack(whole, final=True)
+    assert whole.lows == [blocks_module.low_id(span.trace_id) for span in spans]
+
+
+def test_ids_shorter_than_64_bits_are_numbers_too():
+    assert blocks_module.low_ids(["1", "f" * 16, "a" * 32]) == [1, -1, blocks_module.low_id("a" * 16)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [1, 5, 60])
+def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(seed, limit, monkeypatch, tmp_path):
+    """A trace is found by its first span, and another one seconds later decides where it stands."""
+    monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 20)
+    monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
+    source, store, spans, newest = random.Random(seed), SpanStore(str(tmp_path / "x.db")), [], {}
+    for trace in range(1, 401):
+        moment = NOW + trace * 50_000
+        newest[f"{trace:016x}"] = late = moment + (source.randint(1, 4_000_000) if source.random() < 0.1 else 1)
+        for service, at in (("a", moment), ("b", late)):
+            its = {"trace_id": f"{trace:016x}", "id": service * 16, "local_endpoint": Endpoint(service)}
+            spans.append(Span(timestamp=at, **its))
+    spans.sort(key=lambda span: span.timestamp)
+    for begin in range(0, len(spans), 10):
+        store.add(spans[begin : begin + 10])
+    for end in (NOW // 1000 + 60_000, NOW // 1000 + 10_000):
+        query = parse_query({"serviceName": "a", "limit": str(limit), "endTs": str(end), "lookback": "60000"})
+        begun = {trace: NOW + int(trace, 16) * 50_000 for trace in newest}
+        moments = {trace: at if at <= end * 1000 else begun[trace] for trace, at in newest.items()}
+        inside = [trace for trace in moments if begun[trace] <= end * 1000]
+        expected = sorted(inside, key=moments.__getitem__, reverse=True)[:limit]
+        assert [trace[0].trace_id for trace in store.search(query, Deadline(60))] == expected
     store.close()

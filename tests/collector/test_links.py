@@ -12,6 +12,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.links import links
 from obskit.collector.query import parse_window
 from obskit.collector.spare_time import SpareTime
+from obskit.collector.store.link_patterns import LinkPatterns
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.json_v2 import decode_list
 from obskit.zipkin.model import Endpoint, Span
@@ -134,6 +135,46 @@ def test_links_outlive_their_traces(seed, limits, monkeypatch, tmp_path):
         expected = links(trace for minute in range(first, last + 1) for trace in everything[minute])
         assert by_name(store.links(query, Deadline(60))) == by_name(expected)
     store.close()
+
+
+def odd_trace(source, number):
+    """A trace of few spans: parents that are missing, circles, ids that are there twice, several roots or none."""
+    ids = [f"{source.randrange(1 << 60):x}" for _ in range(source.randint(1, 4))]
+    names = [None, Endpoint(), Endpoint("a"), Endpoint("b"), Endpoint("b", "1.2.3.4")]
+    return [
+        Span(
+            trace_id=f"{number + 1:x}",
+            id=its_id if source.random() < 0.8 else source.choice(ids),
+            parent_id=source.choice([None, "f", *ids, *ids]),
+            kind=source.choice([None, "CLIENT", "SERVER", "PRODUCER", "CONSUMER"]),
+            local_endpoint=source.choice(names),
+            remote_endpoint=source.choice(names),
+            tags=source.choice([{}, {}, {"error": ""}]),
+            shared=source.random() < 0.05,
+            timestamp=source.choice([1, 2, 3, None]) if place else 1,
+        )
+        for place, its_id in enumerate(ids)
+    ]
+
+
+def with_other_ids(source, trace):
+    """The same trace with ids in another order."""
+    ids = sorted({span.id for span in trace} | {"f"})
+    other = dict(zip(ids, source.sample(ids, len(ids)), strict=True))
+    return [msgspec.structs.replace(span, id=other[span.id], parent_id=other.get(span.parent_id)) for span in trace]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_traces_of_one_shape_have_the_links_that_each_has_alone(seed, monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.link_patterns._MOST_SHAPES", 300)
+    source = random.Random(seed)
+    traces = [odd_trace(source, number) for number in range(1_000)]
+    traces += [with_other_ids(source, trace) for trace in traces for _ in range(2)]
+    patterns = LinkPatterns()
+    for trace in traces:
+        patterns.add(trace, [span.timestamp or 0 for span in trace])
+    assert by_name(patterns.total()) == by_name(links(traces))
+    assert len(patterns._of_shape) < len(traces)  # some are alike
 
 
 def test_only_so_many_links_are_kept_and_the_oldest_go(monkeypatch):

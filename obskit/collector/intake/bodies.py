@@ -7,11 +7,11 @@ that began first is turned away: a client that sends slowly cannot keep out thos
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from obskit.base.told_losses import HEADER
 from obskit.collector.intake.zipkin import MAX_BODY, Message, Rejected, too_large
@@ -21,11 +21,25 @@ BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored
 
 
-@dataclass
 class _Held:
-    """How many bytes of a body are held."""
+    """A body that is held: how many bytes of it, and the task that receives it."""
 
-    size: int = 0
+    def __init__(self) -> None:
+        self.size = 0
+        self.refusal: Rejected | None = None
+        self._task = asyncio.current_task()
+
+    def refuse(self, refusal: Rejected) -> None:
+        """End the receiving with this error, at once where the task waits for more."""
+        self.refusal = refusal
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def refused(self) -> Rejected | None:
+        """Return the error after the receiving was cancelled; None where the whole request is."""
+        if self.refusal and self._task and sys.version_info >= (3, 11):
+            self._task.uncancel()
+        return self.refusal
 
 
 class Intake:
@@ -34,7 +48,7 @@ class Intake:
     def __init__(self) -> None:
         self.losses = ToldLosses()
         self._total = 0
-        self._coming: dict[asyncio.Task[bytes], _Held] = {}  # oldest first
+        self._coming: dict[_Held, None] = {}  # oldest first
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -54,22 +68,28 @@ class Intake:
             yield Message(version, body, kind, encoding)
 
     async def _receive(self, request: Request, held: _Held) -> bytes:
-        coming = asyncio.ensure_future(self._collect(request, held))
-        self._coming[coming] = held
+        late = Rejected(408, f"the body took longer than {BODY_TIMEOUT:g} s")
+        timer = asyncio.get_running_loop().call_later(BODY_TIMEOUT, held.refuse, late)
+        self._coming[held] = None
         try:
-            done, _ = await asyncio.wait({coming}, timeout=BODY_TIMEOUT)
-            if not done:
-                raise Rejected(408, f"the body took longer than {BODY_TIMEOUT:g} s")
-            if coming.cancelled():
-                raise Rejected(503, "too many uploads at once; try again")
-            return coming.result()
+            return await self._collect(request, held)
+        except asyncio.CancelledError:
+            if refusal := held.refused():
+                raise refusal from None
+            raise
         finally:
-            self._coming.pop(coming, None)
-            coming.cancel()
+            timer.cancel()
+            self._coming.pop(held, None)
 
     async def _collect(self, request: Request, held: _Held) -> bytes:
         body = bytearray()
-        async for chunk in request.stream():
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            more = message.get("more_body", False)
             body += chunk
             held.size += len(chunk)
             self._total += len(chunk)
@@ -77,12 +97,15 @@ class Intake:
                 raise too_large()
             while self._total > MOST_BYTES and self._coming:
                 self._turn_away_oldest()
+            if held.refusal:
+                raise held.refusal
         return bytes(body)
 
     def _turn_away_oldest(self) -> None:
-        coming = next(iter(self._coming))
-        self._release(self._coming.pop(coming))
-        coming.cancel()
+        oldest = next(iter(self._coming))
+        del self._coming[oldest]
+        self._release(oldest)
+        oldest.refuse(Rejected(503, "too many uploads at once; try again"))
 
     def _release(self, held: _Held) -> None:
         self._total -= held.size

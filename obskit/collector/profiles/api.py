@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import anyio
-import anyio.to_thread
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,7 +21,7 @@ class ProfilesApi:
     def __init__(self, profiles: ProfileStore, intake: Intake) -> None:
         self._profiles = profiles
         self._intake = intake
-        self._thread = anyio.CapacityLimiter(1)
+        self._thread = ThreadPoolExecutor(1, "obskit-collector-profiles")
 
     def routes(self) -> list[Route]:
         """Return the endpoint's routes."""
@@ -36,7 +37,7 @@ class ProfilesApi:
 
         try:
             async with self._intake.body(request) as body:
-                await anyio.to_thread.run_sync(work, body, limiter=self._thread)
+                await asyncio.get_running_loop().run_in_executor(self._thread, work, body)
         except ClientDisconnect:
             pass
         return Response()

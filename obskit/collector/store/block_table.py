@@ -46,7 +46,8 @@ class BlockTable:
         connection.execute(_INSERT, (*row, block.filter, block.traces, block.data))
         connection.execute("INSERT INTO arrivals VALUES (?, ?)", (number, self._ordinal))
         self._ordinal += block.spans
-        _write_requests(connection, number, block)
+        if block.requests:
+            connection.execute("INSERT INTO requests VALUES (?, ?)", (number, block.requests))
         self.hold(connection, number, block.services)
         self.spans += block.spans
         self.size += block.size
@@ -59,7 +60,9 @@ class BlockTable:
         times = (block.first, block.newest, block.longest)
         values = (last, block.spans, block.size, *times, block.filter, block.traces, block.data, first)
         connection.execute(_UPDATE, values)
-        _write_requests(connection, first, block)
+        connection.execute("DELETE FROM requests WHERE number = ?", (first,))
+        if block.requests:  # a small one is read itself
+            connection.execute("INSERT INTO requests VALUES (?, ?)", (first, block.requests))
         self.hold(connection, first, block.services)
         self.spans += block.spans
         self.size += block.size
@@ -94,11 +97,3 @@ class BlockTable:
     def _delete(connection: sqlite3.Connection, first: int, last: int) -> None:
         for table in ("blocks", "arrivals", "requests"):
             connection.execute(f"DELETE FROM {table} WHERE number BETWEEN ? AND ?", (first, last))
-
-
-def _write_requests(connection: sqlite3.Connection, number: int, block: Block) -> None:
-    """Replace the requests of a block; one without them is read itself."""
-    if block.requests:
-        connection.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (number, block.requests))
-    else:
-        connection.execute("DELETE FROM requests WHERE number = ?", (number,))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 import msgspec
 
-from obskit.collector.store.filters import build, tokens_of
-from obskit.collector.store.packed import of_spans
+from obskit.collector.store.entries import Entries, entries_of, joined
+from obskit.collector.store.filters import Place, build, places_of, tokens_of
+from obskit.collector.store.packed import of_entries
 from obskit.zipkin.model import Span, local_service
 
 MOST_SPANS = 500  # in a block: to read one span, its whole block is read
@@ -54,17 +57,84 @@ def low_id(trace_id: str) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
+def low_ids(trace_ids: list[str]) -> list[int]:
+    """Return ``low_id`` of each."""
+    digits = "".join([trace_id[-16:] for trace_id in trace_ids])
+    if len(digits) < 16 * len(trace_ids):
+        return list(map(low_id, trace_ids))
+    numbers = array("q", bytes.fromhex(digits))
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
 def service_id(name: str | None) -> int:
     """Return a number that stands for a service's name, which may be long; 0 for spans without a service."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) if name else 0
 
 
-def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) -> Block:
-    """Return a block of these spans; ``lines`` is the JSON of each.
+class Part:
+    """Spans with the JSON of each, and what a block says of them, found out when first asked for."""
+
+    def __init__(self, spans: Sequence[Span], lines: Sequence[bytes]) -> None:
+        self.spans = spans
+        self.lines = lines
+
+    @classmethod
+    def joined(cls, parts: Sequence[Part]) -> Part:
+        """Return several as one, without looking at their spans again."""
+        if len(parts) == 1:
+            return parts[0]
+        found = cls([span for part in parts for span in part.spans], [line for part in parts for line in part.lines])
+        found.lows = [low for part in parts for low in part.lows]
+        found.places = set[Place]().union(*[part.places for part in parts])
+        found.services = {}
+        for part in parts:
+            for service, (spans, size) in part.services.items():
+                before = found.services.get(service, (0, 0))
+                found.services[service] = before[0] + spans, before[1] + size
+        found.entries = joined([part.entries for part in parts])
+        return found
+
+    def __getitem__(self, cut: slice) -> Part:
+        """Return some of the spans."""
+        is_whole = cut.indices(len(self.spans)) == (0, len(self.spans), 1)
+        return self if is_whole else Part(self.spans[cut], self.lines[cut])
+
+    @cached_property
+    def lows(self) -> list[int]:
+        """The low 64 bits of the trace id of each span."""
+        return low_ids([span.trace_id for span in self.spans])
+
+    @cached_property
+    def places(self) -> set[Place]:
+        """The names of services and spans, see filters."""
+        return places_of(self.spans)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The requests."""
+        return entries_of(self.spans)
+
+    @cached_property
+    def services(self) -> dict[int, tuple[int, int]]:
+        """``Block.services``."""
+        names = list(map(local_service, self.spans))
+        counts = Counter(names)
+        if len(counts) == 1:  # a message as a rule comes from one service
+            return {service_id(names[0]): (len(names), sum(map(len, self.lines)))}
+        sizes = dict.fromkeys(counts, 0)
+        for name, line in zip(names, self.lines, strict=True):
+            sizes[name] += len(line)
+        return {service_id(name): (count, sizes[name]) for name, count in counts.items()}
+
+
+def pack(part: Part, *, final: bool = False) -> Block:
+    """Return a block of these spans.
 
     A small block will soon be merged with its neighbours, so it is neither compressed nor given a filter or columns.
     """
-    data = _joined(lines)
+    spans, data = part.spans, _joined(part.lines)
     small = not final and is_small(len(spans), len(data))
     times = [span.timestamp for span in spans if span.timestamp]
     return Block(
@@ -72,24 +142,12 @@ def pack(spans: Sequence[Span], lines: Sequence[bytes], *, final: bool = False) 
         first=min(times, default=0),
         newest=max(times, default=0),
         longest=max([span.duration or 0 for span in spans]),
-        filter=b"" if small else build(tokens_of(spans)),
-        traces=array("q", sorted({low_id(trace_id) for trace_id in {span.trace_id for span in spans}})).tobytes(),
-        services=services_of(spans, lines),
+        filter=b"" if small else build(tokens_of(spans, part.places)),
+        traces=array("q", sorted({*part.lows})).tobytes(),
+        services=part.services,
         data=zlib.compress(data, 0 if small else _LEVEL),
-        requests=b"" if small else of_spans(spans),
+        requests=b"" if small else of_entries(part.entries),
     )
-
-
-def services_of(spans: Iterable[Span], lines: Sequence[bytes]) -> dict[int, tuple[int, int]]:
-    """``Block.services`` of these spans."""
-    names = list(map(local_service, spans))
-    counts = Counter(names)
-    if len(counts) == 1:  # a message as a rule comes from one service
-        return {service_id(names[0]): (len(lines), sum(map(len, lines)))}
-    sizes = dict.fromkeys(counts, 0)
-    for name, line in zip(names, lines, strict=True):
-        sizes[name] += len(line)
-    return {service_id(name): (count, sizes[name]) for name, count in counts.items()}
 
 
 def unpack(data: bytes) -> list[Span]:

@@ -16,20 +16,19 @@ from hashlib import blake2b
 
 import msgspec
 
-from obskit.collector.query import is_entry
 from obskit.collector.store.database import Database
-from obskit.collector.store.health_numbers import Minute, Numbers, bucket_of, decode_buckets
+from obskit.collector.store.entries import Entries, entries_of
+from obskit.collector.store.health_numbers import Minute, Numbers, decode_buckets
 from obskit.collector.store.hours import FIVE, HOUR, Hours
 from obskit.collector.store.outbox import Outbox, Waiting
 from obskit.collector.store.reading import Reader
-from obskit.zipkin.model import Span, local_service
 
 _MINUTE = 60_000_000  # microseconds
 _MOST_CELLS = 500_000
 _PRUNE_EVERY = 10_000  # cells written between two looks at the table's size
 _AT_ONCE = 32  # blocks counted in one transaction
 _PLACE = "health numbers"  # the row of the positions table that says how far they are counted
-_WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that name where a span ran
+_UNTIMED = -1  # the bucket of what has no duration
 _Key = tuple[int, str, str, str, str]  # minute, service, name, workload, pod
 _WRITE = """
     INSERT OR REPLACE INTO cells (minute, digest, service, name, workload, pod, calls, errors, buckets)
@@ -65,10 +64,10 @@ class Cells:
                 self.forget()
                 raise
 
-    def note(self, spans: Iterable[Span]) -> None:
-        """Count spans within the transaction that stores them, so that they need not be read again."""
+    def note(self, entries: Entries) -> None:
+        """Count requests within the transaction that stores their spans, so that these need not be read again."""
         if self._pending is not None:
-            _count(self._pending, spans)
+            _count(self._pending, entries)
 
     def forget(self) -> None:
         """Count from the store again: the noted spans may not have been stored."""
@@ -119,7 +118,7 @@ class Cells:
             waiting = self._outbox.next(last)
             if waiting is None:
                 break
-            _count(cells, waiting.spans)
+            _count(cells, entries_of(waiting.spans))
             last = waiting
         if last is None:
             return False
@@ -246,20 +245,17 @@ class Cells:
         return [(str(service), int(calls), int(errors)) for service, calls, errors in self._database.rows(statement)]
 
 
-def _count(cells: dict[_Key, Numbers], spans: Iterable[Span]) -> None:
-    for span in spans:
-        service = local_service(span)
-        if service is None or span.timestamp is None or not is_entry(span):
-            continue
-        tags = span.tags
-        key = span.timestamp // _MINUTE, service, span.name or "", tags.get(_WORKLOAD, ""), tags.get(_POD, "")
-        numbers = cells.get(key)
-        if numbers is None:
-            numbers = cells[key] = Numbers()
-        numbers.calls += 1
-        numbers.errors += "error" in tags
-        if span.duration:
-            numbers.buckets[bucket_of(span.duration)] += 1
+def _count(cells: dict[_Key, Numbers], entries: Entries) -> None:
+    minutes = [time // _MINUTE for time in entries.times]
+    timed = [bucket if took else _UNTIMED for took, bucket in zip(entries.took, entries.buckets, strict=True)]
+    key = (minutes, entries.services, entries.names, entries.workloads, entries.pods)
+    alike = Counter(zip(*key, entries.failed, timed, strict=True))
+    for (minute, service, name, workload, pod, failed, bucket), number in alike.items():
+        if service:
+            numbers = cells.get(place := (minute, service, name, workload, pod))
+            if numbers is None:
+                numbers = cells[place] = Numbers()
+            numbers.count(number, number * failed, () if bucket == _UNTIMED else ((bucket, number),))
 
 
 def _write(connection: sqlite3.Connection, key: _Key, numbers: Numbers) -> None:

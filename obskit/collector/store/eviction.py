@@ -13,6 +13,7 @@ from obskit.collector.store.blocks import (
     MOST_BYTES,
     MOST_SPANS,
     Damaged,
+    Part,
     decode_lines,
     lines_of,
     low_id,
@@ -159,7 +160,7 @@ class Eviction:
         with self._links.outlive(connection, changed):
             self._index.remove(connection, changed - left, number, last)
             self._index.join(connection, left, first, last)
-            self._table.replace(connection, first, last, pack(decode_lines(lines), lines, final=True))
+            self._table.replace(connection, first, last, pack(Part(decode_lines(lines), lines), final=True))
         removed.traces |= changed
         removed.numbers |= {first, number}
 

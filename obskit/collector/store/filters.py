@@ -15,6 +15,7 @@ from obskit.zipkin.model import Span
 
 _MARK = b"\x01"  # at the end: the length of a Bloom filter is even
 _BETWEEN = "\x1e"
+Place = tuple[str, str, str]  # local service, span name, remote service; "" for what a span lacks
 _SPREAD = 0x9E3779B1  # of Bloom filters: multiplying by it gives the second position
 
 
@@ -23,8 +24,8 @@ def token(kind: str, *texts: str) -> int:
     return crc32("\0".join((kind, *texts)).encode())
 
 
-def places_of(spans: Iterable[Span]) -> set[tuple[str, str, str]]:
-    """Return each local service, span name and remote service that come together; "" for what a span lacks."""
+def places_of(spans: Iterable[Span]) -> set[Place]:
+    """Return each local service, span name and remote service that come together."""
     endpoints = {(span.local_endpoint, span.name, span.remote_endpoint) for span in spans}  # few, whatever they hold
     return {
         ((local and local.service_name) or "", name or "", (remote and remote.service_name) or "")
@@ -32,8 +33,8 @@ def places_of(spans: Iterable[Span]) -> set[tuple[str, str, str]]:
     }
 
 
-def tokens_of(spans: Sequence[Span]) -> set[int]:
-    """Return the tokens of everything that searches compare by equality."""
+def tokens_of(spans: Sequence[Span], places: set[Place]) -> set[int]:
+    """Return the tokens of everything that searches compare by equality; ``places`` are those of the spans."""
     tags: set[tuple[str, str]] = set()
     words: set[str] = set()
     for span in spans:
@@ -43,7 +44,7 @@ def tokens_of(spans: Sequence[Span]) -> set[int]:
     words.update([key for key, _ in tags])
     texts = [f"tag\0{key}\0{value}" for key, value in tags]
     texts += [f"word\0{word}" for word in words]
-    for service, name, other in places_of(spans):
+    for service, name, other in places:
         texts += [f"service\0{service}", f"name\0{name}", f"remote\0{other}"]
         texts += [f"name\0{service}\0{name}", f"remote\0{service}\0{other}"]
     return _tokens(texts)

@@ -16,6 +16,11 @@ from obskit.collector.links import Link, Links
 from obskit.zipkin.model import Span
 
 _LEVEL = 1  # of compression
+_LARGE = 64  # spans: traces of more are rarely alike
+_MOST_SHAPES = 1_000  # that are remembered
+_LONGEST_USUAL = 200  # characters of a service's name in these
+_NO_PARENT, _NOT_HERE = -2, -1
+_Shape = tuple[object, ...]
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -28,6 +33,7 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 _decode = msgspec.msgpack.Decoder(_Stored).decode
+_links_of_shape: dict[_Shape, list[Link]] = {}
 
 
 class LinkPatterns:
@@ -38,6 +44,7 @@ class LinkPatterns:
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
+        self._of_shape: dict[_Shape | None, int] = {}
         self._patterns: list[list[Link]] = []
         self._oldest = array("q")
         self._newest = array("q")
@@ -65,11 +72,9 @@ class LinkPatterns:
 
     def add(self, spans: list[Span], times: list[int]) -> None:
         """Add a trace with spans at these times."""
-        links = Links()
-        links.add(spans)
-        self._oldest.append(min(filter(None, times)) * (1 if all(times) else -1))
+        self._oldest.append(min(times) or -min(filter(None, times)))
         self._newest.append(max(times))
-        self._pattern.append(self._number(links.as_list()))
+        self._pattern.append(self._number_of(spans))
 
     def add_all(self, other: LinkPatterns) -> None:
         """Add the traces of others."""
@@ -105,9 +110,52 @@ class LinkPatterns:
             links.add_counted(self._patterns[pattern], count)
         return links.as_list()
 
+    def _number_of(self, spans: list[Span]) -> int:
+        """Return the number of a trace's pattern. Traces of the same shape are looked at once."""
+        shape = _shape(spans)
+        number = self._of_shape.get(shape)
+        if number is None:
+            number = self._number(_links(spans, shape))
+            if shape is not None:
+                self._of_shape[shape] = number
+        return number
+
     def _number(self, links: Iterable[Link]) -> int:
         links = list(links)
         number = self._numbers.setdefault(msgspec.msgpack.encode(links), len(self._patterns))
         if number == len(self._patterns):
             self._patterns.append(links)
         return number
+
+
+def _links(spans: list[Span], shape: _Shape | None) -> list[Link]:
+    """Return the links of a trace, which must not be changed; those of usual shapes are remembered."""
+    known = None if shape is None else _links_of_shape.get(shape)
+    if known is not None:
+        return known
+    links = Links()
+    links.add(spans)
+    found = links.as_list()
+    if shape is not None and all(len(text) <= _LONGEST_USUAL for text in shape if isinstance(text, str)):
+        if len(_links_of_shape) >= _MOST_SHAPES:
+            _links_of_shape.clear()
+        _links_of_shape[shape] = found
+    return found
+
+
+def _shape(spans: list[Span]) -> _Shape | None:
+    """Return what the links of a trace depend on, whatever its ids; None where they depend on more, or it is large."""
+    if len(spans) > _LARGE or True in [span.shared for span in spans]:
+        return None
+    places: dict[str | None, int] = {span.id: place for place, span in enumerate(spans)}
+    above = [places.get(span.parent_id, _NOT_HERE) if span.parent_id else _NO_PARENT for span in spans]
+    if len(places) < len(spans) or above.count(_NO_PARENT) > 1:  # pieces of a span; the order of ids chooses the root
+        return None
+    local, remote = [span.local_endpoint for span in spans], [span.remote_endpoint for span in spans]
+    return (
+        *above,
+        *[span.kind for span in spans],
+        *[endpoint and endpoint.service_name for endpoint in local],
+        *[endpoint and endpoint.service_name for endpoint in remote],
+        *["error" in span.tags for span in spans],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from obskit.collector.store.block_table import BlockTable
-from obskit.collector.store.blocks import Damaged, decode_lines, lines_of, pack, service_id, services_of, slices
+from obskit.collector.store.blocks import Damaged, Part, decode_lines, lines_of, pack, service_id, slices
 from obskit.collector.store.names import Names
 from obskit.collector.store.trace_index import TraceIndex
 from obskit.zipkin.model import Span
@@ -28,8 +28,9 @@ def _move_spans(connection: sqlite3.Connection, table: BlockTable, names: Names)
         lines = [line for (line,) in some]
         spans = decode_lines(lines)
         for cut in slices(lines):
-            number = table.insert(connection, pack(spans[cut], lines[cut], final=True))
-            names.note(connection, spans[cut], number)
+            part = Part(spans[cut], lines[cut])
+            number = table.insert(connection, pack(part, final=True))
+            names.note(connection, part, number)
     connection.execute("DROP TABLE spans")
     table.write_totals(connection)
 
@@ -37,9 +38,9 @@ def _move_spans(connection: sqlite3.Connection, table: BlockTable, names: Names)
 def _count_services(connection: sqlite3.Connection, table: BlockTable, names: Names) -> None:
     for number, count, size, data in connection.execute("SELECT number, spans, size, data FROM blocks"):
         lines, spans = _read(data)
-        services = services_of(spans, lines) or {service_id(None): (count, size)}
-        table.hold(connection, number, services)
-        names.note(connection, spans, number)
+        part = Part(spans, lines)
+        table.hold(connection, number, part.services or {service_id(None): (count, size)})
+        names.note(connection, part, number)
 
 
 def _read(data: bytes) -> tuple[list[bytes], list[Span]]:

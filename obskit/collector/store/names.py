@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 
-from obskit.collector.store.blocks import service_id
+from obskit.collector.store.blocks import Part, service_id
 from obskit.collector.store.database import Database
-from obskit.collector.store.filters import places_of
-from obskit.zipkin.model import Span
+from obskit.collector.store.filters import Place
 
 _Name = tuple[str, str, str]  # kind, service, name
 _MOST_REMEMBERED = 50_000
@@ -32,10 +31,10 @@ class Names:
         self._noted: dict[_Name, int] = {}
         self._pruned = 0
 
-    def note(self, connection: sqlite3.Connection, spans: Sequence[Span], number: int) -> None:
+    def note(self, connection: sqlite3.Connection, part: Part, number: int) -> None:
         """Record the names of the spans of a block, within its transaction."""
         step = number // _STEP
-        fresh = [name for name in self._names_of(spans) if self._noted.get(name) != step]
+        fresh = [name for name in self._names_of(part) if self._noted.get(name) != step]
         connection.executemany(
             "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET number = excluded.number",
             [(_digest(*name), _digest(*name[:2]), name[2], number, _owner(*name)) for name in fresh],
@@ -71,18 +70,20 @@ class Names:
         """Return the values of one of the listed tags, sorted."""
         return self._sorted("tag", key)
 
-    def _names_of(self, spans: Sequence[Span]) -> set[_Name]:
-        tags = {("tag", key, span.tags[key]) for span in spans for key in self._tags & span.tags.keys()}
-        return _names_of(spans) | tags if self._tags else _names_of(spans)
+    def _names_of(self, part: Part) -> set[_Name]:
+        if not self._tags:
+            return _names_of(part.places)
+        tags = {("tag", key, span.tags[key]) for span in part.spans for key in self._tags & span.tags.keys()}
+        return _names_of(part.places) | tags
 
     def _sorted(self, kind: str, service: str) -> list[str]:
         rows = self._database.rows("SELECT name FROM names WHERE list = ?", _digest(kind, service))
         return sorted(str(name) for (name,) in rows)
 
 
-def _names_of(spans: Iterable[Span]) -> set[_Name]:
+def _names_of(places: Iterable[Place]) -> set[_Name]:
     found: set[_Name] = set()
-    for service, name, remote in places_of(spans):
+    for service, name, remote in places:
         if service:
             found.add(("service", "", service))
             if name:

@@ -11,14 +11,13 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 import msgspec
 
-from obskit.collector.query import is_entry
+from obskit.collector.store.entries import Entries
 from obskit.collector.store.health_numbers import bucket_of
-from obskit.zipkin.model import Span
 
 TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.ticks``
 BUCKETS = 256  # a longer duration is in the last one
@@ -116,22 +115,14 @@ class Packed(msgspec.Struct, array_like=True, dict=True):
 _read = msgspec.msgpack.Decoder(Packed).decode
 
 
-def of_spans(spans: Iterable[Span]) -> bytes:
-    """Return what is stored of the requests among spans; empty if there are none."""
-    rows = [
-        (
-            (span.timestamp or 0) + (span.duration or 0),
-            span.duration or 0,
-            "error" in span.tags,
-            span.parent_id is None,
-            (span.local_endpoint and span.local_endpoint.service_name) or UNKNOWN,
-            span.name or "",
-            span.trace_id,
-        )
-        for span in spans
-        if is_entry(span)
-    ]
-    return msgspec.msgpack.encode(packed(rows)) if rows else b""
+def of_entries(entries: Entries) -> bytes:
+    """Return what is stored of requests; empty if there are none."""
+    if not entries.times:
+        return b""
+    ends = [begun + took for begun, took in zip(entries.times, entries.took, strict=True)]
+    services = [service or UNKNOWN for service in entries.services]
+    rest = (entries.failed, entries.roots, services, entries.names, entries.ids, entries.buckets)
+    return msgspec.msgpack.encode(_packed(ends, entries.took, *rest))
 
 
 def read(data: bytes) -> Packed:
@@ -147,8 +138,21 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
     if not rows:
         return Packed()
     ends, took, failed, roots, services, names, ids = zip(*rows, strict=True)
-    places = {text: place for place, text in enumerate(dict.fromkeys(services + names))}
-    buckets = bytes([min(bucket_of(duration), BUCKETS - 1) for duration in took])
+    return _packed(ends, took, failed, roots, services, names, ids, list(map(bucket_of, took)))
+
+
+def _packed(
+    ends: Sequence[int],
+    took: Sequence[int],
+    failed: Sequence[int],
+    roots: Sequence[int],
+    services: Sequence[str],
+    names: Sequence[str],
+    ids: Sequence[str],
+    exact: Sequence[int],
+) -> Packed:
+    places = {text: place for place, text in enumerate(dict.fromkeys(chain(services, names)))}
+    buckets = bytes(exact) if max(exact) < BUCKETS else bytes([min(bucket, BUCKETS - 1) for bucket in exact])
     steps = [end // TICK * BUCKETS + bucket for end, bucket in zip(ends, buckets, strict=True)]
     first, last = min(ends), max(ends)
     columns: list[bytes | array[int]] = [
@@ -162,7 +166,7 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
     codes = "".join(_BYTES if isinstance(column, bytes) else column.typecode for column in columns)
     content = [*columns, bytes.fromhex("".join([trace_id.zfill(2 * _ID) for trace_id in ids]))]
     return Packed(
-        len(rows),
+        len(ends),
         sum(failed),
         (first, last),
         (min(took), max(took)),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from obskit.collector.store.blocks import Damaged, low_id, unpack, unpack_traces, unpack_with
+from obskit.collector.store.blocks import Damaged, low_ids, trace_numbers, unpack, unpack_traces, unpack_with
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
@@ -174,16 +174,28 @@ class Reader:
     def _by_trace(self, key: BlockKey, read: Callable[..., list[Span]], *arguments: bytes) -> SpansByTrace:
         found: defaultdict[int, list[Span]] = defaultdict(list)
         try:
-            for span in read(*arguments):
-                found[low_id(span.trace_id)].append(span)
+            spans = read(*arguments)
+            lows = low_ids([span.trace_id for span in spans])
         except (Damaged, ValueError) as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
+        for low, span in zip(lows, spans, strict=True):
+            found[low].append(span)
         return dict(found)
 
     def data(self, key: BlockKey) -> bytes | None:
         """Return the compressed spans of a block: of the merged one if it was merged, None if it was deleted."""
         rows = self._database.rows(f"SELECT data FROM blocks WHERE {_COVERS}", *key[:2])
         return rows[0][0] if rows else None
+
+    def traces_of(self, key: BlockKey) -> set[int]:
+        """Return the traces with spans in a block, by the low 64 bits of their ids; none if it was deleted."""
+        rows = self._database.rows(f"SELECT traces FROM blocks WHERE {_COVERS}", *key[:2])
+        return set(trace_numbers(rows[0][0])) if rows else set()
+
+    def traces_between(self, first: int, last: int) -> set[int]:
+        """Return the traces of the blocks with a span between two times, by the low 64 bits of their ids."""
+        rows = self._database.rows("SELECT traces FROM blocks WHERE newest >= ? AND first <= ?", first, last)
+        return {trace for (traces,) in rows for trace in trace_numbers(traces)}
 
     def requests(self, keys: Sequence[BlockKey]) -> dict[int, bytes]:
         """Return the requests of blocks in columns, by the block's number; those that are not written are missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from obskit.zipkin.model import Span
 
@@ -49,24 +49,26 @@ class RecentSpans:
         self._traces: OrderedDict[int, Known] = OrderedDict()
         self._count = 0
 
-    def take(self, trace: int) -> Known | None:
-        """Remove and return what is known of a trace, or None. The caller must ``put`` it back."""
-        known = self._traces.pop(trace, None)
-        self._count -= len(known.hashes) if known else 0
-        return known
+    def take(self, traces: Iterable[int]) -> dict[int, Known]:
+        """Remove and return what is known of traces. The caller must ``put`` it back."""
+        found: dict[int, Known] = {}
+        for trace in traces:
+            known = self._traces.pop(trace, None)
+            if known is not None:
+                found[trace] = known
+                self._count -= len(known.hashes)
+        return found
 
-    def put(self, trace: int, known: Known) -> None:
-        """Cache a trace, and drop the least recently used ones."""
-        self.take(trace)
-        self._traces[trace] = known
-        self._count += len(known.hashes)
+    def put(self, traces: Mapping[int, Known]) -> None:
+        """Cache traces that were taken, or were not there, and drop the least recently used ones."""
+        self._traces.update(traces)
+        self._count += sum([len(known.hashes) for known in traces.values()])
         while self._count > _MOST_HASHES and len(self._traces) > 1:
             self._count -= len(self._traces.popitem(last=False)[1].hashes)
 
     def drop(self, traces: Iterable[int]) -> None:
         """Drop traces of which some spans are no longer stored."""
-        for trace in traces:
-            self.take(trace)
+        self.take(traces)
 
 
 class RecentBlocks:

@@ -63,12 +63,17 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
     waiting: list[tuple[int, int]] = []  # a heap of matches, held back until nothing newer can follow
     late = _LATE if _conditions(query) else 0  # any trace is found by its newest span
     headers, condition = _rarest(reader.headers(*_around(query)), query)
+    left = query.limit
+    enough: _Enough | None = None
     for header in _narrowed(reader, headers, condition, query):
         deadline.check()
         newest = min(header.newest, last) + late
         while waiting and -waiting[0][0] >= newest:
             yield heapq.heappop(waiting)[1]
-        if condition.may_hold(header):
+            left -= 1
+        if enough is None and late and 0 < left <= len(waiting):
+            enough = _Enough(reader, -heapq.nsmallest(left, waiting)[-1][0], last)
+        if condition.may_hold(header) and (enough is None or enough.may_add(header)):
             block = reader.with_text(header.key, condition.text) if condition.text else reader.block(header.key)
             found = [trace for trace, spans in block.items() if trace not in seen and any(map(condition.holds, spans))]
             seen.update(found)
@@ -77,6 +82,19 @@ def _groups(reader: Reader, query: TraceQuery, deadline: Deadline) -> Iterator[i
                     heapq.heappush(waiting, (-(_newest(spans, first, last) or 0), trace))
     while waiting:
         yield heapq.heappop(waiting)[1]
+
+
+class _Enough:
+    """The matches suffice: of what is older than ``moment``, only the traces that are also in newer blocks count."""
+
+    def __init__(self, reader: Reader, moment: int, last: int) -> None:
+        self._reader = reader
+        self._moment = moment
+        self._newer = reader.traces_between(moment, last)
+
+    def may_add(self, header: Header) -> bool:
+        """Return whether a block may have a trace that is newer than the matches."""
+        return header.newest >= self._moment or not self._newer.isdisjoint(self._reader.traces_of(header.key))
 
 
 def _around(query: TraceQuery) -> tuple[int, int]:
@@ -150,6 +168,8 @@ def _newest(spans: list[Span], first: int, last: int) -> int | None:
 
 def by_moment(spans: list[Span]) -> list[Span]:
     """Return the spans as Zipkin groups them, by timestamp: of several roots, the order decides which one counts."""
+    if len({span.timestamp or 0 for span in spans}) == len(spans):
+        return spans
     moments: dict[int, list[Span]] = {}
     for span in spans:
         moments.setdefault(span.timestamp or 0, []).append(span)

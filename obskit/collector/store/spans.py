@@ -18,7 +18,7 @@ from obskit.collector.links import Link
 from obskit.collector.query import TraceQuery
 from obskit.collector.store import search as searches
 from obskit.collector.store.block_table import BlockTable
-from obskit.collector.store.blocks import Block, low_id, pack, slices, trace_numbers
+from obskit.collector.store.blocks import Block, Part, low_id, pack, slices, trace_numbers
 from obskit.collector.store.cells import Cells
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.eviction import Eviction, TooMany
@@ -141,38 +141,35 @@ class SpanStore:
             self._uncounted = _Uncounted(1, spans, size)
 
     def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> list[Span]:
-        lows = {trace_id: low_id(trace_id) for trace_id in {span.trace_id for span in spans}}
-        traces = [lows[span.trace_id] for span in spans]
-        known = self._known(sorted(set(traces)))
-        new: list[int] = []
-        changed: set[int] = set()
-        for number, (trace, line) in enumerate(zip(traces, lines, strict=True)):
-            its = known[trace]
-            if its.add(hash(line)):
-                changed.add(its.begin)
-                new.append(number)
+        part = Part(spans, lines)
+        known = self._known(sorted({*part.lows}))
+        new = [
+            number
+            for number, (low, digest) in enumerate(zip(part.lows, map(hash, lines), strict=True))
+            if known[low].add(digest)
+        ]
+        if len(new) < len(spans):
+            part = Part([spans[number] for number in new], [lines[number] for number in new])
         if new:
-            new_spans, new_lines = [spans[number] for number in new], [lines[number] for number in new]
-            cuts = list(slices(new_lines))
-            blocks = [pack(new_spans[cut], new_lines[cut]) for cut in cuts]
+            parts = [part[cut] for cut in slices(part.lines)]
+            blocks = list(map(pack, parts))
             with self._database.transaction() as connection:
-                self._links.forget(connection, changed - {0})
-                for cut, block in zip(cuts, blocks, strict=True):
-                    self._insert(connection, block, new_spans[cut], new_lines[cut], known)
-                self.cells.note(new_spans)
-                self.versions.note(connection, new_spans)
+                self._links.forget(connection, {known[low].begin for low in part.lows} - {0})
+                for its, block in zip(parts, blocks, strict=True):
+                    self._insert(connection, block, its, known)
+                    self.cells.note(its.entries)
+                self.versions.note(connection, part.spans)
                 self._make_room(connection, known.keys())
                 self._tail.merge(connection)
                 self._index.write(connection)
                 self._texts.write(connection, self._table.last, self._tail.begin)
                 self._table.write_totals(connection)
-        for trace, its in known.items():
-            self._recent.put(trace, its)
-        return [spans[number] for number in new]
+        self._recent.put(known)
+        return list(part.spans)
 
     def _known(self, traces: list[int]) -> dict[int, Known]:
         """Return what is known of each trace: its first block, and the hashes of its latest spans."""
-        found = {trace: known for trace in traces if (known := self._recent.take(trace)) is not None}
+        found = self._recent.take(traces)
         missing = [trace for trace in traces if trace not in found]
         numbers = self._reader.numbers(missing)
         for trace in missing:
@@ -193,25 +190,18 @@ class SpanStore:
             pass
         return known
 
-    def _insert(
-        self,
-        connection: sqlite3.Connection,
-        block: Block,
-        spans: list[Span],
-        lines: list[bytes],
-        known: Mapping[int, Known],
-    ) -> None:
+    def _insert(self, connection: sqlite3.Connection, block: Block, part: Part, known: Mapping[int, Known]) -> None:
         is_small = not block.filter
         if not is_small:
             self._tail.finish(connection)
         number = self._table.insert(connection, block)
-        self._names.note(connection, spans, number)
+        self._names.note(connection, part, number)
         traces = trace_numbers(block.traces)
         self._index.add(number, traces)
         for trace in traces:
             known[trace].begin = known[trace].begin or number
         if is_small:
-            self._tail.append(number, block, spans, lines)
+            self._tail.append(number, block, part)
 
     def _make_room(self, connection: sqlite3.Connection, kept: AbstractSet[int]) -> None:
         """Evict the oldest spans, except the traces ``kept``, and what caches know of them. Raises TooMany."""

@@ -6,9 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from obskit.collector.store.block_table import BlockTable
-from obskit.collector.store.blocks import MOST_BYTES, MOST_SPANS, Block, Damaged, decode_lines, lines_of, pack
+from obskit.collector.store.blocks import MOST_BYTES, MOST_SPANS, Block, Damaged, Part, decode_lines, lines_of, pack
 from obskit.collector.store.database import Database
-from obskit.zipkin.model import Span
 
 _TINY = 16  # spans: blocks with fewer are merged early
 _MOST_TINY = 32
@@ -24,7 +23,7 @@ class _Small:
     last: int
     spans: int
     size: int
-    content: tuple[list[Span], list[bytes]] | None = None  # None if an earlier process stored it
+    content: Part | None = None  # None if an earlier process stored it
 
 
 class Tail:
@@ -48,9 +47,9 @@ class Tail:
         """Return the number of the first block that will change; one above all if there is none."""
         return self._blocks[0].number if self._blocks else _NONE
 
-    def append(self, number: int, block: Block, spans: list[Span], lines: list[bytes]) -> None:
+    def append(self, number: int, block: Block, part: Part) -> None:
         """Note a small block that was stored, with its contents."""
-        self._blocks.append(_Small(number, number, block.spans, len(block.data), (spans, lines)))
+        self._blocks.append(_Small(number, number, block.spans, len(block.data), part))
 
     def remove(self, number: int) -> None:
         """Remove a block that was deleted, or is final now."""
@@ -78,28 +77,26 @@ class Tail:
         """
         first, last = small[0].number, small[-1].last
         try:
-            spans, lines = _contents(small) or _read(connection, first, last)
+            part = _contents(small) or _read(connection, first, last)
         except Damaged:
             return []
-        block = pack(spans, lines, final=final)
+        block = pack(part, final=final)
         self._table.replace(connection, first, last, block)
-        return [_Small(first, last, block.spans, len(block.data), (spans, lines))]
+        return [_Small(first, last, block.spans, len(block.data), part)]
 
 
-def _contents(small: list[_Small]) -> tuple[list[Span], list[bytes]] | None:
+def _contents(small: list[_Small]) -> Part | None:
     """Return the contents of some blocks, if they are known and the blocks are adjacent."""
-    spans: list[Span] = []
-    lines: list[bytes] = []
+    parts: list[Part] = []
     for number, block in enumerate(small):
         if block.content is None or (number and block.number != small[number - 1].last + 1):
             return None
-        spans += block.content[0]
-        lines += block.content[1]
-    return spans, lines
+        parts.append(block.content)
+    return Part.joined(parts)
 
 
-def _read(connection: sqlite3.Connection, first: int, last: int) -> tuple[list[Span], list[bytes]]:
+def _read(connection: sqlite3.Connection, first: int, last: int) -> Part:
     """Read the contents of the blocks from the database. Raises Damaged."""
     statement = "SELECT data FROM blocks WHERE number BETWEEN ? AND ? ORDER BY number"
     lines = [line for (data,) in connection.execute(statement, (first, last)).fetchall() for line in lines_of(data)]
-    return decode_lines(lines), lines
+    return Part(decode_lines(lines), lines)
