@@ -51,7 +51,14 @@ def create_app(
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
     store.ahead.append(profiles.sums.add_ahead)
     operations = OperationsApi(
-        store, lines, times, (http, *transports), forwarding, sources, search_enabled=options.search_enabled
+        store,
+        lines,
+        times,
+        (http, *transports),
+        forwarding,
+        sources,
+        intake.losses,
+        search_enabled=options.search_enabled,
     )
     app = Starlette(
         routes=[

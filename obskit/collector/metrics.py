@@ -129,6 +129,16 @@ def service_totals(totals: Iterable[tuple[str, int, int]]) -> str:
     )
 
 
+def told_losses(by_service: Mapping[str, Mapping[tuple[str, str], int]]) -> str:
+    """Return what services say that they lost, for Prometheus."""
+    values = {
+        ",".join((_label("service", service), _label("items", items), _label("reason", reason))): number
+        for service, its in by_service.items()
+        for (items, reason), number in its.items()
+    }
+    return _family("obskit_told_losses_total", "what services say that they lost before it was stored here", values)
+
+
 def forwarded(forwarding: Iterable[Forwarding]) -> str:
     """Return what each destination was sent, for Prometheus."""
     by_label = {_label("destination", its.destination): its for its in forwarding}

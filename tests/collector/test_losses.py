@@ -125,8 +125,10 @@ print(json.dumps(exporter, default=str))
 def test_a_known_collector_is_told_with_the_first_message_of_spans_and_of_lines():
     with CollectorServer() as server:
         ledger = run(AT_ONCE, collector=server.url, queue_size=100, logs="json")
-        page = client_of(server).get("/").text
+        page, metrics = (client_of(server).get(path).text for path in ("/", "/prometheus"))
     assert ledger["dropped"] == {"queue_full": 30}
+    for items in ("spans", "log lines"):
+        assert f'obskit_told_losses_total{{service="shop",items="{items}",reason="queue_full"}} 30\n' in metrics
     assert told(page) == {"shop": {"span": {"queue full": 30}, "log line": {"queue full": 30}}}
 
 

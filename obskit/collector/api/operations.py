@@ -21,11 +21,13 @@ from obskit.collector.metrics import (
     forwarded,
     service_totals,
     sources_as_prometheus,
+    told_losses,
 )
 from obskit.collector.openapi import openapi
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
+from obskit.collector.told_losses import ToldLosses
 
 _UI_CONFIG = {
     "environment": "",
@@ -52,6 +54,7 @@ class OperationsApi:
         transports: Sequence[Metrics],
         forwarding: Callable[[], list[Forwarding]],
         sources: Callable[[], list[Source]],
+        losses: ToldLosses,
         *,
         search_enabled: bool,
     ) -> None:
@@ -61,6 +64,7 @@ class OperationsApi:
         self._transports = transports
         self._forwarding = forwarding
         self._sources = sources
+        self._losses = losses
         self._search_enabled = search_enabled
 
     def routes(self) -> list[Route]:
@@ -101,7 +105,8 @@ class OperationsApi:
         """Return the same for Prometheus."""
         counted = as_prometheus(self._transports) + service_totals(self._store.cells.totals())
         flows = forwarded(self._forwarding()) + sources_as_prometheus(self._sources())
-        text = counted + self._lines.prometheus() + flows + self._times.prometheus()
+        lost = told_losses(self._losses.by_service())
+        text = counted + self._lines.prometheus() + lost + flows + self._times.prometheus()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     def openapi(self, _request: Request) -> Response:

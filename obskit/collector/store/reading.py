@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,14 +68,12 @@ class Reader:
         """Return the spans of each trace, by the low 64 bits of its id, in order of arrival."""
         numbers = self.numbers(traces)
         spans: dict[int, list[Span]] = {trace: [] for trace in traces if trace in numbers}
-        places = sorted((number, trace) for trace, found in numbers.items() for number in found)
-        for key in self.keys(number for number, _ in places):
-            inside = places[bisect_left(places, (key[0],)) : bisect_left(places, (key[1] + 1,))]
-            wanted = {trace for _, trace in inside}
-            block = self._recent.get(key) if len(wanted) <= _FEW else self.block(key)
+        for key in self.keys({number for found in numbers.values() for number in found}):
+            block = self._recent.get(key)
             if block is None:
-                block = self._only(key, wanted)
-            for trace in block.keys() & wanted:
+                wanted = [trace for trace, its in numbers.items() if any(key[0] <= number <= key[1] for number in its)]
+                block = self._only(key, wanted) if len(wanted) <= _FEW else self.block(key)
+            for trace in block.keys() & spans.keys():
                 spans[trace] += block[trace]
         return spans
 
