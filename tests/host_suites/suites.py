@@ -227,7 +227,7 @@ _MANAGER = "test.with_dummyserver.test_poolmanager.TestPoolManager"
 EXPLAINED = {
     "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e": _FIELDS,
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
-    "test_proxy.TestProxy::test_proxy_dns_error": _HEADERS,
+    "tests.test_proxy.TestProxy::test_proxy_dns_error": _HEADERS,
     "tests.client.test_client::test_raw_client_header": _HEADERS,
     f"{_CLIENT}::test_client_header": _HEADERS,
     f"{_CLIENT}::test_header_merge": _HEADERS,
