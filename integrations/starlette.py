@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from opentelemetry.trace import get_tracer_provider
+from opentelemetry import trace
 
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import Scope, wrapper
@@ -55,7 +55,7 @@ def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
             return False
         if scope["type"] == "lifespan":  # when FastAPI attaches the exporters that its environment names
             return False
-        if options["tracer_provider"] is not None or get_tracer_provider() is not provider:
+        if options["tracer_provider"] is not None or trace.get_tracer_provider() is not provider:
             return True
         options["tracing"] = False
         switched.append(options)

@@ -91,20 +91,22 @@ def living(context: Context) -> Context:
     if life is None or not life.ended:
         return context
     span = context.get(SPAN_KEY)
-    is_open = type(span) is Span and span.end_ns is None
-    if type(span) is Span and is_open and span.trace_id == life.span.trace_id:
-        return context
-    added = {SPAN_KEY: span} if is_open or _was_added(span, life) else {}
+    added: dict[str, Any] = {}
+    if type(span) is Span:
+        if span.end_ns is None:
+            if span.trace_id == life.span.trace_id:
+                return context
+            added[SPAN_KEY] = span
+    elif span is not life.span and _was_added(span, life):
+        added[SPAN_KEY] = span
     if context.get(SUPPRESS_KEY):
         added[SUPPRESS_KEY] = True
-    outside = with_others(living(life.outside), context)
+    outside = with_others(living(life.outside) if life.outside else life.outside, context)
     return Context({**outside, **added}) if added else outside
 
 
 def _was_added(span: Any, life: Life) -> bool:
     """Return whether a span that is none of our recorded ones was made current since: open or a caller's."""
-    if span is None or span is life.span or type(span) is Span:
-        return False
     try:
         known = propagated(span)
         return known.trace_id not in (None, life.span.trace_id) and bool(known.remote or span.is_recording())

@@ -52,8 +52,7 @@ def compare(name: str, suite: Suite, address: str, timeout: float) -> int:
 
 def _reason(test: str) -> str:
     """Return why a test differs rightly, in parentheses; nothing where nothing is known."""
-    folder = test.partition("::")[0].rpartition(".")[0]
-    reason = EXPLAINED.get(test.partition("[")[0]) or EXPLAINED.get(folder)
+    reason = EXPLAINED.get(test.partition("[")[0])
     return f" ({reason})" if reason else ""
 
 

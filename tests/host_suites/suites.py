@@ -219,13 +219,15 @@ SUITES = {
 _HEADERS = "asserts every header of a call, and obskit's are among them"
 _FIELDS = "compares all fields of a record made by hand, and of one by logging: only the latter has obskit's trace_id"
 _TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
-_OWN_SPANS = "asserts FastAPI's own spans and providers, and with obskit the provider and a request's span are obskit's"
+_OWN_SPANS = "asserts that nobody else has set the tracer provider or made a span, and obskit has done both"
+_TELEMETRY = "tests.test_telemetry"
 _CLIENT = "tests.client.test_headers"
 _SOCKETS = "test.with_dummyserver.test_socketlevel"
 _MANAGER = "test.with_dummyserver.test_poolmanager.TestPoolManager"
 EXPLAINED = {
     "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e": _FIELDS,
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
+    "tests.test_proxy.TestProxy::test_proxy_dns_error": _HEADERS,
     "tests.client.test_client::test_raw_client_header": _HEADERS,
     f"{_CLIENT}::test_client_header": _HEADERS,
     f"{_CLIENT}::test_header_merge": _HEADERS,
@@ -237,8 +239,13 @@ EXPLAINED = {
     "tests.test_asgi::test_asgi_headers": _HEADERS,
     "tests.test_main::test_auth": _HEADERS,
     "tests.test_main::test_verbose": _HEADERS,
-    "tests.test_telemetry": _OWN_SPANS,
-    "tests.test_tutorial.test_opentelemetry.test_tutorial003::test_disable_operation_spans_example": _OWN_SPANS,
+    f"{_TELEMETRY}.test_data::test_excluded_request_does_not_use_outer_telemetry": _OWN_SPANS,
+    f"{_TELEMETRY}.test_environment_integrations::test_environment_export_with_existing_integrations": _OWN_SPANS,
+    f"{_TELEMETRY}.test_exceptions::test_independent_log_configuration": _OWN_SPANS,
+    f"{_TELEMETRY}.test_http::test_late_global_providers_enable_existing_app": _OWN_SPANS,
+    f"{_TELEMETRY}.test_runtime::test_concurrent_provider_owner_wins": _OWN_SPANS,
+    f"{_TELEMETRY}.test_runtime::test_external_globals_are_unchanged_when_auto_configuration_is_disabled": _OWN_SPANS,
+    f"{_TELEMETRY}.test_runtime::test_real_otlp_export_and_repeated_lifespans": _OWN_SPANS,
     f"{_MANAGER}::test_headers_http_header_dict": _HEADERS,
     f"{_MANAGER}::test_headers_http_multi_header_multipart": _HEADERS,
     f"{_MANAGER}::test_merge_headers_with_pool_manager_headers": _HEADERS,
@@ -249,7 +256,7 @@ EXPLAINED = {
     f"{_SOCKETS}.TestHeaders::test_ua_header_can_be_overridden": _HEADERS,
     f"{_SOCKETS}.TestProxyManager::test_simple": _HEADERS,
 }
-"""Tests, whatever their parameters, and folders of tests that differ and rightly so.
+"""Tests, whatever their parameters, that differ and rightly so.
 
 docs/reliability.md has the list as well.
 """

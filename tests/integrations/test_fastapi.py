@@ -115,10 +115,15 @@ class TestFastAPIWithAGlobalTracer(TestFastAPI):
                 self.uninstall()
                 assert app._telemetry["tracing"] is True
 
-    def test_provider_that_the_application_chose_is_left_alone(self) -> None:
+    @pytest.mark.parametrize("place", ["application", "global, in a test of the application's"])
+    def test_provider_that_the_application_chose_is_left_alone(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         chosen = trace.NoOpTracerProvider()
+        if place != "application":
+            monkeypatch.setattr(trace, "get_tracer_provider", lambda: chosen)
         with self.site() as site:
-            app = application(site, telemetry={"tracer_provider": chosen})
+            app = application(site, telemetry={"tracer_provider": chosen} if place == "application" else {})
             with asgi_server(app) as url:
                 self._netloc = url.removeprefix("http://")
                 self.get("/items/apple")
