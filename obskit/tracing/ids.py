@@ -47,7 +47,7 @@ def new_trace_id() -> str:
         now = time()
         if not _second <= now < _next_second:
             _begin_second(int(now))
-        return _hex_second + _take_middle() + _take_span_id()
+        return f"{_hex_second}{_take_middle()}{_take_span_id()}"
     except IndexError:
         _make_more()
         return new_trace_id()
