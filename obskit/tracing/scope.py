@@ -58,6 +58,7 @@ class SpanScope(Entry):
     _given: Given | None = None
     _parent: Context | None = None
     _ending = _AS_USUAL
+    _plain = True  # nothing was specified
 
     def __init__(self, tracer: Tracer, name: str, kind: SpanKind, tags: Mapping[str, Any] | None) -> None:
         self._tracer = tracer
@@ -65,16 +66,19 @@ class SpanScope(Entry):
         self._kind = kind
         self._tags = tags
         self._unused = True
+        self.token = None
 
     def specify(self, given: Given | None, parent: Context | None, ending: Ending) -> None:
         """Set what few scopes have: what else a span is given, the context it starts in, how its block ends it."""
         self._given = given
         self._parent = parent
         self._ending = ending
+        self._plain = False
 
     def _again(self) -> SpanScope:
         scope = type(self)(self._tracer, self._name, self._kind, self._tags)
-        scope.specify(self._given, self._parent, self._ending)
+        if not self._plain:
+            scope.specify(self._given, self._parent, self._ending)
         return scope
 
     def _start(self, context: Context) -> AnySpan:
@@ -102,9 +106,13 @@ class SpanScope(Entry):
         if not unused:
             return self._enter_another()
         outer = stored_context()
-        if LIFE_KEY in outer:
+        if outer and LIFE_KEY in outer:
             outer = living(outer)
-        self.span = span = self._start(outer)
+        if self._plain:  # ``_start`` written out: each call takes a fiftieth of the time of all this
+            span = self._tracer.start_with(self._name, self._kind, self._tags, None, outer)
+        else:
+            span = self._start(outer)
+        self.span = span
         self.outer = outer
         shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
         values = {**outer, SPAN_KEY: shown, ENTRY_KEY: self} if outer else {SPAN_KEY: shown, ENTRY_KEY: self}
@@ -123,7 +131,10 @@ class SpanScope(Entry):
                 self._leave_one(exc)
                 return
             self.outer = self.context = self.token = None  # who keeps the context keeps nothing more
-            self._end(self.span, exc)
+            if exc is None and self._plain:  # ``_end`` written out
+                self.span.end()
+            else:
+                self._end(self.span, exc)
         else:
             self._leave_one(exc)
 

@@ -119,8 +119,9 @@ class Span(OtelSpan):
         unended, self.unended = self.unended, False  # no other thread comes between, as in ``Pipeline.offer``
         if not unended:
             return
-        at = None if end_time is None else moment(end_time)
-        self.end_ns = perf_counter_ns() + self.clock if at is None else at
+        if end_time is not None:
+            end_time = moment(end_time)
+        self.end_ns = perf_counter_ns() + self.clock if end_time is None else end_time
         if self.mixed:
             self.heavy += _weight(self)
         self.tracer.provider.report(self)

@@ -169,8 +169,11 @@ class Tracer(otel.Tracer):
     ) -> AnySpan:
         """Start a span in ``context`` with what the application chose, whatever it is. Never raises."""
         try:
-            if context.get(SUPPRESS_KEY):
-                return NOOP_SPAN
+            current = None
+            if context or type(context) is not Context:  # as within a request or another span
+                if context.get(SUPPRESS_KEY):
+                    return NOOP_SPAN
+                current = context.get(SPAN_KEY)
             if type(name) is not str or type(kind) is not SpanKind:
                 name, kind = text(name), kind if type(kind) is SpanKind else SpanKind.INTERNAL
             if attributes:
@@ -180,9 +183,11 @@ class Tracer(otel.Tracer):
                         break
                 else:
                     if len(attributes) <= limits.attributes:
-                        return self.start(name, kind, context.get(SPAN_KEY), {**attributes}, context, given)
+                        return self.start(name, kind, current, {**attributes}, context, given)
                 return self._start_mixed(name, kind, context, attributes, given or Given())
-            return self.start(name, kind, context.get(SPAN_KEY), {}, context, given)
+            if current is None and given is None and not self.provider.processors:
+                return self._root(name, kind, {}, None, False)  # as ``start`` would
+            return self.start(name, kind, current, {}, context, given)
         except Exception:
             misused("a new span")
             return self._start_bare(name, kind, context, given)
@@ -237,11 +242,12 @@ class Tracer(otel.Tracer):
     ) -> SpanScope:
         """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
         scope = SpanScope(self, name, kind, attributes)
-        ends_as_usual = record_exception is True and set_status_on_exception is True and end_on_exit is True
-        if context is not None or links is not None or start_time is not None or not ends_as_usual:
-            given = None if links is None and start_time is None else Given(links, start_time)
-            ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
-            scope.specify(given, context, ending)
+        usual = record_exception is True and set_status_on_exception is True and end_on_exit is True
+        if usual and context is None and links is None and start_time is None:
+            return scope
+        given = None if links is None and start_time is None else Given(links, start_time)
+        ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
+        scope.specify(given, context, ending)
         return scope
 
 

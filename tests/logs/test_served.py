@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,3 +78,28 @@ def test_other_lines_of_a_server_have_no_trace() -> None:
     request("/a")
     assert trace("gunicorn.error", "GET /a HTTP/1.1 was the last one") is None
     assert trace("gunicorn.access", "a format of one's own") is None
+
+
+SERVED = """
+import logging, sys, obskit
+from obskit.instrumentation.wsgi import serve
+obskit.init(logs=sys.argv[1], exporter="none", integrations=[])
+if sys.argv[1] == "inherit":
+    logging.basicConfig(format="%(trace_id)s", stream=sys.stdout, level="INFO")
+traces = []
+def application(environ, start_response):
+    traces.append(obskit.current_span().trace_id)
+    start_response("200 OK", [])
+    return [b""]
+serve(application, {"REQUEST_METHOD": "GET", "PATH_INFO": "/a"}, lambda *_: None)
+logging.getLogger("werkzeug").info('"GET /a HTTP/1.1" 200 -')
+print(traces[0][-8:])
+"""
+
+
+@pytest.mark.parametrize("mode", ["json", "console", "inherit"])
+def test_requests_are_remembered_in_each_mode_that_shows_them(mode: str) -> None:
+    """In a process of its own: one formatter has all requests remembered from then on."""
+    done = subprocess.run([sys.executable, "-c", SERVED, mode], capture_output=True, text=True, check=True)
+    *lines, trace_id = done.stdout.split()
+    assert trace_id in " ".join(lines), done
