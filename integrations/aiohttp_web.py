@@ -6,7 +6,6 @@ It is above the application, its middlewares and the sending of the response, in
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -20,9 +19,6 @@ from obskit.propagation.headers import LOWER
 from obskit.tracing.span import Span
 
 _SWITCHING_PROTOCOLS = 101
-_LONGEST_NAME = 64
-_MOST_NAMES = 512
-_lower: dict[bytes, bytes] = {}  # names of headers by how clients spell them: most are of few programs
 
 
 def install(module: ModuleType, patches: Patches) -> None:
@@ -66,20 +62,10 @@ def _begin(request: Any) -> ServerExchange | None:
             return None
         peer = request.transport and request.transport.get_extra_info("peername")
         remote = (peer[0], peer[1]) if type(peer) is tuple else None
-        return begin(_headers(request.raw_headers), LOWER, request.method, request.path, remote)
+        return begin(wanted_headers(request.raw_headers), LOWER, request.method, request.path, remote)
     except Exception:
         failed("starting a server span")
         return None
-
-
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    try:
-        return wanted_headers([(_lower[name], value) for name, value in raw])
-    except KeyError:
-        if len(_lower) > _MOST_NAMES:
-            _lower.clear()
-        _lower.update((name, name.lower()) for name, _ in raw if len(name) <= _LONGEST_NAME)
-        return wanted_headers((name.lower(), value) for name, value in raw)
 
 
 def _describe(exchange: ServerExchange, request: Any, response: Any = None) -> None:
