@@ -14,8 +14,9 @@ from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wanted_headers
 from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
-from obskit.instrumentation.server import ServerExchange, begin, current_exchange
+from obskit.instrumentation.server import ServerExchange, begin, current_exchange, exchange_behind
 from obskit.propagation.headers import LOWER
+from obskit.tracing.current import stored_context
 from obskit.tracing.span import Span
 
 _SWITCHING_PROTOCOLS = 101
@@ -83,8 +84,8 @@ def _preparing(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     async def prepare(response: Any, request: Any) -> Any:
-        exchange = current_exchange() if patch.active else None
-        if exchange is not None and exchange.watched:
+        exchange = exchange_behind(stored_context()) if patch.active else None
+        if exchange is not None and exchange.watched and not exchange.ended:
             try:
                 _starting(exchange, response, request)
             except Exception:
@@ -110,8 +111,8 @@ def _ending(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     async def write_eof(response: Any, *args: Any, **kwargs: Any) -> None:
-        exchange = current_exchange() if patch.active else None
-        if exchange is not None and exchange.prompt:
+        exchange = exchange_behind(stored_context()) if patch.active else None
+        if exchange is not None and exchange.prompt and not exchange.ended:
             exchange.finish()
             await deliver_async(exchange)
         await wrapped(response, *args, **kwargs)

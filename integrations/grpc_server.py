@@ -49,7 +49,6 @@ def _serve(event: Any, state: Any, method: Any) -> None:
     name = method.name() or event.call_details.method.decode()
     call = state.context.run(_begin, name, event.invocation_metadata, event.call.peer)
     if call is not None:
-        call.came_from(event.call.peer)
         state._obskit_call = call
 
 
