@@ -77,7 +77,13 @@ def _starting(found: Any, patch: Patch) -> Any:
             exchange.finish(error)
             raise
         try:
-            _answered(hop, exchange, response)
+            exchange.status = response.status
+            if response.connection is None or response.status == _SWITCHING_PROTOCOLS:
+                exchange.finish()  # one without a body has let go already; a WebSocket's handshake is over
+            else:
+                hop.content = response.content
+                hop.earlier = id(sys.exc_info()[1])
+                hop.exchange = exchange
         except Exception:
             failed("reading a response")
         return started
@@ -98,20 +104,6 @@ class _Hop:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.finish(sys.exc_info()[1] if self.content is None else _body_error(self.content, self.earlier))
-
-
-def _answered(hop: _Hop, exchange: ClientExchange, response: Any) -> None:
-    """Finish the exchange when the response lets go of its connection.
-
-    One without a body has let go already; a WebSocket's keeps it, and its handshake is over.
-    """
-    exchange.status = response.status
-    if response.connection is None or response.status == _SWITCHING_PROTOCOLS:
-        exchange.finish()
-        return
-    hop.content = response.content
-    hop.earlier = id(sys.exc_info()[1])
-    hop.exchange = exchange
 
 
 def _body_error(content: Any, earlier: int) -> BaseException | None:

@@ -6,15 +6,17 @@ It is above the application, its middlewares and the sending of the response, in
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wanted_headers
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
-from obskit.instrumentation.server import ServerExchange, begin, current_exchange
+from obskit.instrumentation.server import ServerExchange, begin, current_exchange, exchange_behind
 from obskit.propagation.headers import LOWER
+from obskit.tracing.current import stored_context
 from obskit.tracing.span import Span
 
 _SWITCHING_PROTOCOLS = 101
@@ -23,28 +25,36 @@ _SWITCHING_PROTOCOLS = 101
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request. ``module`` is ``aiohttp.web_protocol`` or ``aiohttp.web_response``."""
     if module.__name__ == "aiohttp.web_protocol":
-        patches.wrap(module.RequestHandler, "_handle_request", _handle_request)
+        patches.replace(module.RequestHandler, "_handle_request", _handling)
         patches.wrap(module.RequestHandler, "handle_error", _handle_error)
     else:
-        patches.wrap(module.StreamResponse, "prepare", _prepare)
-        patches.wrap(module.StreamResponse, "write_eof", _write_eof)
+        patches.replace(module.StreamResponse, "prepare", _preparing)
+        patches.replace(module.StreamResponse, "write_eof", _ending)
 
 
-async def _handle_request(wrapped: Any, _protocol: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    request = args[0] if args else kwargs["request"]
-    exchange = _begin(request)
-    if exchange is None:
-        return await wrapped(*args, **kwargs)
-    with exchange:
-        try:
-            result = await wrapped(*args, **kwargs)
-        except BaseException as error:
-            guarded("reading a route", _describe, exchange, request)
-            if isinstance(error, ConnectionError):  # handle_error has seen why: the response is on its way already
-                exchange.finish()
-            raise
-        guarded("reading a response", _describe, exchange, request, result[0])
-        return result
+def _handling(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def handle_request(protocol: Any, request: Any, *args: Any) -> Any:
+        exchange = _begin(request) if patch.active else None
+        if exchange is None:
+            return await wrapped(protocol, request, *args)
+        with exchange:
+            try:
+                result = await wrapped(protocol, request, *args)
+            except BaseException as error:
+                guarded("reading a route", _describe, exchange, request)
+                if isinstance(error, ConnectionError):  # handle_error has seen why: the response is on its way already
+                    exchange.finish()
+                raise
+            try:
+                _describe(exchange, request, result[0])
+            except Exception:
+                failed("reading a response")
+            return result
+
+    return handle_request
 
 
 def _begin(request: Any) -> ServerExchange | None:
@@ -52,13 +62,8 @@ def _begin(request: Any) -> ServerExchange | None:
         if request.method == "UNKNOWN" and not request.raw_headers:  # what aiohttp makes of bytes that are no request
             return None
         peer = request.transport and request.transport.get_extra_info("peername")
-        return begin(
-            wanted_headers((name.lower(), value) for name, value in request.raw_headers),
-            LOWER,
-            request.method,
-            request.path,
-            (peer[0], peer[1]) if type(peer) is tuple else None,
-        )
+        remote = (peer[0], peer[1]) if type(peer) is tuple else None
+        return begin(wanted_headers(request.raw_headers), LOWER, request.method, request.path, remote)
     except Exception:
         failed("starting a server span")
         return None
@@ -74,11 +79,20 @@ def _describe(exchange: ServerExchange, request: Any, response: Any = None) -> N
         exchange.status = response.status
 
 
-def _prepare(wrapped: Any, response: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    exchange = current_exchange()
-    if exchange is not None and exchange.watched:
-        guarded("reading a response", _starting, exchange, response, *args, **kwargs)
-    return wrapped(*args, **kwargs)
+def _preparing(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def prepare(response: Any, request: Any) -> Any:
+        exchange = exchange_behind(stored_context()) if patch.active else None
+        if exchange is not None and exchange.watched and not exchange.ended:
+            try:
+                _starting(exchange, response, request)
+            except Exception:
+                failed("reading a response")
+        return await wrapped(response, request)
+
+    return prepare
 
 
 def _starting(exchange: ServerExchange, response: Any, request: Any) -> None:
@@ -91,17 +105,19 @@ def _starting(exchange: ServerExchange, response: Any, request: Any) -> None:
         exchange.finish()
 
 
-def _write_eof(wrapped: Any, _response: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    exchange = current_exchange()
-    if exchange is None or not exchange.prompt:
-        return wrapped(*args, **kwargs)
-    return _deliver_first(exchange, wrapped, *args, **kwargs)
+def _ending(found: Any, patch: Patch) -> Any:
+    """Where the response waits for its span to leave, end that before its last bytes are written."""
+    wrapped = unbound(found)
 
+    @wraps(found)
+    async def write_eof(response: Any, *args: Any, **kwargs: Any) -> None:
+        exchange = exchange_behind(stored_context()) if patch.active else None
+        if exchange is not None and exchange.prompt and not exchange.ended:
+            exchange.finish()
+            await deliver_async(exchange)
+        await wrapped(response, *args, **kwargs)
 
-async def _deliver_first(exchange: ServerExchange, wrapped: Any, *args: Any, **kwargs: Any) -> None:
-    exchange.finish()
-    await deliver_async(exchange)
-    await wrapped(*args, **kwargs)
+    return write_eof
 
 
 def _handle_error(wrapped: Any, _protocol: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

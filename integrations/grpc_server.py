@@ -7,11 +7,12 @@ that were made before are traced as well, and no handler is replaced.
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from obskit.base.failures import failed
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, guarded
 from obskit.instrumentation.rpc import CANCELLED, UNKNOWN, ServedCall, code_name, serve_call
 from obskit.tracing.current import attach
 
@@ -21,29 +22,34 @@ _CALL = "_obskit_call"
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every call. ``module`` is ``grpc._server``."""
-    patches.wrap(module, "_find_method_handler", _find_handler)
+    patches.replace(module, "_find_method_handler", _finding)
     patches.wrap(module, "_reject_rpc", _reject)
     patches.wrap(module, "_abort", _abort)
-    patches.wrap(module, "_status", _answer)
+    patches.replace(module, "_status", _answering)
     for name in ("_unary_response_in_pool", "_stream_response_in_pool"):
-        patches.wrap(module, name, _handle)
+        patches.replace(module, name, _handling)
 
 
-def _find_handler(find: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _finding(find: Any, patch: Patch) -> Any:
     """Begin to serve a call: interceptors and handler run in the context of its state."""
-    try:
-        _serve(*args[:3])
-    except Exception:
-        failed("starting a gRPC server's span")
-    return find(*args, **kwargs)
+
+    @wraps(find)
+    def find_handler(*args: Any, **kwargs: Any) -> Any:
+        try:
+            if patch.active:
+                _serve(*args[:3])
+        except Exception:
+            failed("starting a gRPC server's span")
+        return find(*args, **kwargs)
+
+    return find_handler
 
 
 def _serve(event: Any, state: Any, method: Any) -> None:
     name = method.name() or event.call_details.method.decode()
     call = state.context.run(_begin, name, event.invocation_metadata, event.call.peer)
     if call is not None:
-        call.came_from(event.call.peer)
-        setattr(state, _CALL, call)
+        state._obskit_call = call
 
 
 def _begin(name: str, metadata: Any, peer: Any) -> ServedCall | None:
@@ -60,7 +66,7 @@ def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _rejected(state: Any, status: Any, details: bytes) -> None:
-    call = vars(state).get(_CALL)
+    call = state.__dict__.get(_CALL)
     if call is not None:
         error = sys.exc_info()[1]
         call.refuse(code_name(status), details if error is None else error)
@@ -73,7 +79,7 @@ def _abort(abort: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _aborted(state: Any, status: Any, details: bytes) -> None:
-    call = vars(state).get(_CALL)
+    call = state.__dict__.get(_CALL)
     if call is not None:
         error = None if state.aborted else sys.exc_info()[1]
         code = code_name(status) if state.code is None else getattr(state.code, "name", UNKNOWN)
@@ -81,28 +87,37 @@ def _aborted(state: Any, status: Any, details: bytes) -> None:
         call.leave()
 
 
-def _answer(answer: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _answering(answer: Any, patch: Patch) -> Any:
     """Send the status of a call whose handler is done. The span ends before: once it is sent, threads compete."""
-    try:
-        state = args[1]
-        call = vars(state).get(_CALL)
-        if call is not None and state.client != "cancelled":
-            if state.code is not None:
-                call.blame(getattr(state.code, "name", UNKNOWN), state.details)
-            call.leave()
-    except Exception:
-        failed("ending a gRPC server's span")
-    return answer(*args, **kwargs)
+
+    @wraps(answer)
+    def send_status(event: Any, state: Any, *args: Any) -> Any:
+        try:
+            call = state.__dict__.get(_CALL) if patch.active else None
+            if call is not None and state.client != "cancelled":
+                if state.code is not None:
+                    call.blame(getattr(state.code, "name", UNKNOWN), state.details)
+                call.leave()
+        except Exception:
+            failed("ending a gRPC server's span")
+        return answer(event, state, *args)
+
+    return send_status
 
 
-def _handle(handle: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _handling(handle: Any, patch: Patch) -> Any:
     """Run a handler to its end, in a thread of the server's pool and in the context of the call's state."""
-    try:
-        return handle(*args, **kwargs)
-    finally:
-        call = vars(args[1]).get(_CALL)
-        if call is not None and not call.ended:
-            guarded("ending a gRPC server's span", _handled, args[1], call)
+
+    @wraps(handle)
+    def handle_in_pool(event: Any, state: Any, *args: Any) -> Any:
+        try:
+            return handle(event, state, *args)
+        finally:
+            call = state.__dict__.get(_CALL) if patch.active else None
+            if call is not None and not call.ended:
+                guarded("ending a gRPC server's span", _handled, state, call)
+
+    return handle_in_pool
 
 
 def _handled(state: Any, call: ServedCall) -> None:

@@ -33,7 +33,7 @@ def _before(_client: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExch
 
 
 def _view(headers: Any) -> Any:
-    return _Headers(headers._list) if hasattr(headers, "_list") else headers
+    return _Headers(headers) if hasattr(headers, "_list") else headers
 
 
 @lru_cache(maxsize=16)
@@ -45,33 +45,16 @@ _SPELLED = {name: (name.encode(), lower.encode()) for name, lower in LOWER_CASE.
 
 
 class _Headers(Entries):
-    """The list that httpx keeps headers in: each as it is spelled, in lower case, and its value."""
-
-    def __init__(self, entries: list[tuple[bytes, bytes, bytes]]) -> None:
-        self._entries = entries
+    """httpx keeps them in a list: each name as it is spelled, in lower case, and the value."""
 
     def have_any(self, names: frozenset[str]) -> bool:
-        return not _as_bytes(names).isdisjoint([lower for _, lower, _ in self._entries])
+        return not _as_bytes(names).isdisjoint([lower for _, lower, _ in self.headers._list])
 
     def add(self, fields: Fields) -> None:
+        entries = self.headers._list
         for name, value in fields:
             spelled, lower = _SPELLED[name]
-            self._entries.append((spelled, lower, value.encode("ascii")))
-
-    def __iter__(self) -> Iterator[str]:
-        return (lower.decode("latin-1") for _, lower, _ in self._entries)
-
-    def __getitem__(self, name: str) -> str:
-        wanted = name.encode("latin-1")
-        return next(value.decode("latin-1") for _, lower, value in self._entries if lower == wanted)
-
-    def __setitem__(self, name: str, value: str) -> None:
-        spelled = name.encode("ascii")
-        self._entries.append((spelled, spelled.lower(), value.encode("ascii")))
-
-    def __delitem__(self, name: str) -> None:
-        unwanted = name.encode("latin-1")
-        self._entries[:] = [entry for entry in self._entries if entry[1] != unwanted]
+            entries.append((spelled, lower, value.encode("ascii")))
 
 
 def _after(stream: Callable[[Any, ClientExchange], Any], exchange: ClientExchange, response: Any) -> None:

@@ -8,38 +8,46 @@ curl follows redirects itself, and tells nothing of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any
 
-from opentelemetry.context import Context
+from tornado.httputil import HTTPHeaders
 
 from obskit.base.failures import failed
-from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.client import ClientExchange, begin, copied
 from obskit.instrumentation.curl_request import leave
-from obskit.instrumentation.patching import Patches, guarded
-from obskit.tracing.current import attach, detach, get_context
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
+from obskit.propagation.carriers import Entries
+from obskit.propagation.headers import LOWER_CASE, Fields
+from obskit.tracing.current import attach, detach
 
-_KEY = "_obskit_hop"
+Callback = Callable[[Any], object]
 
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request. ``module`` is ``tornado.simple_httpclient`` or ``tornado.curl_httpclient``."""
     if module.__name__ == "tornado.curl_httpclient":
-        patches.wrap(module.CurlAsyncHTTPClient, "fetch_impl", _fetch)
+        patches.replace(module.CurlAsyncHTTPClient, "fetch_impl", _fetching)
         patches.wrap(module.CurlAsyncHTTPClient, "_curl_create", _curl_create)
     else:
-        patches.wrap(module.SimpleAsyncHTTPClient, "fetch_impl", _fetch)
-        patches.wrap(module._HTTPConnection, "headers_received", _headers_received)
+        patches.replace(module.SimpleAsyncHTTPClient, "fetch_impl", _fetching)
+        patches.replace(module._HTTPConnection, "headers_received", _receiving)
 
 
-def _fetch(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        traced = _traced(*args, **kwargs)
-    except Exception:
-        failed("starting a client span")
-        traced = None
-    return wrapped(*args, **kwargs) if traced is None else wrapped(*traced)
+def _fetching(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    def fetch_impl(client: Any, request: Any, callback: Callback) -> Any:
+        try:
+            traced = _traced(request, callback) if patch.active else None
+        except Exception:
+            failed("starting a client span")
+            traced = None
+        return wrapped(client, request, callback) if traced is None else wrapped(client, *traced)
+
+    return fetch_impl
 
 
 def _curl_create(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -48,68 +56,93 @@ def _curl_create(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict
     return curl
 
 
-def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Callable[[Any], object]] | None:
+def _traced(request: Any, callback: Callback) -> tuple[Any, Callback] | None:
     """Return a copy of the request that has the trace's headers, and a callback that ends the span before the other.
 
     ``request`` is Tornado's proxy, which adds the client's defaults to the program's own.
     """
     own = request.request
-    context = _take_up(own)
-    token = attach(context)
+    exchange = _begin(own)
+    if exchange is None:
+        return None
+    sent = copied(own)
+    sent.headers, view = _copied_headers(own.headers)
+    exchange.inject(view)
+    sent._obskit_hop = exchange
+
+    def done(response: Any) -> None:
+        try:
+            if response.request is sent:
+                response.request = own
+            error = response.error
+            if error is not None and not response._error_is_response_code:
+                exchange.finish(error)  # Tornado answers 599, which is no status
+            else:
+                exchange.status = exchange.status or response.code
+                exchange.finish()
+        except Exception:
+            failed("reading a response")
+        callback(response)
+
+    return type(request)(sent, request.defaults), done
+
+
+def _begin(own: Any) -> ClientExchange | None:
+    """Begin in the context of the call; where that is a redirect, end the span of the hop before."""
+    before: ClientExchange | None = own.__dict__.get("_obskit_hop")
+    if before is None:
+        return begin(own.method, own.url, None)
+    before.finish()
+    token = attach(before.context)
     try:
-        sent = _copied(own)
-        exchange = begin(request.method, request.url, None) if sent is not None else None
-        if exchange is None:
-            return None
-        exchange.inject(sent.headers)
+        return begin(own.method, own.url, None)
     finally:
         detach(token)
-    vars(sent)[_KEY] = exchange, context
-    return type(request)(sent, request.defaults), partial(_done, exchange, sent, own, callback)
 
 
-def _copied(own: Any) -> Any:
-    """Return a copy of a request with headers of its own; None where Tornado is about to refuse them."""
-    sent = object.__new__(type(own))
-    vars(sent).update(vars(own))
-    try:
-        sent.headers = own.headers.copy()
-    except Exception:  # a line end in one
-        return None
-    return sent
+def _copied_headers(headers: Any) -> tuple[Any, Any]:
+    """Return what ``headers.copy()`` returns, but unchecked, as Tornado checks them again, and what writes to it."""
+    copy = copied(headers)
+    copy._as_list = {name: [*values] for name, values in headers._as_list.items()}
+    if hasattr(headers, "_combined_cache"):
+        copy._combined_cache = {}
+        return copy, _Headers(copy)
+    copy._dict = headers._dict.copy()  # before Tornado 6.6
+    return copy, copy
 
 
-def _take_up(own: Any) -> Context:
-    """Return the context of the call; where that is a redirect, end the span of the hop before."""
-    hop: tuple[ClientExchange, Context] | None = vars(own).get(_KEY)
-    if hop is None:
-        return get_context()
-    hop[0].finish()
-    return hop[1]
+_NORMAL = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}
 
 
-def _headers_received(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    guarded("reading a response", _note_status, connection, *args, **kwargs)
-    return wrapped(*args, **kwargs)
+@lru_cache(maxsize=16)
+def _normal(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_NORMAL.__getitem__, names))
 
 
-def _note_status(connection: Any, first_line: Any, *_: Any, **__: Any) -> None:
-    hop = vars(connection.request.request).get(_KEY)
-    if hop is not None:
-        hop[0].status = first_line.code
+class _Headers(Entries):
+    """Tornado keeps the values in a dict, by the name as it spells all."""
+
+    def have_any(self, names: frozenset[str]) -> bool:
+        return not _normal(names).isdisjoint(self.headers._as_list)
+
+    def add(self, fields: Fields) -> None:
+        lines = self.headers._as_list
+        for name, value in fields:
+            lines[_NORMAL[name]] = [value]
 
 
-def _done(exchange: ClientExchange, sent: Any, own: Any, callback: Callable[[Any], object], response: Any) -> None:
-    guarded("reading a response", _end, exchange, sent, own, response)
-    callback(response)
+def _receiving(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
 
+    @wraps(found)
+    async def headers_received(connection: Any, first_line: Any, headers: Any) -> None:
+        if patch.active:
+            try:
+                exchange = connection.request.request.__dict__.get("_obskit_hop")
+                if exchange is not None:
+                    exchange.status = first_line.code
+            except Exception:
+                failed("reading a response")
+        await wrapped(connection, first_line, headers)
 
-def _end(exchange: ClientExchange, sent: Any, own: Any, response: Any) -> None:
-    """Finish the exchange. Tornado answers 599, which is no status, where it has none or its body broke off."""
-    if response.request is sent:
-        response.request = own
-    if response.error is not None and not response._error_is_response_code:
-        exchange.finish(response.error)
-    else:
-        exchange.status = exchange.status or response.code
-        exchange.finish()
+    return headers_received

@@ -39,7 +39,23 @@ _TRACED = frozenset(["http", "websocket"])
 _ANSWERS = {"websocket.accept": 101, "websocket.close": 403, "websocket.http.response.body": 0}
 """What ends the handshake of a WebSocket, with the status that the client gets; 0: the one that was sent before."""
 
-_WANTED = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
+
+class _Wanted(dict[bytes, str | None]):
+    """The names of the headers that we read, by how they are spelled; None for others. Programs use few."""
+
+    def __missing__(self, name: bytes) -> str | None:
+        wanted = _KNOWN.get(name.lower())
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[name] = wanted
+        return wanted
+
+
+_KNOWN = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
+_LONGEST_NAME = 64
+_MOST_NAMES = 512
+_wanted = _Wanted()
 
 
 async def serve(application: Application, scope: Scope, receive: Receive, send: Send, route: str | None = None) -> None:
@@ -149,8 +165,9 @@ def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple
 def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers we read, by lower-case name; repeated ones joined as HTTP does (RFC 9110, 5.2)."""
     found: dict[str, str] = {}
+    names = _wanted
     for name, value in headers:
-        wanted = _WANTED.get(name)
+        wanted = names[name]
         if wanted is not None:
             text = value.decode("latin-1")
             found[wanted] = f"{found[wanted]},{text}" if wanted in found else text

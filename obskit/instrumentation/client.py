@@ -23,7 +23,17 @@ from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Headers, lower_case, take_out
 from obskit.propagation.headers import TRACE_NAMES
-from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, attach, detach, get_context
+from obskit.tracing.current import (
+    LIFE_KEY,
+    SPAN_KEY,
+    SUPPRESS_KEY,
+    AnySpan,
+    Life,
+    attach,
+    detach,
+    living,
+    stored_context,
+)
 from obskit.tracing.span import Span
 
 _PORTS = {"http": "80", "https": "443"}
@@ -145,8 +155,7 @@ class ClientExchange:
         ``view`` shows ``headers`` as what takes ours, where the library's own way to set one is slow.
         """
         request = args[0] if args else kwargs["request"]
-        copy = object.__new__(type(request))
-        vars(copy).update(vars(request))
+        copy = copied(request)
         copy.headers = headers
         self.inject(headers if view is None else view)
         self._sent = copy, request
@@ -192,6 +201,13 @@ class ClientExchange:
             self.finish()
 
 
+def copied(request: Any) -> Any:
+    """Return a copy of a library's request object: ``copy.copy`` asks it first how it wants to be copied."""
+    copy = object.__new__(type(request))
+    copy.__dict__ = request.__dict__.copy()
+    return copy
+
+
 class UntoldExchange(ClientExchange):
     """One outbound request to a host that is not to know of our trace."""
 
@@ -217,10 +233,14 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     tracing is suppressed and where an outer layer of the same call (requests above urllib3) has a span already.
     """
     global _traced_any  # noqa: PLW0603 - so that the end of a program which calls nobody looks for nothing
-    context = get_context()
-    parent = context.get(SPAN_KEY)
-    if context and (context.get(SUPPRESS_KEY) or _is_within_a_call(context, parent)):
+    context = stored_context()
+    if LIFE_KEY in context:
+        context = living(context)
+        if _is_within_a_call(context):
+            return None
+    if context.get(SUPPRESS_KEY):
         return None
+    parent = context.get(SPAN_KEY)
     span = tracer.start(method if method in METHODS else "HTTP", SpanKind.CLIENT, parent, {})
     if type(span) is Span:
         _describe(span, method, url)
@@ -249,9 +269,9 @@ def abandon_calls() -> None:
                 one.abandon()
 
 
-def _is_within_a_call(context: Context, parent: object) -> bool:
+def _is_within_a_call(context: Context) -> bool:
     life = context.get(LIFE_KEY)
-    return type(life) is Call and life.span is parent and not life.ended
+    return type(life) is Call and life.span is context.get(SPAN_KEY) and not life.ended
 
 
 def may_know(url: object) -> bool:

@@ -191,14 +191,19 @@ def serve_call(
     headers = _text_by_name(metadata)
     known = trust.everybody or trust.trusted(_NOBODY if peer is None else _address(text_of(peer())))
     parent, meshed = read(headers, LOWER) if known else (None, None)
-    context = outside(context)
+    if context:  # most calls begin in an empty one
+        context = outside(context)
     name, tags = _described(method)
     unseen = None
     if exclusions.is_excluded(method, headers.get(LOWER.user_agent)):
         unseen = exclusions.unseen(parent)
     span = unseen or tracer.start(name, SpanKind.SERVER, parent, tags.copy())
+    if peer is not None and type(span) is Span:
+        span.remote_endpoint = _address(peer())
     call = ServedCall(span, context)
-    values = {**context, SPAN_KEY: span, LIFE_KEY: call}
+    values: dict[str, Any] = {SPAN_KEY: span, LIFE_KEY: call}
+    if context:
+        values = {**context, **values}
     if meshed is not None:
         mesh.bring(values, meshed)
     call.context = Context(values)

@@ -9,10 +9,9 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 
 from obskit.base.failures import failed
-from obskit.propagation.headers import sendable
+from obskit.propagation.headers import BAGGAGE, sendable
 from obskit.tracing.others import BAGGAGE_KEY
 
-BAGGAGE = "baggage"
 _propagator = W3CBaggagePropagator()
 _on = True
 

@@ -22,18 +22,32 @@ class Headers(Protocol):
 
 
 class Entries:
-    """Headers as a library's own class keeps them, which may take as long to set one as a span takes in all.
+    """Headers of a library whose own class takes as long to set one as a span takes in all: written to below it."""
 
-    Beside these methods they have those of ``Headers``, for what is rarely done.
-    """
+    def __init__(self, headers: Any) -> None:
+        self.headers = headers
 
     def have_any(self, names: frozenset[str]) -> bool:
         """Return whether one of ``names``, which are in lower case, is there."""
         raise NotImplementedError
 
     def add(self, fields: Fields) -> None:
-        """Add ``fields``, none of which is there."""
+        """Add ``fields``, whose names are those of ``LOWER_CASE``, and none of which is there."""
         raise NotImplementedError
+
+    # What is done rarely is left to the class.
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.headers)
+
+    def __getitem__(self, name: Any) -> object:
+        return self.headers[name]
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        self.headers[name] = value
+
+    def __delitem__(self, name: Any) -> None:
+        del self.headers[name]
 
 
 class Pairs:

@@ -15,13 +15,6 @@ TRACE_ID, SPAN_ID, PARENT_ID = "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId
 SAMPLED, FLAGS = "X-B3-Sampled", "X-B3-Flags"
 B3_MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
 
-W3C = ("traceparent", "tracestate")
-LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, *W3C)}
-"""The names of the trace's headers, by how they are written, in lower case."""
-
-B3_NAMES = frozenset(LOWER_CASE[name] for name in (B3, *B3_MULTI))
-TRACE_NAMES = B3_NAMES.union(W3C)
-
 MESH = (
     "x-request-id",
     "x-ot-span-context",
@@ -38,6 +31,14 @@ MESH = (
     "sw8",
 )
 """What Istio and Envoy ask applications to copy to their outbound calls, besides B3 (which is injected)."""
+
+BAGGAGE = "baggage"
+W3C = ("traceparent", "tracestate")
+LOWER_CASE = {name: name.lower() for name in (B3, *B3_MULTI, *W3C, *MESH, BAGGAGE)}
+"""All names of headers that are written, by how they are spelled then, in lower case."""
+
+B3_NAMES = frozenset(LOWER_CASE[name] for name in (B3, *B3_MULTI))
+TRACE_NAMES = B3_NAMES.union(W3C)
 
 
 def sendable(value: str) -> bool:
@@ -71,7 +72,7 @@ class HeaderNames:
         self.traceparent = spell("traceparent")
         self.tracestate = spell("tracestate")
         self.cloud_trace_context = spell("x-cloud-trace-context")
-        self.baggage = spell("baggage")
+        self.baggage = spell(BAGGAGE)
         self.user_agent = spell("user-agent")
         self.mesh = {spell(name): name for name in MESH}
         self.mesh_names = frozenset([*self.mesh, self.baggage])

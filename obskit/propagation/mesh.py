@@ -7,8 +7,8 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from obskit.propagation.baggage import BAGGAGE, entries, header
-from obskit.propagation.headers import HeaderNames, sendable
+from obskit.propagation.baggage import entries, header
+from obskit.propagation.headers import BAGGAGE, HeaderNames, sendable
 from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY, own_key
 
 MESH_KEY = own_key("obskit-mesh-headers")

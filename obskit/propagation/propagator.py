@@ -16,9 +16,20 @@ from opentelemetry.propagators.textmap import (
 )
 
 from obskit.propagation import b3, cloud_trace_context, mesh, w3c
-from obskit.propagation.baggage import BAGGAGE
 from obskit.propagation.carriers import Carrier, Entries, Headers, get_text, has_trace, put, spellings, take_out
-from obskit.propagation.headers import B3, B3_MULTI, B3_NAMES, LOWER, MESH, TRACE_NAMES, W3C, Fields, Get, HeaderNames
+from obskit.propagation.headers import (
+    B3,
+    B3_MULTI,
+    B3_NAMES,
+    BAGGAGE,
+    LOWER,
+    MESH,
+    TRACE_NAMES,
+    W3C,
+    Fields,
+    Get,
+    HeaderNames,
+)
 from obskit.tracing.current import SPAN_KEY, AnySpan, get_context
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.span import Span
@@ -72,14 +83,15 @@ class Propagator(TextMapPropagator):
         An older context is removed completely: mixed with the new one it would read as a third, or its ``b3`` win.
         """
         fields, replaced = self.fields_of(span), self._replaced
-        if not meshed and isinstance(headers, Entries) and not headers.have_any(replaced):
-            headers.add(fields)
-            return
-        if meshed or has_trace(headers):
+        direct = headers if isinstance(headers, Entries) else None
+        if meshed or (has_trace(headers) if direct is None else direct.have_any(replaced)):
             present = take_out(headers, replaced)
             kept = [(name, value) for name, value in meshed.items() if name not in present and name not in replaced]
             fields = kept + fields
-        put(headers, fields)
+        if direct is None:
+            put(headers, fields)
+        else:
+            direct.add(fields)
 
     def write_all(self, context: Context, headers: Headers) -> None:
         """Write what ``context`` holds: its span with the mesh's headers, and baggage, also without a span."""

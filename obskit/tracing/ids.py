@@ -74,5 +74,6 @@ def new_span_id() -> str:
 
 def _make_more(ids: list[str], size: int) -> None:
     """Add random ``ids`` of ``size`` bytes; the last eight, which are or become a span's, are never all zero."""
-    made = os.urandom(size * _AT_ONCE).hex(" ", size).split()
-    ids += [one for one in made if not one.endswith(_ZERO)]
+    text = os.urandom(size * _AT_ONCE).hex(" ", size)
+    made = text.split()
+    ids += [one for one in made if not one.endswith(_ZERO)] if _ZERO in text else made

@@ -76,7 +76,8 @@ def _httpx(peer: Any) -> tuple[Get, Get, Get]:
 
     class AsyncClient(httpx.AsyncClient): ...
 
-    install(SimpleNamespace(Client=Client, AsyncClient=AsyncClient), Patches())
+    module = SimpleNamespace(**{**vars(httpx), "Client": Client, "AsyncClient": AsyncClient})
+    install(module, Patches())
     bare = httpx.AsyncClient(trust_env=False, headers=client_call.B3)
     ours, theirs = AsyncClient(trust_env=False), httpx.AsyncClient(trust_env=False)
     HTTPXClientInstrumentor.instrument_client(theirs, tracer_provider=peer)

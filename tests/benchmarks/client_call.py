@@ -96,7 +96,8 @@ def _httpx(peer: Any) -> tuple[Get, Get, Get]:
 
     class AsyncClient(httpx.AsyncClient): ...
 
-    install(SimpleNamespace(Client=Client, AsyncClient=AsyncClient), Patches())
+    module = SimpleNamespace(**{**vars(httpx), "Client": Client, "AsyncClient": AsyncClient})
+    install(module, Patches())
     bare = httpx.Client(trust_env=False, headers=B3)
     ours, theirs = Client(trust_env=False), httpx.Client(trust_env=False)
     HTTPXClientInstrumentor.instrument_client(theirs, tracer_provider=peer)

@@ -145,6 +145,7 @@ class TestSimpleTornadoClient(HttpClientContract):
         before = failures.value
         with self.upstream(), pytest.raises(ValueError, match=r"(?i)header"):
             self.ask(HTTPRequest(self._url, headers={"mine": "a\r\nb: c"}))
+        self.recorder.take(CLIENT, error="ValueError")
         assert failures.value == before
 
 
