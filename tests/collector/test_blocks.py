@@ -1,11 +1,13 @@
 """The storage engine: blocks, what finds them again, and what it survives."""
 
+import contextlib
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -14,6 +16,7 @@ from obskit.collector.links import links
 from obskit.collector.query import parse_query, parse_window
 from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
+from obskit.collector.store import chunks
 from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
 from obskit.collector.store.filters import build, may_hold, places_of, token, tokens_of
@@ -486,12 +489,48 @@ def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
         tags = {f"{source.randint(1, 40):016x}": f'",\n"traceId":"{source.randint(1, 40):016x}"'}
         spans.append(Span(trace_id=high + low, id=f"{number + 1:016x}", tags=source.choice([{}, tags])))
     part = blocks_module.Part(spans, [encode_span(span) for span in spans])
-    data = blocks_module.pack(part, final=True).data
-    for trace in range(1, 42):
-        expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
-        assert blocks_module.unpack_trace(data, trace) == expected
+    for block in (blocks_module.pack(part, final=True), blocks_module.pack(part[:100])):
+        kept = spans[: block.spans]
+        assert blocks_module.unpack(block.data) == kept
+        for trace in range(1, 42):
+            expected = [span for span in kept if int(span.trace_id[-16:], 16) == trace]
+            assert blocks_module.unpack_trace(block.data, block.traces, trace) == expected
     with pytest.raises(blocks_module.Damaged):
-        blocks_module.unpack_trace(b"x", 1)
+        blocks_module.unpack_trace(b"x", b"", 1)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 500, 513, 700])
+def test_a_trace_is_inflated_from_its_chunks_alone_and_all_of_them_by_any_release(count):
+    source = random.Random(count)
+    lows = [source.choice([-5, 3, 2**62, -(2**63), number]) for number in range(count)]
+    texts = [f"{low}:{number:050d};".encode() for number, low in enumerate(lows)]
+    data, traces = chunks.compress(texts, lows, 1), sorted({*lows})
+    assert zlib.decompress(data) == b"".join(texts)
+    for trace in traces:
+        found = chunks.inflate(data, traces, trace)
+        expected = [text for text, low in zip(texts, lows, strict=True) if low == trace]
+        assert [text for text in expected if text in found] == expected
+    rare = max(traces, key=lambda trace: (trace not in {-5, 3, 2**62, -(2**63)}, trace))
+    assert chunks.inflate(data, traces, rare).count(b";") <= max(64, -(-count // 8))
+    assert chunks.inflate(data, traces, 2**60) == b""
+
+
+def read_each(data, traces, wanted):
+    return [blocks_module.unpack_trace(data, traces, trace) for trace in wanted]
+
+
+def test_a_chunk_that_is_damaged_is_noticed():
+    spans = [Span(trace_id=f"{number % 7 + 1:016x}", id=f"{number + 1:016x}") for number in range(300)]
+    part = blocks_module.Part(spans, [encode_span(span) for span in spans])
+    block = blocks_module.pack(part, final=True)
+    for place in range(2, len(block.data) - 120, 41):
+        damaged = bytearray(block.data)
+        damaged[place] ^= 4
+        with pytest.raises(blocks_module.Damaged):
+            read_each(bytes(damaged), block.traces, range(1, 8))
+    for size in range(0, len(block.data), 29):
+        with contextlib.suppress(blocks_module.Damaged):  # and no other error
+            blocks_module.unpack_trace(block.data[-size:], block.traces, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -78,9 +78,9 @@ class Reader:
 
     def _only(self, key: BlockKey, traces: Iterable[int]) -> SpansByTrace:
         """Return the spans of some traces in a block."""
-        data = self.data(key)
+        rows = self._database.rows(f"SELECT data, traces FROM blocks WHERE {_COVERS}", *key[:2])
         try:
-            return {} if data is None else {trace: unpack_trace(data, trace) for trace in traces}
+            return {trace: unpack_trace(data, its, trace) for data, its in rows for trace in traces}
         except Damaged as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
 
