@@ -564,8 +564,12 @@ def test_ids_shorter_than_64_bits_are_numbers_too():
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limit", [1, 5, 60])
-def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(seed, limit, monkeypatch, tmp_path):
+@pytest.mark.parametrize("headers", [2, 512])
+def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(
+    seed, limit, headers, monkeypatch, tmp_path
+):
     """A trace is found by its first span, and another one seconds later decides where it stands."""
+    monkeypatch.setattr("obskit.collector.store.reading._MOST_HEADERS", headers)
     monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
     source, store, spans, newest = random.Random(seed), SpanStore(str(tmp_path / "x.db")), [], {}
