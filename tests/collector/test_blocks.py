@@ -1,11 +1,13 @@
 """The storage engine: blocks, what finds them again, and what it survives."""
 
+import contextlib
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -14,6 +16,7 @@ from obskit.collector.links import links
 from obskit.collector.query import parse_query, parse_window
 from obskit.collector.server import CollectorServer
 from obskit.collector.store import blocks as blocks_module
+from obskit.collector.store import chunks
 from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
 from obskit.collector.store.filters import build, may_hold, places_of, token, tokens_of
@@ -486,12 +489,48 @@ def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
         tags = {f"{source.randint(1, 40):016x}": f'",\n"traceId":"{source.randint(1, 40):016x}"'}
         spans.append(Span(trace_id=high + low, id=f"{number + 1:016x}", tags=source.choice([{}, tags])))
     part = blocks_module.Part(spans, [encode_span(span) for span in spans])
-    data = blocks_module.pack(part, final=True).data
-    for trace in range(1, 42):
-        expected = [span for span in spans if int(span.trace_id[-16:], 16) == trace]
-        assert blocks_module.unpack_traces(data, [trace]) == {trace: expected}
+    for block in (blocks_module.pack(part, final=True), blocks_module.pack(part[:100])):
+        kept = spans[: block.spans]
+        assert blocks_module.unpack(block.data) == kept
+        for trace in range(1, 42):
+            expected = [span for span in kept if int(span.trace_id[-16:], 16) == trace]
+            assert blocks_module.unpack_trace(block.data, block.traces, trace) == expected
     with pytest.raises(blocks_module.Damaged):
-        blocks_module.unpack_traces(b"x", [1])
+        blocks_module.unpack_trace(b"x", b"", 1)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 500, 513, 700])
+def test_a_trace_is_inflated_from_its_chunks_alone_and_all_of_them_by_any_release(count):
+    source = random.Random(count)
+    lows = [source.choice([-5, 3, 2**62, -(2**63), number]) for number in range(count)]
+    texts = [f"{low}:{number:050d};".encode() for number, low in enumerate(lows)]
+    data, traces = chunks.compress(texts, lows, 1), sorted({*lows})
+    assert zlib.decompress(data) == b"".join(texts)
+    for trace in traces:
+        found = chunks.inflate(data, traces, trace)
+        expected = [text for text, low in zip(texts, lows, strict=True) if low == trace]
+        assert [text for text in expected if text in found] == expected
+    rare = max(traces, key=lambda trace: (trace not in {-5, 3, 2**62, -(2**63)}, trace))
+    assert chunks.inflate(data, traces, rare).count(b";") <= max(64, -(-count // 8))
+    assert chunks.inflate(data, traces, 2**60) == b""
+
+
+def read_each(data, traces, wanted):
+    return [blocks_module.unpack_trace(data, traces, trace) for trace in wanted]
+
+
+def test_a_chunk_that_is_damaged_is_noticed():
+    spans = [Span(trace_id=f"{number % 7 + 1:016x}", id=f"{number + 1:016x}") for number in range(300)]
+    part = blocks_module.Part(spans, [encode_span(span) for span in spans])
+    block = blocks_module.pack(part, final=True)
+    for place in range(2, len(block.data) - 120, 41):
+        damaged = bytearray(block.data)
+        damaged[place] ^= 4
+        with pytest.raises(blocks_module.Damaged):
+            read_each(bytes(damaged), block.traces, range(1, 8))
+    for size in range(0, len(block.data), 29):
+        with contextlib.suppress(blocks_module.Damaged):  # and no other error
+            blocks_module.unpack_trace(block.data[-size:], block.traces, 1)
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -502,11 +541,11 @@ def test_traces_that_are_read_together_are_those_read_alone_and_a_block_is_read_
     ids = [f"{n + 1:032x}" for n in range(0, 400, 9)] + ["00000000000000ff00000000000000fa", "ffff", f"{10:032x}"]
     alone = [store.trace(trace_id) for trace_id in ids]
     store._reader.forget()
-    read, data = [], store._reader.data
-    monkeypatch.setattr(store._reader, "data", lambda key: read.append(key) or data(key))
+    read, only = [], store._reader._only
+    monkeypatch.setattr(store._reader, "_only", lambda key, traces: read.append(key) or only(key, traces))
     assert store.together(ids) == alone
     assert [len(spans) for spans in alone[-3:]] == [0 if strict else 7, 0, 8]
-    assert len(read) == len(set(read))
+    assert 0 < len(read) == len(set(read))
     store.close()
 
 
@@ -541,8 +580,12 @@ def test_ids_shorter_than_64_bits_are_numbers_too():
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limit", [1, 5, 60])
-def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(seed, limit, monkeypatch, tmp_path):
+@pytest.mark.parametrize("headers", [2, 512])
+def test_the_newest_traces_come_first_also_where_few_have_a_late_span_elsewhere(
+    seed, limit, headers, monkeypatch, tmp_path
+):
     """A trace is found by its first span, and another one seconds later decides where it stands."""
+    monkeypatch.setattr("obskit.collector.store.reading._MOST_HEADERS", headers)
     monkeypatch.setattr("obskit.collector.store.blocks.MOST_SPANS", 20)
     monkeypatch.setattr("obskit.collector.store.tail.MOST_SPANS", 20)
     source, store, spans, newest = random.Random(seed), SpanStore(str(tmp_path / "x.db")), [], {}

@@ -194,7 +194,7 @@ def test_its_state_is_shown(broker, topic):
             assert f'{line}transport="kafka"}}' in text
 
 
-def test_no_lag_is_shown_while_the_store_fails(broker, topic):
+def test_the_lag_is_shown_while_the_store_fails_and_grows(broker, topic):
     produce(broker, topic, span(1))
     failing = []
 
@@ -207,8 +207,10 @@ def test_no_lag_is_shown_while_the_store_fails(broker, topic):
         failing.append(True)
         produce(broker, topic, span(2))
         eventually(lambda: "disk is full" in state(client.get("/health"))["details"].get("lastError", ""), 30)
-        assert "lag" not in state(client.get("/health"))["details"]
-        assert "obskit_source_lag" not in client.get("/prometheus").text
+        eventually(lambda: state(client.get("/health"))["details"].get("lag") == 1, 30)
+        produce(broker, topic, span(3), span(4))
+        eventually(lambda: state(client.get("/health"))["details"].get("lag") == 3, 30)
+        assert 'obskit_source_lag{transport="kafka"} 3' in client.get("/prometheus").text
         failing.clear()
         eventually(lambda: state(client.get("/health"))["details"].get("lag") == 0, 30)
 

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ _OURS = {
 }  # librdkafka's log is standard error
 _AT_ONCE = 100  # messages between two commits
 _WAIT = 0.5  # seconds: so long an empty topic, or the end, is not noticed
+_ANSWER = 3.0  # seconds that brokers have to say where a topic ends; what they are asked waits behind a fetch
 _PAUSE = 1.0  # seconds until a store that fails is tried again
 _STOP_TIMEOUT = 5.0
 _THRIFT_LIST = 12
@@ -143,9 +145,21 @@ class KafkaIntake:
     def _wait(self, error: StoreError) -> None:
         """Pause before the store is tried again, for as long as it takes; at the end, raise its error."""
         self._note(f"storage failed: {error}; messages wait")
-        self._source = self._source._replace(lag=None)  # it grows, and librdkafka reports only to who asks for messages
+        self._source = self._source._replace(lag=self._lag())  # librdkafka reports only to who asks for messages
         if self._ending.wait(_PAUSE):
             raise error
+
+    def _lag(self) -> int | None:
+        """Ask the brokers how many messages are behind what was committed; None if they do not say."""
+        deadline = time.monotonic() + _ANSWER
+        try:
+            places = self._consumer.committed(self._consumer.assignment(), _ANSWER)
+            left = (max(deadline - time.monotonic(), 0) for _ in places)
+            ends = [self._consumer.get_watermark_offsets(*asked) for asked in zip(places, left, strict=True)]
+        except self._failure:
+            return None
+        behind = [last - max(place.offset, first) for place, (first, last) in zip(places, ends, strict=True)]
+        return sum(behind) if behind else None  # without a partition it is another's, or nobody's
 
     def _commit(self) -> None:
         """Tell the brokers how far this group has come. Where that fails, messages come again."""

@@ -6,13 +6,14 @@ import sys
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 
 import msgspec
 
+from obskit.collector.store.chunks import compress, inflate
 from obskit.collector.store.entries import Entries, entries_of, joined
 from obskit.collector.store.filters import Place, build, places_of, tokens_of
 from obskit.collector.store.packed import of_entries
@@ -145,9 +146,16 @@ def pack(part: Part, *, final: bool = False) -> Block:
         filter=b"" if small else build(tokens_of(spans, part.places)),
         traces=array("q", sorted({*part.lows})).tobytes(),
         services=part.services,
-        data=zlib.compress(data, 0 if small else _LEVEL),
+        data=zlib.compress(data, 0) if small else _compressed(part),
         requests=b"" if small else of_entries(part.entries),
     )
+
+
+def _compressed(part: Part) -> bytes:
+    texts = [line + _SEPARATOR for line in part.lines]
+    texts[0] = b"[" + texts[0]
+    texts[-1] = texts[-1].removesuffix(_SEPARATOR) + b"]"
+    return compress(texts, part.lows, _LEVEL)
 
 
 def unpack(data: bytes) -> list[Span]:
@@ -158,33 +166,36 @@ def unpack(data: bytes) -> list[Span]:
         raise Damaged(str(error)) from None
 
 
-def unpack_traces(data: bytes, traces: Iterable[int]) -> dict[int, list[Span]]:
-    """Return the spans of some traces, by the low 64 bits of the ids, without decoding others. Raises Damaged."""
-    marks = [b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF) for trace in traces]
-    found = zip(traces, _unpack_with(data, marks), strict=True)  # some may have it elsewhere
-    return {trace: [span for span in spans if low_id(span.trace_id) == trace] for trace, spans in found}
+def unpack_trace(data: bytes, traces: bytes, trace: int) -> list[Span]:
+    """Return the spans of one trace, by its low 64 bits, without decoding the others. Raises Damaged.
+
+    ``traces`` are those of the block.
+    """
+    mark = b"%016x" % (trace & 0xFFFFFFFFFFFFFFFF)
+    spans = _unpack_lines(mark, lambda: inflate(data, trace_numbers(traces), trace))  # some may have it elsewhere
+    return [span for span in spans if low_id(span.trace_id) == trace]
 
 
 def unpack_with(data: bytes, mark: bytes) -> list[Span]:
     """Return the spans of a block whose JSON holds a text, without decoding the others. Raises Damaged."""
-    return _unpack_with(data, [mark])[0]
+    return _unpack_lines(mark, lambda: zlib.decompress(data))
 
 
-def _unpack_with(data: bytes, marks: Iterable[bytes]) -> list[list[Span]]:
+def _unpack_lines(mark: bytes, read: Callable[[], bytes]) -> list[Span]:
     try:
-        text = zlib.decompress(data)
-        return [_decode(_joined(_lines_with(text, mark))) for mark in marks]
-    except (zlib.error, msgspec.MsgspecError, TypeError, ValueError) as error:
+        return _decode(_joined(_lines_with(read(), mark)))
+    except (zlib.error, msgspec.MsgspecError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
 def _lines_with(text: bytes, mark: bytes) -> Iterator[bytes]:
-    """Yield the JSON of each span of a block that holds a text."""
+    """Yield the JSON of each span of a block, or of some chunks of it, that holds a text."""
     end = 0
     while (place := text.find(mark, end)) >= 0:
-        begin = max(text.rfind(_SEPARATOR, end, place) + len(_SEPARATOR), end + 1)
+        separator = text.rfind(_SEPARATOR, end, place)
+        begin = end + text.startswith(b"[", end) if separator < 0 else separator + len(_SEPARATOR)
         end = text.find(_SEPARATOR, place)
-        end = len(text) - 1 if end < 0 else end
+        end = len(text) - text.endswith(b"]") if end < 0 else end
         yield text[begin:end]
 
 

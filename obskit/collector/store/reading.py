@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from obskit.collector.store.blocks import Damaged, low_ids, trace_numbers, unpack, unpack_traces, unpack_with
+from obskit.collector.store.blocks import Damaged, low_ids, trace_numbers, unpack, unpack_trace, unpack_with
 from obskit.collector.store.database import Database, StoreError
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
@@ -79,9 +79,9 @@ class Reader:
 
     def _only(self, key: BlockKey, traces: Collection[int]) -> SpansByTrace:
         """Return the spans of some traces in a block."""
-        data = self.data(key)
+        rows = self._database.rows(f"SELECT data, traces FROM blocks WHERE {_COVERS}", *key[:2])
         try:
-            return {} if data is None else unpack_traces(data, traces)
+            return {trace: unpack_trace(data, its, trace) for data, its in rows for trace in traces}
         except Damaged as error:
             raise StoreError(f"block {key[0]} in {self._database.name} is damaged: {error}") from None
 
@@ -189,10 +189,14 @@ class Reader:
         rows = self._database.rows(f"SELECT traces FROM blocks WHERE {_COVERS}", *key[:2])
         return set(trace_numbers(rows[0][0])) if rows else set()
 
-    def traces_between(self, first: int, last: int) -> set[int]:
-        """Return the traces of the blocks with a span between two times, by the low 64 bits of their ids."""
-        rows = self._database.rows("SELECT traces FROM blocks WHERE newest >= ? AND first <= ?", first, last)
-        return {trace for (traces,) in rows for trace in trace_numbers(traces)}
+    def traces_between(self, first: int, last: int) -> set[int] | None:
+        """Return the traces of the blocks with a span between two times, by the low 64 bits of their ids.
+
+        None where these are many blocks, as when a clock is wrong by years.
+        """
+        statement = "SELECT traces FROM blocks WHERE newest >= ? AND first <= ? LIMIT ?"
+        rows = self._database.rows(statement, first, last, _MOST_HEADERS)
+        return {trace for (traces,) in rows for trace in trace_numbers(traces)} if len(rows) < _MOST_HEADERS else None
 
     def requests(self, keys: Sequence[BlockKey]) -> dict[int, bytes]:
         """Return the requests of blocks in columns, by the block's number; those that are not written are missing."""

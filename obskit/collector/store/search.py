@@ -94,7 +94,9 @@ class _Enough:
 
     def may_add(self, header: Header) -> bool:
         """Return whether a block may have a trace that is newer than the matches."""
-        return header.newest >= self._moment or not self._newer.isdisjoint(self._reader.traces_of(header.key))
+        if header.newest >= self._moment or self._newer is None:
+            return True
+        return not self._newer.isdisjoint(self._reader.traces_of(header.key))
 
 
 def _around(query: TraceQuery) -> tuple[int, int]:
