@@ -29,7 +29,7 @@ print(json.dumps(exporter, default=str))
 REASONS = re.compile(r"([\d,]+) (.*?)(?:, (?=\d)|$)").findall
 STORED = re.compile(r"([\d,]+) spans? stored.*?; (?:([\d,]+) older spans? made room|none had to make room)", re.DOTALL)
 LINES = re.compile(r"([\d,]+) lines? stored since.*?; ([\d,]+) older ones were deleted", re.DOTALL)
-LOST = re.compile(r"Since the start (?:([\d,]+) messages?)?(?: and )?(?:([\d,]+) spans?)? were refused")
+LOST = re.compile(r"Refused since the start: (?:([\d,]+) messages?)?(?: and )?(?:([\d,]+) spans?)?;")
 
 
 def shown(pattern, page):
@@ -78,7 +78,7 @@ def test_what_an_application_delivered_is_stored_or_made_room_and_all_else_its_l
     stored, gone = shown(STORED, page)
     assert stored + gone == ledger["delivered"]
     assert gone > 0
-    assert shown(LOST, page) == ([0, lost - ledger["dropped"]["queue_full"]] if "were refused" in page else None)
+    assert shown(LOST, page) == ([0, lost - ledger["dropped"]["queue_full"]] if "Refused since" in page else None)
 
 
 def test_what_the_collector_refuses_is_on_its_page_as_in_its_metrics(small):
@@ -106,7 +106,7 @@ def test_lines_that_made_room_are_on_their_page_as_in_the_metrics():
         counted = re.search(r"^obskit_lines_dropped_total (\d+)$", client.get("/prometheus").text, re.MULTILINE)
         assert gone == int(counted[1]) > 0
         assert stored + gone == 3600
-        assert "were refused" not in client.get("/").text
+        assert "Refused since" not in client.get("/").text
 
 
 AT_ONCE = """

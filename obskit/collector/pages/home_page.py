@@ -110,7 +110,7 @@ def _lost(site: Site) -> str:
     counts = [metrics.snapshot() for metrics in site.transports]
     refused, lost = (sum(its[name] for its in counts) for name in ("messages_dropped", "spans_dropped"))
     parts = [count(number, what) for number, what in ((refused, "message"), (lost, "span")) if number]
-    return f" Since the start {' and '.join(parts)} were refused: senders halve what is too large." if parts else ""
+    return f" Refused since the start: {' and '.join(parts)}; senders halve what is too large." if parts else ""
 
 
 def _told(site: Site) -> Html:
