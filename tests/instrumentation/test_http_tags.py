@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.trace import SpanKind
 
-from obskit.instrumentation.http_tags import full_url, path_tag, safe_url
+from obskit.instrumentation import http_tags
+from obskit.instrumentation.http_tags import full_url, path_tag, remote_of, safe_url, tag_url
+from obskit.instrumentation.tracer import tracer
+from obskit.tracing.span import Span
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,44 @@ def test_a_long_path_is_cut_and_searched_in_no_time():
 )
 def test_a_url_is_put_together_from_what_a_connection_knows(host, expected):
     assert full_url("http", host, 1, "/a") == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h/a",
+        "http://h:80/a",
+        "http://h:80",
+        "http://h:808",
+        "http://h:80?x=/b",
+        "http://h:80/?x=/b",
+        "https://h/a;sid=hunter2?q=hunter2#f",
+        "https:///a",
+        "ws://h/a/b",
+        "HTTP://[::1]:1/" + "a" * 3000,
+        "http://bob:hunter2@h:1/a",
+        "http:bob:hunter2@h/a",
+        "http://h#/a",
+        "http://h\\@evil/a",
+        "",
+    ],
+)
+def test_a_url_is_told_alike_the_second_time(url, monkeypatch):
+    monkeypatch.setattr(http_tags, "_origins", {})
+    for _ in range(2):
+        span = tracer.start("GET", SpanKind.CLIENT, None, {})
+        assert type(span) is Span
+        tag_url(span, url)
+        whole, host, path = safe_url(url)
+        assert span.tags == {"http.url": whole, "http.host": host, "http.path": path}
+        assert span.remote_endpoint == remote_of(whole.partition(":")[0], host)
+    assert not [origin for origin in http_tags._origins if "hunter2" in origin or "?" in origin]
+
+
+def test_origins_that_are_remembered_stay_few(monkeypatch):
+    monkeypatch.setattr(http_tags, "_origins", {})
+    for number in range(3000):
+        span = tracer.start("GET", SpanKind.CLIENT, None, {})
+        assert type(span) is Span
+        tag_url(span, f"http://h{number}/a")
+    assert len(http_tags._origins) <= 1024

@@ -66,6 +66,12 @@ class TestAiohttpClient(AsyncHttpClientContract):
 
         return asyncio.run(call())
 
+    def test_request_that_cannot_be_sent_is_an_error(self) -> None:
+        """aiohttp refuses the header when it has a connection already."""
+        with self.upstream(), pytest.raises(ValueError, match="header"):
+            self.fetch("/a", mine="a\r\nb: c")
+        self.recorder.take(CLIENT, error="ValueError")
+
     def request_twice(self, url: str) -> None:
         async def call() -> None:
             async with aiohttp.ClientSession() as session:

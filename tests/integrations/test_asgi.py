@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import pytest
 
 from obskit.base.failures import failures
-from obskit.instrumentation.asgi import AsyncBody, wrapper
+from obskit.instrumentation import asgi
+from obskit.instrumentation.asgi import AsyncBody, wanted_headers, wrapper
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.server import FORGOTTEN, begin, current_exchange
 from obskit.integrations.asgi import ObskitMiddleware
@@ -373,3 +374,12 @@ def test_a_scope_can_be_copied_pickled_and_dumped() -> None:
         call(ObskitMiddleware(app))
         recorder.take()
     assert copies[0] == copies[1] == copies[2]
+
+
+def test_headers_are_known_however_they_are_spelled() -> None:
+    """Servers that are not ASGI's leave names as they came; whatever callers send, few of them are remembered."""
+    for name in (b"x-b3-traceid", b"X-B3-TraceId", b"X-B3-TRACEID"):
+        assert wanted_headers([(b"Accept", b"a"), (name, b"b"), (name, b"c")]) == {"x-b3-traceid": "b,c"}
+    for number in range(3000):
+        assert wanted_headers([(f"X-{number}".encode(), b"a"), (b"X" * 100_000, b"b")]) == {}
+    assert len(asgi._wanted) <= 512

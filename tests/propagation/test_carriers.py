@@ -11,7 +11,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
 import obskit
-from obskit.propagation import mesh
+from obskit.propagation import carriers, mesh
 from obskit.propagation.headers import MESH, WSGI
 from obskit.propagation.propagator import FORMATS, Propagator
 from obskit.testing import recording
@@ -238,3 +238,18 @@ def test_a_tracestate_that_cannot_be_sent_stays_behind_alone(state):
     )
     assert isinstance(found, PropagatedSpan)
     assert (found.trace_id, found.trace_state) == (OLD, None)
+
+
+def test_a_traces_headers_are_found_in_every_spelling_again_and_again():
+    for name in ("X-B3-TraceId", "x-b3-traceid", b"X-B3-TRACEID", "B3", "TraceParent", b"tracestate"):
+        assert carriers.has_trace({"Accept": "a", name: "b"})
+        assert carriers.has_trace({name: "b"})
+    for _ in range(2):
+        assert not carriers.has_trace({"Accept": "a", b"X-B3": "b", "X-B3-TraceIds": "c", 7: "d"})
+
+
+def test_names_of_other_headers_that_are_remembered_stay_few_and_short():
+    for number in range(3000):
+        assert not carriers.has_trace({f"X-{number}": "a", "X" * 100_000: "b"})
+    assert len(carriers._others) <= 512
+    assert max(map(len, map(str, carriers._others))) < 100
