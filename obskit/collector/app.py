@@ -38,6 +38,7 @@ _slashes = re.compile("/{2,}").sub
 def create_app(
     store: SpanStore,
     hosts: HostPolicy,
+    workers: Workers,
     options: Options = DEFAULTS,
     *,
     transports: Sequence[Metrics] = (),
@@ -45,7 +46,7 @@ def create_app(
     sources: Callable[[], list[Source]] = list,
 ) -> ASGIApp:
     """Return the whole collector, which also shows the metrics of other ``transports`` than HTTP."""
-    workers, intake, times, http = Workers(), Intake(), RequestTimes(), Metrics()
+    intake, times, http = Intake(), RequestTimes(), Metrics()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     kubernetes = KubernetesStore(store.database)
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
@@ -67,7 +68,7 @@ def create_app(
             *operations.routes(),
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),
-            *ProfilesApi(profiles, intake).routes(),
+            *ProfilesApi(profiles, workers, intake).routes(),
             *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), intake.losses), workers),
         ],
         exception_handlers=ERRORS,

@@ -120,13 +120,14 @@ class CollectorServer:
             transports = [self._open(intake, store) for intake in self.intakes]
             hosts = HostPolicy(self.host, self._allowed_hosts)
             shown = {"transports": transports, "forwarding": self._forwarding, "sources": self._sources}
-            server = serve(store, hosts, self._options, **shown)
+            server, close = serve(store, hosts, self._options, **shown)
         except Exception:
             listener.close()
             self._end(store)
             raise
         self.port = listener.getsockname()[1]
-        thread = threading.Thread(target=server.run, args=([listener],), name="obskit-collector", daemon=True)
+        args = (server, listener, close)
+        thread = threading.Thread(target=_run, args=args, name="obskit-collector", daemon=True)
         self._running = (server, thread, store)
         self._spare_time = SpareTime(store)
         thread.start()
@@ -177,19 +178,24 @@ class CollectorServer:
         self.stop()
 
 
-def _server_factory() -> Callable[..., uvicorn.Server]:
-    """Import the web framework, which is an extra, only when a collector is started."""
+def _server_factory() -> Callable[..., tuple[uvicorn.Server, Callable[[], None]]]:
+    """Import the web framework, which is an extra, only when a collector is started.
+
+    What is returned makes a server, and what ends its threads once it has stopped.
+    """
     try:
         import uvicorn
 
         from obskit.collector.app import create_app
         from obskit.collector.connection import Connection
+        from obskit.collector.workers import Workers
     except ModuleNotFoundError as error:
         raise ImportError(f"the collector needs {error.name}; run: pip install 'obskit[collector]'") from error
 
-    def build(*args: Any, **options: Any) -> uvicorn.Server:
+    def build(store: SpanStore, hosts: HostPolicy, *args: Any, **options: Any) -> Any:
+        workers = Workers()
         config = uvicorn.Config(
-            create_app(*args, **options),
+            create_app(store, hosts, workers, *args, **options),
             http=Connection,
             ws="none",
             lifespan="off",
@@ -200,9 +206,16 @@ def _server_factory() -> Callable[..., uvicorn.Server]:
             limit_concurrency=_MOST_CONNECTIONS + 1,  # the first that is refused
             timeout_graceful_shutdown=2,
         )
-        return uvicorn.Server(config)
+        return uvicorn.Server(config), workers.close
 
     return build
+
+
+def _run(server: uvicorn.Server, listener: socket.socket, close: Callable[[], None]) -> None:
+    try:
+        server.run([listener])
+    finally:
+        close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

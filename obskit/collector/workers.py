@@ -33,6 +33,12 @@ class Workers:
     def __init__(self) -> None:
         self._readers = _Pool(_READERS, "obskit-collector-reader")
         self._writer = _Pool(1, "obskit-collector-writer")
+        self._beside = _Pool(1, "obskit-collector-beside")
+
+    def close(self) -> None:
+        """End the threads, each after what it is doing. Any thread may call this, once no request comes any more."""
+        for pool in (self._readers, self._writer, self._beside):
+            pool.close()
 
     def reading(self, read: Read, patience: float = 1.0) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that calls ``read`` on a reader's thread, until the client leaves or the time is over.
@@ -56,6 +62,10 @@ class Workers:
         deadline = Deadline(float("inf"))
         return await self._writer.run(partial(work, deadline), request, deadline)
 
+    async def beside(self, request: Request, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` returns on a thread for what takes long and nothing waits for."""
+        return await self._beside.run(work, request, Deadline(float("inf")))
+
 
 class _Pool:
     """Threads that are given work by the event loop."""
@@ -63,6 +73,9 @@ class _Pool:
     def __init__(self, threads: int, name: str) -> None:
         self._executor = ThreadPoolExecutor(threads, name)
         self._idle = threads
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, work: Callable[[], _T], request: Request, deadline: Deadline) -> _T:
         """Return what ``work`` returns on one of the threads."""

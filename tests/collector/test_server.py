@@ -10,6 +10,7 @@ import pytest
 
 from obskit.collector.server import CollectorServer, _listen
 from obskit.collector.store.database import StoreError
+from tests.export.receiver import eventually
 
 from .conftest import client_of
 
@@ -29,6 +30,23 @@ def test_it_runs_between_start_and_stop_and_leaves_no_thread_and_no_socket():
     assert threading.active_count() <= before + 1  # a worker thread may take a moment to end
     with pytest.raises(ConnectionRefusedError):
         client_of(server).get("/health")
+
+
+def test_the_threads_of_its_work_end_with_it():
+    with CollectorServer() as server:
+        client = client_of(server)
+        assert client.post([{"traceId": "1", "id": "1"}]).status == 202
+        assert client.get("/api/v2/trace/1").status == 200
+        assert client.post(b"main;work 1\n", path="/ingest?name=orders").status == 200
+        assert {name.split("_")[0] for name in workers()} == {f"obskit-collector-{name}" for name in WORKERS}
+    eventually(lambda: not workers())
+
+
+WORKERS = ("reader", "writer", "beside")
+
+
+def workers():
+    return [thread.name for thread in threading.enumerate() if "_" in thread.name and "collector" in thread.name]
 
 
 def test_a_port_in_use_is_an_error_for_the_second_alone():

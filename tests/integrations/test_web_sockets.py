@@ -9,9 +9,6 @@ from typing import Any
 import falcon.asgi
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
-from litestar import Litestar
-from litestar import WebSocket as LitestarSocket
-from litestar.handlers import websocket as litestar_websocket
 from quart import Quart
 from quart import websocket as quart_websocket
 from starlette.applications import Starlette
@@ -26,6 +23,7 @@ from obskit.testing.contract import B3, SPAN_ID, TRACE_ID, installed
 from obskit.testing.http_server_contract import SERVER
 from obskit.testing.servers import asgi_server
 from obskit.tracing.current import current_span
+from tests.installed import need
 
 FRAMEWORKS = ("starlette", "falcon", "quart", "litestar")
 
@@ -88,14 +86,18 @@ def quart() -> Any:
 
 
 def litestar() -> Any:
-    async def room(socket: LitestarSocket) -> None:
+    need("litestar")
+    from litestar import Litestar, WebSocket
+    from litestar.handlers import websocket
+
+    async def room(socket: Any) -> None:
         await socket.accept()
         assert await socket.receive_text() == "hello"
         await socket.send_text(span_id())
         await socket.close()
 
-    room.__annotations__["socket"] = LitestarSocket
-    return Litestar([litestar_websocket("/v1/rooms/{name:str}")(room)])
+    room.__annotations__["socket"] = WebSocket
+    return Litestar([websocket("/v1/rooms/{name:str}")(room)])
 
 
 APPLICATIONS: dict[Callable[[], Any], str] = {

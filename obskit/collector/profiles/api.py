@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,15 +12,16 @@ from obskit.collector.api.answers import params_of
 from obskit.collector.intake.bodies import Intake
 from obskit.collector.intake.profiles import read_profile
 from obskit.collector.profiles.store import ProfileStore
+from obskit.collector.workers import Workers
 
 
 class ProfilesApi:
     """Takes profiles. Reading one may take a second: that has a thread of its own, so no span waits for it."""
 
-    def __init__(self, profiles: ProfileStore, intake: Intake) -> None:
+    def __init__(self, profiles: ProfileStore, workers: Workers, intake: Intake) -> None:
         self._profiles = profiles
+        self._workers = workers
         self._intake = intake
-        self._thread = ThreadPoolExecutor(1, "obskit-collector-profiles")
 
     def routes(self) -> list[Route]:
         """Return the endpoint's routes."""
@@ -37,7 +37,7 @@ class ProfilesApi:
 
         try:
             async with self._intake.body(request) as body:
-                await asyncio.get_running_loop().run_in_executor(self._thread, work, body)
+                await self._workers.beside(request, partial(work, body))
         except ClientDisconnect:
             pass
         return Response()
