@@ -218,6 +218,7 @@ SUITES = {
 
 _HEADERS = "asserts every header of a call, and obskit's are among them"
 _FIELDS = "compares all fields of a record made by hand, and of one by logging: only the latter has obskit's trace_id"
+_ACCEPTED = "expects each attribute of a record to be refused as an extra, and obskit accepts a program's own trace_id"
 _TIMING = "expected to fail, and passes where chunks arrive one by one: a matter of time"
 _OWN_SPANS = "asserts that nobody else has set the tracer provider or made a span, and obskit has done both"
 _TELEMETRY = "tests.test_telemetry"
@@ -225,6 +226,7 @@ _CLIENT = "tests.client.test_headers"
 _SOCKETS = "test.with_dummyserver.test_socketlevel"
 _MANAGER = "test.with_dummyserver.test_poolmanager.TestPoolManager"
 EXPLAINED = {
+    "::test.test_logging.LoggerTest.test_make_record_with_extra_overwrite": _ACCEPTED,
     "tests.test_stdlib.TestExtraAdder::test_add_extra_e2e": _FIELDS,
     "tests.test_requests.TestRequests::test_response_iter_lines_reentrant": _TIMING,
     "tests.test_proxy.TestProxy::test_proxy_dns_error": _HEADERS,
