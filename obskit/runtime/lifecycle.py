@@ -57,7 +57,7 @@ class Runtime:
         self._logs = LogSetup()
         self._profiler: Running | None = None
         self._profiled: ProfilerOptions | None = None
-        self._termination = Termination(self._exit)
+        self._termination = Termination(self._exit, self._longest_exit)
         self._installed: list[str] | None = None
         self._imported: tuple[str, ...] = ()
         self._permanent = False
@@ -247,6 +247,10 @@ class Runtime:
         for pipeline in self.pipelines:
             pipeline.accept_late(monotonic() + self._exit_timeout())
         keep_interrupted()
+
+    def _longest_exit(self) -> float:
+        """Return seconds that ``_exit`` does not take by itself: its two deadlines, twice."""
+        return 2 * (self._exit_timeout() + self._logs.exit_timeout) + 1
 
     def _exit_timeout(self) -> float:
         return self.settings.exit_timeout if self.settings is not None else 0.0

@@ -11,7 +11,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from obskit.base.failures import failed
-from obskit.base.native_threads import in_subinterpreter, reentrant_lock
+from obskit.base.native_threads import in_subinterpreter, reentrant_lock, start_thread
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
 
@@ -22,6 +22,8 @@ _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
 class Termination:
     """Handles SIGTERM: calls ``deliver``, then lets the signal end the process as by default.
 
+    At the latest after ``longest()`` seconds: an application's span processor may flush without end.
+
     An application that handles the signal itself, before or after, is left alone: its handler either ends the process
     so that exit handlers run, or intends it not to end.
 
@@ -29,8 +31,9 @@ class Termination:
     which is when ``Process.terminate()`` is often called. The handler is set again once there is something to deliver.
     """
 
-    def __init__(self, deliver: Callable[[], object]) -> None:
+    def __init__(self, deliver: Callable[[], object], longest: Callable[[], float]) -> None:
         self._deliver = deliver
+        self._longest = longest
         self._alarm = Alarm(self._see_to_it)
         self._one_at_a_time = reentrant_lock()
         self._begun = self._taken_over = False
@@ -79,6 +82,7 @@ class Termination:
 
     def _end(self) -> None:
         """Deliver, then let the signal end the process; a second signal meanwhile ends it at once."""
+        guarded("limiting the delivery before SIGTERM", start_thread, self._end_late)
         try:
             self._deliver()
         except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
@@ -86,6 +90,11 @@ class Termination:
         if self._taken_over:
             self._alarm.unset()
             default_natively()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _end_late(self) -> None:
+        rest(self._longest())
+        default_natively()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _see_to_it(self) -> None:

@@ -223,6 +223,25 @@ os.kill(os.getpid(), signal.SIGTERM)
         assert time.monotonic() - start < 30
 
 
+@pytest.mark.parametrize("hangs", ["force_flush", "shutdown"])
+def test_a_sigterm_ends_a_program_whose_span_processor_never_returns(hangs):
+    code = f"""
+import os, signal, sys, threading, time
+import obskit
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+class Hanging(SpanProcessor):
+    def {hangs}(self, *_): print('hangs', flush=True); threading.Event().wait()
+obskit.init(exporter=sys.argv[1], integrations=[], exit_timeout=0.2)
+trace.get_tracer_provider().add_span_processor(Hanging())
+with obskit.span('a'): pass
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    with receiver() as server:
+        done = run(code, server.url)
+    assert (done.returncode, done.stdout, server.names) == (-15, "hangs\n", ["a"]), done.stderr
+
+
 def test_a_receiver_that_hangs_costs_the_exit_timeout():
     code = START + "with span('a'): print('out')"
     with receiver() as server:
