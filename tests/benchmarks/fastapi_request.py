@@ -26,7 +26,7 @@ def _applications(peer: Any) -> tuple[Any, Any, Any]:
     from fastapi import FastAPI
     from fastapi.routing import APIRoute
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-    from starlette.routing import Mount
+    from starlette.routing import Mount, WebSocketRoute
 
     from obskit.instrumentation.patching import Patches
     from obskit.integrations.starlette import install
@@ -41,9 +41,11 @@ def _applications(peer: Any) -> tuple[Any, Any, Any]:
 
     class OurMount(Mount): ...
 
-    patches = Patches()
+    class OurWebSocketRoute(WebSocketRoute): ...
+
+    patches, routes = Patches(), {"Route": OurRoute, "WebSocketRoute": OurWebSocketRoute, "Mount": OurMount}
     install(SimpleNamespace(__name__="starlette.applications", Starlette=Ours), patches)
-    install(SimpleNamespace(__name__="starlette.routing", Route=OurRoute, Mount=OurMount), patches)
+    install(SimpleNamespace(__name__="starlette.routing", **routes), patches)
     bare, ours, theirs = _application(Bare), _application(Ours, OurRoute), _application(Theirs)
     FastAPIInstrumentor.instrument_app(theirs, tracer_provider=peer)
     return bare, ours, theirs
