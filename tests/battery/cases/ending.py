@@ -82,3 +82,20 @@ def early_exit_callbacks(lab: Lab) -> str:
         run = lab.compare("early_exit_callbacks", server.url, OBSKIT_FLUSH_INTERVAL="3600")
         assert server.names == ["early", "late", "late", "late"], f"delivered {server.names}"
         return f"delivered 4/4, exit {run.code}"
+
+
+@case(68, "sigterm-flush", "SIGTERM while an attached span processor flushes without end", "delivered, status -15")
+def processor_hangs(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.run("hanging_processor", server.url, OBSKIT_EXIT_TIMEOUT="0.2")
+        assert (run.code, run.err) == (-signal.SIGTERM, ""), f"exit {run.code}: {run.err}"
+        assert server.names == ["before the end"], f"delivered {server.names}"
+        return f"delivered 1/1, exit {run.code}"
+
+
+@case(69, "response-open", "an uncaught exception amid the body of a response", "the call's span is delivered")
+def response_at_the_end(lab: Lab) -> str:
+    with backend() as server:
+        run = lab.compare("response_at_the_end", server.url, OBSKIT_INTEGRATIONS="http_client")
+        assert server.names == ["get"], f"delivered {server.names}"
+        return lab.settled(run, server, 1)
