@@ -217,6 +217,7 @@ def test_calls_of_a_connection(monkeypatch):
     monkeypatch.setattr(grpc_service, "_MOST_CALLS_OF_CONNECTION", 2)
     end = threading.Event()
     with collector() as (_, address), grpc.insecure_channel(address, ALONE) as channel:
+        grpc.channel_ready_future(channel).result(PATIENCE)  # the server has said how many
         waiting = [channel.stream_unary(METHOD).future(nothing_until(end), timeout=PATIENCE) for _ in range(2)]
         third = channel.unary_unary(METHOD).future(MESSAGE, timeout=PATIENCE)
         assert report(address, MESSAGE) == ("OK", b"")  # on a connection of its own
