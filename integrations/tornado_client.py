@@ -130,6 +130,10 @@ class _Headers(Entries):
         for name, value in fields:
             lines[_NORMAL[name]] = [value]
 
+    def __delitem__(self, name: Any) -> None:
+        del self.headers._as_list[name]
+        self.headers._combined_cache.pop(name, None)  # Tornado 6.5 fails where it has combined no value yet
+
 
 def _receiving(found: Any, patch: Patch) -> Any:
     wrapped = unbound(found)

@@ -184,6 +184,7 @@ def test_a_thread_that_a_handler_started_outlives_the_call_and_its_trace(patched
 
 def test_googles_clients_are_traced(patched):
     """A library with generated code: its call is one span, and the message arrives."""
+    need("google.cloud.trace_v2")
     from google.cloud.trace_v2 import TraceServiceClient
     from google.cloud.trace_v2.services.trace_service.transports import TraceServiceGrpcTransport
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,6 +68,12 @@ class TestRequests(HttpClientContract):
         assert span.tags["http.url"] == self._url + "/gzip"
         assert span.tags["http.status_code"] == "200"
         assert upstream.headers()["x-b3-spanid"] == span.span_id
+
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_refused_tunnel_is_an_error(self) -> None:
+        """urllib3 before 2.3 leaves the socket of such a tunnel to a garbage collection."""
+        super().test_refused_tunnel_is_an_error()
+        gc.collect()
 
     def test_prepared_request_can_be_sent_again(self) -> None:
         request = requests.Request("GET", "http://unused/").prepare()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
+import tornado
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
@@ -142,6 +143,8 @@ class TestSimpleTornadoClient(HttpClientContract):
         assert all(path in (f"/{trace_id}/redirect", "/landed") for path, trace_id in hops)
 
     def test_headers_that_tornado_refuses_are_no_failure_of_ours(self) -> None:
+        if self.implementation.startswith("curl") and tornado.version_info < (6, 5):
+            pytest.skip("Tornado's curl client checks no header before 6.5")
         before = failures.value
         with self.upstream(), pytest.raises(ValueError, match=r"(?i)header"):
             self.ask(HTTPRequest(self._url, headers={"mine": "a\r\nb: c"}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import urllib3
 from urllib3._collections import HTTPHeaderDict
 
@@ -57,6 +59,12 @@ class TestUrllib3(HttpClientContract):
 
     def drop(self, url: str) -> None:
         urllib3.PoolManager().request("GET", url, preload_content=False, timeout=10)
+
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_refused_tunnel_is_an_error(self) -> None:
+        """urllib3 before 2.3 leaves the socket of such a tunnel to a garbage collection."""
+        super().test_refused_tunnel_is_an_error()
+        gc.collect()
 
     def test_headers_of_caller_and_pool_are_not_touched(self) -> None:
         """urllib3 hands on the very objects where there is a tunnel, and copies of them elsewhere."""
