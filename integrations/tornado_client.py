@@ -22,8 +22,6 @@ from obskit.propagation.carriers import Entries
 from obskit.propagation.headers import LOWER_CASE, Fields
 from obskit.tracing.current import attach, detach
 
-Callback = Callable[[Any], object]
-
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request. ``module`` is ``tornado.simple_httpclient`` or ``tornado.curl_httpclient``."""
@@ -39,7 +37,7 @@ def _fetching(found: Any, patch: Patch) -> Any:
     wrapped = unbound(found)
 
     @wraps(found)
-    def fetch_impl(client: Any, request: Any, callback: Callback) -> Any:
+    def fetch_impl(client: Any, request: Any, callback: Callable[[Any], object]) -> Any:
         try:
             traced = _traced(request, callback) if patch.active else None
         except Exception:
@@ -56,7 +54,7 @@ def _curl_create(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict
     return curl
 
 
-def _traced(request: Any, callback: Callback) -> tuple[Any, Callback] | None:
+def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Callable[[Any], object]] | None:
     """Return a copy of the request that has the trace's headers, and a callback that ends the span before the other.
 
     ``request`` is Tornado's proxy, which adds the client's defaults to the program's own.
