@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from obskit.instrumentation.tracer import tracer
 from obskit.testing import HttpClientContract
 from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.client_cases.tls import client_context
-from tests.integrations.httpx_twins import httpx2, needs_httpx2
+from tests.integrations.httpx_twins import OfHttpx, OfHttpx2, needs_httpx2
 
 
 class HttpxCases(HttpClientContract):
@@ -106,26 +105,16 @@ class HttpxCases(HttpClientContract):
             self.recorder.take(CLIENT)
 
 
-class TestHttpx(HttpxCases):
+class TestHttpx(OfHttpx, HttpxCases):
     """Patched."""
 
-    integration = "httpx"
-    library = httpx
-    connection_error = httpx.TransportError
-    body_error = httpx.RemoteProtocolError
-    timeout_error = httpx.TimeoutException
     closes_when_dropped = False
 
 
 @needs_httpx2
-class TestHttpx2(HttpxCases):
+class TestHttpx2(OfHttpx2, HttpxCases):
     """Patched."""
 
-    integration = "httpx2"
-    library = httpx2
-    connection_error = httpx2.TransportError
-    body_error = httpx2.RemoteProtocolError
-    timeout_error = httpx2.TimeoutException
     closes_when_dropped = True
 
     @pytest.mark.parametrize("refused", [False, True])

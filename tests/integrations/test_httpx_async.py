@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import httpx
-
 from obskit.testing import AsyncHttpClientContract
 from obskit.testing.client_cases.calls import CLIENT
 from obskit.testing.client_cases.tls import client_context
 from obskit.testing.http_client_contract import Read
-from tests.integrations.httpx_twins import httpx2, needs_httpx2
+from tests.integrations.httpx_twins import OfHttpx, OfHttpx2, needs_httpx2
 
 
 class AsyncHttpxCases(AsyncHttpClientContract):
@@ -93,25 +91,13 @@ class AsyncHttpxCases(AsyncHttpClientContract):
         self.recorder.take(CLIENT)
 
 
-class TestAsyncHttpx(AsyncHttpxCases):
+class TestAsyncHttpx(OfHttpx, AsyncHttpxCases):
     """Patched."""
-
-    integration = "httpx"
-    library = httpx
-    connection_error = httpx.TransportError
-    body_error = httpx.RemoteProtocolError
-    timeout_error = httpx.TimeoutException
 
 
 @needs_httpx2
-class TestAsyncHttpx2(AsyncHttpxCases):
+class TestAsyncHttpx2(OfHttpx2, AsyncHttpxCases):
     """Patched."""
-
-    integration = "httpx2"
-    library = httpx2
-    connection_error = httpx2.TransportError
-    body_error = httpx2.RemoteProtocolError
-    timeout_error = httpx2.TimeoutException
 
 
 def _steps(loop: asyncio.AbstractEventLoop, chunks: Any) -> Iterator[bytes]:
