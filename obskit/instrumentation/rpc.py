@@ -18,6 +18,7 @@ from obskit.base.failures import failed
 from obskit.base.values import error_text
 from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.client import may_know
+from obskit.instrumentation.http_tags import Remote
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
@@ -42,8 +43,6 @@ _LONGEST = 256
 _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
 _NOBODY = ("an unknown address", None)
 _LOCAL = frozenset(["unix", "unix-abstract", "vsock"])
-
-Remote = tuple[str, int | None]
 
 
 class _Metadata(Pairs):

@@ -15,9 +15,8 @@ from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
 from obskit.instrumentation import exclusions, trust
-from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, path_tag, route_name, tag_response
+from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, Remote, path_tag, route_name, tag_response
 from obskit.instrumentation.tracer import tracer
-from obskit.instrumentation.trust import Remote
 from obskit.propagation import mesh
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read

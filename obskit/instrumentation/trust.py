@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-Remote = tuple[str, int | None]
+from obskit.instrumentation.http_tags import Remote
 
 _LOCAL = "127.0.0.1"  # a caller over a socket of Unix has no address
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
+from obskit.instrumentation.http_tags import Remote
 from obskit.instrumentation.server import (
     EXCHANGE,
     SERVER_ERROR,
@@ -17,7 +18,6 @@ from obskit.instrumentation.server import (
     is_within_another,
 )
 from obskit.instrumentation.server import begin as begin_exchange
-from obskit.instrumentation.trust import Remote
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, reset, stored_context
