@@ -1,6 +1,7 @@
 """How a process tells an obskit collector what it has lost: a header of the messages that it sends there anyway.
 
-The collector says in its answers that it takes the header; other servers never get it.
+Over gRPC it is metadata, over Kafka a message's header. A collector says in its answers that it takes it, and servers
+that do not say so never get it; Kafka has no answers, and its readers leave out the headers that they do not know.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from urllib.parse import urlencode
 HEADER = "obskit-losses"
 TAKES = "obskit-takes"
 """The header of answers, with the value ``losses``."""
+LONGEST = 2_000
+"""Characters of a value: servers refuse messages whose headers are larger than a few kilobytes."""
 
 
 class Losses(NamedTuple):

@@ -27,6 +27,7 @@ from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.security import HostPolicy
 from obskit.collector.store.spans import SpanStore
+from obskit.collector.told_losses import ToldLosses
 from obskit.collector.workers import Workers
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ def create_app(
     workers: Workers,
     options: Options = DEFAULTS,
     *,
+    losses: ToldLosses,
     transports: Sequence[Metrics] = (),
     forwarding: Callable[[], list[Forwarding]] = list,
     sources: Callable[[], list[Source]] = list,
 ) -> ASGIApp:
-    """Return the whole collector, which also shows the metrics of other ``transports`` than HTTP."""
-    intake, times, http = Intake(), RequestTimes(), Metrics()
+    """Return the whole collector, which shows the metrics of other ``transports`` than HTTP, too, and ``losses``."""
+    intake, times, http = Intake(losses), RequestTimes(), Metrics()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     kubernetes = KubernetesStore(store.database)
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
@@ -58,7 +60,7 @@ def create_app(
         (http, *transports),
         forwarding,
         sources,
-        intake.losses,
+        losses,
         search_enabled=options.search_enabled,
     )
     app = Starlette(
@@ -69,7 +71,7 @@ def create_app(
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),
             *ProfilesApi(profiles, workers, intake).routes(),
-            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), intake.losses), workers),
+            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), losses), workers),
         ],
         exception_handlers=ERRORS,
     )

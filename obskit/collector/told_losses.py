@@ -7,12 +7,11 @@ import threading
 from collections import Counter, OrderedDict
 from urllib.parse import parse_qsl
 
-from obskit.base.told_losses import Losses
+from obskit.base.told_losses import LONGEST, Losses
 
 _MOST_QUEUES = 1_000  # of processes, that are told apart; of others the last word stands
 _MOST_SERVICES = 200
 _OTHERS = "other services"
-_LONGEST = 2_000  # characters of a header
 _is_ledger = re.compile(r"[0-9a-f]{16}").fullmatch
 _is_reason = re.compile(r"[a-z0-9_]{1,60}").fullmatch
 _is_number = re.compile(r"[0-9]{1,15}").fullmatch
@@ -22,7 +21,10 @@ ByReason = Counter[tuple[str, str]]
 
 
 class ToldLosses:
-    """The last word of each queue of each process, which counts from its begin. Any thread may call it."""
+    """The last word of each queue of each process, which counts from its begin. Any thread may call it.
+
+    Counts only grow, so the last word is that with the largest: Kafka's partitions come in any order.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +37,8 @@ class ToldLosses:
         if losses is None:
             return
         with self._lock:
-            self._queues[losses.ledger] = losses
+            before = self._queues.get(losses.ledger)
+            self._queues[losses.ledger] = max(losses, before or losses, key=_total)
             self._queues.move_to_end(losses.ledger)
             if len(self._queues) > _MOST_QUEUES:
                 _add(self._ended, self._queues.popitem(last=False)[1])
@@ -49,6 +52,10 @@ class ToldLosses:
         return found
 
 
+def _total(losses: Losses) -> int:
+    return sum(losses.dropped.values())
+
+
 def _add(found: dict[str, ByReason], losses: Losses) -> None:
     service = losses.service if losses.service in found or len(found) < _MOST_SERVICES else _OTHERS
     its = found.setdefault(service, Counter())
@@ -59,7 +66,7 @@ def _add(found: dict[str, ByReason], losses: Losses) -> None:
 def _decode(text: str) -> Losses | None:
     """Return what a header says; None if it is malformed."""
     try:
-        pairs = dict(parse_qsl(text, strict_parsing=True, max_num_fields=40)) if len(text) <= _LONGEST else {}
+        pairs = dict(parse_qsl(text, strict_parsing=True, max_num_fields=40)) if len(text) <= LONGEST else {}
     except ValueError:
         return None
     ledger, service, items = (pairs.pop(name, "") for name in ("ledger", "service", "items"))

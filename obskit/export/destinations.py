@@ -33,8 +33,8 @@ class Making(NamedTuple):
     """What an exporter is made with, besides its target.
 
     ``convert`` and ``resource`` are called when it is built. ``project`` is the Google Cloud project if a URL names
-    none; ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka. ``report``, for Zipkin over
-    HTTP, tells the receiver what was lost.
+    none; ``zipkin_encoding``, ``json`` or ``proto3``, is for Zipkin over HTTP and Kafka. ``report`` tells
+    a Zipkin server what was lost, if that is an obskit collector.
     """
 
     convert: Callable[[], Convert]
@@ -163,7 +163,7 @@ def _zipkin_grpc(url: str) -> Plan:
     def build(making: Making) -> Exporter:
         from obskit.export.zipkin.exporters import ZipkinGrpcExporter
 
-        return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", making.convert())
+        return ZipkinGrpcExporter(parts.netloc, parts.scheme == "grpcs", making.convert(), making.report())
 
     return lambda making: (f"{parts.scheme}://{parts.netloc}", partial(build, making))
 
@@ -178,7 +178,7 @@ def _zipkin_kafka(url: str) -> Plan:
         from obskit.export.zipkin.exporters import encoding
         from obskit.export.zipkin.kafka import ZipkinKafkaExporter
 
-        return ZipkinKafkaExporter(target, making.convert(), encoding(making.zipkin_encoding))
+        return ZipkinKafkaExporter(target, making.convert(), encoding(making.zipkin_encoding), making.report())
 
     return lambda making: (target.shown, partial(build, making))
 

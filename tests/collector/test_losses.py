@@ -8,11 +8,17 @@ from urllib.parse import urlencode
 
 import pytest
 
+from obskit.base.told_losses import LONGEST
+from obskit.collector.intake.grpc_service import GrpcIntake
+from obskit.collector.intake.kafka_consumer import KafkaIntake
 from obskit.collector.options import Options
 from obskit.collector.server import CollectorServer
 from obskit.collector.told_losses import ToldLosses
+from obskit.export.delivery.ledger import Ledger
+from obskit.export.delivery.loss_report import LossReport
 from tests.collector.conftest import client_of
-from tests.export.receiver import FORK, ROOT, clean_environ, receiver
+from tests.export.grpc_receiver import grpc_receiver
+from tests.export.receiver import FORK, ROOT, clean_environ, eventually, receiver
 
 PROGRAM = """
 import json, sys
@@ -137,6 +143,45 @@ def test_the_processes_of_a_service_are_added_up_and_each_counts_once():
         for size in (100, 90):
             run(AT_ONCE, collector=server.url, queue_size=size, logs="off")
         assert told(client_of(server).get("/").text) == {"shop": {"span": {"queue full": 70}}}
+
+
+def test_over_grpc_a_collector_is_told_in_the_metadata():
+    intake = GrpcIntake("127.0.0.1", 0)
+    with CollectorServer(intakes=[intake]) as server:
+        ledger = run(PROGRAM, exporter=f"grpc://127.0.0.1:{intake.port}")
+        assert ledger["dropped"]["queue_full"] > 0
+        assert told(client_of(server).get("/").text) == {"shop": {"span": by_reason(ledger)}}
+
+
+def test_another_grpc_server_is_told_nothing():
+    with grpc_receiver() as other:
+        ledger = run(PROGRAM, exporter=f"grpc://{other.address}")
+    assert ledger["dropped"]["queue_full"] > 0
+    assert len(other.metadata) > 1
+    assert not any("obskit-losses" in metadata for metadata in other.metadata)
+
+
+def test_over_kafka_a_collector_is_told_in_the_headers(broker, topic):
+    with CollectorServer(intakes=[KafkaIntake(broker.address, topic, {"group.id": topic})]) as server:
+        ledger = run(PROGRAM, exporter=f"kafka://{broker.address}/{topic}")
+        assert ledger["dropped"]["queue_full"] > 0
+        eventually(lambda: told(client_of(server).get("/").text), 30)
+        assert told(client_of(server).get("/").text) == {"shop": {"span": by_reason(ledger)}}
+
+
+def test_a_word_that_was_overtaken_takes_nothing_back():
+    losses = ToldLosses()
+    for number in ("3", "7", "5"):
+        losses.note(urlencode({**WORD, "queue_full": number}))
+    assert losses.by_service() == {"shop": {("spans", "queue_full"): 7}}
+
+
+def test_a_service_with_an_endless_name_is_not_told_rather_than_refused_by_servers():
+    for name, is_told in (("x" * 100, True), ("x" * LONGEST, False)):
+        report = LossReport(name, "spans", known=True)
+        report.ledger = Ledger([])
+        report.ledger.lose("queue_full", 1)
+        assert bool(report.headers()) == is_told
 
 
 def test_another_server_is_told_nothing():

@@ -18,6 +18,8 @@ import pytest
 
 import obskit
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE
+from obskit.export.delivery.ledger import Ledger
+from obskit.export.delivery.loss_report import LossReport
 from obskit.export.destinations import Making, parse
 from obskit.export.zipkin.exporters import encoding
 from obskit.export.zipkin.kafka import ZipkinKafkaExporter
@@ -480,6 +482,17 @@ def test_a_zipkin_server_reads_the_spans_as_they_were_sent(broker, zipkin, fresh
     trace_id = json.loads(min(expected))["traceId"]
     found = eventually(lambda: complete(f"{zipkin}/api/v2/trace/{trace_id}", 2), 60)
     assert by_id(found) == by_id([json.loads(line) for line in expected])
+
+
+def test_a_zipkin_server_leaves_out_the_header_that_says_what_was_lost(broker, zipkin, fresh):
+    report = LossReport("orders", "spans")
+    report.ledger = Ledger([])
+    report.ledger.lose("queue_full", 7)
+    target = KafkaTarget(broker.address, "zipkin", {})
+    one = ZipkinKafkaExporter(target, lambda span: span, encoding("json"), report)
+    assert send(one, Span(trace_id="7" * 32, id="7" * 16)) is DELIVERED
+    one.close()
+    assert eventually(lambda: complete(f"{zipkin}/api/v2/trace/{'7' * 32}", 1), 60)
 
 
 def complete(url: str, count: int) -> list[dict] | None:

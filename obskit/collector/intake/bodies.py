@@ -45,8 +45,8 @@ class _Held:
 class Intake:
     """The bodies held by one collector. For the event loop's thread alone."""
 
-    def __init__(self) -> None:
-        self.losses = ToldLosses()
+    def __init__(self, losses: ToldLosses) -> None:
+        self._losses = losses
         self._total = 0
         self._coming: dict[_Held, None] = {}  # oldest first
 
@@ -62,7 +62,7 @@ class Intake:
     @asynccontextmanager
     async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
         """Return the whole body with what its headers say of it, held as ``body`` does."""
-        self.losses.note(request.headers.get(HEADER))
+        self._losses.note(request.headers.get(HEADER))
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         async with self.body(request) as body:
             yield Message(version, body, kind, encoding)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed, tell
+from obskit.base.told_losses import HEADER
 from obskit.collector.intake.zipkin import (
     JSON_V1,
     JSON_V2,
@@ -126,14 +127,14 @@ class KafkaIntake:
         for message in messages:
             if error := message.error():
                 self._note(error)
-            elif not self._store(message.value() or b""):
+            elif not self._store(message.value() or b"", _losses(message)):
                 return False
         return True
 
-    def _store(self, body: bytes) -> bool:
+    def _store(self, body: bytes, losses: str) -> bool:
         """Store a message, or leave it out for good; return False if the end came while the store still failed."""
         try:
-            self._reception.take(read, body)
+            self._reception.take(read, body, losses)
         except StoreError:
             return False
         except Rejected as error:
@@ -183,6 +184,12 @@ class KafkaIntake:
         partitions = found["topics"].get(self._topic, {}).get("partitions", {})
         lags = [one["consumer_lag"] for one in partitions.values() if one["consumer_lag"] >= 0]
         self._source = self._source._replace(connected=connected, lag=sum(lags) if lags else None)
+
+
+def _losses(message: Message) -> str:
+    """Return what the sender says that it lost."""
+    told = dict(message.headers() or ()).get(HEADER)
+    return told.decode("ascii", "replace") if isinstance(told, bytes) else ""
 
 
 class _PatientStore:

@@ -16,6 +16,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.eviction import TooMany
+from obskit.collector.told_losses import ToldLosses
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError, TooLarge, check_parts
 from obskit.zipkin.model import Span
@@ -135,9 +136,11 @@ class Reception:
     store: Store
     metrics: Metrics
     keep: Keep
+    losses: ToldLosses
 
-    def take(self, read: Read, body: bytes) -> None:
-        """Store the spans of a message, or raise Rejected or StoreError and store none."""
+    def take(self, read: Read, body: bytes, losses: str | None = None) -> None:
+        """Store the spans of a message, or raise Rejected or StoreError and store none. ``losses`` is its header."""
+        self.losses.note(losses)
         self.metrics.received()
         self.metrics.inflated(len(body))
         try:

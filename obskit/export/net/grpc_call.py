@@ -12,12 +12,15 @@ import re
 import threading
 from glob import glob
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
+
+if TYPE_CHECKING:
+    from obskit.export.delivery.loss_report import LossReport
 
 # One call is one attempt, straight to the address that was given.
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
@@ -33,10 +36,11 @@ _RETRY = frozenset(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED",
 class Caller:
     """Calls ``method`` of the server at ``address`` (``host:port``); connects when it is first called."""
 
-    def __init__(self, address: str, tls: bool, method: str) -> None:
+    def __init__(self, address: str, tls: bool, method: str, report: LossReport | None = None) -> None:
         self._address = address
         self._tls = tls
         self._method = method
+        self._report = report
         self._channel: grpc.Channel | None = None
         self._call: Any = None
         self._calling = threading.Lock()
@@ -47,13 +51,14 @@ class Caller:
         """Make one attempt of ``timeout`` seconds, and say how it went."""
         with self._calling:
             try:
-                (self._call or self._connect())(body, timeout=timeout, metadata=_METADATA)
+                call = (self._call or self._connect())(body, timeout=timeout, metadata=self._metadata())[1]
+                outcome = DELIVERED
             except grpc.RpcError as error:
-                outcome = _outcome(error)
-            else:
-                return DELIVERED
+                call, outcome = error, _outcome(error)
             if outcome.reason == UNREACHABLE:
                 self._disconnect()  # a channel waits longer and longer between attempts to connect, a new one does not
+            elif self._report:
+                self._report.learn(dict(call.trailing_metadata() or ()))
             return outcome
 
     def close(self) -> None:
@@ -81,12 +86,15 @@ class Caller:
             self._held = False
             self._calling.release()
 
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*_METADATA, *self._report.headers().items()) if self._report else _METADATA
+
     def _connect(self) -> Any:
         if self._tls:
             self._channel = grpc.secure_channel(self._address, grpc.ssl_channel_credentials(_roots()), _OPTIONS)
         else:
             self._channel = grpc.insecure_channel(self._address, _OPTIONS)
-        self._call = self._channel.unary_unary(self._method)
+        self._call = self._channel.unary_unary(self._method).with_call
         return self._call
 
     def _disconnect(self) -> None:

@@ -30,14 +30,15 @@ class ZipkinGrpcExporter:
     batch_items = 10_000
     batch_bytes = 500_000  # as over HTTP: an eighth of what a gRPC server takes by default
 
-    def __init__(self, address: str, tls: bool, convert: Convert) -> None:
+    def __init__(self, address: str, tls: bool, convert: Convert, report: LossReport | None = None) -> None:
+        self.report = report
         self._convert = convert
         self._caller: Caller | None = None
         self._refusal = _NOT_INSTALLED
         try:
             from obskit.export.net.grpc_call import Caller
 
-            self._caller = Caller(address, tls, _METHOD)
+            self._caller = Caller(address, tls, _METHOD, report)
         except ImportError as error:
             self._refusal = _NOT_INSTALLED._replace(detail=f"{_NOT_INSTALLED.detail} ({error})")
 

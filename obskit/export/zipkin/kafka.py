@@ -10,6 +10,7 @@ from obskit.export.zipkin.kafka_url import KafkaTarget
 from obskit.export.zipkin.translation import Convert
 
 if TYPE_CHECKING:
+    from obskit.export.delivery.loss_report import LossReport
     from obskit.export.zipkin.exporters import Encoding
     from obskit.export.zipkin.kafka_client import Client
 
@@ -28,7 +29,10 @@ class ZipkinKafkaExporter:
     batch_items = 10_000
     batch_bytes = 500_000  # half of what a broker takes by default (message.max.bytes), and what Brave sends at most
 
-    def __init__(self, target: KafkaTarget, convert: Convert, encoding: Encoding) -> None:
+    def __init__(
+        self, target: KafkaTarget, convert: Convert, encoding: Encoding, report: LossReport | None = None
+    ) -> None:
+        self.report = report
         self._target = target
         self._convert = convert
         self._encode = encoding.encode_span
@@ -71,7 +75,8 @@ class ZipkinKafkaExporter:
             client = self._client = self._client or Client(self._target, listens=not self._proven)
         except Misconfigured as error:
             return error.outcome
-        outcome = client.produce(body, deadline)
+        headers = self.report.headers(unasked=True) if self.report else {}
+        outcome = client.produce(body, headers, deadline)
         delivered = not outcome.reason
         if not (delivered and self._proven):
             self.close()

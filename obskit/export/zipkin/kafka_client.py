@@ -71,14 +71,16 @@ class Client:
             ) from None
         _immortal(self._producer)
 
-    def produce(self, body: bytes, deadline: float) -> Outcome:
+    def produce(self, body: bytes, headers: dict[str, str], deadline: float) -> Outcome:
         """Send one message and wait until it is acknowledged, refused or too late, or no broker can be reached.
 
         Waits in small steps of ``time.sleep``, not in librdkafka: under gevent everything else would wait, too.
         """
         answers: list[KafkaError | None] = []
         try:
-            self._producer.produce(self._target.topic, body, on_delivery=lambda error, _: answers.append(error))
+            self._producer.produce(
+                self._target.topic, body, headers={**headers}, on_delivery=lambda error, _: answers.append(error)
+            )
         except KafkaException as error:
             return self._failure(error.args[0])
         pause = _FIRST_PAUSE
