@@ -28,6 +28,8 @@ export const KEYS = [
   ["flame graph, once it has the focus", ["ArrowRight"], "next in the row"],
   ["flame graph, once it has the focus", ["ArrowLeft"], "one before in the row"],
   ["flame graph, once it has the focus", ["Enter"], "this one alone; of a trace, the span in the waterfall"],
+  ["log lines", ["j"], "next line; Enter opens it"],
+  ["log lines", ["k"], "line before"],
   ["log lines", ["p"], "show new lines as they come, or stop"],
 ];
 

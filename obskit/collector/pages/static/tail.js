@@ -10,7 +10,7 @@ let live = new URLSearchParams(location.search).get("follow") === "1";
 let last = Number(list.dataset.last);
 let waiting = [];
 
-const reads = () => scrollY > 40 || document.querySelector("#lines details[open]") !== null;
+const reads = () => scrollY > 40 || document.querySelector(".entry[open]") !== null;
 
 function label() {
   const paused = live && reads();
@@ -53,13 +53,23 @@ if (list.dataset.last) {
   button.hidden = false;
   button.addEventListener("click", () => {
     if (live && reads()) {
-      document.querySelectorAll("#lines details[open]").forEach((opened) => { opened.open = false; });
+      document.querySelectorAll(".entry[open]").forEach((opened) => { opened.open = false; });
       scrollTo(0, 0);
       insert();
     } else live = !live;
     label();
   });
-  onKeys("log lines", { p: () => button.click() });
   label();
   turn();
 }
+
+// Whatever has the focus: the next line begins after what holds it, the first one where nothing does.
+function move(by) {
+  const rows = [...document.querySelectorAll(".entry > summary")], at = document.activeElement.closest(".entry");
+  const row = rows[at ? rows.indexOf(at.firstElementChild) + by : 0];
+  row?.focus();
+  row?.scrollIntoView({ block: "nearest" });
+}
+
+onKeys("log lines", { j: () => move(1), k: () => move(-1), p: () => !button.hidden && button.click() });
+
