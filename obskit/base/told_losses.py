@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 HEADER = "obskit-losses"
 TAKES = "obskit-takes"
-"""The header of answers, with the value ``losses``."""
+TAKES_ALL = "losses, running"
+"""The header of answers, and its value: which headers are taken."""
 LONGEST = 2_000
 """Characters of a value: servers refuse messages whose headers are larger than a few kilobytes."""
 

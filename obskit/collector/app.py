@@ -27,7 +27,7 @@ from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.request_times import RequestTimes
 from obskit.collector.security import HostPolicy
 from obskit.collector.store.spans import SpanStore
-from obskit.collector.told_losses import ToldLosses
+from obskit.collector.told import Told
 from obskit.collector.workers import Workers
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def create_app(
     workers: Workers,
     options: Options = DEFAULTS,
     *,
-    losses: ToldLosses,
+    told: Told,
     transports: Sequence[Metrics] = (),
     forwarding: Callable[[], list[Forwarding]] = list,
     sources: Callable[[], list[Source]] = list,
 ) -> ASGIApp:
-    """Return the whole collector, which shows the metrics of other ``transports`` than HTTP, too, and ``losses``."""
-    intake, times, http = Intake(losses), RequestTimes(), Metrics()
+    """Return the whole collector, which shows the metrics of other ``transports`` than HTTP, and what is ``told``."""
+    intake, times, http = Intake(told), RequestTimes(), Metrics()
     lines = LineStore(store.database, options.max_line_bytes, store.max_age)
     kubernetes = KubernetesStore(store.database)
     profiles = ProfileStore(store.database, options.max_profile_bytes, store.max_age)
@@ -60,7 +60,7 @@ def create_app(
         (http, *transports),
         forwarding,
         sources,
-        losses,
+        told.losses,
         search_enabled=options.search_enabled,
     )
     app = Starlette(
@@ -71,7 +71,7 @@ def create_app(
             *LinesApi(lines, workers, intake).routes(),
             *KubernetesApi(kubernetes, workers, intake).routes(),
             *ProfilesApi(profiles, workers, intake).routes(),
-            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), losses), workers),
+            *page_routes(Site(store, lines, kubernetes, profiles, (http, *transports), told), workers),
         ],
         exception_handlers=ERRORS,
     )

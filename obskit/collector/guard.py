@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse
 
-from obskit.base.told_losses import TAKES
+from obskit.base.told_losses import TAKES, TAKES_ALL
 from obskit.collector.security import HostPolicy, Token
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _SECURITY_HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
 }
 
-_TAKES = (TAKES.encode(), b"losses")
+_TAKES = (TAKES.encode(), TAKES_ALL.encode())
 
 
 class Guard:

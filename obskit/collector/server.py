@@ -16,7 +16,7 @@ from obskit.collector.security import HostPolicy
 from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.opening import open_store
 from obskit.collector.store.spans import MAX_BYTES, MAX_SPANS
-from obskit.collector.told_losses import ToldLosses
+from obskit.collector.told import Told
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +85,7 @@ class CollectorServer:
         self._on_stop = on_stop
         self._forwarding = forwarding
         self._options = options
-        self._losses = ToldLosses()
+        self._told = Told()
         self._running: tuple[uvicorn.Server, threading.Thread, SpanStore] | None = None
         self._spare_time: SpareTime | None = None
 
@@ -122,7 +122,7 @@ class CollectorServer:
             transports = [self._open(intake, store) for intake in self.intakes]
             hosts = HostPolicy(self.host, self._allowed_hosts)
             shown = {"transports": transports, "forwarding": self._forwarding, "sources": self._sources}
-            server, close = serve(store, hosts, self._options, losses=self._losses, **shown)
+            server, close = serve(store, hosts, self._options, told=self._told, **shown)
         except Exception:
             listener.close()
             self._end(store)
@@ -148,7 +148,7 @@ class CollectorServer:
 
     def _open(self, intake: Intake, store: SpanStore) -> Metrics:
         metrics = Metrics(intake.transport)
-        intake.start(Reception(store, metrics, self._options.keeps, self._losses))
+        intake.start(Reception(store, metrics, self._options.keeps, self._told))
         return metrics
 
     def _sources(self) -> list[Source]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from obskit.export.cloud_trace.exporter import CloudTraceTarget
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
     from obskit.export.zipkin.translation import Convert
 
 FORMS = (
@@ -41,7 +41,7 @@ class Making(NamedTuple):
     resource: Callable[[], Resource]
     project: str = ""
     zipkin_encoding: str = "json"
-    report: Callable[[], LossReport | None] = lambda: None
+    report: Callable[[], CollectorReport | None] = lambda: None
 
 
 Plan = Callable[[Making], "tuple[str, Build]"]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base import told_running
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.values import error_text
@@ -45,6 +46,9 @@ By plain text, because applications copy, pickle and dump what a request brought
 
 _serving: dict[str, ServerExchange] = {}
 """The exchanges that are under way, by what ``EXCHANGE`` says."""
+
+_began_here = 0
+"""Since when, in epoch nanoseconds, the exchanges in it are this process's, not of one that it forked from."""
 
 _latest: ContextVar[ServerExchange] = ContextVar("obskit-latest-exchange")
 _set_latest = _latest.set
@@ -406,6 +410,23 @@ def body_size(headers: Any) -> int | None:
     except Exception:
         return None
     return None
+
+
+def _under_way() -> list[told_running.Request]:
+    """Return the recorded requests that are being served by an application of WSGI's or ASGI's form."""
+    now = time_ns()
+    spans = [exchange.span for exchange in list(_serving.values())]
+    ours = (span for span in spans if type(span) is Span and span.sampled and span.start_ns >= _began_here)
+    return [told_running.Request(max(now - span.start_ns, 0) // 1_000_000, span.trace_id) for span in ours]
+
+
+def _forked() -> None:
+    global _began_here  # noqa: PLW0603 - as above
+    _began_here = time_ns()
+
+
+told_running.answered_by(_under_way)
+on_fork(_forked)
 
 
 def exchange_in(request: Mapping[str, Any]) -> ServerExchange | None:

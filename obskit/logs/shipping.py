@@ -8,10 +8,11 @@ import weakref
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from obskit.base import told_running
 from obskit.base.failures import failed
 from obskit.base.process import check_fork, on_fork
+from obskit.export.delivery.collector_report import CollectorReport
 from obskit.export.delivery.exporter import Outcome
-from obskit.export.delivery.loss_report import LossReport
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.net.http_sender import HttpSender
 from obskit.export.net.url import is_loopback, masked
@@ -31,9 +32,8 @@ class LineExporter:
     size = staticmethod(len)
 
     def __init__(self, url: str, service: str) -> None:
-        host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-        query = f"service={quote(service, safe='')}&instance={quote(f'{host}:{os.getpid()}', safe='')}"
-        self.report = LossReport(service, "log lines", known=True)
+        query = f"service={quote(service, safe='')}&instance={quote(told_running.instance(), safe='')}"
+        self.report = CollectorReport(service, "log lines", known=True)
         self._sender = HttpSender(f"{url}{_PATH}?{query}", _HEADERS, self.report)
         self._deflates = not is_loopback(urlsplit(url).hostname or "")
 

@@ -20,7 +20,7 @@ from obskit.tracing.span import Span
 
 if TYPE_CHECKING:
     from obskit.export.delivery.backlog import Backlog
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
     from obskit.export.zipkin.translation import Convert
     from obskit.profiling.setup import ProfilerOptions
 
@@ -136,7 +136,7 @@ def _export(settings: Settings, target: Any, plan: Plan) -> Export:
         resource=lambda: provider.resource,
         project=settings.project or "",
         zipkin_encoding=settings.zipkin_encoding,
-        report=partial(_loss_report, settings.service, is_text and target == settings.collector),
+        report=partial(_collector_report, settings.service, is_text and target == settings.collector),
     )
     shown, build = plan(making)
     spool = _spool_options(settings) if is_text and "://" in target else None
@@ -151,10 +151,10 @@ def _converter(settings: Settings) -> Convert:
     return converter(settings.service, process_tags(settings), _place)
 
 
-def _loss_report(service: str, known: bool) -> LossReport:
-    from obskit.export.delivery.loss_report import LossReport
+def _collector_report(service: str, known: bool) -> CollectorReport:
+    from obskit.export.delivery.collector_report import CollectorReport
 
-    return LossReport(service, "spans", known)
+    return CollectorReport(service, "spans", known)
 
 
 def _place() -> dict[str, str]:

@@ -14,8 +14,8 @@ from obskit.collector.intake.kafka_consumer import KafkaIntake
 from obskit.collector.options import Options
 from obskit.collector.server import CollectorServer
 from obskit.collector.told_losses import ToldLosses
+from obskit.export.delivery.collector_report import CollectorReport
 from obskit.export.delivery.ledger import Ledger
-from obskit.export.delivery.loss_report import LossReport
 from tests.collector.conftest import client_of
 from tests.export.grpc_receiver import grpc_receiver
 from tests.export.receiver import FORK, ROOT, clean_environ, eventually, receiver
@@ -178,7 +178,7 @@ def test_a_word_that_was_overtaken_takes_nothing_back():
 
 def test_a_service_with_an_endless_name_is_not_told_rather_than_refused_by_servers():
     for name, is_told in (("x" * 100, True), ("x" * LONGEST, False)):
-        report = LossReport(name, "spans", known=True)
+        report = CollectorReport(name, "spans", known=True)
         report.ledger = Ledger([])
         report.ledger.lose("queue_full", 1)
         assert bool(report.headers()) == is_told

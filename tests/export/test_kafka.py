@@ -17,9 +17,9 @@ from urllib.parse import quote
 import pytest
 
 import obskit
+from obskit.export.delivery.collector_report import CollectorReport
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE
 from obskit.export.delivery.ledger import Ledger
-from obskit.export.delivery.loss_report import LossReport
 from obskit.export.destinations import Making, parse
 from obskit.export.zipkin.exporters import encoding
 from obskit.export.zipkin.kafka import ZipkinKafkaExporter
@@ -485,7 +485,7 @@ def test_a_zipkin_server_reads_the_spans_as_they_were_sent(broker, zipkin, fresh
 
 
 def test_a_zipkin_server_leaves_out_the_header_that_says_what_was_lost(broker, zipkin, fresh):
-    report = LossReport("orders", "spans")
+    report = CollectorReport("orders", "spans")
     report.ledger = Ledger([])
     report.ledger.lose("queue_full", 7)
     target = KafkaTarget(broker.address, "zipkin", {})

@@ -13,9 +13,8 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from obskit.base.told_losses import HEADER
 from obskit.collector.intake.zipkin import MAX_BODY, Message, Rejected, too_large
-from obskit.collector.told_losses import ToldLosses
+from obskit.collector.told import Told
 
 BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored
@@ -45,8 +44,8 @@ class _Held:
 class Intake:
     """The bodies held by one collector. For the event loop's thread alone."""
 
-    def __init__(self, losses: ToldLosses) -> None:
-        self._losses = losses
+    def __init__(self, told: Told) -> None:
+        self._told = told
         self._total = 0
         self._coming: dict[_Held, None] = {}  # oldest first
 
@@ -62,7 +61,7 @@ class Intake:
     @asynccontextmanager
     async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
         """Return the whole body with what its headers say of it, held as ``body`` does."""
-        self._losses.note(request.headers.get(HEADER))
+        self._told.note(request.headers)
         kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
         async with self.body(request) as body:
             yield Message(version, body, kind, encoding)

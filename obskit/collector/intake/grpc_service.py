@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from obskit.base.told_losses import HEADER, TAKES
+from obskit.base.told_losses import TAKES, TAKES_ALL
 from obskit.collector.intake.zipkin import MAX_BODY, PROTO3, Reception, Rejected
 from obskit.collector.security import Token
 from obskit.collector.store.database import StoreError
@@ -87,7 +87,7 @@ class GrpcIntake:
 
     def _report(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Answer a message once its spans are stored."""
-        context.set_trailing_metadata(((TAKES, "losses"),))
+        context.set_trailing_metadata(((TAKES, TAKES_ALL),))
         metadata = dict(context.invocation_metadata())
         if not self._token.is_in(str(metadata.get("authorization", ""))):
             self._refuse(context, "UNAUTHENTICATED", "send the token as metadata, authorization: Bearer TOKEN")
@@ -96,7 +96,7 @@ class GrpcIntake:
         if body is None:
             self._refuse(context, "INVALID_ARGUMENT", "the call has no message")
         try:
-            self._reception.take(PROTO3.decode, body, str(metadata.get(HEADER, "")))
+            self._reception.take(PROTO3.decode, body, {name: str(value) for name, value in metadata.items()})
         except Rejected as error:
             self._refuse(context, _CODES[error.status], error.reason)
         except StoreError as error:

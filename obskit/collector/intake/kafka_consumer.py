@@ -127,14 +127,14 @@ class KafkaIntake:
         for message in messages:
             if error := message.error():
                 self._note(error)
-            elif not self._store(message.value() or b"", _losses(message)):
+            elif not self._store(message.value() or b"", _headers(message)):
                 return False
         return True
 
-    def _store(self, body: bytes, losses: str) -> bool:
+    def _store(self, body: bytes, headers: Mapping[str, str]) -> bool:
         """Store a message, or leave it out for good; return False if the end came while the store still failed."""
         try:
-            self._reception.take(read, body, losses)
+            self._reception.take(read, body, headers)
         except StoreError:
             return False
         except Rejected as error:
@@ -186,10 +186,10 @@ class KafkaIntake:
         self._source = self._source._replace(connected=connected, lag=sum(lags) if lags else None)
 
 
-def _losses(message: Message) -> str:
-    """Return what the sender says that it lost."""
+def _headers(message: Message) -> dict[str, str]:
+    """Return what the sender says that it lost; what else it says was so when it sent this."""
     told = dict(message.headers() or ()).get(HEADER)
-    return told.decode("ascii", "replace") if isinstance(told, bytes) else ""
+    return {HEADER: told.decode("ascii", "replace")} if isinstance(told, bytes) else {}
 
 
 class _PatientStore:

@@ -7,7 +7,7 @@ stored here, where Zipkin means accepted, and that what it answers 500 to is a 4
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Protocol
@@ -16,7 +16,7 @@ from obskit.collector.deadline import Deadline
 from obskit.collector.metrics import Metrics
 from obskit.collector.store.database import StoreError
 from obskit.collector.store.eviction import TooMany
-from obskit.collector.told_losses import ToldLosses
+from obskit.collector.told import Told
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
 from obskit.zipkin.decoding import DecodeError, TooLarge, check_parts
 from obskit.zipkin.model import Span
@@ -136,11 +136,11 @@ class Reception:
     store: Store
     metrics: Metrics
     keep: Keep
-    losses: ToldLosses
+    told: Told
 
-    def take(self, read: Read, body: bytes, losses: str | None = None) -> None:
-        """Store the spans of a message, or raise Rejected or StoreError and store none. ``losses`` is its header."""
-        self.losses.note(losses)
+    def take(self, read: Read, body: bytes, headers: Mapping[str, str]) -> None:
+        """Store the spans of a message, or raise Rejected or StoreError and store none."""
+        self.told.note(headers)
         self.metrics.received()
         self.metrics.inflated(len(body))
         try:

@@ -19,6 +19,7 @@ from obskit.collector.pages.health import MINUTE, Health, health
 from obskit.collector.pages.incidents_page import strip
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
+from obskit.collector.pages.running_part import running_part
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_period
@@ -52,6 +53,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         render("<h1>Services</h1>\n{links}", links=period_links(period, params, shown.first)),
         _services(site, found, period) if found.services else _nothing(site, http),
         strip(site, shown, deadline),
+        running_part(site),
         Html("<h2>Every request</h2>\n"),
         scatter.figure(wanted, period, query=of_period(period)),
         _stored(site),
@@ -117,7 +119,7 @@ def _told(site: Site) -> Html:
     """Return what each service says that it lost; the numbers are those of its ``obskit.stats()``."""
     entries = [
         render(" {badge} {text};", badge=site.badge(service), text=_of_reasons(its))
-        for service, its in sorted(site.losses.by_service().items())
+        for service, its in sorted(site.told.losses.by_service().items())
     ]
     note = '<p class="note" id="told">Lost before it was stored here, as the services\' processes say:{entries} '
     note += "what was refused here is among it.</p>\n"

@@ -6,6 +6,7 @@ Requests above the top of the scale are drawn on the upper edge, so that none is
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain, compress
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages.markup import Html, render
-from obskit.collector.pages.request_query import own_names, parse_requests
+from obskit.collector.pages.request_query import RequestQuery, own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.website import Site
 from obskit.collector.periods import Period, parse_duration
@@ -49,8 +50,23 @@ def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
     found = site.store.requests.find(query.wanted, deadline)
     period = _covered(query.period, found)
     top = parse_duration("top", params["top"]) if "top" in params else top_of(found)
-    shown = {"first": period.first, "last": period.end, "top": top, "total": len(found)}
+    shown = {
+        "first": period.first,
+        "last": period.end,
+        "top": top,
+        "total": len(found),
+        "running": _running(site, query),
+    }
     return Response(msgspec.json.encode({**shown, **_marks(found, period, top)}), media_type="application/json")
+
+
+def _running(site: Site, query: RequestQuery) -> list[tuple[int, str]]:
+    """Return how long requests have been running and their traces, where the window ends now and asks for no others."""
+    of_others = query.name or query.shortest or query.longest is not None or query.failed
+    if of_others or not query.period.last:
+        return []
+    now = time.time_ns() // 1_000
+    return [(max(now - one.began, 0), one.trace_id) for one in site.told.running.oldest(query.service or "")]
 
 
 def _marks(found: Found, period: Period, top: int) -> dict[str, object]:

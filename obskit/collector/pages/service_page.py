@@ -19,6 +19,7 @@ from obskit.collector.pages.home_page import errors_of
 from obskit.collector.pages.hottest import hottest, profiled
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.period_links import of_period, period_links
+from obskit.collector.pages.running_part import running_part
 from obskit.collector.pages.show import count, duration, moment
 from obskit.collector.pages.version_marks import listed, marks
 from obskit.collector.pages.website import Site
@@ -80,6 +81,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         _operations(found, asked),
         hottest(site, service, period),
         _neighbours(site, service, links, of_period(period)),
+        running_part(site, service),
         Html("<h2>Every request</h2>\n"),
         scatter.figure(requests, period, query=asked),
         _errors(requests),

@@ -14,6 +14,7 @@ from obskit.collector.pages.frame import message, page
 from obskit.collector.pages.lines_part import lines_part
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.profile_part import of_trace as profile_of_trace
+from obskit.collector.pages.running_part import running_note
 from obskit.collector.pages.show import count, duration, error_mark, moment
 from obskit.collector.pages.span_flame import span_flame
 from obskit.collector.pages.trace_data import matches
@@ -75,9 +76,10 @@ def _without_spans(site: Site, trace_id: str) -> Response:
     """Return the page of a trace of which no span is stored; 404 if no line or profile is either."""
     lines = lines_part(site, trace_id, lines_of(site, trace_id, None), None, {})
     more = join([lines, profile_of_trace(site, trace_id, None)])
-    if not more:
+    running = running_note(site, trace_id)
+    if not more and not running:
         return message("Trace not found", f"Trace {trace_id} is not stored here.", 404, here="/traces")
-    return page(f"Trace {trace_id}", join([render(_NO_SPANS, trace_id=trace_id), more]), here="/traces")
+    return page(f"Trace {trace_id}", join([render(_NO_SPANS, trace_id=trace_id), running, more]), here="/traces")
 
 
 def _title(shown: View) -> str:
@@ -107,7 +109,7 @@ def _body(site: Site, trace_id: str, shown: View, params: Mapping[str, str], lin
         spans=f"{shown.spans:,}",
         lines=f" in {count(len(shown.rows), 'row')}" if len(shown.rows) != shown.spans else "",
         errors=f"{shown.errors:,}",
-        notes=_notes(shown, params),
+        notes=join([running_note(site, trace_id), _notes(shown, params)]),
         own=_own(site, shown),
         kept=join(render(_HIDDEN, name=name, value=value) for name, value in kept.items()),
         find=params.get("find", ""),

@@ -16,7 +16,7 @@ from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
 from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.store.spans import SpanStore
-from obskit.collector.told_losses import ToldLosses
+from obskit.collector.told import Told
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +33,7 @@ class Site:
     kubernetes: KubernetesStore
     profiles: ProfileStore
     transports: Sequence[Metrics] = ()  # what was counted of the messages that came
-    losses: ToldLosses = field(default_factory=ToldLosses)
+    told: Told = field(default_factory=Told)
     views: Views = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
 

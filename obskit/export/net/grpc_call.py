@@ -20,7 +20,7 @@ from obskit.base.values import one_line
 from obskit.export.delivery.exporter import DELIVERED, UNREACHABLE, Outcome
 
 if TYPE_CHECKING:
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
 
 # One call is one attempt, straight to the address that was given.
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
@@ -36,7 +36,7 @@ _RETRY = frozenset(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED",
 class Caller:
     """Calls ``method`` of the server at ``address`` (``host:port``); connects when it is first called."""
 
-    def __init__(self, address: str, tls: bool, method: str, report: LossReport | None = None) -> None:
+    def __init__(self, address: str, tls: bool, method: str, report: CollectorReport | None = None) -> None:
         self._address = address
         self._tls = tls
         self._method = method

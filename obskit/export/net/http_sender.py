@@ -13,7 +13,7 @@ from obskit.export.net.http_client import Answer, HttpClient, Unreachable
 from obskit.export.net.url import basic_credentials
 
 if TYPE_CHECKING:
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
 
 _RETRY = frozenset([408, 425, 429, 500, 502, 503, 504])
 _LONGEST_RETRY_AFTER = 30.0
@@ -24,7 +24,7 @@ _REDIRECT = range(300, 400)
 class HttpSender:
     """Posts to one URL. Redirects are not followed: spans go to the configured destination only."""
 
-    def __init__(self, url: str, headers: dict[str, str], report: LossReport | None = None) -> None:
+    def __init__(self, url: str, headers: dict[str, str], report: CollectorReport | None = None) -> None:
         self._report = report
         parts = urlsplit(url)
         self._client = HttpClient(url)

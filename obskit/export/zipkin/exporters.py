@@ -16,7 +16,7 @@ from obskit.zipkin.model import Span
 from obskit.zipkin.proto3_encode import encode_span
 
 if TYPE_CHECKING:
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
     from obskit.export.net.grpc_call import Caller
 
 
@@ -30,7 +30,7 @@ class ZipkinGrpcExporter:
     batch_items = 10_000
     batch_bytes = 500_000  # as over HTTP: an eighth of what a gRPC server takes by default
 
-    def __init__(self, address: str, tls: bool, convert: Convert, report: LossReport | None = None) -> None:
+    def __init__(self, address: str, tls: bool, convert: Convert, report: CollectorReport | None = None) -> None:
         self.report = report
         self._convert = convert
         self._caller: Caller | None = None
@@ -88,7 +88,7 @@ class ZipkinHttpExporter:
     batch_bytes = 500_000  # what Brave's reporters send at most
     size = staticmethod(len)
 
-    def __init__(self, url: str, convert: Convert, encoding: Encoding, report: LossReport | None = None) -> None:
+    def __init__(self, url: str, convert: Convert, encoding: Encoding, report: CollectorReport | None = None) -> None:
         self.report = report
         self._sender = HttpSender(url, {"Content-Type": encoding.content_type, **_HEADERS}, report)
         self._convert = convert

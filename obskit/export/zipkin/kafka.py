@@ -10,7 +10,7 @@ from obskit.export.zipkin.kafka_url import KafkaTarget
 from obskit.export.zipkin.translation import Convert
 
 if TYPE_CHECKING:
-    from obskit.export.delivery.loss_report import LossReport
+    from obskit.export.delivery.collector_report import CollectorReport
     from obskit.export.zipkin.exporters import Encoding
     from obskit.export.zipkin.kafka_client import Client
 
@@ -30,7 +30,7 @@ class ZipkinKafkaExporter:
     batch_bytes = 500_000  # half of what a broker takes by default (message.max.bytes), and what Brave sends at most
 
     def __init__(
-        self, target: KafkaTarget, convert: Convert, encoding: Encoding, report: LossReport | None = None
+        self, target: KafkaTarget, convert: Convert, encoding: Encoding, report: CollectorReport | None = None
     ) -> None:
         self.report = report
         self._target = target
@@ -75,7 +75,7 @@ class ZipkinKafkaExporter:
             client = self._client = self._client or Client(self._target, listens=not self._proven)
         except Misconfigured as error:
             return error.outcome
-        headers = self.report.headers(unasked=True) if self.report else {}
+        headers = self.report.losses() if self.report else {}
         outcome = client.produce(body, headers, deadline)
         delivered = not outcome.reason
         if not (delivered and self._proven):

@@ -6,7 +6,7 @@ import { colourOf } from "./minimap.js";
 import { clock } from "./times.js";
 
 const EVERY = 2000, LATE = 60_000; // milliseconds: between two polls, and how late a request may arrive and still appear live
-const NEAR = 6; // pixels
+const NEAR = 6, RING = 7; // pixels
 const EDGE = 10, BASE = 18; // pixels at the top, for requests above the scale, and at the bottom, for times
 
 export class Scatter {
@@ -59,7 +59,7 @@ export class Scatter {
     });
     fresh.end?.forEach((at, number) => add(at + fresh.first - first, fresh.took[number], fresh.isFailed.has(number)));
     const news = fresh.end?.filter((at) => at + fresh.first > (this.listed ??= shown.last)).length ?? 0;
-    this.shown = { ...shown, first, last, end, took, isFailed };
+    this.shown = { ...shown, first, last, end, took, isFailed, running: fresh.running };
     this.figure.dispatchEvent(new CustomEvent("news", { detail: news }));
     this.draw();
   }
@@ -85,6 +85,7 @@ export class Scatter {
       }
       this.crosses(context, crosses);
     }
+    this.rings(context, width, height);
     if (this.dragged) {
       const [from, to] = this.dragged;
       context.globalAlpha = 1;
@@ -141,6 +142,17 @@ export class Scatter {
     context.stroke();
   }
 
+  // Requests that are still running: on the right, as high as they have run so far.
+  rings(context, width, height) {
+    context.strokeStyle = colourOf("accent");
+    context.lineWidth = 2;
+    for (const [age] of this.shown.running ?? []) {
+      context.beginPath();
+      context.arc(width - RING, this.y(age, height), RING - 2, 0, 2 * Math.PI);
+      context.stroke();
+    }
+  }
+
   y(took, height) {
     return took > this.top ? EDGE / 2 : height - BASE - took / this.top * (height - EDGE - BASE);
   }
@@ -166,6 +178,9 @@ export class Scatter {
     const { canvas, shown, top } = this, width = canvas.clientWidth, height = canvas.clientHeight;
     const [left, right] = [Math.min(one[0], other[0]) - around, Math.max(one[0], other[0]) + around];
     const [above, below] = [Math.min(one[1], other[1]) - around, Math.max(one[1], other[1]) + around];
+    const ring = isClick && one[0] > width - 2 * RING - NEAR
+      && shown.running?.find(([age]) => Math.abs(this.y(age, height) - one[1]) <= NEAR);
+    if (ring) return location.assign(`/traces/${ring[1]}`);
     const when = (x) => Math.max(shown.first + x / width * (shown.last - shown.first), 0) / 1000;
     const took = (y) => (height - BASE - y) / (height - EDGE - BASE) * top;
     const changed = { from: Math.floor(when(left)), to: Math.ceil(when(right)), last: null };
