@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -57,6 +58,31 @@ def test_the_first_page_has_a_strip_of_incidents(busy):
 
 def test_the_first_page_says_what_is_stored(busy):
     assert any("302 spans stored" in text for text in outline(busy.get("/")).text)
+
+
+@pytest.mark.parametrize("path", ["/", "/services/shop", "/graph", "/traces"])
+def test_a_window_begins_with_the_first_numbers(client, path):
+    client.post([served(1, ago=5), served(2, ago=2)])
+    begin = re.search(r'<time datetime="([^"]+)">', client.get(f"{path}?last=1d").text)[1]
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(begin.replace("Z", "+00:00"))
+    assert timedelta(minutes=5) <= age < timedelta(minutes=6, seconds=30)
+    explicit = int(time.time() * 1000) - 3_600_000
+    begin = re.search(r'<time datetime="([^"]+)">', client.get(f"{path}?from={explicit}").text)[1]
+    assert datetime.now(timezone.utc) - datetime.fromisoformat(begin.replace("Z", "+00:00")) > timedelta(minutes=59)
+
+
+def test_requests_a_minute_count_from_the_first_minute_on(client):
+    client.post([served(number, ago=2) for number in range(1, 301)])
+    rates = [text for text in outline(client.get("/?last=1d")).text if text in {"100.0", "75.0"}]
+    assert len(rates) == 1
+
+
+def test_the_errors_of_a_call_lead_to_its_requests(busy):
+    attributes = outline(busy.get("/graph")).attributes
+    link = next(value for name, value in attributes if name == "href" and "errors=1" in value)
+    query = parse_qs(urlsplit(link).query)
+    assert (query["service"], query["remote"]) == (["shop"], ["bank"])
+    assert "1 trace," in busy.get(link).text
 
 
 def test_an_empty_collector_has_every_page(client):

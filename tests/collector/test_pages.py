@@ -218,6 +218,17 @@ def test_the_dots_are_those_of_the_search(requests):
     assert [dots["took"][number] for number in dots["failed"]] == [2_000_000]
 
 
+def test_each_dot_has_the_service_of_its_request(client):
+    services = [f"s{number % 3}" for number in range(30)]
+    for number, service in enumerate(services):
+        span = {"traceId": f"{number + 1:x}", "id": "1", "timestamp": NOW - number, "duration": number + 1}
+        client.post([{**span, "localEndpoint": {"serviceName": service}}])
+    dots = client.get("/api/obskit/v1/requests").json
+    shown = {took: dots["services"][number] for took, number in zip(dots["took"], dots["service"], strict=True)}
+    assert shown == {number + 1: service for number, service in enumerate(services)}
+    assert len(set(dots["colours"])) == len(dots["services"]) == 3
+
+
 def test_too_many_dots_are_counted_in_cells_and_none_is_missing(requests, monkeypatch):
     monkeypatch.setattr(scatter, "MOST_DOTS", 3)
     shown = requests.get("/api/obskit/v1/requests?top=1s").json

@@ -19,7 +19,8 @@ from obskit.zipkin.ids import trace_key
 PATIENCE = 0.4  # seconds before a search answers with what it has
 EVER = 2**62  # microseconds
 _HEADERS = "SELECT number, first, newest FROM line_blocks WHERE newest >= ? AND first <= ? AND worst >= ?"
-_ONE_MINUTE = 60_000_000
+_ONE_SECOND, _ONE_MINUTE = 1_000_000, 60_000_000
+_FEW_MINUTES, _FEW_LINES = 15, 20_000  # of which a histogram reads each line
 
 _T = TypeVar("_T")
 Place = tuple[int, int]  # time and id of a line: the order of all lines
@@ -162,14 +163,18 @@ def around(database: Database, line: Line, deadline: Deadline, limit: int = 50) 
 
 
 def histogram(database: Database, query: LineQuery, buckets: int = 60) -> tuple[int, list[dict[int, int]]]:
-    """Return the lines of a service and severity over the time of a query, in at most so many parts of whole minutes.
+    """Return the lines of a service and severity over the time of a query, in at most so many parts.
 
+    Parts are of whole minutes, which are counted ahead, or of seconds in a short time with few lines.
     Returns the microseconds of a part, and for each how many lines of which severity. Raises StoreError.
     """
-    width = -(-(query.last - query.first) // (buckets * _ONE_MINUTE)) * _ONE_MINUTE
-    parts = [Counter[int]() for _ in range(-(-(query.last - query.first) // width))]
-    for minute, severity, number in _counts(database, query):
-        position = (minute * _ONE_MINUTE - query.first) // width
+    counts, unit, length = list(_counts(database, query)), _ONE_MINUTE, query.last - query.first
+    if length <= _FEW_MINUTES * _ONE_MINUTE and sum(number for _, _, number in counts) <= _FEW_LINES:
+        counts, unit = list(_each(database, query)), _ONE_SECOND
+    width = -(-length // (buckets * unit)) * unit
+    parts = [Counter[int]() for _ in range(-(-length // width))]
+    for moment, severity, number in counts:
+        position = (moment - query.first) // width
         if severity >= query.severity and -1 <= position < len(parts):
             parts[max(position, 0)][severity] += number
     return width, [dict(part) for part in parts]
@@ -179,7 +184,16 @@ def _counts(database: Database, query: LineQuery) -> Iterator[tuple[int, int, in
     statement = "SELECT counts FROM line_blocks WHERE newest >= ? AND first <= ? AND worst >= ? AND ? IN ('', service)"
     lowest = query.first // _ONE_MINUTE
     for (counts,) in database.rows(statement, query.first, query.last, query.severity, query.service):
-        yield from (count for count in _readable(counts) if count[0] >= lowest)
+        for minute, severity, number in _readable(counts):
+            if minute >= lowest:
+                yield minute * _ONE_MINUTE, severity, number
+
+
+def _each(database: Database, query: LineQuery) -> Iterator[tuple[int, int, int]]:
+    for header in _headers(database, query):
+        with suppress(_Gone):
+            lines = filter(query.matches, _lines(database, header.number, Words()))
+            yield from ((line.time, line.severity, 1) for line in lines)
 
 
 def _readable(counts: bytes) -> Counts:

@@ -58,7 +58,7 @@ _ROW = """<tr><td>{parent}</td><td>{child}</td><td class="number"><a href="/trac
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the graph of a window of time, or the part of it around one service."""
     params = params_of(http)
-    period = parse_period(params)
+    period = site.stored(parse_period(params))
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))
     links = sorted(site.store.links(window, deadline), key=lambda link: -link.call_count)
     service = params.get("service", "").lower()
@@ -165,8 +165,13 @@ def _row(site: Site, link: Link, times: Mapping[str, str]) -> Html:
         child=site.badge(link.child),
         query=urlencode({"service": link.parent, "remote": link.child, **times}),
         calls=f"{link.call_count:,}",
-        errors=_errors(link),
+        errors=_errors_link(link, times) if link.error_count else "no error",
     )
+
+
+def _errors_link(link: Link, times: Mapping[str, str]) -> Html:
+    query = urlencode({"service": link.parent, "remote": link.child, "errors": "1", **times})
+    return render('<a href="/traces?{query}">{text}</a>', query=query, text=_errors(link))
 
 
 def _errors(link: Link) -> str:

@@ -45,7 +45,7 @@ _QUIET = Html('<div class="card message">No requests in this time; <a href="?las
 def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page: services, incidents, the plot of requests, and how much is stored."""
     params = params_of(http)
-    period = parse_period(params)
+    period = site.stored(parse_period(params))
     found = health(site, period, deadline)
     wanted = site.store.requests.find(Wanted(period.first, period.end), deadline)
     shown = Period(found.first * MINUTE, period.end, period.last)

@@ -64,7 +64,8 @@ def show(site: Site, request: Request, deadline: Deadline) -> Response:
         _all(site, period, deadline, _called(site, period, deadline)), key=lambda one: one.first, reverse=True
     )
     if found:
-        body = join([_lanes(found, period), _table(found[:_MOST_LISTED])])
+        begin = min(site.stored(period).first, found[-1].first)
+        body = join([_lanes(found, replace(period, first=begin)), _table(found[:_MOST_LISTED])])
     else:
         body = Html(
             '<div class="card message">No incidents in this time: nothing failed, slowed down or fell silent.</div>'

@@ -48,16 +48,17 @@ def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
     params = own_names(params_of(request))
     query = parse_requests(params)
     found = site.store.requests.find(query.wanted, deadline)
-    period = _covered(query.period, found)
+    period = _covered(site.stored(query.period), found)
     top = parse_duration("top", params["top"]) if "top" in params else top_of(found)
     shown = {
         "first": period.first,
         "last": period.end,
+        "longest": query.period.length,
         "top": top,
         "total": len(found),
         "running": _running(site, query),
     }
-    return Response(msgspec.json.encode({**shown, **_marks(found, period, top)}), media_type="application/json")
+    return Response(msgspec.json.encode({**shown, **_marks(site, found, period, top)}), media_type="application/json")
 
 
 def _running(site: Site, query: RequestQuery) -> list[tuple[int, str]]:
@@ -69,17 +70,29 @@ def _running(site: Site, query: RequestQuery) -> list[tuple[int, str]]:
     return [(max(now - one.began, 0), one.trace_id) for one in site.told.running.oldest(query.service or "")]
 
 
-def _marks(found: Found, period: Period, top: int) -> dict[str, object]:
+def _marks(site: Site, found: Found, period: Period, top: int) -> dict[str, object]:
     if len(found) <= MOST_DOTS:
         first, failed = period.first, found.column("failed")
         return {
             "end": [end - first for end in found.column("ends")],
             "took": list(found.column("took")),
             "failed": [place for place, its in enumerate(failed) if its],
+            **_services(site, found),
         }
     cells = _density(found, period, top, _WIDE, _HIGH)
     grid = [[x, y, *numbers] for (x, y), numbers in cells.items()]
     return {"wide": _WIDE, "high": _HIGH, "grid": grid}
+
+
+def _services(site: Site, found: Found) -> dict[str, list[int] | list[str]]:
+    """Return the services, and for each request the number of its own."""
+    numbers: dict[str, int] = {}
+    of_each: list[int] = []
+    for part in found.parts:
+        places = part.column("services")
+        known = {place: numbers.setdefault(part.packed.texts[place], len(numbers)) for place in sorted(set(places))}
+        of_each += [known[place] for place in places]
+    return {"service": of_each, "services": list(numbers), "colours": [site.colour(name) for name in numbers]}
 
 
 def figure(found: Found, period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:

@@ -66,7 +66,8 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
     """Return the page of a service for a window of time."""
     service = str(http.path_params["service"]).lower()
     params = params_of(http)
-    period = parse_period(params)
+    asked_period = parse_period(params)
+    period = site.stored(asked_period)
     found = health(site, period, deadline, service)
     requests = site.store.requests.find(Wanted(period.first, period.end, service), deadline)
     window = TraceQuery(period.end // 1_000, max(period.length // 1_000, 1))
@@ -79,7 +80,7 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         _charts(service, found, marks(runs, found)),
         distribution(found.total(service), asked),
         _operations(found, asked),
-        hottest(site, service, period),
+        hottest(site, service, asked_period),
         _neighbours(site, service, links, of_period(period)),
         running_part(site, service),
         Html("<h2>Every request</h2>\n"),

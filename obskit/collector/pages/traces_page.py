@@ -100,7 +100,7 @@ def to_traces(_request: HttpRequest) -> Response:
 def _result(site: Site, http: HttpRequest, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
     found = site.store.requests.find(query.wanted, deadline)
     what = " (tags and remote services narrow the list, not the plot)" if query.by_trace else ""
-    picture = scatter.figure(found, query.period, what)
+    picture = scatter.figure(found, site.stored(query.period), what)
     rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
     if not rows:
         return join([picture, _nothing(site, http, query)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from obskit.collector.lines.store import LineStore
 from obskit.collector.metrics import Metrics
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.views import Views
+from obskit.collector.periods import Period
 from obskit.collector.profiles.store import ProfileStore
 from obskit.collector.store.spans import SpanStore
 from obskit.collector.told import Told
@@ -21,6 +22,7 @@ from obskit.collector.told import Told
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+_MINUTE = 60_000_000  # microseconds
 COLOURS = 20  # classes s0, s1, ... of the style sheet
 
 
@@ -39,6 +41,13 @@ class Site:
 
     def __post_init__(self) -> None:
         self.views = Views(self.store)
+
+    def stored(self, period: Period) -> Period:
+        """Return what there are numbers of, where a window until now begins before all of them."""
+        oldest = self.store.cells.oldest() * _MINUTE
+        if not period.last or not period.first < oldest < period.end:
+            return period
+        return replace(period, first=oldest)
 
     def colour(self, service: str) -> str:
         """Return the CSS class of a service's colour: twenty services have twenty colours, the same for all readers."""

@@ -249,6 +249,16 @@ def test_a_histogram_counts_all_lines_of_a_time(lines):
     assert sum(sum(part.values()) for part in parts) == 10
 
 
+def test_a_histogram_of_a_short_time_counts_seconds(lines, monkeypatch):
+    lines.add(line(0, time=number * 1_000_000, severity=200 + 300 * (number % 2)) for number in range(120))
+    query = LineQuery(first=30_500_000, last=90_000_000, severity=500)
+    width, parts = histogram(lines.database, query)
+    assert width == 1_000_000
+    assert [sum(part.values()) for part in parts] == [1, 0] * 30
+    monkeypatch.setattr("obskit.collector.lines.search._FEW_LINES", 100)
+    assert histogram(lines.database, query) == (MINUTE, [{500: 60}])
+
+
 def test_a_damaged_block_is_passed_over_and_makes_room(spans):
     store = LineStore(spans.database, max_bytes=3_000)
     store.add([line(1, trace=TRACE)])

@@ -42,7 +42,7 @@ export class Scatter {
     const query = new URLSearchParams(this.asked);
     for (const [name, value] of Object.entries(changed)) query.set(name, value);
     const shown = await (await fetch(`${this.figure.dataset.url}?${query}`)).json();
-    return { ...shown, isFailed: new Set(shown.failed) };
+    return { ...shown, isFailed: new Set(shown.failed), colour: shown.service?.map((number) => shown.colours[number]) };
   }
 
   // The last minute is requested again: spans may arrive in another order than they ended.
@@ -50,16 +50,21 @@ export class Scatter {
     if (document.hidden || this.dragged) return;
     const from = Date.now() - LATE, { shown } = this;
     const fresh = await this.fetch({ from, to: Date.now() });
-    const end = [], took = [], isFailed = new Set();
-    const add = (when, how, failed) => { if (failed) isFailed.add(end.length); end.push(when); took.push(how); };
-    const length = shown.last - shown.first, last = Date.now() * 1000, first = last - length;
+    const end = [], took = [], colour = [], isFailed = new Set();
+    const add = (when, from, number) => {
+      if (from.isFailed.has(number)) isFailed.add(end.length);
+      end.push(when);
+      took.push(from.took[number]);
+      colour.push(from.colour[number]);
+    };
+    const last = Date.now() * 1000, first = Math.max(shown.first, last - shown.longest);
     shown.end.forEach((at, number) => {
       const when = at + shown.first;
-      if (when >= first && when < fresh.first) add(when - first, shown.took[number], shown.isFailed.has(number));
+      if (when >= first && when < fresh.first) add(when - first, shown, number);
     });
-    fresh.end?.forEach((at, number) => add(at + fresh.first - first, fresh.took[number], fresh.isFailed.has(number)));
+    fresh.end?.forEach((at, number) => add(at + fresh.first - first, fresh, number));
     const news = fresh.end?.filter((at) => at + fresh.first > (this.listed ??= shown.last)).length ?? 0;
-    this.shown = { ...shown, first, last, end, took, isFailed, running: fresh.running };
+    this.shown = { ...shown, first, last, end, took, colour, isFailed, running: fresh.running };
     this.figure.dispatchEvent(new CustomEvent("news", { detail: news }));
     this.draw();
   }
@@ -75,13 +80,15 @@ export class Scatter {
     const length = shown.last - shown.first;
     if (shown.grid) this.density(context, width, height);
     else {
-      const crosses = [];
-      context.fillStyle = colourOf("accent");
+      const crosses = [], palette = new Map([...new Set(shown.colour)].map((name) => [name, colourOf(name)]));
       context.globalAlpha = shown.end.length > 5000 ? 0.4 : 0.7;
       for (let number = 0; number < shown.end.length; number++) {
         const x = shown.end[number] / length * width, y = this.y(shown.took[number], height);
         if (shown.isFailed.has(number)) crosses.push([x, y]);
-        else context.fillRect(x - 1.5, y - 1.5, 3, 3);
+        else {
+          context.fillStyle = palette.get(shown.colour[number]);
+          context.fillRect(x - 1.5, y - 1.5, 3, 3);
+        }
       }
       this.crosses(context, crosses);
     }
