@@ -10,16 +10,19 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from multidict import istr
+
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wanted_headers
 from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
 from obskit.instrumentation.server import ServerExchange, begin, current_exchange, exchange_behind
-from obskit.propagation.headers import LOWER
+from obskit.propagation.headers import LOWER, HeaderNames
 from obskit.tracing.current import stored_context
 from obskit.tracing.span import Span
 
 _SWITCHING_PROTOCOLS = 101
+_NAMES = HeaderNames(istr)  # aiohttp's headers find such a name without looking at its case
 
 
 def install(module: ModuleType, patches: Patches) -> None:
@@ -48,10 +51,8 @@ def _handling(found: Any, patch: Patch) -> Any:
                 if isinstance(error, ConnectionError):  # handle_error has seen why: the response is on its way already
                     exchange.finish()
                 raise
-            try:
-                _describe(exchange, request, result[0])
-            except Exception:
-                failed("reading a response")
+            if exchange.watched and not exchange.sent:  # what is sent has been noted, and is what the client got
+                guarded("reading a response", _describe, exchange, request, result[0])
             return result
 
     return handle_request
@@ -61,9 +62,12 @@ def _begin(request: Any) -> ServerExchange | None:
     try:
         if request.method == "UNKNOWN" and not request.raw_headers:  # what aiohttp makes of bytes that are no request
             return None
-        peer = request.transport and request.transport.get_extra_info("peername")
+        peer = getattr(request, "_transport_peername", None)  # known since the connection was made
         remote = (peer[0], peer[1]) if type(peer) is tuple else None
-        return begin(wanted_headers(request.raw_headers), LOWER, request.method, request.path, remote)
+        headers, names = request.headers, _NAMES
+        if len({*headers}) < len(headers):  # of those with one name it gives the first, and they count as one value
+            headers, names = wanted_headers(request.raw_headers), LOWER
+        return begin(headers, names, request.method, request.path, remote)
     except Exception:
         failed("starting a server span")
         return None

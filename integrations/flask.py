@@ -59,10 +59,13 @@ def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[by
 
     So a list of content, which most responses have, is over with the call, as a list is that is plain WSGI's.
     """
-    response = _response_of(body)
-    if response is None:
+    try:
+        at_close = _at_close(body)
+    except Exception:  # a Werkzeug that keeps it elsewhere
+        at_close = None
+    if at_close is None:
         return finish_with(body, exchange, environ)
-    if response._on_close:
+    if at_close:
         exchange.sent = True
         finish_with_close(body, exchange)
         exchange.deliver()
@@ -71,16 +74,12 @@ def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[by
     return body  # type: ignore[no-any-return]
 
 
-def _response_of(body: Any) -> Any:
-    """Return the response whose content, a list, is all that ``body`` iterates over; Werkzeug keeps its ``close``."""
-    try:
-        if type(body).__name__ == "ClosingIterator":
-            response = body._callbacks[-1].__self__
-            if response.is_sequence and response._on_close is not None:
-                return response
-    except Exception:  # a Werkzeug that keeps it elsewhere
+def _at_close(body: Any) -> Any:
+    """Return what is called when ``body`` is closed if it iterates over a list alone; Werkzeug keeps its ``close``."""
+    if type(body).__name__ != "ClosingIterator":
         return None
-    return None
+    response = body._callbacks[-1].__self__
+    return response._on_close if isinstance(response.response, (list, tuple)) else None  # as ``is_sequence`` says
 
 
 def _current_request() -> Any:

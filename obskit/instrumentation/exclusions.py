@@ -19,15 +19,14 @@ def excluding(entries: Sequence[str]) -> Excluded:
     """Return what leaves out ``entries``: paths, in which ``*`` stands for anything, and beginnings of user agents."""
     paths = [entry for entry in entries if entry.startswith("/")]
     agents = tuple(entry for entry in entries if not entry.startswith("/"))
-    exact = frozenset(path for path in paths if "*" not in path)
-    beginnings = tuple(path[:-1] for path in paths if path.find("*") == len(path) - 1)
-    patterns = [re.escape(path).replace(r"\*", ".*") for path in paths if "*" in path[:-1]]
-    matches = re.compile("|".join(patterns), re.DOTALL).fullmatch if patterns else None
+    beginnings = tuple(path.partition("*")[0] for path in paths)  # few other paths have one: that is all most are asked
+    patterns = [re.escape(path).replace(r"\*", ".*") for path in paths]
+    matches = re.compile("|".join(patterns), re.DOTALL).fullmatch
 
     def excluded(path: str, agent: str | None) -> bool:
-        if path in exact or path.startswith(beginnings) or (agent is not None and agent.startswith(agents)):
+        if path.startswith(beginnings) and matches(path) is not None:
             return True
-        return matches is not None and matches(path) is not None
+        return agent is not None and agent.startswith(agents)
 
     return excluded
 

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base import told_running
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
-from obskit.base.values import error_text
+from obskit.base.values import encodable, error_text
 from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, Remote, path_tag, route_name, tag_response
 from obskit.instrumentation.tracer import tracer
@@ -119,9 +119,10 @@ class ServerExchange:
     # what few requests ask for: where instances have the attribute, too, CPython looks it up four times as long.
     failure = 0
     sent = False
+    prompt = False
     size: int | None = None
 
-    def __init__(self, span: AnySpan, method: str, path: str, name: str, outside: Context) -> None:
+    def __init__(self, span: AnySpan, method: str, path: str, name: str, outside: Context, watched: bool) -> None:
         self.span = span
         self.method = method
         self.path = path
@@ -134,8 +135,7 @@ class ServerExchange:
         self.mounted: str | None = None
         self.outside = outside
         self.ended = False
-        self.prompt = prompt = _held is not None and _held(span)
-        self.watched = prompt or type(span) is Span
+        self.watched = watched
         self.seen: Seen | None = None
         self.context: Context
         self._token: Token[Context]
@@ -324,32 +324,33 @@ def begin(
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
         parent, context = _begun_in(context, remote_parent)
-    excluded = exclusions.is_excluded(path, headers.get(names.user_agent))
-    unseen = exclusions.unseen(parent) if excluded else None
+    unseen = exclusions.unseen(parent) if exclusions.is_excluded(path, headers.get(names.user_agent)) else None
     span: AnySpan
     name = ""
+    watched = _watch_all
     if unseen is not None:
         span = unseen
     elif type(parent) is PropagatedSpan and parent.sampled is False and tracer.passes_on(parent):
         span = parent
     else:
         given = headers.get(names.span_name) if known else None
-        name = given[:_LONGEST_NAME] if given else method if method in METHODS else "HTTP"
+        name = encodable(given[:_LONGEST_NAME]) if given else method if method in METHODS else "HTTP"
         plain = type(path) is str and path and ";" not in path and len(path) <= LONGEST_PATH
         tags: Tags = {"http.method": str(method), "http.path": path if plain else path_tag(path)}
         span = tracer.start(name, _SERVER, parent, tags)
         if type(span) is Span:
             span.remote_endpoint = remote = remote if find_remote is None else find_remote(headers)
             find_remote = None
-    exchange = ServerExchange(span, method, path, name, context)
+            watched = True
+    exchange = ServerExchange(span, method, path, name, context, watched)
     if _keeps_latest:
         _set_latest(exchange)
     if _on_finish is not None and unseen is None:
         remote = remote if find_remote is None else find_remote(headers)
         exchange.seen = Seen(remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
         exchange.watched = True
-    elif _watch_all:
-        exchange.watched = True
+    if _held is not None and _held(span):
+        exchange.prompt = exchange.watched = True
     values: dict[str, Any] = {SPAN_KEY: span, _EXCHANGE_KEY: exchange, LIFE_KEY: exchange}
     if context:
         values = {**context, **values}

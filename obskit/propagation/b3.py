@@ -32,9 +32,10 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     If ``b3`` is valid, the ``X-B3-*`` headers are ignored.
     """
     single = get(names.b3)
-    found = None if single is None else _parse_single(single)
-    if found is not None:
-        return found
+    if single is not None:
+        found = _parse_single(single)
+        if found is not None:
+            return found
     trace_id, sampled_text = get(names.trace_id), get(names.sampled)
     sampled = None
     if sampled_text is not None:
@@ -45,10 +46,19 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
             return None
     debug = get(names.flags) == "1"
     sampled = debug or sampled
-    if trace_id is not None:
-        span_id = get(names.span_id)
-        return None if span_id is None else _with_ids(trace_id, span_id, get(names.parent_id), sampled, debug)
-    return None if sampled is None else received(None, None, None, sampled, debug)
+    if trace_id is None:
+        return None if sampled is None else received(None, None, None, sampled, debug)
+    span_id, parent_id = get(names.span_id), get(names.parent_id)
+    if span_id is None:
+        return None
+    if len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16):
+        ids = trace_id + span_id if parent_id is None else trace_id + span_id + parent_id
+        try:  # checks for whole bytes in lower-case hex at half the cost of a regular expression
+            if _from_hex(ids).hex() == ids and _ZERO not in ids:
+                return received(trace_id, span_id, parent_id, sampled, debug)
+        except ValueError:
+            pass
+    return _with_unusual_ids(trace_id, span_id, parent_id, sampled, debug)
 
 
 def _parse_single(text: str) -> PropagatedSpan | None:
@@ -71,16 +81,10 @@ def _decision(char: str) -> PropagatedSpan | None:
     return received(None, None, None, char != "0", char == "d")
 
 
-def _with_ids(
+def _with_unusual_ids(
     trace_id: str, span_id: str, parent_id: str | None, sampled: bool | None, debug: bool
 ) -> PropagatedSpan | None:
-    if len(trace_id) == 32 and len(span_id) == 16 and (parent_id is None or len(parent_id) == 16):
-        ids = trace_id + span_id if parent_id is None else trace_id + span_id + parent_id
-        try:  # checks for whole bytes in lower-case hex at half the cost of a regular expression
-            if _from_hex(ids).hex() == ids and _ZERO not in ids:
-                return received(trace_id, span_id, parent_id, sampled, debug)
-        except ValueError:
-            return None
+    """Return the context where an id is short, as Zipkin's first tracers sent them, or has many zeros, or is no hex."""
     if not 2 <= len(trace_id) <= 32 or not 2 <= len(span_id) <= 16:
         return None
     if parent_id is not None:

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from obskit.instrumentation.response_flush import flush_responses
-from obskit.testing.contract import B3, SPAN_ID
+from obskit.testing.contract import B3, SPAN_ID, TRACE_ID
 from obskit.testing.http_server_contract import SERVER, Site
 from obskit.tracing.current import current_span
 from tests.integrations.http_servers import RequestLogCases
@@ -110,6 +110,22 @@ class TestAiohttpWeb(RequestLogCases):
         with self.site():
             assert self.get(path)[0] in (200, 201)
             assert self.recorder.take(SERVER).tags["http.route"] == route
+
+    @pytest.mark.parametrize("repeated", ["X-B3-TraceId", "X-B3-SpanId"])
+    def test_repeated_trace_headers_are_malformed_not_the_first_of_them(self, repeated: str) -> None:
+        with self.site():
+            self.get("/items/apple", *B3.items(), (repeated, SPAN_ID))
+            span = self.recorder.take(SERVER)
+        assert (span.trace_id != TRACE_ID, span.parent_id) == (True, None)
+
+    def test_span_name_that_is_no_utf_8_can_be_written(self) -> None:
+        async def handler(_request: web.Request) -> web.Response:
+            return web.Response(text="hello")
+
+        self.serve = lambda _site: alone(handler)  # type: ignore[method-assign]
+        with self.site():
+            assert self.get("/", ("X-Span-Name", "caf\xe9"))[0] == 200
+        assert self.recorder.take(SERVER).name == "caf?"
 
     def test_exception_of_aiohttps_own_is_the_status_alone(self) -> None:
         """``raise web.HTTPConflict()`` is how handlers answer, and no failure of theirs."""
