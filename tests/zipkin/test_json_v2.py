@@ -72,9 +72,10 @@ def test_a_surrogate_pair_in_escapes_is_one_character():
 
 
 def test_spans_that_were_encoded_one_by_one_join_to_a_list():
-    spans = [Span(**IDS), Span(**IDS, name="b")]
-    assert join_encoded([encode_span(span) for span in spans]) == encode_list(spans)
-    assert join_encoded([]) == b"[]"
+    spans = [Span(**IDS, name=name) for name in "abc"]
+    for number in range(4):
+        lines = [encode_span(span) for span in spans[:number]]
+        assert join_encoded(lines) == b"[%b]" % b",".join(lines) == encode_list(spans[:number])
 
 
 @pytest.mark.parametrize(

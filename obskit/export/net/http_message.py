@@ -18,6 +18,7 @@ _UNSENDABLE = re.compile(r"[\r\n\0]")
 _LONGEST_LINE = 65536
 _MOST_HEADERS = 100
 _BODYLESS = (204, 304)
+_SMALL = 16 * 1024  # a body of up to so many bytes shares a packet with the head; a larger one is not copied for that
 
 
 class NotHttp(Exception):
@@ -65,8 +66,12 @@ def send_request(
     for name, value in lines.items():
         if _UNSENDABLE.search(name + value):
             raise ValueError(f"the value of the header {name} has a line break in it")
-    head = "\r\n".join([f"{method} {target} HTTP/1.1", *map(": ".join, lines.items()), "", ""])
-    wire.sendall(head.encode("latin-1") + (body or b""))
+    head = "\r\n".join([f"{method} {target} HTTP/1.1", *map(": ".join, lines.items()), "", ""]).encode("latin-1")
+    if body is None or len(body) <= _SMALL:
+        wire.sendall(head + (body or b""))
+    else:
+        wire.sendall(head)
+        wire.sendall(body)
 
 
 def read_head(reader: io.BufferedReader) -> Head:

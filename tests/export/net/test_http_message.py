@@ -13,10 +13,14 @@ class Written:
     """A wire that keeps what is sent."""
 
     def __init__(self):
-        self.data = b""
+        self.sent = []
+
+    @property
+    def data(self):
+        return b"".join(self.sent)
 
     def sendall(self, data):
-        self.data += data
+        self.sent.append(data)
 
 
 def read(text, method="GET", most=100):
@@ -28,7 +32,14 @@ def read(text, method="GET", most=100):
 def test_a_request_is_written_at_once_in_form():
     wire = Written()
     send_request(wire, "POST", "/a?b", "h:1", b"xy", {"X-Mine": "1"})
-    assert wire.data == b"POST /a?b HTTP/1.1\r\nHost: h:1\r\nX-Mine: 1\r\nContent-Length: 2\r\n\r\nxy"
+    assert wire.sent == [b"POST /a?b HTTP/1.1\r\nHost: h:1\r\nX-Mine: 1\r\nContent-Length: 2\r\n\r\nxy"]
+
+
+def test_a_large_body_is_sent_without_a_copy_of_it():
+    wire, body = Written(), b"x" * 100_000
+    send_request(wire, "POST", "/", "h", body, {})
+    assert wire.data == b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + body
+    assert wire.sent[-1] is body
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", None), ("POST", b"")])
