@@ -8,6 +8,7 @@ ends a span while another span is being counted.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from itertools import count
 
@@ -55,9 +56,12 @@ def _tell_once(what: str) -> None:
 
 
 def tell(level: int, message: str, *args: object, traceback: bool = False) -> None:
-    """Log; if the application's handler raises, that is counted and not tried again."""
+    """Log; if the application's handler raises, that is counted and not tried again.
+
+    Without a traceback once the interpreter is ending: the lines of source in it would have to be imported.
+    """
     logger.disabled = False  # logging.config.dictConfig disables loggers that it does not name
     try:
-        logger.log(level, message, *args, exc_info=traceback)
+        logger.log(level, message, *args, exc_info=traceback and sys.meta_path is not None)
     except Exception:
         failures.add()

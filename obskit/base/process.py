@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from obskit.base.own_file import OwnFile
+
 pid = os.getpid()
 """This process's id, as of the last fork that was noticed. To be read as ``process.pid``, as a fork replaces it."""
 _befores: list[Callable[[], None]] = []
@@ -78,15 +80,14 @@ class Inheritance:
     """
 
     def __init__(self) -> None:
-        self._pipe, end = os.pipe()
+        pipe, end = os.pipe()
         os.write(end, _TOKEN)
         os.close(end)
-        self._identity = os.fstat(self._pipe)[1:3]
+        self._pipe = OwnFile(pipe)
 
     def claim(self) -> bool:
         """Return whether this process is the first to ask; False for all if the application closed the pipe."""
         try:
-            ours = os.fstat(self._pipe)[1:3] == self._identity
-            return ours and os.read(self._pipe, 1) == _TOKEN
+            return self._pipe.is_open() and os.read(self._pipe.fileno, 1) == _TOKEN
         except OSError:
             return False

@@ -46,6 +46,7 @@ _USERINFO = pattern(
     (?=@)""",
     re.VERBOSE,
 )
+_NETLOC = pattern(r"""(\bnetloc=b?\\*["'])[^"'@]{1,512}(?=@)""")  # urllib's ParseResult
 _QUERY = pattern(r"(?<=[^\s?(\[{=,])(?:\?(?=[\w%&~])|#(?=[\w.%-]{1,64}=))[^\s\"'<>]+")
 _SCHEME = pattern(
     r"""\b((?i:bearer|basic))\s+(?![A-Za-z]?[a-z]{1,14}(?:[\s.,;!?)"']|:\s|:?\Z))  # not a word: basic authentication
@@ -74,6 +75,19 @@ _URL_TAGS = frozenset(
 _QUERY_TAGS = frozenset(["url.query", "url.fragment"])
 _TEXT_TAGS = frozenset(["error", "error.message", "db.statement", "db.query.text", "sql.query"])
 """Tags of integrations, ours and OpenTelemetry's, that repeat what others wrote."""
+
+
+# Functions, since Python imports a module to read a template: a finaliser's text at the very end would be lost.
+def _masked(match: re.Match[str]) -> str:
+    return f"{match[1]}{MASK}"
+
+
+def _masked_credentials(match: re.Match[str]) -> str:
+    return f"{match[1]} {MASK}"
+
+
+def _masked_literal(match: re.Match[str]) -> str:
+    return f"{match[1]}'{MASK}'"
 
 
 class Redactor:
@@ -114,20 +128,22 @@ class Redactor:
         if signs:
             text = self._without_named(text)
             if ":/" in text or ":\\/" in text:
-                text = _USERINFO.sub(rf"\g<1>{MASK}", text)
+                text = _USERINFO.sub(_masked, text)
+            if "netloc=" in text:
+                text = _NETLOC.sub(_masked, text)
         if "earer" in text or "asic" in text or "EARER" in text:
-            text = _SCHEME.sub(rf"\g<1> {MASK}", text)
+            text = _SCHEME.sub(_masked_credentials, text)
         if "eyJ" in text:
             text = _WEB_TOKEN.sub(MASK, text)
         if signs and "PRIVATE KEY-" in text:  # which has five dashes before it
-            text = _PRIVATE_KEY.sub(rf"\g<1>{MASK}", text)
+            text = _PRIVATE_KEY.sub(_masked, text)
         return text
 
     def _without_named(self, text: str) -> str:
         lower = text.lower()
         for hint in self._hints:
             if hint in lower:
-                text = _SQL_PASSWORD.sub(rf"\g<1>'{MASK}'", _SQL_PARAMETERS.sub(f"{MASK}]", text))
+                text = _SQL_PASSWORD.sub(_masked_literal, _SQL_PARAMETERS.sub(f"{MASK}]", text))
                 return mask_values(text, self._is_named, self._is_word)
         return text
 
@@ -203,7 +219,7 @@ def _each_text(value: Any, show: Callable[[str], str]) -> Any:
 def _without_query(text: str) -> str:
     if "?" not in text and "#" not in text:
         return text
-    return _QUERY.sub(rf"?{MASK}", _USERINFO.sub(rf"\g<1>{MASK}", text))  # a password may hold either
+    return _QUERY.sub(rf"?{MASK}", _USERINFO.sub(_masked, text))  # a password may hold either
 
 
 def _hints(keys: Sequence[str]) -> tuple[str, ...]:

@@ -49,12 +49,16 @@ _HINTS = (
 """Whatever the patterns match contains one of these, so most texts need no pattern."""
 
 
+def _masked(match: re.Match[str]) -> str:
+    return f"{match[1]}?"
+
+
 def mask_literals(text: str) -> str:
     """Return ``text`` with ``?`` for each literal, if it looks like SQL or like a database's error."""
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS):
         return text
-    text = _REPEATED.sub(r"\g<1>?", text)
+    text = _REPEATED.sub(_masked, text)
     start = _find_statement(text)
     if start < 0:
         return text
@@ -63,7 +67,7 @@ def mask_literals(text: str) -> str:
         first = text.find("'")
         return text[: min(first, unclear.start()) if first >= 0 else unclear.start()] + "?"
     head, statement = _QUOTED.sub("?", text[:start]), _QUOTED.sub("?", text[start:])
-    statement = _COMPARED.sub(r"\g<1>?", statement)
+    statement = _COMPARED.sub(_masked, statement)
     values = _VALUES.search(statement)
     if values is not None:
         statement = statement[: values.end()] + _DOUBLE_QUOTED.sub("?", statement[values.end() :])

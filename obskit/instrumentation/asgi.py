@@ -83,7 +83,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
         await application(scope, receive, observe if scope["type"] == "http" else _handshaking(send, exchange))
     except BaseException as error:
         exchange.fail(error)
-        if isinstance(error, Exception):  # what ends a coroutine lets it wait for nothing more
+        if issubclass(type(error), Exception):  # what ends a coroutine lets it wait for nothing more
             await deliver_async(exchange)
         raise
     finally:

@@ -196,7 +196,7 @@ class ServerExchange:
         cancelled, which is no failure, the client is gone or the server stops.
         """
         self.failure = id(error)
-        if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
+        if not issubclass(type(error), Exception) and type(error).__name__ in _CANCELLATIONS:
             if type(self.span) is Span:
                 self.span.annotate("cancelled before the end of the response")
             self.finish()

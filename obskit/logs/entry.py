@@ -19,6 +19,7 @@ from obskit.base.failures import failed
 from obskit.base.named_values import MASK
 from obskit.base.plain import Renderer
 from obskit.base.redaction import Redactor
+from obskit.base.values import error_text
 from obskit.logs import access, insert_ids
 from obskit.logs.events import unwrapped
 from obskit.logs.moment import FIELDS, TRACE, note_served
@@ -296,5 +297,5 @@ def _stack_text(record: logging.LogRecord) -> str:
 def _traceback_text(exc_info: Any) -> str:
     try:
         return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
-    except Exception as error:
-        return f"{exc_info[0].__name__}: [traceback not formatted: {type(error).__name__}]"
+    except Exception as error:  # the interpreter is ending: it finds no lines of source any more
+        return f"[traceback not formatted: {type(error).__name__}]\n{error_text(exc_info[1])}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from itertools import product
+from os import urandom
 
 from obskit.base.process import on_fork
 
@@ -18,7 +18,7 @@ new: Callable[[], str]
 
 def _name_process() -> None:
     global new  # noqa: PLW0603 - one prefix for each process
-    process = os.urandom(6).hex()
+    process = urandom(6).hex()
     # Enough for a thousand a second over thirty years. Each is made by one C call, so threads need no lock.
     new = map("".join, product([process], *[THOUSAND] * 4)).__next__
 

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
+from obskit.base.chance import between
 from obskit.base.failures import tell
 from obskit.base.native_threads import allocate_lock
 
@@ -97,7 +98,7 @@ class Schedule:
         """Wait until the next profile is due, or ``asked()``, polled every second, returns a duration in seconds."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._due = monotonic() + _random() * (self._interval - self._duration)
+            self._due = monotonic() + between(0.0, self._interval - self._duration)
         while (left := self._due - monotonic()) > 0:
             if stop.wait(min(left, _LOOK_FOR_REQUESTS)):
                 return None
@@ -180,11 +181,6 @@ def _read_own(path: str, size: int) -> bytes:
 def _now() -> str:
     seconds = time.time()
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03}Z"
-
-
-def _random() -> float:
-    """Return a random number from 0 to 1, different in forked processes and independent of ``random.seed``."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 _HEADERS = {"Content-Type": "application/octet-stream", "b3": "0", "User-Agent": "obskit"}

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 
 from obskit.base.native_threads import no_sigterm, original, start_thread
+from obskit.base.own_file import OwnFile
 
 _CREDENTIALS = struct.Struct("iII")  # of the process that wrote: pid, user, group
 _STATUS = "/proc/self/status"
@@ -20,13 +21,16 @@ _STATUS = "/proc/self/status"
 class Alarm:
     """Calls ``ring`` on a separate thread when SIGTERM is caught; then the earlier handler runs.
 
+    ``ours`` tells whether nobody else has replaced the handler since.
+
     faulthandler catches a signal in C and writes a traceback: this text wakes the thread, and is not read. The
     application does not see it, neither by ``signal.getsignal`` nor among the threads of ``threading``.
     """
 
-    def __init__(self, ring: Callable[[], object]) -> None:
+    def __init__(self, ring: Callable[[], object], ours: Callable[[], bool]) -> None:
         self._ring = ring
-        self._ends: tuple[int, int] | None = None  # two sockets
+        self._ours = ours
+        self._ends: tuple[OwnFile, OwnFile] | None = None  # two sockets
         self._stale = False
 
     @property
@@ -48,40 +52,38 @@ class Alarm:
             return
         self._ends = ends
         with no_sigterm():  # faulthandler loses one that comes amid its own changes
-            faulthandler.register(signal.SIGTERM, ends[1], all_threads=False, chain=chain)
+            faulthandler.register(signal.SIGTERM, ends[1].fileno, all_threads=False, chain=chain)
 
     def unset(self) -> None:
-        """Stop waiting and restore the earlier handler. Not to be called once somebody else has replaced it."""
-        if self._ends is not None:
+        """Stop waiting and restore the earlier handler, unless somebody else has replaced it."""
+        if self._ends is not None and self._ours():
             import faulthandler
 
             with no_sigterm():
                 faulthandler.unregister(signal.SIGTERM)
             (_, writing), self._ends = self._ends, None
-            os.close(writing)  # ends the thread
+            writing.close()  # ends the thread
 
-    def unset_in_child(self, ours: bool) -> None:
-        """Drop what a forked child inherited. If the application handles the signal, faulthandler stays beneath it.
-
-        ``ours`` tells whether the handler is still obskit's or the default, as ``unset`` requires.
-        """
+    def unset_in_child(self) -> None:
+        """Drop what a forked child inherited. If the application handles the signal, faulthandler stays beneath it."""
         if self._ends is None:
             return
         reading, writing = self._ends
-        if ours:
-            self.unset()
-        else:
+        self.unset()
+        if self._ends is not None:
             self._stale, self._ends = True, None
-            os.close(writing)
-        os.close(reading)
+            writing.close()
+        reading.close()
 
-    def _wait(self, reading: int) -> None:
+    def _wait(self, reading: OwnFile) -> None:
         try:
-            _wait_for_own(reading)
-            if self._ends is not None and self._ends[0] == reading:
+            written = _wait_for_own(reading.fileno)
+            if self._ends is None or self._ends[0] is not reading:
+                reading.close()
+            elif written:
                 self._ring()
             else:
-                os.close(reading)
+                self.unset()
         except BaseException:  # the interpreter is ending
             return
 
@@ -108,7 +110,7 @@ def caught_natively() -> bool:
     return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
-def _pair() -> tuple[int, int] | None:
+def _pair() -> tuple[OwnFile, OwnFile] | None:
     """Return two connected sockets. The first tells which process wrote: a child may have inherited the second."""
     try:
         import _socket
@@ -118,11 +120,11 @@ def _pair() -> tuple[int, int] | None:
         writing.setblocking(False)
     except (ImportError, AttributeError, OSError):  # not on Linux, or no more files
         return None
-    return reading.detach(), writing.detach()
+    return OwnFile(reading.detach()), OwnFile(writing.detach())
 
 
-def _wait_for_own(fileno: int) -> None:
-    """Return once this process has written to the other socket, or that is closed."""
+def _wait_for_own(fileno: int) -> bool:
+    """Return True once this process has written to the other socket, False once that is closed."""
     import _socket
 
     reading = _socket.socket(fileno=fileno)
@@ -131,9 +133,9 @@ def _wait_for_own(fileno: int) -> None:
         pids = [_CREDENTIALS.unpack(found)[0] for _, _, found in ancillary if len(found) == _CREDENTIALS.size]
         if not data or os.getpid() in pids:
             reading.detach()
-            return
+            return bool(data)
 
 
-def _close(ends: tuple[int, int]) -> None:
+def _close(ends: tuple[OwnFile, OwnFile]) -> None:
     for end in ends:
-        os.close(end)
+        end.close()

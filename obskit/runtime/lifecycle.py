@@ -28,6 +28,7 @@ from obskit.instrumentation.trust import trust
 from obskit.integrations import MODULES, install, others
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
+from obskit.runtime.forked_thread import ForkedThread
 from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
 from obskit.runtime.inventory import inventory, summary
@@ -58,6 +59,7 @@ class Runtime:
         self._profiler: Running | None = None
         self._profiled: ProfilerOptions | None = None
         self._termination = Termination(self._exit, self._longest_exit)
+        self._forked_thread = ForkedThread(self._end)
         self._installed: list[str] | None = None
         self._imported: tuple[str, ...] = ()
         self._permanent = False
@@ -141,6 +143,7 @@ class Runtime:
             self._imported = tuple(sys.modules)
             install(names, self._hooks, self._patches)
             self._hooks.when_imported("uvicorn.server", partial(watch_uvicorn, self._server_stops, self._patches))
+            self._termination.watch_setting(self._patches)
             tell_of_later_ones(self._patches)
             self._installed = names
             if logger.isEnabledFor(logging.DEBUG):
@@ -178,6 +181,8 @@ class Runtime:
         Pipeline.starting = staticmethod(self._termination.watch_closely)
         if hasattr(signal, "pthread_sigmask"):
             around_fork(self._termination.before_fork, self._termination.after_fork, self._child_begins)
+        thread = self._forked_thread
+        around_fork(thread.before_fork, thread.after_fork, thread.after_fork_in_child)
         atexit.register(self._exit)
         if in_subinterpreter():  # its end waits for all threads, and only then runs what `atexit` has
             threading._register_atexit(self._exit)  # type: ignore[attr-defined]
@@ -247,6 +252,10 @@ class Runtime:
         for pipeline in self.pipelines:
             pipeline.accept_late(monotonic() + self._exit_timeout())
         keep_interrupted()
+
+    def _end(self) -> None:
+        self._exit()
+        self._termination.leave()
 
     def _longest_exit(self) -> float:
         """Return seconds that ``_exit`` does not take by itself: its two deadlines, twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import signal
 import sys
@@ -19,6 +20,21 @@ _INIT = 1  # the system ignores signals that this process does not handle, so it
 _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
 
 
+class _Default(int):
+    """Calls ``handle``, and shows as SIG_DFL, whose number it has: as which the application may test or restore it.
+
+    One that finds another handler takes it for a part of the application: it calls that, or leaves its own out.
+    """
+
+    handle: Callable[[int, FrameType | None], None]
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.handle(number, frame)
+
+    def __int__(self) -> int:
+        raise TypeError("signal.signal would set the number, which is the default")
+
+
 class Termination:
     """Handles SIGTERM: calls ``deliver``, then lets the signal end the process as by default.
 
@@ -32,11 +48,13 @@ class Termination:
     """
 
     def __init__(self, deliver: Callable[[], object], longest: Callable[[], float]) -> None:
+        self._handler = _Default(0)
+        self._handler.handle = self._handle
         self._deliver = deliver
         self._longest = longest
-        self._alarm = Alarm(self._see_to_it)
+        self._alarm = Alarm(self._see_to_it, self._ours)
         self._one_at_a_time = reentrant_lock()
-        self._begun = self._taken_over = False
+        self._begun = self._taken_over = self._watched = False
         self._shielded = threading.local()
 
     def watch(self) -> None:
@@ -44,11 +62,12 @@ class Termination:
         if not _on_main_thread() or not self._free():
             return
         try:
-            signal.signal(signal.SIGTERM, self._handle)
+            signal.signal(signal.SIGTERM, self._handler)
         except ValueError:  # `threading` was imported on another thread first, which it takes for the main one
             return
         except Exception:  # the application's or mod_wsgi's own signal.signal
             failed("watching for SIGTERM")
+        self._watched = self._watching()
 
     def watch_closely(self) -> None:
         """Handle SIGTERM, now that there is something to deliver, on whatever thread this runs."""
@@ -58,10 +77,23 @@ class Termination:
         elif not _on_main_thread() and self._free():
             self._alarm.set(chain=False)
 
+    def watch_setting(self, patches: Patches) -> None:
+        """Handle SIGTERM again where the application sets the default: that is what it takes obskit's handler for.
+
+        Servers restore so what they found, before they raise the signal that they have caught once more.
+        """
+        guarded("watching for handlers", patches.wrap, signal, "signal", self._set)
+
+    def _set(self, wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before = wrapped(*args, **kwargs)
+        if self._watched and not self._watching() and _is_default():
+            guarded("watching for SIGTERM again", self.watch)
+        return before
+
     def leave(self) -> None:
         """Restore the system's default for SIGTERM, unless the handler was replaced."""
-        if self._watching() or _is_default():
-            self._alarm.unset()
+        self._watched = False
+        self._alarm.unset()
         if self._watching() and _on_main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -69,7 +101,10 @@ class Termination:
         return _is_default() and os.getpid() != _INIT and not (in_subinterpreter() or caught_natively())
 
     def _watching(self) -> bool:
-        return signal.getsignal(signal.SIGTERM) == self._handle
+        return _signal.getsignal(signal.SIGTERM) is self._handler
+
+    def _ours(self) -> bool:
+        return self._watching() or _is_default()
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         with self._one_at_a_time:
@@ -107,7 +142,7 @@ class Termination:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         rest(_PAUSES[0])
         with self._one_at_a_time:
-            if self._begun or not (self._watching() or _is_default()):
+            if self._begun or not self._ours():
                 return
             self._begun = self._taken_over = True
             if _is_default():
@@ -130,13 +165,15 @@ class Termination:
     def after_fork_in_child(self) -> None:
         """Restore SIGTERM's default in a forked child, then unblock it."""
         self._one_at_a_time, self._begun, self._taken_over = reentrant_lock(), False, False
-        self._alarm.unset_in_child(self._watching() or _is_default())
+        self._alarm.unset_in_child()
         self.leave()
         self.after_fork()
 
 
 def _is_default() -> bool:
-    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """Return whether Python has no handler, not even obskit's."""
+    found = _signal.getsignal(signal.SIGTERM)
+    return type(found) is int and found == signal.SIG_DFL
 
 
 def _on_main_thread() -> bool:

@@ -8,7 +8,7 @@ OpenTelemetry's SpanContext, built only when somebody asks for one (it costs as 
 
 from __future__ import annotations
 
-import os
+from os import urandom
 from time import time
 
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
@@ -74,6 +74,6 @@ def new_span_id() -> str:
 
 def _make_more(ids: list[str], size: int) -> None:
     """Add random ``ids`` of ``size`` bytes; the last eight, which are or become a span's, are never all zero."""
-    text = os.urandom(size * _AT_ONCE).hex(" ", size)
+    text = urandom(size * _AT_ONCE).hex(" ", size)
     made = text.split()
     ids += [one for one in made if not one.endswith(_ZERO)] if _ZERO in text else made

@@ -202,7 +202,7 @@ class ChildScope(SpanScope):
 
     def _end(self, span: AnySpan, error: BaseException | None) -> None:
         """End the span; leaving early (GeneratorExit) is no error."""
-        if error is not None and not isinstance(error, GeneratorExit):
+        if error is not None and not issubclass(type(error), GeneratorExit):  # isinstance may ask the error itself
             span.error(error)
         span.end()
 

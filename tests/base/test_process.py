@@ -23,7 +23,7 @@ def test_one_child_of_several_inherits():
     inheritance = Inheritance()
     assert claims_of_children(inheritance, 3) == [True, False, False]
     assert inheritance.claim() is False
-    os.close(inheritance._pipe)
+    os.close(inheritance._pipe.fileno)
 
 
 def test_nobody_inherits_where_the_application_closed_all_descriptors(tmp_path: Path):
@@ -32,8 +32,8 @@ def test_nobody_inherits_where_the_application_closed_all_descriptors(tmp_path: 
     path = tmp_path / "theirs"
     path.write_bytes(b"1")
     with path.open("rb", buffering=0) as theirs:
-        os.dup2(theirs.fileno(), inheritance._pipe)
+        os.dup2(theirs.fileno(), inheritance._pipe.fileno)
         assert claims_of_children(inheritance, 1) == [False]
-        os.close(inheritance._pipe)
+        os.close(inheritance._pipe.fileno)
         assert theirs.read() == b"1"
     assert claims_of_children(inheritance, 1) == [False]

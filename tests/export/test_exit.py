@@ -17,6 +17,37 @@ if sys.argv[1]:
 else:
     from contextlib import nullcontext as span
 """
+# A child that is forked on a thread has another end: that of its last thread, without exit handlers.
+FORK_ON_A_THREAD = """
+import _thread, threading
+class Raw:
+    def start(self): self.over = _thread.allocate_lock(); self.over.acquire(); _thread.start_new_thread(self.run, ())
+    def run(self):
+        if fork(): self.over.release()
+    def join(self): self.over.acquire()
+def fork():
+    if os.fork() == 0:
+        with span('a'): pass
+        {last}
+    print(os.wait()[1], flush=True)
+    return True
+with span('a'): pass
+{start}
+start.start(); start.join()
+"""
+CLOSED = """
+import tempfile
+with span('a'): pass
+if sys.argv[1]: assert obskit.flush(20)
+os.closerange(3, 100)
+files = {files}
+if 'kill' not in {end!r}:
+    with span('a'): pass
+    if sys.argv[1]: assert obskit.flush(20)
+for number, file in enumerate(files): file.write(str(number)); file.seek(0)
+texts = [(file.read(), file.close()) for file in files]
+{end}
+"""
 PROGRAMS = {
     "normal": "with span('a'): print('out'); print('err', file=sys.stderr)",
     "exception": "with span('a'): raise ValueError('unchanged')",
@@ -117,6 +148,13 @@ def late():
     with span('a'): print('late')
 atexit.register(late)
 """,
+    "finaliser_at_the_end": """
+class Late:
+    def __del__(self):
+        with span('a'): pass
+late = Late()
+with span('a'): pass
+""",
     "running_thread": """
 import threading
 def work():
@@ -124,8 +162,72 @@ def work():
     with span('a'): print('after the main thread')
 threading.Thread(target=work).start()
 """,
+    "fork_on_a_thread": FORK_ON_A_THREAD.format(start="start = threading.Thread(target=fork)", last="sys.exit(3)"),
+    "fork_on_a_thread_of_c": FORK_ON_A_THREAD.format(start="start = Raw()", last="return"),
+    "fork_on_a_thread_that_raises": FORK_ON_A_THREAD.format(
+        start="start = threading.Thread(target=fork)", last="sys.stderr = None; raise ValueError"
+    ),
+    "fork_on_a_thread_twice": FORK_ON_A_THREAD.format(
+        start="start = threading.Thread(target=fork)",
+        last="""
+        if os.fork() == 0:
+            with span('a'): return
+        print(os.wait()[1], flush=True); return""",
+    ),
+    "fork_on_a_thread_and_other_threads": FORK_ON_A_THREAD.format(
+        start="start = threading.Thread(target=fork)",
+        last="""
+        def work():
+            first.join()
+            with span('a'): pass
+        first = threading.current_thread()
+        threading.Thread(target=work).start(); return""",
+    ),
+    "files_closed": CLOSED.format(files="()", end="print('alive')"),
+    "files_closed_and_others_opened": CLOSED.format(
+        files="[tempfile.TemporaryFile('w+') for _ in range(8)]", end="print(texts)"
+    ),
+    "files_closed_and_sigterm": CLOSED.format(
+        files="[tempfile.TemporaryFile('w+') for _ in range(8)]", end="os.kill(os.getpid(), 15); print('never')"
+    ),
+    "sigterm_handler_looked_up": """
+import signal
+with span('a'): print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+""",
+    "sigterm_handler_restored": """
+import signal
+with span('a'): before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(before, signal.signal(signal.SIGTERM, before), flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+print('never')
+""",
+    "sigterm_handler_chained": """
+import signal
+def end(number, frame):
+    with span('a'): print('once', flush=True)
+    if callable(before): before(number, frame)
+before = signal.signal(signal.SIGTERM, end)
+os.kill(os.getpid(), signal.SIGTERM)
+print('alive')
+""",
+    "sigterm_handler_of_asyncio": """
+import asyncio, signal
+async def serve():
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    with span('a'):
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        print(loop.remove_signal_handler(signal.SIGTERM), signal.getsignal(signal.SIGTERM), flush=True)
+asyncio.run(serve())
+os.kill(os.getpid(), signal.SIGTERM)
+print('never')
+""",
 }
-COUNTS = {"fork": 4, "double_fork": 3, "pool": 4, "executor": 4, "threads": 200}
+COUNTS = {"fork": 4, "double_fork": 3, "pool": 4, "executor": 4, "threads": 200, "files_closed_and_others_opened": 2}
+COUNTS |= {"finaliser_at_the_end": 2, "files_closed": 2}
+COUNTS |= {"fork_on_a_thread_twice": 3, "fork_on_a_thread_and_other_threads": 3}
+COUNTS |= {"fork_on_a_thread": 2, "fork_on_a_thread_of_c": 2, "fork_on_a_thread_that_raises": 2}
 
 
 def same(one, other) -> bool:

@@ -296,12 +296,14 @@ def test_the_first_line_of_a_program_may_be_a_finalisers_at_its_end():
                 log.info("é %s", {"a": [1.5, None]}, extra={"k": "\udc80"})
                 try: [][1]
                 except IndexError: log.exception("failed")
+                log.info("password='hunter2' of http://bob:hunter2@host/, Bearer abc123DEF456: near 'hunter2'")
         late = Late()
         """
     )
-    first, second = map(json.loads, output.splitlines())
+    first, second, third = map(json.loads, output.splitlines())
     assert (first["message"], first["k"]) == ("é {'a': [1.5, None]}", "?")
     assert (second["message"], "IndexError: list index" in second["stack_trace"]) == ("failed", True)
+    assert third["message"].startswith("password='[masked]' of http://[masked]@host/, Bearer [masked]")
 
 
 def test_the_first_line_is_written_where_no_file_can_be_opened():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from unittest import mock
 
 from obskit.base import process
 from obskit.tracing import ids
@@ -24,6 +25,12 @@ def test_ids_are_lower_case_hex_of_full_width():
 def test_a_trace_id_begins_with_the_epoch_seconds():
     before = int(time.time())
     assert before <= int(new_trace_id()[:8], 16) <= int(time.time())
+
+
+def test_mocks_of_the_systems_random_bytes_are_neither_used_nor_disturbed():
+    with mock.patch("os.urandom", side_effect=[b"theirs"]):
+        assert len({new_span_id() for _ in range(200)} | {new_trace_id() for _ in range(200)}) == 400
+        assert os.urandom(6) == b"theirs"
 
 
 def test_the_applications_seed_is_neither_used_nor_disturbed():

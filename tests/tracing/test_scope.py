@@ -489,3 +489,14 @@ def test_the_cleaning_of_a_decorated_generator_that_is_broken_off_runs_in_its_sp
     gc.collect()
     asyncio.run(main())
     assert seen == [recorder.take(), recorder.take()]
+
+
+def test_an_exception_whose_class_cannot_be_asked_leaves_the_block_as_it_is(recorder: Recorder) -> None:
+    class Odd(Exception):
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError
+
+    with pytest.raises(Odd), obskit.span("a"):
+        raise Odd("odd")
+    assert recorder.take(error="Odd: odd").name == "a"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from obskit.base.chance import between
 from obskit.export.delivery.exporter import Exporter
 
 Item = TypeVar("Item")
@@ -24,7 +24,7 @@ class Backoff:
     def pause(self) -> float:
         """Return the seconds to wait before the next attempt."""
         pause, self._next = self._next, min(2 * self._next, self._longest)
-        return pause * (1.0 - int.from_bytes(os.urandom(2), "big") / 2**17)  # `random` takes long to import
+        return between(pause / 2, pause)
 
     def reset(self) -> None:
         """Start again from ``first``, after a success."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from time import monotonic
 
+from obskit.base.chance import between
 from obskit.export.spool.files import CORRUPT, EVICTED, EXPIRED
 from obskit.export.spool.segment import Record
 from obskit.export.spool.spool import Spool
@@ -72,13 +72,13 @@ class Backlog:
         """Return a batch to retry, if it is time for one."""
         now = monotonic()
         if now >= self._adopt_at:
-            self._adopt_at = now + random.uniform(*_ADOPT)
+            self._adopt_at = now + between(*_ADOPT)
             self._spool.adopt()
         return self._spool.next() if now >= self._next_at else None
 
     def postpone(self, retry_after: float) -> float:
         """Retry no batch for a while, and return until when; new batches are still sent."""
-        self._next_at = monotonic() + max(retry_after, random.uniform(*_PROBE))
+        self._next_at = monotonic() + max(retry_after, between(*_PROBE))
         return self._next_at
 
     def give_up(self, retry_after: float) -> None:
@@ -88,7 +88,7 @@ class Backlog:
     def delivered(self, took: float) -> None:
         """Note that the receiver has accepted a batch in ``took`` seconds."""
         self._away_until = 0.0
-        self._next_at = monotonic() + took * random.uniform(*_REST)
+        self._next_at = monotonic() + took * between(*_REST)
 
     def idle(self) -> float:
         """Return after how many seconds ``next`` may have something."""

@@ -30,6 +30,7 @@ class Exporter(Protocol):
     """Sends spans to one destination. All methods run on the pipeline's thread, with tracing suppressed.
 
     A batch has at most ``batch_items`` items, and ``batch_bytes`` as ``size`` counts them; a larger item is sent alone.
+    One whose ``opens_again`` is true can be used after ``close`` as before.
     """
 
     batch_items: int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sized
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import Tally
@@ -25,7 +25,7 @@ class Ledger:
     """
 
     def __init__(self, queue: Sized) -> None:
-        self.name = os.urandom(8).hex()  # tells it apart from those of other processes
+        self.name = urandom(8).hex()  # tells it apart from those of other processes
         self._queue = queue
         self.refused = {QUEUE_FULL: Tally(), SHUTDOWN: Tally()}
         self.taken = 0

@@ -78,8 +78,13 @@ class Delivery:
         self._ledger.lose(_FAILED, self._ledger.taken - self._ledger.settled)
 
     def close(self) -> None:
-        """Close the exporter. Never raises."""
-        exporter, self._exporter = self._exporter, None
+        """Close the exporter. Never raises.
+
+        One that opens again is kept: a span of a finaliser's comes when nothing can be imported to build another.
+        """
+        exporter = self._exporter
+        if not getattr(exporter, "opens_again", False):
+            self._exporter = None
         try:
             if exporter is not None:
                 exporter.close()

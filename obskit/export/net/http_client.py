@@ -91,7 +91,9 @@ class HttpClient:
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float, most_read: int
     ) -> Answer:
-        self._wire = wire = self._wire or self._open(deadline)
+        if self._wire is None or not self._wire.is_open():
+            self._wire = self._open(deadline)
+        wire = self._wire
         wire.deadline = deadline
         target, headers = self._through_proxy(path, headers)
         send_request(wire, method, target, self._netloc, body, headers)

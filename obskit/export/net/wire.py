@@ -12,6 +12,8 @@ import io
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from obskit.base.own_file import OwnFile
+
 if TYPE_CHECKING:
     import ssl
 
@@ -30,10 +32,16 @@ class Wire:
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> None:
         self.deadline = deadline
         self._tls: Tls | None = None
+        self._file: OwnFile | None = None
         self._socket = _socket.socket()
         self._open(host, port)
+        self._file = OwnFile(self._socket.fileno())
         if tls is not None:
             self.start_tls(tls, host)
+
+    def is_open(self) -> bool:
+        """Return False if the application has closed the connection as a file that it does not know."""
+        return self._file is not None and self._file.is_open()
 
     def start_tls(self, tls: ssl.SSLContext, host: str) -> None:
         """Speak TLS from now on, with ``host`` at the other end."""
@@ -54,12 +62,15 @@ class Wire:
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()
+        """Close the connection, unless the application has."""
+        if self._file is None or self.is_open():
+            self._socket.close()
+        else:
+            self._socket.detach()
 
     def __del__(self) -> None:
         """Close: a forked child drops the connection it inherited, which is nobody's mistake to be warned about."""
-        self._socket.close()
+        self.close()
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import urandom
 from pathlib import Path
 from zlib import crc32
 
@@ -142,7 +143,7 @@ class Directory:
 def create_directory(place: int, counters: Counters) -> Directory:
     """Make a directory of this process's own. Raises OSError."""
     for _ in range(_TRIES):
-        name = f"{os.getpid()}-{os.urandom(8).hex()}"
+        name = f"{os.getpid()}-{urandom(8).hex()}"
         os.mkdir(name, 0o700, dir_fd=place)
         try:
             if directory := lock_directory(place, name, counters):

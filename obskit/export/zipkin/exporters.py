@@ -86,6 +86,7 @@ class ZipkinHttpExporter:
 
     batch_items = 10_000
     batch_bytes = 500_000  # what Brave's reporters send at most
+    opens_again = True
     size = staticmethod(len)
 
     def __init__(self, url: str, convert: Convert, encoding: Encoding, report: CollectorReport | None = None) -> None:
