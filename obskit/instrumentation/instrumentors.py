@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from obskit.instrumentation.patching import Patches
 
 GROUP = "opentelemetry_instrumentor"
+_BASE = "opentelemetry.instrumentation"
+_REMEDY = "it needs pip install opentelemetry-instrumentation"
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 _LIBRARIES = {
@@ -97,7 +99,9 @@ def _switch_on(entry_point: EntryPoint, patches: Patches, *_: object) -> None:
     try:
         patches.attempt(entry_point.name, library_of(entry_point.name), partial(_instrument, entry_point, patches))
     except Exception as error:
-        if not _is_importable(library_of(entry_point.name)) and _misses_its_library(error):
+        if getattr(error, "name", None) == _BASE:  # some libraries bring their own instrumentation without it
+            patches.refused[entry_point.name] = _REMEDY
+        elif not _is_importable(library_of(entry_point.name)) and _misses_its_library(error):
             del patches.refused[entry_point.name]  # some packages bring instrumentations of fifty libraries
         elif type(error).__name__ == "DependencyConflictError":
             tell(logging.WARNING, "%s leaves it alone: %s", said, error)

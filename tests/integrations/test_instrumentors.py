@@ -213,6 +213,19 @@ def test_those_whose_library_is_not_installed_are_not_told_of_and_broken_ones_ar
     assert sorted(told) == ["anywhere", "bdb", "nowhere"]
 
 
+def test_one_that_a_library_brings_without_what_it_needs_is_told_of_by_stats_only(tmp_path):
+    site = laid(tmp_path, bdb="Whatever")
+    (tmp_path / "instrumentations.py").write_text("import opentelemetry.instrumentation")
+    program = """
+sys.modules["opentelemetry.instrumentation"] = None  # as if it were not installed
+import bdb
+print(list(obskit.stats()["integrations"]["left_alone"].items()))
+"""
+    _, printed, log = run(program, site=site)
+    assert printed == ["[('bdb', 'it needs pip install opentelemetry-instrumentation')]"]
+    assert "WARNING" not in log
+
+
 def test_what_the_program_switches_on_itself_is_switched_on_its_way(tmp_path):
     need("opentelemetry.instrumentation")
     site = laid(tmp_path, colorsys="Instrumentor", cmd="Stuck")
