@@ -49,6 +49,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "concurrent.futures.process",
         "concurrent.futures.interpreter",
         "multiprocessing.pool",
+        "joblib.externals.loky.process_executor",
+        "loky.process_executor",
     ),
     "tornado_client": ("tornado.simple_httpclient", "tornado.curl_httpclient"),
     "tornado_web": ("tornado.web",),

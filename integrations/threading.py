@@ -57,6 +57,8 @@ _INSTALL = {
     "concurrent.futures.process": _executor,
     "concurrent.futures.interpreter": _interpreter_pool,
     "multiprocessing.pool": _pool,
+    "joblib.externals.loky.process_executor": _executor,
+    "loky.process_executor": _executor,
 }
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from obskit.instrumentation.patching import Patches
 
 GROUP = "opentelemetry_instrumentor"
+_BASE = "opentelemetry.instrumentation"
+_REMEDY = "it needs pip install opentelemetry-instrumentation"
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 _LIBRARIES = {
@@ -97,10 +99,22 @@ def _switch_on(entry_point: EntryPoint, patches: Patches, *_: object) -> None:
     try:
         patches.attempt(entry_point.name, library_of(entry_point.name), partial(_instrument, entry_point, patches))
     except Exception as error:
-        if type(error).__name__ == "DependencyConflictError":
+        if getattr(error, "name", None) == _BASE:  # some libraries bring their own instrumentation without it
+            patches.refused[entry_point.name] = _REMEDY
+        elif not _is_importable(library_of(entry_point.name)) and _misses_its_library(error):
+            del patches.refused[entry_point.name]  # some packages bring instrumentations of fifty libraries
+        elif type(error).__name__ == "DependencyConflictError":
             tell(logging.WARNING, "%s leaves it alone: %s", said, error)
         else:
             raised(f"{said} ({entry_point.value})")
+
+
+def _misses_its_library(error: Exception) -> bool:
+    """Return whether ``error`` says that a library is not installed, rather than in another version."""
+    if isinstance(error, ModuleNotFoundError):
+        return not str(error.name).startswith("opentelemetry")
+    conflict = getattr(error, "conflict", None)
+    return conflict is not None and not (conflict.found or getattr(conflict, "found_any", None))
 
 
 def _instrument(entry_point: EntryPoint, patches: Patches) -> None:

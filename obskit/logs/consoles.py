@@ -17,6 +17,8 @@ from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
+from obskit.logs.emitting import prints
+
 _MOST_NESTED = 8
 _standard_format = logging.Handler.format
 _known: dict[int, tuple[weakref.ref[Any], bool]] = {}
@@ -133,13 +135,12 @@ def _prints(kind: type[logging.Handler]) -> bool:
     code = getattr(emit, "__code__", None)
     if code is None or _is_standard(emit):
         return False
-    names = code.co_names
-    if "print" in names or ("sys" in names and ("stdout" in names or "stderr" in names)):
+    if prints(code):
         return True
     loguru = sys.modules.get("loguru")
     own = getattr(loguru, "logger", None)
     given = getattr(emit, "__globals__", {})
-    return own is not None and any(given.get(name) is own for name in names) and _loguru_prints(own)
+    return own is not None and any(given.get(name) is own for name in code.co_names) and _loguru_prints(own)
 
 
 def _loguru_prints(logger: Any) -> bool:

@@ -34,7 +34,14 @@ from obskit.runtime.interpreter import is_supported
 from obskit.runtime.inventory import inventory, summary
 from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
 from obskit.runtime.parts import attributes as resource_attributes
-from obskit.runtime.termination import Termination, keep_interrupted, watch_celery, watch_children, watch_uvicorn
+from obskit.runtime.termination import (
+    Termination,
+    keep_interrupted,
+    watch_celery,
+    watch_children,
+    watch_forked,
+    watch_uvicorn,
+)
 from obskit.settings import Settings, changes, load, unknown_variables
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span, keep_to
@@ -142,7 +149,8 @@ class Runtime:
             self._unpatch()
             self._imported = tuple(sys.modules)
             install(names, self._hooks, self._patches)
-            self._hooks.when_imported("uvicorn.server", partial(watch_uvicorn, self._server_stops, self._patches))
+            self._hooks.when_imported("uvicorn.server", partial(watch_uvicorn, self._deliver, self._patches))
+            watch_forked(self._deliver, self._patches)
             self._termination.watch_setting(self._patches)
             tell_of_later_ones(self._patches)
             self._installed = names
@@ -239,8 +247,8 @@ class Runtime:
             provider.shut_processors_down()
         return all(done)
 
-    def _server_stops(self) -> None:
-        self.flush(self._exit_timeout())
+    def _deliver(self) -> None:
+        self.flush(max(self._exit_timeout(), self._logs.exit_timeout))
 
     def _exit(self) -> None:
         check_fork()

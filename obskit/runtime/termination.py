@@ -18,6 +18,7 @@ from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
 
 _INIT = 1  # the system ignores signals that this process does not handle, so it would not end
 _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
+_STARTED = os.getpid()
 
 
 class _Default(int):
@@ -192,6 +193,31 @@ def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
     module.register_after_fork(deliver, register)
     if module.process.parent_process() is not None:
         register(None)
+
+
+def watch_forked(deliver: Callable[[], object], patches: Patches) -> None:
+    """Call ``deliver`` before ``os._exit`` in forked children, for which that is the usual end (RQ's jobs, Airflow's).
+
+    In the process that was started it is an emergency exit, which waits for nothing.
+    """
+
+    def end(leave: Any, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            if os.getpid() != _STARTED and not _in_the_middle(sys._getframe(2)):
+                guarded("delivering before os._exit", deliver)
+        finally:
+            leave(*args, **kwargs)
+
+    guarded("watching os._exit", patches.wrap, os, "_exit", end)
+
+
+def _in_the_middle(frame: FrameType | None) -> bool:
+    """Return whether obskit is at work below ``frame``: a signal handler may have interrupted it with a lock held."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("obskit."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:

@@ -519,3 +519,41 @@ print('alive')
     with receiver() as server:
         done = run(START + AT_REST + code, server.url, OBSKIT_EXIT_TIMEOUT="20")
         assert (done.stdout, done.returncode, server.names) == ("-15\nalive\n", 0, ["a"]), done.stderr
+
+
+def test_a_forked_child_delivers_before_os_exit_and_the_process_that_was_started_waits_for_nothing():
+    code = """
+import threading
+if os.fork() == 0:
+    with span('child'): pass
+    if os.fork() == 0:
+        with span('grandchild'): pass
+        os._exit(4)
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]) + 1)
+print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+if os.fork() == 0:
+    os._exit(threading.active_count())  # nothing to deliver, so no thread was started for it
+print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+with span('emergency'): pass
+os._exit(3)
+"""
+    with receiver() as server:
+        plain, traced = run(START + code, ""), run(START + code, server.url)
+        assert (traced.returncode, traced.stdout, traced.stderr) == (3, "5\n1\n", "")
+        assert (plain.returncode, plain.stdout, plain.stderr) == (3, "5\n1\n", "")
+        assert sorted(server.names) == ["child", "grandchild"]
+
+
+def test_os_exit_of_a_forked_child_raises_what_it_raises_without_obskit_and_can_be_had_back():
+    code = """
+before = os._exit
+if os.fork() == 0:
+    try: os._exit()
+    except TypeError: os._exit(status=6)
+print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+if sys.argv[1]:
+    obskit.shutdown(unpatch=True)
+    print(os._exit is sys.modules['posix']._exit, before is os._exit)
+"""
+    with receiver() as server:
+        assert run(START + code, server.url).stdout == "6\nTrue False\n"

@@ -51,6 +51,12 @@ class Stuck(Instrumentor):
 class Old(Instrumentor):
     _instance = None
     needs = ("pytest < 2",)
+class Missing(Instrumentor):
+    _instance = None
+    needs = ("nothing-of-this-name",)
+def __getattr__(name):
+    import importlib
+    importlib.import_module({"Absent": "nothing.of_this_name", "Broken": "opentelemetry.nothing"}[name])
 """
 
 
@@ -194,6 +200,30 @@ def test_those_that_fail_are_told_once_and_stop_nothing(tmp_path):
     assert "raised; the application is not affected\nTraceback" in log
     assert "no luck" in log
     assert "WARNING OpenTelemetry's instrumentation 'cmd' leaves it alone: This instrumentation only " in log
+
+
+def test_those_whose_library_is_not_installed_are_not_told_of_and_broken_ones_are(tmp_path):
+    need("opentelemetry.instrumentation")
+    names = {"not_there": "Absent", "nor_there": "Missing", "nowhere": "Broken", "anywhere": "Old", "bdb": "Absent"}
+    _, printed, log = run(
+        "import bdb; print(sorted(obskit.stats()['integrations']['left_alone']))", site=laid(tmp_path, **names)
+    )
+    assert printed == ["['anywhere', 'bdb', 'nowhere']"]
+    told = re.findall(r"WARNING OpenTelemetry's instrumentation '(\w+)' .*", log)
+    assert sorted(told) == ["anywhere", "bdb", "nowhere"]
+
+
+def test_one_that_a_library_brings_without_what_it_needs_is_told_of_by_stats_only(tmp_path):
+    site = laid(tmp_path, bdb="Whatever")
+    (tmp_path / "instrumentations.py").write_text("import opentelemetry.instrumentation")
+    program = """
+sys.modules["opentelemetry.instrumentation"] = None  # as if it were not installed
+import bdb
+print(list(obskit.stats()["integrations"]["left_alone"].items()))
+"""
+    _, printed, log = run(program, site=site)
+    assert printed == ["[('bdb', 'it needs pip install opentelemetry-instrumentation')]"]
+    assert "WARNING" not in log
 
 
 def test_what_the_program_switches_on_itself_is_switched_on_its_way(tmp_path):

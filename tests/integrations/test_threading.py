@@ -322,6 +322,30 @@ def test_what_a_pool_runs_belongs_to_who_submits_it_and_not_to_who_made_the_pool
         spans.assert_empty()
 
 
+LOKY = """
+from importlib import import_module
+import obskit
+obskit.init(exporter="none", logs="off")
+executor = import_module(sys.argv[1])
+def look():
+    return obskit.current_span().trace_id
+with executor.get_reusable_executor(1) as pool:
+    for _ in range(2):
+        with obskit.span("order") as order:
+            assert pool.submit(look).result(60) == pool.submit(lambda: look()).result(60) == order.trace_id
+            assert list(pool.map(abs, [1, -2])) == [1, 2]
+    assert pool.submit(look).result(60) != order.trace_id
+"""
+
+
+@pytest.mark.parametrize("module", ["joblib.externals.loky", "loky"])
+def test_loky_carries_the_trace_into_its_processes_as_joblib_starts_them(module):
+    need(module)
+    code = f"import sys\n{LOKY}print(obskit.shutdown(unpatch=True), executor.ProcessPoolExecutor.submit.__module__)"
+    done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == (f"True {module}.process_executor\n", "")
+
+
 def test_what_a_process_cannot_take_fails_as_it_does_without_us():
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
         with pytest.raises(Exception) as plain:  # noqa: PT011 - AttributeError or PicklingError, by version

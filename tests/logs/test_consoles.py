@@ -41,6 +41,35 @@ BEHIND = {
 }
 
 
+SENDING = """
+class Sending(logging.Handler):
+    def emit(self, record):
+        try:
+            sent.append(self.format(record))
+        except Exception:
+            print("could not send", record.getMessage(), file=sys.stderr)
+class Choosing(logging.Handler):
+    def emit(self, record):
+        try:
+            line = self.format(record)
+        except ValueError:
+            raise
+        if record.levelno > 30:
+            print(line, file=sys.stderr)
+        else:
+            for one in line.splitlines(): print(one)
+sent = []
+"""
+
+
+@pytest.mark.parametrize(("kind", "doubled"), [("Sending", 0), ("Choosing", 1)])
+def test_a_handler_that_prints_only_what_went_wrong_leaves_its_records_to_obskit(kind, doubled):
+    done = run(BEGIN + SENDING + INIT + f"logging.getLogger().addHandler({kind}())\nlogging.warning('once more')")
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).splitlines().count("once more") == doubled
+    assert (done.stdout + done.stderr).count('"message":"once more"') == 1 - doubled
+
+
 def shown(handler, *, on, init_first):
     """Return what a program shows of one record that ``handler`` gets, on either stream."""
     add = f"logging.getLogger({on!r}).addHandler({handler})\n"
