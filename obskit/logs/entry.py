@@ -13,10 +13,9 @@ from logging import LogRecord
 from time import time
 from typing import Any
 
-from opentelemetry.context import Context
-
 from obskit.base.failures import failed
 from obskit.base.named_values import MASK
+from obskit.base.patterns import pattern
 from obskit.base.plain import Renderer
 from obskit.base.redaction import Redactor
 from obskit.base.values import error_text
@@ -57,6 +56,8 @@ _MAX_STACK = 60_000
 _LONG = 10_000
 _MOST_QUICK = 40_000  # characters, of up to four bytes
 _MOST_KEYS = 10_000
+_MOST_FORMATS = 1_000
+_NUMBER = pattern(r"%(?:[-+ 0]*\d*(?:\.\d+)?[dif]|%)")
 _ORDINARY, _SECRET, _SPECIAL = range(3)
 
 
@@ -78,56 +79,68 @@ class EntryBuilder:
         self._redactor = redactor or Redactor()
         self._keys: dict[str, tuple[int, str]] = {}
         self._ordinary: dict[str, str] = {}  # keys as they are written in a line
+        self._harmless: dict[str, bool] = {}  # by format
 
     def set_project(self, project: str | None) -> None:
         """Set the Google Cloud project of the traces that entries link to."""
         if project:
             self.trace_prefix = f"projects/{project}/traces/"
 
-    def quick(self, record: logging.LogRecord, known: dict[str, Any], context: Context) -> str:
+    def quick(self, record: logging.LogRecord, known: dict[str, Any]) -> str:
         """Return the end of a record's line, without the closing brace; empty for a record that needs ``read``.
 
         This is a fast path: most records have a short message and a few plain fields, and writing them as text takes
         half the time of collecting and encoding values. Records of another class than logging's own are left to
-        ``read``, since their attributes and message may be computed.
+        ``read``, since their attributes and message may be computed. So are those of servers' access loggers and those
+        that get fields of ``log_context``, which the caller knows.
 
         ``known`` is ``vars(record)``: a dict look-up takes a quarter of the time of an attribute.
         """
         message = known["msg"]
         if type(message) is not str or known["exc_info"] or known["exc_text"] or known["stack_info"]:
             return ""
-        if FIELDS_KEY in context or known["name"] in ACCESS_LOGGERS:
-            return ""
         if type(record) is not LogRecord or LogRecord.getMessage is not _ANY_MESSAGE:
             return ""
         try:
-            args = known["args"]
+            args, harmless = known["args"], False
             if args:
+                found = self._harmless.get(message)
+                harmless = self._is_harmless(message) if found is None else found
                 message = message % args
             # Does it have only logging's own attributes? (``next(reversed(known))`` would take 50 % longer.)
             bare = len(known) == _RECORD_SIZE and known.__reversed__().__next__() == _LAST
             if len(message) > _LONG or not message.isascii():
                 return ""
-            line = f'{_INSERT_ID}"{insert_ids.new()}","message":{quoted(self._redactor.text(message))}'
-            if not bare:
-                line = self._append(line, known)
+            fields = "" if bare else self._fields(known)
+            if fields is None:
+                return ""
+            shown = quoted(message if harmless else self._redactor.text(message))
+            line = f'{_INSERT_ID}"{insert_ids.new()}","message":{shown}{fields}'
             known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             return line if len(line) < _MOST_QUICK else ""
         except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
             return ""
 
-    def _append(self, line: str, known: dict[str, Any]) -> str:
-        """Return ``line`` with a record's fields appended; empty if one of them needs ``read``."""
+    def _is_harmless(self, template: str) -> bool:
+        """Return whether messages of a format need no search: it takes only numbers, and has no secret's name."""
+        if len(self._harmless) >= _MOST_FORMATS:
+            return False
+        found = "%" not in _NUMBER.sub("", template) and not self._redactor.may_mask(template)
+        self._harmless[template] = found
+        return found
+
+    def _fields(self, known: dict[str, Any]) -> str | None:
+        """Return a record's fields as they are written in a line; None if one of them needs ``read``."""
         text = ""
         names = self._ordinary
         for key, value in reversed(known.items()):  # from the end, as logging's own come first
             name = names.get(key)
             if name is None:
                 if key == _LAST:
-                    return line + text
+                    return text
                 if key in _RECORD and key != FIELDS:
                     continue
-                return ""
+                return None
             kind = type(value)
             if kind is int:
                 text = f"{name}{value}{text}"
@@ -140,8 +153,8 @@ class EntryBuilder:
             elif kind is float and value - value == 0.0:  # JSON has neither infinity nor NaN
                 text = f"{name}{value}{text}"
             else:
-                return ""
-        return ""
+                return None
+        return None
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return a record's message, application's fields and stack as plain values, the message first."""

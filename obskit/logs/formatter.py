@@ -12,14 +12,20 @@ from opentelemetry.context import Context
 
 from obskit.instrumentation.server import keep_latest
 from obskit.logs import insert_ids
-from obskit.logs.context import trace_of
+from obskit.logs.context import TraceFields, trace_of
 from obskit.logs.entry import INSERT_ID, EntryBuilder, formatted_completed, not_formatted
 from obskit.logs.jsonline import dumps
 from obskit.logs.moment import TRACE
-from obskit.tracing.current import LIFE_KEY, SPAN_KEY, living, stored_context
+from obskit.logs.served import ACCESS_LOGGERS
+from obskit.tracing.current import FIELDS_KEY, LIFE_KEY, SPAN_KEY, Life, get_context, stored_context
 
 _MOST_PLACES = 10_000
 _place_of = itemgetter("pathname", "lineno", "funcName", "name", "threadName", "levelno")
+
+
+_Now = tuple[Context | None, Life | None, bool, str, str]
+"""What a context says of the records that are logged in it: the context, its life, whether it has fields of
+``log_context``, and the trace as text with its prefix. A plain tuple, which CPython unpacks fastest."""
 
 
 class CloudLoggingFormatter(logging.Formatter):
@@ -34,23 +40,27 @@ class CloudLoggingFormatter(logging.Formatter):
         super().__init__()
         keep_latest()  # for what a server logs after a request
         self._builder = next((given for given in _format if isinstance(given, EntryBuilder)), builder)
-        self._places: dict[tuple[Any, ...], str] = {}
+        self._places: dict[tuple[Any, ...], tuple[str, bool]] = {}
         self._second = (float("inf"), "")
-        self._last_span: tuple[object, str, str] = (None, "", "")
+        self._now: _Now = (None, None, False, "", "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. Never raises: for a value that cannot be shown its type is shown."""
         try:
             builder = self._builder or _shared
             known = record.__dict__
-            context = stored_context()
-            if LIFE_KEY in context:  # ``get_context``, inlined
-                context = living(context)
-            fields = builder.quick(record, known, context) or _fields(builder.read(record))
-            place = self._places.get(_place_of(known)) or self._new_place(record, known)
-            span, trace, prefix = self._last_span
-            if context.get(SPAN_KEY) is not span or prefix is not builder.trace_prefix or TRACE in known:
-                trace = self._trace(known, context, builder.trace_prefix)
+            context, life, has_scope, trace, prefix = self._now
+            if (
+                stored_context() is not context
+                or (life is not None and life.ended)
+                or prefix is not builder.trace_prefix
+            ):
+                _, _, has_scope, trace, prefix = self._new_now(builder.trace_prefix)
+            place, is_access = self._places.get(_place_of(known)) or self._new_place(record, known)
+            quick = "" if has_scope or is_access else builder.quick(record, known)
+            fields = quick or _fields(builder.read(record))
+            if TRACE in known:  # also where ``read`` has just found it
+                trace = _trace_text(prefix, known[TRACE])
             second, time = self._second
             since = known["created"] - second
             if not 0.0 <= since < 1.0:
@@ -72,24 +82,23 @@ class CloudLoggingFormatter(logging.Formatter):
         self._second = second, text
         return created - second, text
 
-    def _trace(self, known: dict[str, Any], context: Context, prefix: str) -> str:
-        """Return the trace's fields, cached for the last span, as a span often logs more than once."""
-        if TRACE in known:
-            given = known[TRACE]
-            return _trace_text(prefix, given) if given else ""
-        span = context.get(SPAN_KEY)
-        trace = trace_of(span)
-        text = _trace_text(prefix, trace) if trace else ""
-        self._last_span = span, text, prefix
-        return text
+    def _new_now(self, prefix: str) -> _Now:
+        """Return what the current context says, cached for the last one, as a span often logs more than once."""
+        now, context = self._now, get_context()
+        if context is not now[0] or prefix is not now[-1]:
+            trace = _trace_text(prefix, trace_of(context.get(SPAN_KEY)))
+            life: Any = context.get(LIFE_KEY)
+            self._now = now = (context, life, FIELDS_KEY in context, trace, prefix)
+        return now  # not what another thread may have put there
 
-    def _new_place(self, record: logging.LogRecord, known: dict[str, Any]) -> str:
-        """Return the line's beginning: severity, source location, logger and thread."""
+    def _new_place(self, record: logging.LogRecord, known: dict[str, Any]) -> tuple[str, bool]:
+        """Return the line's beginning (severity, source location, logger and thread), and if it is an access line."""
         begin: dict[str, Any] = {"severity": severity(record.levelno)}
         if record.pathname:
             source = {"file": record.pathname, "line": str(record.lineno), "function": record.funcName}
             begin["logging.googleapis.com/sourceLocation"] = source
-        place = dumps({**begin, "logger": record.name, "thread": record.threadName})[:-1].decode() + ","
+        text = dumps({**begin, "logger": record.name, "thread": record.threadName})[:-1].decode() + ","
+        place = text, record.name in ACCESS_LOGGERS
         if len(self._places) < _MOST_PLACES:
             self._places[_place_of(known)] = place
         return place
@@ -101,7 +110,10 @@ def _fields(entry: dict[str, Any]) -> str:
     return f"{insert_id},{dumps(entry)[1:-1].decode()}"
 
 
-def _trace_text(prefix: str, trace: tuple[str, str, bool]) -> str:
+def _trace_text(prefix: str, trace: TraceFields | None) -> str:
+    """Return the trace's fields as text; none outside a trace."""
+    if not trace:
+        return ""
     trace_id, span_id, sampled = trace
     return (
         f',"logging.googleapis.com/trace":"{prefix}{trace_id}","logging.googleapis.com/spanId":"{span_id}"'

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from logging import Logger
 from typing import Any
 
 from obskit.base.failures import failed
 from obskit.logs.consoles import shows, takes_over
 from obskit.logs.writer import lost, standard_output
 
+_loggers = logging.root.manager.loggerDict
 _last = threading.local()
 _taken_over_write = False
 _shipped: Callable[[logging.LogRecord, str], object] | None = None
@@ -48,6 +48,7 @@ class ConsoleHandler(logging.Handler):
 
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
+        self._alone: list[logging.Handler] = [self]
         standard_output.follow()
 
     def handle(self, record: logging.LogRecord) -> Any:
@@ -86,17 +87,19 @@ class ConsoleHandler(logging.Handler):
         Nothing is cached: handlers, their levels and streams, and ``propagate`` change at any time. This runs for each
         record, so the loop over loggers is written out: a generator would cost 0.8 % of a line.
         """
-        root = logging.root
-        for one in root.handlers:
-            if one is not self and self._comes_first(one):
-                return True
-        logger: Any = root.manager.loggerDict.get(record.name)
-        if not isinstance(logger, Logger):
+        alone, root = self._alone, logging.root
+        if root.handlers != alone:
+            for one in root.handlers:
+                if one is not self and self._comes_first(one):
+                    return True
+        logger: Any = _loggers.get(record.name)
+        if type(logger) is logging.PlaceHolder:
             return False
         while logger is not None and logger is not root:
-            for one in logger.handlers:
-                if one is not self and record.levelno >= one.level and self._shows_unnoted(one):
-                    return True
+            if logger.handlers and logger.handlers != alone:
+                for one in logger.handlers:
+                    if one is not self and record.levelno >= one.level and self._shows_unnoted(one):
+                        return True
             logger = logger.parent if logger.propagate else None
         return False
 

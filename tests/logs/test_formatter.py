@@ -11,6 +11,7 @@ import sys
 import uuid
 
 import pytest
+from opentelemetry.context import Context
 
 import obskit
 from obskit.base.redaction import MASK, Redactor
@@ -18,7 +19,7 @@ from obskit.logs.context import log_context
 from obskit.logs.entry import EntryBuilder
 from obskit.logs.formatter import CloudLoggingFormatter
 from obskit.testing import recording
-from obskit.tracing.current import attach, detach, get_context, with_span
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, detach, with_span
 from obskit.tracing.propagated import PropagatedSpan
 
 P = "logging.googleapis.com/"
@@ -448,13 +449,62 @@ def test_the_quick_way_writes_what_the_thorough_one_does(key, number):
     )
     thorough = builder.read(record)
     assert list(thorough) == ["message", *list(thorough)[1:-1], "last"]
-    quick = builder.quick(record, vars(record), get_context())
+    quick = builder.quick(record, vars(record))
     if quick:
         entry = strict("{" + quick[1:] + "}")
         entry.pop(P + "insertId")
         assert list(entry.items()) == list(thorough.items())
     usual = number < len(QUICK_VALUES)
     assert bool(quick) == (usual and key in ("customer", "message_"))
+
+
+FORMATS = {
+    "took %d ms: %.3f of %i %%": (3, 0.25, 7),
+    "count=%5.1f": (float("nan"),),
+    "pin %d: password=%d": (1, 4711),
+    "password=hunter%d": (2,),
+    "postgres://app:secret%d@db": (123456,),
+    "Bearer abcdef%d": (1,),
+    "eyJhbGciOi%d.eyJhbGciOi%d.x": (1, 2),
+    "took %d ms: %s": (3, "password=x"),
+    "%(n)d of %(what)s": {"n": 1, "what": "password=x"},
+    "it is %s": {1: "password=x"},
+    "at %*d": (5, 1),
+}
+
+
+@pytest.mark.parametrize("template", FORMATS)
+def test_messages_of_numbers_are_masked_as_others_are(template):
+    builder = EntryBuilder()
+    for _ in range(2):  # what a format allows is cached
+        record = logging.makeLogRecord({"msg": template, "args": FORMATS[template], "last": 1})
+        expected = builder.read(record)
+        assert expected["message"] == Redactor().text(template % FORMATS[template])
+        del record.message
+        entry = strict("{" + (builder.quick(record, vars(record)))[1:] + "}")
+        assert entry["message"] == expected["message"]
+
+
+def test_a_program_that_makes_formats_as_it_runs_fills_no_memory():
+    builder = EntryBuilder()
+    for number in range(2_000):
+        record = logging.makeLogRecord({"msg": f"{number} took %d ms", "args": (number,)})
+        assert f'"{number} took {number} ms"' in builder.quick(record, vars(record))
+    assert len(builder._harmless) == 1_000
+
+
+def test_what_a_context_says_ends_with_its_request(log):
+    span = PropagatedSpan("1" * 32, "2" * 16, True)
+    life = Life(span, Context())
+    token = attach(Context({SPAN_KEY: span, LIFE_KEY: life}))
+    try:
+        log.info("first")
+        assert log.entry()[f"{P}spanId"] == "2" * 16
+        life.ended = True
+        log.info("second")
+        assert f"{P}spanId" not in log.entry()
+    finally:
+        detach(token)
 
 
 def test_colours_for_terminals_are_no_part_of_servers_lines(log):

@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
+
+from obskit.logs.writer import Writer
 
 BEGIN = """
 import contextlib, fcntl, io, json, logging, os, signal, sys, threading, obskit
@@ -339,3 +342,24 @@ def test_a_child_that_is_forked_while_a_line_is_being_written_writes_too():
         """
     )
     assert output.count('"message":"child"') == 5  # two processes may well write into each other's lines
+
+
+@pytest.mark.parametrize("when", ["while it waits", "when it has it"])
+def test_an_exception_of_a_signal_handler_leaves_the_lock_to_others(when, tmp_path):
+    with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
+        writer = Writer(stream)
+        acquire = writer._acquire
+
+        def interrupted():
+            if when == "when it has it":
+                acquire()
+            raise KeyboardInterrupt
+
+        writer._acquire = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            writer.write("first\n")
+        writer._acquire = acquire
+        other = threading.Thread(target=writer.write, args=("second\n",), daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
