@@ -284,6 +284,11 @@ class SpanStore:
         found.add_counted(self._gone_links.between(*window))
         return found.as_list()
 
+    @property
+    def links_wanted(self) -> bool:
+        """Whether ``links`` took too long, so that counting ahead is worth more than quiet."""
+        return self._links.wanted
+
     def holdings(self) -> Holdings:
         """Return how much is stored now, and how much was ever stored."""
         return self._reader.holdings()
