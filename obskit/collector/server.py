@@ -146,7 +146,7 @@ class CollectorServer:
 
     def _open(self, intake: Intake, store: SpanStore) -> Metrics:
         metrics = Metrics(intake.transport)
-        intake.start(Reception(store, metrics, self._options.keeps))
+        intake.start(Reception(store, metrics, self._options.keep))
         return metrics
 
     def _sources(self) -> list[Source]:
