@@ -65,7 +65,7 @@ def create_app(
     )
     app = Starlette(
         routes=[
-            *IngestApi(store, workers, intake, http, options.keeps).routes(),
+            *IngestApi(store, workers, intake, http, options.keep).routes(),
             *ReadApi(store, options).routes(workers),
             *operations.routes(),
             *LinesApi(lines, workers, intake).routes(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from obskit.zipkin.model import Span
@@ -21,6 +22,11 @@ class Options:
     max_line_bytes: int = 400 * 1024 * 1024  # of log lines; beyond, the oldest are deleted
     max_profile_bytes: int = 100 * 1024 * 1024  # the same of profiles
     token: str | None = None  # what every request must know; None asks for nothing
+
+    @property
+    def keep(self) -> Callable[[Span], bool] | None:
+        """Which spans are kept; None where all are."""
+        return self.keeps if self.sample_rate < 1.0 else None
 
     def keeps(self, span: Span) -> bool:
         """Return True for a span of a trace that is kept: by its id, so that all collectors keep the same ones."""

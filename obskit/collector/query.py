@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from obskit.zipkin.ids import normalise_trace_id
 from obskit.zipkin.model import Span, local_service, remote_service
@@ -32,6 +32,9 @@ class _Placed(Protocol):
     def kind(self) -> str | None: ...
     @property
     def parent_id(self) -> str | None: ...
+
+
+_Spans = TypeVar("_Spans", bound=_Placed)
 
 
 class QueryError(ValueError):
@@ -184,6 +187,6 @@ def has(span: Span, key: str, value: str) -> bool:
     return key in span.tags or any(annotation.value == key for annotation in span.annotations)
 
 
-def is_entry(span: _Placed) -> bool:
-    """Return whether a request enters a service here: a server's or consumer's span, or the root of a trace."""
-    return bool(span.timestamp) and (span.kind in _ENTRIES or span.parent_id is None)
+def entries_among(spans: Iterable[_Spans]) -> list[_Spans]:
+    """Return those by which a request enters a service: a server's or consumer's span, or the root of a trace."""
+    return [span for span in spans if span.timestamp and (span.kind in _ENTRIES or span.parent_id is None)]

@@ -148,7 +148,7 @@ class CollectorServer:
 
     def _open(self, intake: Intake, store: SpanStore) -> Metrics:
         metrics = Metrics(intake.transport)
-        intake.start(Reception(store, metrics, self._options.keeps, self._told))
+        intake.start(Reception(store, metrics, self._options.keep, self._told))
         return metrics
 
     def _sources(self) -> list[Source]:

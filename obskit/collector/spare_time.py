@@ -1,4 +1,7 @@
-"""What is done while little or nothing comes: dependency links are counted before somebody asks for them."""
+"""What is done while little or nothing comes: dependency links are counted before somebody asks for them.
+
+If somebody asked for too many at once, they are counted whatever comes, so that asking again gets an answer.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ class SpareTime:
         done, used = -1.0, time.process_time()  # what came until then is counted
         while not self._stop.wait(_IDLE):
             before, used = used, time.process_time()
-            quiet = used - before < _LITTLE * _IDLE
-            if self._store.last_added != done and (quiet or self._is_idle()):
+            quiet = used - before < _LITTLE * _IDLE or self._is_idle()
+            if (quiet and self._store.last_added != done) or self._store.links_wanted:
                 last = self._store.last_added
                 if self._count():
                     done = last
@@ -41,8 +44,8 @@ class SpareTime:
         begun = time.process_time()
         try:
             while self._store.count_ahead(newest=self._is_idle()):
-                may_go_on = self._is_idle() or time.process_time() - begun < _LITTLE * _IDLE
-                if self._stop.is_set() or not may_go_on:
+                is_calm = self._is_idle() or time.process_time() - begun < _LITTLE * _IDLE
+                if self._stop.is_set() or not (is_calm or self._store.links_wanted):
                     return False
         except StoreError:  # whoever asks for links is told
             pass

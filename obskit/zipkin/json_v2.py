@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +19,8 @@ from obskit.zipkin.ids import normalise_parent_id, normalise_span_id, normalise_
 from obskit.zipkin.model import Endpoint, Span
 
 # Deterministic sorts the keys of dicts (tags) and keeps the order of struct fields: the reference's order.
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encoder = msgspec.json.Encoder(order="deterministic")
+_encode = _encoder.encode
 
 _is_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
 _is_decimal = re.compile(r"[\0-\x20]*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[\0-\x20]*").fullmatch
@@ -42,15 +43,28 @@ def encode_span(span: Span) -> bytes:
         data = _encode(span)
     except UnicodeEncodeError:
         data = msgspec.json.encode(without_surrogates(msgspec.to_builtins(span, order="deterministic")))
+    return _escaped(data)
+
+
+def encode_each(spans: Sequence[Span]) -> list[bytes]:
+    """Return ``encode_span`` of each, in a third less time than one by one."""
+    try:
+        lines = _encoder.encode_lines(spans)
+    except UnicodeEncodeError:
+        return [encode_span(span) for span in spans]
+    return _escaped(lines).split(b"\n")[:-1]  # JSON has no newline within a text
+
+
+def _escaped(data: bytes) -> bytes:
+    """Escape U+2028 and U+2029, which end a line in older JavaScript, as the reference does."""
     if 0xE2 in data:  # searching for one byte is many times faster than for two, and most spans lack it
-        # U+2028 and U+2029 end a line in older JavaScript: escape them as the reference does.
-        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
 
 
 def encode_list(spans: list[Span]) -> bytes:
     """Return spans as a JSON list in UTF-8."""
-    return join_encoded([encode_span(span) for span in spans])
+    return join_encoded(encode_each(spans))
 
 
 def join_encoded(encoded: list[bytes]) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 
 from obskit.zipkin.addresses import parse_ip
 from obskit.zipkin.decoding import check_number
-from obskit.zipkin.json_v2 import decode_list, encode_span
+from obskit.zipkin.json_v2 import decode_list, encode_each
 from obskit.zipkin.model import ZERO_ID, Annotation, Endpoint, Span
 
 _MAX_LONG = 2**63 - 1
@@ -30,13 +30,13 @@ def read_list(body: bytes) -> tuple[list[Span], list[bytes]]:
     try:
         spans = _decode(body)
         check_number(len(spans))
-        lines = [encode_span(span) for span in spans]
+        lines = encode_each(spans)
         if spans and _is_whole(body, lines) and _are_normal(spans):
             return spans, lines
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     spans = decode_list(body)
-    return spans, [encode_span(span) for span in spans]
+    return spans, encode_each(spans)
 
 
 def _is_whole(body: bytes, lines: list[bytes]) -> bool:

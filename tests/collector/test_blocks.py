@@ -479,6 +479,12 @@ def test_every_trace_is_found_whenever_the_index_was_written(most, tmp_path, mon
     store.close()
 
 
+@pytest.mark.parametrize("size", [1, 65_534, 65_535, 65_536, 131_070, 131_071])
+def test_what_is_stored_without_compressing_is_a_stream_that_zlib_reads(size):
+    data = random.Random(size).randbytes(size)
+    assert zlib.decompress(chunks.stored(data)) == data
+
+
 def test_one_trace_is_read_from_a_block_as_all_of_it_would_be():
     """Also where its id is in another trace's texts, at the ends of the block and with a high half before it."""
     source = random.Random(3)

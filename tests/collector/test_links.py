@@ -3,18 +3,20 @@
 import json
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from obskit.collector.deadline import Deadline
+from obskit.collector.deadline import Deadline, Stopped
 from obskit.collector.links import links
 from obskit.collector.query import parse_window
 from obskit.collector.spare_time import SpareTime
 from obskit.collector.store.link_patterns import LinkPatterns
+from obskit.collector.store.outlines import Outline
 from obskit.collector.store.spans import SpanStore
-from obskit.zipkin.json_v2 import decode_list
+from obskit.zipkin.json_v2 import decode_list, encode_list
 from obskit.zipkin.model import Endpoint, Span
 from tests.collector import reference_traces
 from tests.collector.costs import grows_linearly
@@ -172,7 +174,8 @@ def test_traces_of_one_shape_have_the_links_that_each_has_alone(seed, monkeypatc
     traces += [with_other_ids(source, trace) for trace in traces for _ in range(2)]
     patterns = LinkPatterns()
     for trace in traces:
-        patterns.add(trace, [span.timestamp or 0 for span in trace])
+        outlines = msgspec.json.decode(encode_list(trace), type=list[Outline])
+        assert patterns.add(outlines) or patterns.add_spans(trace, outlines)
     assert by_name(patterns.total()) == by_name(links(traces))
     assert len(patterns._of_shape) < len(traces)  # some are alike
 
@@ -206,11 +209,53 @@ def test_links_are_counted_while_nothing_comes(monkeypatch):
         spare_time.stop()
     assert store.count_ahead() is False
     read = []
-    block = store._reader.block
-    monkeypatch.setattr(store._reader, "block", lambda key, **how: read.append(key) or block(key, **how))
+    outlines = store._reader.outlines
+    monkeypatch.setattr(store._reader, "outlines", lambda key: read.append(key) or outlines(key))
     query = parse_window({"endTs": str(NOW), "lookback": "1000"})
     assert by_name(store.links(query, Deadline(60))) == [{"parent": "a", "child": "b", "callCount": 10_000}]
     assert 0 < len(read) < 20
+    store.close()
+
+
+def test_links_that_take_too_long_are_counted_whatever_comes_so_that_asking_again_gets_an_answer(monkeypatch):
+    monkeypatch.setattr("obskit.collector.spare_time._IDLE", 0.01)
+    monkeypatch.setattr("obskit.collector.spare_time._LITTLE", -1.0)  # it is never quiet
+    monkeypatch.setattr(SpareTime, "_is_idle", lambda _: False)
+    store = SpanStore()
+    query = parse_window({"endTs": str(NOW), "lookback": "1000"})
+    spare_time = SpareTime(store)
+    try:
+        for first in range(1, 10_001, 500):
+            store.add([call_of(number) for number in range(first, first + 500)])
+        left = Deadline(60)
+        left.client_left = True
+        with pytest.raises(Stopped):
+            store.links(query, left)
+        assert not store.links_wanted
+        with pytest.raises(Stopped, match="ask again"):
+            store.links(query, Deadline(-1))
+        deadline = time.monotonic() + 30
+        while store.links_wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        spare_time.stop()
+    assert store._database.rows("SELECT count(*) FROM links") == [(2,)]
+    assert by_name(store.links(query, Deadline(60))) == [{"parent": "a", "child": "b", "callCount": 10_000}]
+    store.close()
+
+
+def test_threads_that_ask_for_links_at_once_count_them_once(monkeypatch):
+    store = SpanStore()
+    for first in range(1, 10_001, 500):
+        store.add([call_of(number) for number in range(first, first + 500)])
+    counted = []
+    count = store._links._count
+    monkeypatch.setattr(store._links, "_count", lambda keys: counted.append(keys[0]) or count(keys))
+    query = parse_window({"endTs": str(NOW), "lookback": "1000"})
+    with ThreadPoolExecutor(4) as pool:
+        answers = [by_name(links) for links in pool.map(lambda _: store.links(query, Deadline(60)), range(4))]
+    assert answers == [[{"parent": "a", "child": "b", "callCount": 10_000}]] * 4
+    assert len(counted) == len(set(counted))
     store.close()
 
 
@@ -234,8 +279,8 @@ def test_what_is_too_little_for_a_stored_cell_is_counted_once_until_it_changes(m
     for first in (1, 501, 1001):
         store.add([call_of(number) for number in range(first, first + (500 if first < 1001 else 20))])
     read = []
-    block = store._reader.block
-    monkeypatch.setattr(store._reader, "block", lambda key, **how: read.append(key) or block(key, **how))
+    outlines = store._reader.outlines
+    monkeypatch.setattr(store._reader, "outlines", lambda key: read.append(key) or outlines(key))
     query = parse_window({"endTs": str(NOW), "lookback": "1000"})
 
     def calls():

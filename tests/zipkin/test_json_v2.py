@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from obskit.zipkin.decoding import DecodeError
-from obskit.zipkin.json_v2 import decode_list, encode_list, encode_span, join_encoded
+from obskit.zipkin.json_v2 import decode_list, encode_each, encode_list, encode_span, join_encoded
 from obskit.zipkin.model import Annotation, Endpoint, Span
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "span_json.json").read_text(encoding="utf-8"))
@@ -65,6 +65,13 @@ def test_a_lone_surrogate_becomes_a_question_mark_and_nothing_else_changes():
         '{"traceId":"463ac35c9f6413ad48485a3953bb6124","id":"a2fb4a1d1a96d312","name":"a?",'
         '"localEndpoint":{"serviceName":"x"},"tags":{"a":"\\u2028\\u2029","b?":"é"}}'
     )
+
+
+@pytest.mark.parametrize("text", ["a", "\n,\r\0", "\u2028 é \u2029", "b\ud800"])
+def test_spans_that_are_encoded_together_are_those_encoded_one_by_one(text):
+    span = Span(**IDS, name=text, tags={"z": text, "a": text}, annotations=[Annotation(1, text)])
+    assert encode_each([]) == []
+    assert encode_each([span, Span(**IDS), span]) == [encode_span(each) for each in (span, Span(**IDS), span)]
 
 
 def test_a_surrogate_pair_in_escapes_is_one_character():

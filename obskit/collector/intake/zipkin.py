@@ -32,7 +32,7 @@ _OTHER_FORMATS = ("application/protobuf", *_THRIFT)
 
 Decoded = tuple[list[Span], "list[bytes] | None"]
 Read = Callable[[bytes], Decoded]
-Keep = Callable[[Span], bool]
+Keep = Callable[[Span], bool] | None  # None keeps all
 
 
 class Store(Protocol):
@@ -115,8 +115,7 @@ def store_spans(
 ) -> None:
     """Store those that ``keep`` lets pass, all or none. Raises Rejected or StoreError."""
     metrics.read(len(spans))
-    kept = [keep(span) for span in spans]
-    if not all(kept):
+    if keep is not None and not all(kept := list(map(keep, spans))):
         metrics.lost(kept.count(False))
         spans, lines = list(compress(spans, kept)), list(compress(lines, kept)) if lines else None
     try:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from obskit.collector.store.chunks import compress, inflate
+from obskit.collector.store.chunks import compress, inflate, stored
 from obskit.collector.store.entries import Entries, entries_of, joined
 from obskit.collector.store.filters import Place, build, places_of, tokens_of
 from obskit.collector.store.packed import of_entries
@@ -120,10 +120,10 @@ class Part:
     @cached_property
     def services(self) -> dict[int, tuple[int, int]]:
         """``Block.services``."""
+        if len(services := {service for service, _, _ in self.places}) == 1:  # as a rule, in a message
+            return {service_id(*services): (len(self.spans), sum(map(len, self.lines)))}
         names = list(map(local_service, self.spans))
         counts = Counter(names)
-        if len(counts) == 1:  # a message as a rule comes from one service
-            return {service_id(names[0]): (len(names), sum(map(len, self.lines)))}
         sizes = dict.fromkeys(counts, 0)
         for name, line in zip(names, self.lines, strict=True):
             sizes[name] += len(line)
@@ -137,7 +137,7 @@ def pack(part: Part, *, final: bool = False) -> Block:
     """
     spans, data = part.spans, _joined(part.lines)
     small = not final and is_small(len(spans), len(data))
-    times = [span.timestamp for span in spans if span.timestamp]
+    times = [moment for span in spans if (moment := span.timestamp)]
     return Block(
         spans=len(spans),
         first=min(times, default=0),
@@ -146,7 +146,7 @@ def pack(part: Part, *, final: bool = False) -> Block:
         filter=b"" if small else build(tokens_of(spans, part.places)),
         traces=array("q", sorted({*part.lows})).tobytes(),
         services=part.services,
-        data=zlib.compress(data, 0) if small else _compressed(part),
+        data=stored(data) if small else _compressed(part),
         requests=b"" if small else of_entries(part.entries),
     )
 
@@ -226,8 +226,14 @@ def trace_numbers(traces: bytes) -> array[int]:
     return numbers
 
 
-def slices(lines: Sequence[bytes]) -> Iterator[slice]:
-    """Yield where to cut a message into blocks."""
+def slices(lines: Sequence[bytes]) -> Iterable[slice]:
+    """Return where to cut a message into blocks."""
+    if len(lines) <= MOST_SPANS and sum(map(len, lines)) <= MOST_BYTES:
+        return [slice(0, len(lines))]
+    return _cuts(lines)
+
+
+def _cuts(lines: Sequence[bytes]) -> Iterator[slice]:
     start = size = 0
     for number, line in enumerate(lines):
         size += len(line)

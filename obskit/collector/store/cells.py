@@ -248,10 +248,11 @@ class Cells:
 def _count(cells: dict[_Key, Numbers], entries: Entries) -> None:
     minutes = [time // _MINUTE for time in entries.times]
     timed = [bucket if took else _UNTIMED for took, bucket in zip(entries.took, entries.buckets, strict=True)]
-    key = (minutes, entries.services, entries.names, entries.workloads, entries.pods)
-    alike = Counter(zip(*key, entries.failed, timed, strict=True))
-    for (minute, service, name, workload, pod, failed, bucket), number in alike.items():
+    where = [entries.workloads, entries.pods] if any(entries.workloads) or any(entries.pods) else []
+    alike = Counter(zip(minutes, entries.failed, timed, entries.services, entries.names, *where, strict=True))
+    for (minute, failed, bucket, service, name, *its), number in alike.items():
         if service:
+            workload, pod = its or ("", "")
             numbers = cells.get(place := (minute, service, name, workload, pod))
             if numbers is None:
                 numbers = cells[place] = Numbers()

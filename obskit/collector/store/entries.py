@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
 
-from obskit.collector.query import is_entry
-from obskit.collector.store.health_numbers import bucket_of
-from obskit.zipkin.model import Span, local_service
+from obskit.collector.query import entries_among
+from obskit.collector.store.health_numbers import buckets_of
+from obskit.zipkin.model import Span
 
 _WORKLOAD, _POD = "k8s.deployment.name", "k8s.pod.name"  # tags that name where a span ran
 
@@ -30,16 +30,16 @@ class Entries(NamedTuple):
 
 def entries_of(spans: Iterable[Span]) -> Entries:
     """Return the requests among spans."""
-    its = [span for span in spans if is_entry(span)]
+    its = entries_among(spans)
     tags = [span.tags for span in its]
     took = [span.duration or 0 for span in its]
     return Entries(
         times=[span.timestamp or 0 for span in its],
         took=took,
-        buckets=list(map(bucket_of, took)),
+        buckets=buckets_of(took),
         failed=["error" in of_span for of_span in tags],
         roots=[span.parent_id is None for span in its],
-        services=[local_service(span) or "" for span in its],
+        services=[((where := span.local_endpoint) and where.service_name) or "" for span in its],
         names=[span.name or "" for span in its],
         workloads=[of_span.get(_WORKLOAD, "") for of_span in tags],
         pods=[of_span.get(_POD, "") for of_span in tags],

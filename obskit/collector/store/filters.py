@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from zlib import crc32
 
 from obskit.zipkin.model import Span
@@ -35,12 +36,8 @@ def places_of(spans: Iterable[Span]) -> set[Place]:
 
 def tokens_of(spans: Sequence[Span], places: set[Place]) -> set[int]:
     """Return the tokens of everything that searches compare by equality; ``places`` are those of the spans."""
-    tags: set[tuple[str, str]] = set()
-    words: set[str] = set()
-    for span in spans:
-        tags.update(span.tags.items())
-        if span.annotations:
-            words.update([annotation.value for annotation in span.annotations])
+    tags = set(chain.from_iterable([span.tags.items() for span in spans]))
+    words = {annotation.value for span in spans if (its := span.annotations) for annotation in its}
     words.update([key for key, _ in tags])
     texts = [f"tag\0{key}\0{value}" for key, value in tags]
     texts += [f"word\0{word}" for word in words]

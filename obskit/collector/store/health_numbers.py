@@ -68,6 +68,12 @@ def bucket_of(duration: int) -> int:
     return int(math.log2(duration) * _PER_OCTAVE) if duration > 0 else 0
 
 
+def buckets_of(durations: Iterable[int]) -> list[int]:
+    """Return ``bucket_of`` each."""
+    log = math.log2
+    return [int(log(duration) * _PER_OCTAVE) if duration > 0 else 0 for duration in durations]
+
+
 def duration_of(bucket: float) -> int:
     """Return the shortest duration, in microseconds, that a bucket holds."""
     return round(2 ** (bucket / _PER_OCTAVE))

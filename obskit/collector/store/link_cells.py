@@ -11,16 +11,20 @@ Spans of old traces are rare, so old cells are merged into large ones.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import msgspec
 
-from obskit.collector.deadline import Deadline
+from obskit.collector.deadline import Deadline, Stopped
 from obskit.collector.links import Link, Links
 from obskit.collector.store.database import Database
 from obskit.collector.store.link_patterns import LinkPatterns
+from obskit.collector.store.outlines import Outline
 from obskit.collector.store.reading import Reader
 from obskit.collector.store.recent import BlockKey
 from obskit.collector.store.search import by_moment
@@ -30,8 +34,10 @@ _CELL = 4_000  # minimum number of spans in the blocks of a cell
 _LARGE = 64_000  # the same of old ones, which are merged
 _YOUNG = 32  # cells at the end which are not merged
 _MOST_SHORT = 16
+_WANTED = 600.0  # seconds for which cells are counted, whatever comes, after a question that took too long
 _BEHIND = 2**62  # all blocks
 _HEAD = "first, last, oldest, least, newest, links, timeless, spans"
+_Read = TypeVar("_Read", Span, Outline)
 _read_links = msgspec.json.Decoder(list[Link]).decode
 
 
@@ -64,10 +70,26 @@ class LinkCells:
         rows = database.rows("SELECT coalesce(max(last), 0) FROM links")
         self._covered: int = rows[0][0]  # no cell has a number above
         self._short: dict[tuple[BlockKey, ...], _Cell] = {}  # of blocks that are too few for one in the database
+        self._turn = threading.Lock()
+        self._wanted_until = 0.0  # of the monotonic clock
         self._counting: list[set[int]] = []  # for each cell being computed, which blocks changed meanwhile
 
     def count(self, first: int, last: int, deadline: Deadline) -> Links:
         """Return the links of the traces with a span between two times; a span without a timestamp counts as 0."""
+        try:
+            return self._sum(first, last, deadline)
+        except Stopped as stopped:
+            if deadline.client_left:
+                raise
+            self._wanted_until = time.monotonic() + _WANTED
+            raise Stopped(f"{stopped}, or ask again: links are being counted in the background") from None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody asked in vain, a while ago at most, and cells are missing."""
+        return time.monotonic() < self._wanted_until
+
+    def _sum(self, first: int, last: int, deadline: Deadline) -> Links:
         found = Links()
         cells = [_Cell(*row) for row in self._database.rows(f"SELECT {_HEAD} FROM links ORDER BY first")]
         for cell in cells:
@@ -75,7 +97,7 @@ class LinkCells:
         for keys in self._without_cell((cell.first, cell.last) for cell in cells):
             deadline.check()
             if keys:
-                self._add_cell(found, self._short.get(tuple(keys)) or self._count(keys), first, last, deadline)
+                self._add_cell(found, self._counted(keys), first, last, deadline)
         return found
 
     def count_ahead(self, *, newest: bool = True) -> bool:
@@ -86,9 +108,10 @@ class LinkCells:
         ranges = self._database.rows("SELECT first, last FROM links ORDER BY first")
         whole = (keys for keys in self._without_cell(ranges) if _spans(keys) >= _CELL)
         keys, following = next(whole, None), next(whole, None)
-        if keys and (newest or following):
-            self._count(keys)
+        if keys and (newest or following or self.wanted):
+            self._counted(keys)
             return True
+        self._wanted_until = 0.0
         return self._merge_old()
 
     def forget(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
@@ -124,7 +147,9 @@ class LinkCells:
     def _links_between(self, cell: _Cell, first: int, last: int) -> list[Link]:
         """Return the links of a cell's traces with a span between two times, by all their spans."""
         links = Links()
-        for spans in self._traces_that_begin(list(self._reader.keys_between(cell.first, cell.last))):
+        keys = list(self._reader.keys_between(cell.first, cell.last))
+        for _, its in self._traces_that_begin(keys, self._reader.unkept):
+            spans = by_moment(its)
             if any(span.timestamp for span in spans) and _is_in(spans, first, last):
                 links.add(spans)
         return links.as_list()
@@ -145,6 +170,14 @@ class LinkCells:
             begin = last + 1
         yield list(self._reader.keys_to_merge())
 
+    def _counted(self, keys: list[BlockKey]) -> _Cell:
+        """Return the cell of some blocks. Threads take turns: one finds what another has counted."""
+        with self._turn:
+            statement = f"SELECT {_HEAD} FROM links WHERE first = ? AND last = ? AND spans = ?"
+            for row in self._database.rows(statement, keys[0][0], keys[-1][1], _spans(keys)):
+                return _Cell(*row)
+            return self._short.get(tuple(keys)) or self._count(keys)
+
     def _count(self, keys: list[BlockKey]) -> _Cell:
         """Compute the cell of some blocks, and store it."""
         changed: set[int] = set()
@@ -159,12 +192,11 @@ class LinkCells:
     def _read(self, keys: list[BlockKey]) -> tuple[LinkPatterns, Links]:
         """Return the links of the traces that begin in some blocks, and those of traces without a timestamp."""
         traces, timeless = LinkPatterns(), Links()
-        for spans in self._traces_that_begin(keys):
-            times = [span.timestamp or 0 for span in spans]
-            if any(times):
-                traces.add(spans, times)
-            else:
-                timeless.add(spans)
+        begun = self._traces_that_begin(keys, self._reader.outlines)
+        unknown = {trace: its for trace, its in begun if not traces.add(its)}
+        for trace, spans in self._reader.traces(list(unknown)).items():
+            if not traces.add_spans(by_moment(spans), unknown[trace]):
+                timeless.add(by_moment(spans))
         return traces, timeless
 
     def _keep(self, cell: _Cell, keys: list[BlockKey], changed: set[int]) -> None:
@@ -206,18 +238,20 @@ class LinkCells:
                     traces.add_all(LinkPatterns.unpacked(packed))
                 _store(connection, _cell(first, last, sum(row[0] for row in rows), traces, timeless))
 
-    def _traces_that_begin(self, keys: list[BlockKey]) -> Iterator[list[Span]]:
-        """Yield the traces whose first block is one of these, with all their spans."""
-        blocks = {key: self._reader.block(key, keep=False) for key in keys}
+    def _traces_that_begin(
+        self, keys: list[BlockKey], read: Callable[[BlockKey], dict[int, list[_Read]]]
+    ) -> Iterable[tuple[int, list[_Read]]]:
+        """Return the traces whose first block is one of these, each with what ``read`` reads of all its spans."""
+        blocks = {key: read(key) for key in keys}
         numbers = self._reader.numbers(list({trace for block in blocks.values() for trace in block}))
         first = {trace: its[0] for trace, its in numbers.items()}
         begun = {trace for key, block in blocks.items() for trace in block if first.get(trace, 0) >= key[0]}
-        found: dict[int, list[Span]] = {trace: [] for trace in begun}
+        found: dict[int, list[_Read]] = {trace: [] for trace in begun}
         for key in self._reader.keys({number for trace in begun for number in numbers[trace]}):
-            block = blocks[key] if key in blocks else self._reader.block(key, keep=False)
+            block = blocks[key] if key in blocks else read(key)
             for trace in block.keys() & begun:
                 found[trace] += block[trace]
-        yield from map(by_moment, found.values())
+        return found.items()
 
 
 def _store(connection: sqlite3.Connection, cell: _Cell) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from obskit.collector.links import Link, Links
-from obskit.zipkin.model import Span
+from obskit.collector.store.outlines import Outline
+from obskit.zipkin.model import Span, local_service, remote_service
 
 _LEVEL = 1  # of compression
 _LARGE = 64  # spans: traces of more are rarely alike
@@ -44,7 +45,7 @@ class LinkPatterns:
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
-        self._of_shape: dict[_Shape | None, int] = {}
+        self._of_shape: dict[_Shape, int] = {}
         self._patterns: list[list[Link]] = []
         self._oldest = array("q")
         self._newest = array("q")
@@ -70,11 +71,24 @@ class LinkPatterns:
         columns = (self._oldest.tobytes(), self._newest.tobytes(), self._pattern.tobytes())
         return zlib.compress(msgspec.msgpack.encode(_Stored(self._patterns, *columns)), _LEVEL)
 
-    def add(self, spans: list[Span], times: list[int]) -> None:
-        """Add a trace with spans at these times."""
-        self._oldest.append(min(times) or -min(filter(None, times)))
-        self._newest.append(max(times))
-        self._pattern.append(self._number_of(spans))
+    def add(self, outlines: list[Outline]) -> bool:
+        """Add a trace by the outlines of its spans; return False where these do not suffice, or have no timestamp."""
+        shape = _shape(outlines)
+        pattern = None if shape is None else self._number_of(shape)
+        return pattern is not None and self._add(pattern, outlines)
+
+    def add_spans(self, spans: list[Span], outlines: list[Outline]) -> bool:
+        """Add a trace by its spans; return False where these have no timestamp."""
+        return self._add(self._number(_links(spans, _shape(outlines))), outlines)
+
+    def _add(self, pattern: int, outlines: list[Outline]) -> bool:
+        times = [outline.timestamp for outline in outlines]
+        newest = max(times)
+        if newest:
+            self._oldest.append(min(times) or -min(filter(None, times)))
+            self._newest.append(newest)
+            self._pattern.append(pattern)
+        return newest > 0
 
     def add_all(self, other: LinkPatterns) -> None:
         """Add the traces of others."""
@@ -110,14 +124,11 @@ class LinkPatterns:
             links.add_counted(self._patterns[pattern], count)
         return links.as_list()
 
-    def _number_of(self, spans: list[Span]) -> int:
-        """Return the number of a trace's pattern. Traces of the same shape are looked at once."""
-        shape = _shape(spans)
+    def _number_of(self, shape: _Shape) -> int | None:
+        """Return the number of the pattern of traces of a known shape."""
         number = self._of_shape.get(shape)
-        if number is None:
-            number = self._number(_links(spans, shape))
-            if shape is not None:
-                self._of_shape[shape] = number
+        if number is None and (links := _links_of_shape.get(shape)) is not None:
+            number = self._of_shape[shape] = self._number(links)
         return number
 
     def _number(self, links: Iterable[Link]) -> int:
@@ -130,32 +141,40 @@ class LinkPatterns:
 
 def _links(spans: list[Span], shape: _Shape | None) -> list[Link]:
     """Return the links of a trace, which must not be changed; those of usual shapes are remembered."""
-    known = None if shape is None else _links_of_shape.get(shape)
-    if known is not None:
-        return known
     links = Links()
     links.add(spans)
     found = links.as_list()
-    if shape is not None and all(len(text) <= _LONGEST_USUAL for text in shape if isinstance(text, str)):
+    if shape is not None and sum(len(text) for text in _texts(spans)) <= _LONGEST_USUAL * len(spans):
         if len(_links_of_shape) >= _MOST_SHAPES:
             _links_of_shape.clear()
         _links_of_shape[shape] = found
     return found
 
 
-def _shape(spans: list[Span]) -> _Shape | None:
+def _texts(spans: list[Span]) -> Iterator[str]:
+    """Yield what the spans keep in memory in a shape."""
+    for span in spans:
+        yield from filter(None, (local_service(span), remote_service(span)))
+
+
+def _shape(outlines: list[Outline]) -> _Shape | None:
     """Return what the links of a trace depend on, whatever its ids; None where they depend on more, or it is large."""
-    if len(spans) > _LARGE or True in [span.shared for span in spans]:
+    if len(outlines) > _LARGE or True in [outline.shared for outline in outlines]:
         return None
-    places: dict[str | None, int] = {span.id: place for place, span in enumerate(spans)}
-    above = [places.get(span.parent_id, _NOT_HERE) if span.parent_id else _NO_PARENT for span in spans]
-    if len(places) < len(spans) or above.count(_NO_PARENT) > 1:  # pieces of a span; the order of ids chooses the root
+    places: dict[str | None, int] = {outline.id: place for place, outline in enumerate(outlines)}
+    parents = [outline.parent_id for outline in outlines]
+    if len(places) < len(outlines) or parents.count(None) > 1:  # pieces of a span; the order of ids chooses the root
         return None
-    local, remote = [span.local_endpoint for span in spans], [span.remote_endpoint for span in spans]
+    places[None] = _NO_PARENT
     return (
-        *above,
-        *[span.kind for span in spans],
-        *[endpoint and endpoint.service_name for endpoint in local],
-        *[endpoint and endpoint.service_name for endpoint in remote],
-        *["error" in span.tags for span in spans],
+        *[places.get(parent, _NOT_HERE) for parent in parents],
+        *[
+            (
+                its.kind,
+                its.local_endpoint,
+                its.remote_endpoint,
+                (tags := its.tags) is not None and tags.error is not None,
+            )
+            for its in outlines
+        ],
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from obskit.collector.store.blocks import Damaged, low_ids, trace_numbers, unpack, unpack_trace, unpack_with
 from obskit.collector.store.database import Database, StoreError
+from obskit.collector.store.outlines import Outline, unpack_outlines
 from obskit.collector.store.recent import BlockKey, RecentBlocks, SpansByTrace
 from obskit.collector.store.text_index import TextIndex
 from obskit.collector.store.trace_index import TraceIndex
@@ -20,6 +21,7 @@ _MOST_HEADERS = 512  # read at once
 _HEADER = "number, last, spans, newest, longest, filter"
 _COVERS = "number = (SELECT max(number) FROM blocks WHERE number <= ?) AND last >= ?"
 _LATEST = 2**63 - 1
+_Read = TypeVar("_Read", Span, Outline)
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,8 @@ class Reader:
         ((since,),) = self._database.rows("SELECT coalesce((SELECT arrived FROM blocks ORDER BY number LIMIT 1), 0)")
         return Holdings(spans, size, self.end()[1], since)
 
-    def block(self, key: BlockKey, *, keep: bool = True) -> SpansByTrace:
-        """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted.
-
-        ``keep`` caches it: for those who will read it again.
-        """
+    def block(self, key: BlockKey) -> SpansByTrace:
+        """Return the spans of one block by trace: all of the merged one if it was merged, none if it was deleted."""
         found = self._recent.get(key)
         if found is not None:
             return found
@@ -158,9 +157,19 @@ class Reader:
             return {}
         *new_key, data = rows[0]
         found = self._by_trace(key, unpack, data)
-        if keep:
-            self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
+        self._recent.put((new_key[0], new_key[1], new_key[2]), found, len(data))
         return found
+
+    def unkept(self, key: BlockKey) -> SpansByTrace:
+        """Return ``block`` for one who will not read it again."""
+        found = self._recent.get(key)
+        data = self.data(key) if found is None else None
+        return self._by_trace(key, unpack, data) if data else found or {}
+
+    def outlines(self, key: BlockKey) -> dict[int, list[Outline]]:
+        """Return the outlines of the spans of one block by trace."""
+        data = self.data(key)
+        return self._by_trace(key, unpack_outlines, data) if data else {}
 
     def with_text(self, key: BlockKey, text: bytes) -> SpansByTrace:
         """Return the spans of one block whose JSON holds a text, by trace; all of a block that is in the cache."""
@@ -168,8 +177,8 @@ class Reader:
         data = self.data(key) if found is None else None
         return self._by_trace(key, unpack_with, data, text) if data else found or {}
 
-    def _by_trace(self, key: BlockKey, read: Callable[..., list[Span]], *arguments: bytes) -> SpansByTrace:
-        found: defaultdict[int, list[Span]] = defaultdict(list)
+    def _by_trace(self, key: BlockKey, read: Callable[..., list[_Read]], *arguments: bytes) -> dict[int, list[_Read]]:
+        found: defaultdict[int, list[_Read]] = defaultdict(list)
         try:
             spans = read(*arguments)
             lows = low_ids([span.trace_id for span in spans])

@@ -3,72 +3,63 @@
 from __future__ import annotations
 
 import threading
-from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 
 from obskit.zipkin.model import Span
 
 BlockKey = tuple[int, int, int]  # number, last, spans: a block that was merged or cut has another key
 SpansByTrace = dict[int, list[Span]]
-_MOST_HASHES = 100_000
-_FEW = 64  # hashes of a trace that are searched one by one
+_MOST_HASHES = 40_000  # of 100 bytes
 _MOST_BYTES = 1024 * 1024  # compressed bytes; in memory they take about thirty times as much
 
 
-class Known:
-    """What is known of a trace: the number of its first block (0: none yet), and the hashes of its spans."""
-
-    __slots__ = ("begin", "hashes")
-
-    def __init__(self, begin: int = 0) -> None:
-        self.begin = begin
-        self.hashes: array[int] | set[int] = array("q")  # an array takes a fifth of the memory of a small set
-
-    def add(self, digest: int) -> bool:
-        """Add the hash of a span; return False if it was there."""
-        hashes = self.hashes
-        if digest in hashes:
-            return False
-        if isinstance(hashes, set):
-            hashes.add(digest)
-        elif len(hashes) < _FEW:
-            hashes.append(digest)
-        else:
-            self.hashes = {*hashes, digest}
-        return True
-
-
 class RecentSpans:
-    """The hashes of the spans of recent traces: a span that is sent again is recognised without reading blocks.
+    """The spans of recent traces: one that is sent again is recognised without reading blocks.
 
-    For one thread at a time.
+    Known are the hash of each span and the first block of each trace. What is older than the last one or two
+    ``_MOST_HASHES`` is forgotten at once, so that nothing is done for a single span. For one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._traces: OrderedDict[int, Known] = OrderedDict()
-        self._count = 0
+        self._hashes: set[int] = set()
+        self._begins: dict[int, int] = {}
+        self._older: tuple[set[int], dict[int, int]] = set(), {}
 
-    def take(self, traces: Iterable[int]) -> dict[int, Known]:
-        """Remove and return what is known of traces. The caller must ``put`` it back."""
-        found: dict[int, Known] = {}
-        for trace in traces:
-            known = self._traces.pop(trace, None)
-            if known is not None:
-                found[trace] = known
-                self._count -= len(known.hashes)
-        return found
+    def unknown(self, traces: Iterable[int]) -> set[int]:
+        """Return the traces of which nothing is known."""
+        return set(traces).difference(self._begins).difference(self._older[1])
 
-    def put(self, traces: Mapping[int, Known]) -> None:
-        """Cache traces that were taken, or were not there, and drop the least recently used ones."""
-        self._traces.update(traces)
-        self._count += sum([len(known.hashes) for known in traces.values()])
-        while self._count > _MOST_HASHES and len(self._traces) > 1:
-            self._count -= len(self._traces.popitem(last=False)[1].hashes)
+    def add(self, hashes: Sequence[int]) -> Sequence[int]:
+        """Note the hashes of spans; return the places of those that were not known."""
+        older, new = self._older[0], set(hashes)
+        if len(new) == len(hashes) and new.isdisjoint(self._hashes) and new.isdisjoint(older):
+            places: Sequence[int] = range(len(hashes))
+        else:
+            first = {digest: place for place, digest in reversed(list(enumerate(hashes)))}
+            places = sorted(first[digest] for digest in new - self._hashes - older)
+        self._hashes |= new
+        return places
 
-    def drop(self, traces: Iterable[int]) -> None:
-        """Drop traces of which some spans are no longer stored."""
-        self.take(traces)
+    def begin(self, traces: Iterable[int], number: int) -> None:
+        """Note the first block of those traces that were unknown."""
+        self._begins.update(dict.fromkeys(self.unknown(traces), number))
+
+    def begins(self, traces: Collection[int]) -> set[int]:
+        """Return the numbers of the first blocks of the traces that are known."""
+        found = {*map(self._begins.get, traces), *map(self._older[1].get, traces)}
+        return {number for number in found if number is not None}
+
+    def age(self) -> None:
+        """Forget the older ones, if there are enough. Not amid a message: a known trace has all of its hashes."""
+        if len(self._hashes) > _MOST_HASHES:
+            self._older = self._hashes, self._begins
+            self._hashes, self._begins = set(), {}
+
+    def drop(self, traces: Collection[int]) -> None:
+        """Forget all if some of these traces are known: spans of theirs are no longer stored."""
+        if len(self.unknown(traces)) < len(traces):
+            self._hashes, self._begins, self._older = set(), {}, (set(), {})
 
 
 class RecentBlocks:

@@ -18,7 +18,7 @@ from operator import itemgetter
 import msgspec
 
 from obskit.collector.deadline import Deadline
-from obskit.collector.query import is_entry
+from obskit.collector.query import entries_among
 from obskit.collector.store.health_numbers import bucket_of
 from obskit.collector.store.packed import BUCKETS, LATEST, UNKNOWN, Packed, Row, Share, Ticks, packed, read
 from obskit.collector.store.reading import Reader
@@ -64,7 +64,7 @@ _decode = msgspec.json.Decoder(list[_Entry]).decode
 def _rows(data: bytes | None) -> list[Row]:
     """Return the requests of a block; none of a damaged one, so that the others can still be shown."""
     try:
-        return [entry.row for entry in _decode(zlib.decompress(data)) if is_entry(entry)] if data else []
+        return [entry.row for entry in entries_among(_decode(zlib.decompress(data)))] if data else []
     except (zlib.error, msgspec.MsgspecError, TypeError, ValueError):
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -28,14 +28,14 @@ from obskit.collector.store.migrating import migrate
 from obskit.collector.store.names import Names
 from obskit.collector.store.outbox import Outbox
 from obskit.collector.store.reading import Holdings, Reader
-from obskit.collector.store.recent import Known, RecentSpans
+from obskit.collector.store.recent import RecentSpans
 from obskit.collector.store.requests import Requests
 from obskit.collector.store.tail import Tail
 from obskit.collector.store.text_index import TextIndex
 from obskit.collector.store.trace_index import TraceIndex
 from obskit.collector.store.versions import Versions
 from obskit.zipkin.ids import trace_key
-from obskit.zipkin.json_v2 import encode_span
+from obskit.zipkin.json_v2 import encode_each
 from obskit.zipkin.model import Span
 
 MAX_SPANS = 500_000
@@ -116,7 +116,7 @@ class SpanStore:
 
         ``lines`` is the JSON of each, if the caller has it.
         """
-        lines = lines or [encode_span(span) for span in spans]
+        lines = lines or encode_each(spans)
         self.last_added = time.monotonic()
         with self._writing:
             try:
@@ -127,7 +127,7 @@ class SpanStore:
                 raise
             self._failure = None
         if new and self.on_stored is not None:
-            self.on_stored(new)
+            self.on_stored(list(new))
 
     def _count_before(self, spans: int, size: int) -> None:
         """Update the health numbers now and then, and always before uncounted spans could be evicted."""
@@ -140,57 +140,50 @@ class SpanStore:
             self.cells.update()
             self._uncounted = _Uncounted(1, spans, size)
 
-    def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> list[Span]:
+    def _add(self, spans: Sequence[Span], lines: Sequence[bytes]) -> Sequence[Span]:
         part = Part(spans, lines)
-        known = self._known(sorted({*part.lows}))
-        new = [
-            number
-            for number, (low, digest) in enumerate(zip(part.lows, map(hash, lines), strict=True))
-            if known[low].add(digest)
-        ]
+        traces = {*part.lows}
+        self._recall(traces)
+        new = self._recent.add(list(map(hash, lines)))
         if len(new) < len(spans):
             part = Part([spans[number] for number in new], [lines[number] for number in new])
         if new:
             parts = [part[cut] for cut in slices(part.lines)]
             blocks = list(map(pack, parts))
             with self._database.transaction() as connection:
-                self._links.forget(connection, {known[low].begin for low in part.lows} - {0})
+                self._links.forget(connection, self._recent.begins({*part.lows}))
                 for its, block in zip(parts, blocks, strict=True):
-                    self._insert(connection, block, its, known)
+                    self._insert(connection, block, its)
                     self.cells.note(its.entries)
                 self.versions.note(connection, part.spans)
-                self._make_room(connection, known.keys())
+                self._make_room(connection, traces)
                 self._tail.merge(connection)
                 self._index.write(connection)
                 self._texts.write(connection, self._table.last, self._tail.begin)
                 self._table.write_totals(connection)
-        self._recent.put(known)
-        return list(part.spans)
+        return part.spans
 
-    def _known(self, traces: list[int]) -> dict[int, Known]:
-        """Return what is known of each trace: its first block, and the hashes of its latest spans."""
-        found = self._recent.take(traces)
-        missing = [trace for trace in traces if trace not in found]
-        numbers = self._reader.numbers(missing)
-        for trace in missing:
-            found[trace] = self._stored(trace, numbers[trace]) if trace in numbers else Known()
-        return found
+    def _recall(self, traces: AbstractSet[int]) -> None:
+        """Find out what is stored of traces: the first block, and the hashes of the latest spans."""
+        self._recent.age()
+        for trace, numbers in self._reader.numbers(list(self._recent.unknown(traces))).items():
+            self._recent.add(self._hashes(trace, numbers))
+            self._recent.begin([trace], numbers[0])
 
-    def _stored(self, trace: int, numbers: list[int]) -> Known:
-        known = Known(numbers[0])
+    def _hashes(self, trace: int, numbers: list[int]) -> list[int]:
+        found: list[int] = []
         looked_at = 0
         try:
             for key in reversed(list(self._reader.keys(numbers))):
-                for span in self._reader.block(key).get(trace, ()):
-                    known.add(hash(encode_span(span)))
+                found += map(hash, encode_each(self._reader.block(key).get(trace, [])))
                 looked_at += key[2]
                 if looked_at >= _MOST_COMPARED:
                     break
         except StoreError:  # a damaged block must not prevent storing new spans of its traces
             pass
-        return known
+        return found
 
-    def _insert(self, connection: sqlite3.Connection, block: Block, part: Part, known: Mapping[int, Known]) -> None:
+    def _insert(self, connection: sqlite3.Connection, block: Block, part: Part) -> None:
         is_small = not block.filter
         if not is_small:
             self._tail.finish(connection)
@@ -198,8 +191,7 @@ class SpanStore:
         self._names.note(connection, part, number)
         traces = trace_numbers(block.traces)
         self._index.add(number, traces)
-        for trace in traces:
-            known[trace].begin = known[trace].begin or number
+        self._recent.begin(traces, number)
         if is_small:
             self._tail.append(number, block, part)
 
@@ -283,6 +275,11 @@ class SpanStore:
         found = self._links.count(*window, deadline)
         found.add_counted(self._gone_links.between(*window))
         return found.as_list()
+
+    @property
+    def links_wanted(self) -> bool:
+        """Whether ``links`` took too long, so that counting ahead is worth more than quiet."""
+        return self._links.wanted
 
     def holdings(self) -> Holdings:
         """Return how much is stored now, and how much was ever stored."""
