@@ -53,9 +53,9 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         render("<h1>Services</h1>\n{links}", links=period_links(period, params, shown.first)),
         _services(site, found, period) if found.services else _nothing(site, http),
         strip(site, shown, deadline),
-        running_part(site),
         Html("<h2>Every request</h2>\n"),
-        scatter.figure(wanted, period, query=of_period(period)),
+        scatter.figure(wanted, period, params, query=of_period(period)),
+        running_part(site),
         _stored(site),
         _told(site),
     ]
@@ -100,11 +100,15 @@ def errors_of(numbers: Numbers) -> str:
 def _stored(site: Site) -> Html:
     """Return how much is stored, since when, and how much was evicted, lest the lists seem complete."""
     held = site.store.holdings()
-    text = f"{count(held.spans, 'span')} stored, {held.size / 1_000_000:,.1f} MB"
+    text = f"{count(held.spans, 'span')} stored, {_size(held.size)}"
     gone = f"; {count(held.gone, 'older span')} made room" if held.gone else "; none had to make room"
     since = render(" since {at}", at=moment(held.since * _SECOND)) if held.since else Html("")
     note = '<p class="note">{text}{since}{gone}. Numbers of services stay when spans go.{lost}</p>\n'
     return render(note, text=text, since=since, gone=gone, lost=_lost(site))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def _lost(site: Site) -> str:

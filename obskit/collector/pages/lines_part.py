@@ -16,7 +16,7 @@ MOST_SHOWN = 200
 _PART = """<section class="logs" aria-labelledby="lines-of-trace"><h2 id="lines-of-trace">Log lines</h2>
 <p class="note" id="line-scope" data-all="{every}"><span>{scopes}</span><output>{said}</output> \
 <a href="/logs?trace={trace_id}">search in them</a></p>
-<div class="card entries" id="trace-lines">{rows}</div></section>
+<div class="card entries" id="trace-lines" data-colours="{colours}">{rows}</div></section>
 """
 _SCOPE = '<a href="?{query}#lines-of-trace"{current}>{text}</a> '
 _CURRENT = Html(' aria-current="true"')
@@ -33,6 +33,7 @@ def lines_part(site: Site, trace_id: str, found: TraceLines, shown: View | None,
     return render(
         _PART,
         trace_id=trace_id,
+        colours=site.colours(),
         every=_every(found),
         scopes=_scopes(found, len(found.below(top)) if top else -1, params, is_part=is_part),
         said=_said(len(lines), more=found.more),

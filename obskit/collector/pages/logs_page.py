@@ -42,7 +42,8 @@ _BETWEEN = """<label>From<input name="from" value="{first}"></label><label>To<in
 _OPTION = '<option value="{value}"{selected}>{label}</option>'
 _SELECTED = Html(" selected")
 _LIST = """<p class="note" role="status">{said}</p>
-<div class="card entries" id="lines" data-query="{query}" data-last="{last_id}">{rows}</div>
+<div class="card entries" id="lines" data-query="{query}" data-last="{last_id}" \
+data-colours="{colours}">{rows}</div>
 <p class="note">{more}</p>
 """
 _AROUND = """<h1>Lines around one</h1>
@@ -121,6 +122,7 @@ def _list(site: Site, request: Request, found: Found, params: Mapping[str, str],
         said=_said(site, found),
         query=urlencode(kept) if is_newest else "",
         last_id=last_id if is_newest else "",
+        colours=site.colours(),
         rows=rows(site, reversed(found.lines))
         if found.lines
         else _EMPTY

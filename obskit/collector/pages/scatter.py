@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import chain, compress
+from itertools import compress
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from obskit.collector.api.answers import params_of
 from obskit.collector.deadline import Deadline
+from obskit.collector.pages.duration_scale import Scale, scale_of
 from obskit.collector.pages.markup import Html, render
 from obskit.collector.pages.request_query import RequestQuery, own_names, parse_requests
 from obskit.collector.pages.show import count, duration, moment
@@ -31,11 +32,9 @@ MOST_DOTS = 50_000
 _WIDE, _HIGH = 240, 60  # cells of the density
 _DRAWN_WIDE, _DRAWN_HIGH = 120, 30  # cells of the picture for browsers without scripts
 _CELL = 10  # its size there
-_NICE = (1, 2, 5)
-_SAMPLE = 100  # blocks, of which the scale is estimated
 _FIGURE = """<figure class="card scatter" id="scatter" data-url="/api/obskit/v1/requests" \
-data-top="{top}" data-query="{query}">
-<figcaption><span>{caption}</span><span class="tools" id="scatter-tools"></span></figcaption>
+data-query="{query}">
+<figcaption><span>{caption}</span>{other}<span class="tools" id="scatter-tools"></span></figcaption>
 <div class="plot"><span class="top-label">{top_text}</span><svg viewBox="0 0 {width} {height}" \
 preserveAspectRatio="none" role="img" aria-label="{caption}">{marks}</svg></div>
 <div class="ticks x">{begin}<span>ended at</span>{end}</div>
@@ -49,16 +48,19 @@ def answer(site: Site, request: HttpRequest, deadline: Deadline) -> Response:
     query = parse_requests(params)
     found = site.store.requests.find(query.wanted, deadline)
     period = _covered(site.stored(query.period), found)
-    top = parse_duration("top", params["top"]) if "top" in params else top_of(found)
+    top = parse_duration("top", params["top"]) if "top" in params else None
+    scale = scale_of(found, params.get("scale", ""), top)
     shown = {
         "first": period.first,
         "last": period.end,
         "longest": query.period.length,
-        "top": top,
+        "bottom": scale.bottom,
+        "top": scale.top,
+        "log": scale.is_log,
         "total": len(found),
         "running": _running(site, query),
     }
-    return Response(msgspec.json.encode({**shown, **_marks(site, found, period, top)}), media_type="application/json")
+    return Response(msgspec.json.encode({**shown, **_marks(site, found, period, scale)}), media_type="application/json")
 
 
 def _running(site: Site, query: RequestQuery) -> list[tuple[int, str]]:
@@ -70,7 +72,7 @@ def _running(site: Site, query: RequestQuery) -> list[tuple[int, str]]:
     return [(max(now - one.began, 0), one.trace_id) for one in site.told.running.oldest(query.service or "")]
 
 
-def _marks(site: Site, found: Found, period: Period, top: int) -> dict[str, object]:
+def _marks(site: Site, found: Found, period: Period, scale: Scale) -> dict[str, object]:
     if len(found) <= MOST_DOTS:
         first, failed = period.first, found.column("failed")
         return {
@@ -79,7 +81,7 @@ def _marks(site: Site, found: Found, period: Period, top: int) -> dict[str, obje
             "failed": [place for place, its in enumerate(failed) if its],
             **_services(site, found),
         }
-    cells = _density(found, period, top, _WIDE, _HIGH)
+    cells = _density(found, period, scale, _WIDE, _HIGH)
     grid = [[x, y, *numbers] for (x, y), numbers in cells.items()]
     return {"wide": _WIDE, "high": _HIGH, "grid": grid}
 
@@ -95,39 +97,35 @@ def _services(site: Site, found: Found) -> dict[str, list[int] | list[str]]:
     return {"service": of_each, "services": list(numbers), "colours": [site.colour(name) for name in numbers]}
 
 
-def figure(found: Found, period: Period, what: str = "", query: Mapping[str, str] | None = None) -> Html:
-    """Return the plot, which a script makes interactive; ``what`` describes the requests.
+def figure(
+    found: Found, period: Period, params: Mapping[str, str], what: str = "", query: Mapping[str, str] | None = None
+) -> Html:
+    """Return the plot, which a script makes interactive; ``what`` describes the requests, ``params`` are the page's.
 
     On pages other than ``/traces``, ``query`` has the parameters that select these requests there.
     """
-    period, top = _covered(period, found), top_of(found)
+    period, scale = _covered(period, found), scale_of(found, params.get("scale", ""))
     failed = found.errors
     caption = f"{count(len(found), 'request')}{what}, {count(failed, 'error')}"
     return render(
         _FIGURE,
-        top=top,
-        query=urlencode(query or {}),
-        top_text=duration(top),
+        query=urlencode({**query, **({"scale": "log"} if scale.is_log else {})} if query else {}),
+        top_text=duration(scale.top),
+        other=_other(params, scale),
         caption=caption,
         width=_DRAWN_WIDE * _CELL,
         height=_DRAWN_HIGH * _CELL,
-        marks=Html(_drawn(found, period, top)),
+        marks=Html(_drawn(found, period, scale)),
         begin=moment(period.first),
         end=moment(period.end),
     )
 
 
-def top_of(found: Found) -> int:
-    """Return a round duration above all but about one in a hundred requests, estimated from a sample of many."""
-    if not len(found):
-        return 1_000_000
-    some = found.parts[:: max(len(found.parts) // _SAMPLE, 1)]
-    took = sorted(chain.from_iterable(part.column("took") for part in some))
-    high = took[int(len(took) * 0.99)] * 1.1
-    top = 1
-    while top * _NICE[-1] < high:
-        top *= 10
-    return next((top * nice for nice in _NICE if top * nice >= high), top * 10)
+def _other(params: Mapping[str, str], scale: Scale) -> Html:
+    """Return a link to the other scale."""
+    name, text = ("", "linear scale") if scale.is_log else ("log", "log scale")
+    query = urlencode({key: value for key, value in {**params, "scale": name}.items() if value})
+    return render('<a class="other-scale" href="?{query}#scatter">{text}</a>', query=query, text=text)
 
 
 def _covered(period: Period, found: Found) -> Period:
@@ -138,14 +136,14 @@ def _covered(period: Period, found: Found) -> Period:
     return Period(first, last + 1, period.last)
 
 
-def _density(found: Found, period: Period, top: int, wide: int, high: int) -> dict[tuple[int, int], list[int]]:
+def _density(found: Found, period: Period, scale: Scale, wide: int, high: int) -> dict[tuple[int, int], list[int]]:
     """Return the numbers of requests and of errors in each cell that is not empty.
 
     Many requests are counted in steps of 10 s and 9 %, each at its middle.
     """
     requests, errors = [0] * (wide * high), [0] * (wide * high)
-    first, across, up = period.first, wide / period.length, high / top
-    rows = [min(int(duration_of(bucket + 0.5) * up), high - 1) for bucket in range(BUCKETS)]
+    first, across = period.first, wide / period.length
+    rows = [scale.row(duration_of(bucket + 0.5), high) for bucket in range(BUCKETS)]
     is_rough, singly = len(found) > MOST_DOTS, []
     for part in found.parts:
         ticks = part.ticks if is_rough else None
@@ -176,10 +174,10 @@ def _counted(parts: Iterable[Part], first: int, across: float) -> tuple[Counter[
     return every, errors
 
 
-def _drawn(found: Found, period: Period, top: int) -> str:
+def _drawn(found: Found, period: Period, scale: Scale) -> str:
     """Return paths for cells with few, some and many requests, and one for crosses. Only numbers are inserted."""
     paths = {"few": "", "some": "", "many": "", "cross": ""}
-    for (x, y), (requests, failed) in _density(found, period, top, _DRAWN_WIDE, _DRAWN_HIGH).items():
+    for (x, y), (requests, failed) in _density(found, period, scale, _DRAWN_WIDE, _DRAWN_HIGH).items():
         left, above = x * _CELL, (_DRAWN_HIGH - 1 - y) * _CELL
         paths["few" if requests < 3 else "some" if requests < 20 else "many"] += f"M{left + 2} {above + 2}h6v6h-6z"
         if failed:

@@ -82,9 +82,9 @@ def show(site: Site, http: HttpRequest, deadline: Deadline) -> Response:
         _operations(found, asked),
         hottest(site, service, asked_period),
         _neighbours(site, service, links, of_period(period)),
-        running_part(site, service),
         Html("<h2>Every request</h2>\n"),
-        scatter.figure(requests, period, query=asked),
+        scatter.figure(requests, period, params, query=asked),
+        running_part(site, service),
         _errors(requests),
     ]
     return page(service, join(body), here="/", modules=("dots.js",))

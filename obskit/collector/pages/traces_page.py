@@ -43,7 +43,7 @@ _FORM = """<h1>Traces</h1>
 <label>Sort<select name="sort">{sorts}</select></label>
 <label>List<select name="limit">{limits}</select></label>
 <label class="check"><input type="checkbox" name="errors" value="1"{errors}> errors only</label>
-<button class="primary">Find</button>
+{scale}<button class="primary">Find</button>
 <datalist id="names">{names}</datalist><datalist id="remotes">{remotes}</datalist>
 </form>
 """
@@ -100,7 +100,7 @@ def to_traces(_request: HttpRequest) -> Response:
 def _result(site: Site, http: HttpRequest, query: RequestQuery, params: Mapping[str, str], deadline: Deadline) -> Html:
     found = site.store.requests.find(query.wanted, deadline)
     what = " (tags and remote services narrow the list, not the plot)" if query.by_trace else ""
-    picture = scatter.figure(found, site.stored(query.period), what)
+    picture = scatter.figure(found, site.stored(query.period), params, what)
     rows = _by_trace(site, query, deadline) if query.by_trace else _by_request(site, query, found)
     if not rows:
         return join([picture, _nothing(site, http, query)])
@@ -208,6 +208,7 @@ def _form(site: Site, params: Mapping[str, str]) -> Html:
         end=_moment_text(params.get("to", "")),
         sorts=_options(SORTS, params.get("sort", "-end")),
         limits=_options({limit: limit for limit in _LIMITS}, params.get("limit", "50")),
+        scale=Html('<input type="hidden" name="scale" value="log">') if params.get("scale") == "log" else "",
         errors=Html(" checked" if params.get("errors") == "1" else ""),
         names=_options({name: name for name in names}, ""),
         remotes=_options({name: name for name in remotes}, ""),

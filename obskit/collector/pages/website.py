@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from starlette.responses import Response
 
 from obskit.collector.deadline import Deadline
@@ -55,6 +56,11 @@ class Site:
             for name in [*self.store.service_names(), service]:
                 self._seen.setdefault(name, len(self._seen))
         return f"s{self._seen[service] % COLOURS}"
+
+    def colours(self) -> str:
+        """Return the classes of all services that are stored, as JSON for a script."""
+        services = dict.fromkeys([*self.store.service_names(), *self.lines.services()])
+        return msgspec.json.encode({service: self.colour(service) for service in services}).decode()
 
     def badge(self, service: str, count: int = 1) -> Html:
         """Return a service's name in its colour, with the number of its spans if there are several."""

@@ -126,6 +126,20 @@ def test_rows_of_the_script_are_those_of_the_server(browser):
         assert tab.problems == []
 
 
+def test_all_of_a_row_of_the_script_is_what_the_server_writes(browser):
+    fields = {"cart": 7, "who": {"name": "a b", "ids": [1, 2], "none": None, "yes": True}, "-x": '"', "ä": "ö&=?#"}
+    with CollectorServer() as server:
+        client = client_of(server)
+        client.post([{**SPAN, "localEndpoint": {"serviceName": "shop"}}])
+        post(client, line(0))
+        tab = browser.tab().open(f"{server.url}/logs?follow=1")
+        post(client, line(1, trace=TRACE, spanId="00000000000000a1", logger="a.b", severity="ERROR", **fields))
+        tab.wait("document.querySelectorAll('.entry').length == 2")
+        html = "document.querySelector('.entry').innerHTML.replaceAll(/[\\n]+/g, '')"
+        live = tab.run(html)
+        assert tab.open(f"{server.url}/logs").run(html) == live
+
+
 def test_below_a_trace_they_are_the_same_also_those_of_a_chosen_span(browser):
     with CollectorServer() as server:
         client = client_of(server)

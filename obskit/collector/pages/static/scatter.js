@@ -3,33 +3,34 @@
 import { duration, element } from "./elements.js";
 import { onKeys } from "./keys.js";
 import { colourOf } from "./minimap.js";
-import { clock } from "./times.js";
+import { BASE, EDGE, Scale, roundTimes } from "./plot_axes.js";
+import { ahead, clock } from "./times.js";
 
 const EVERY = 2000, LATE = 60_000; // milliseconds: between two polls, and how late a request may arrive and still appear live
 const NEAR = 6, RING = 7; // pixels
-const EDGE = 10, BASE = 18; // pixels at the top, for requests above the scale, and at the bottom, for times
+const FEW = 3000; // dots, that are drawn larger
 
 export class Scatter {
   constructor(figure) {
     this.figure = figure;
     this.asked = new URLSearchParams(figure.dataset.query || location.search);
-    this.top = Number(figure.dataset.top);
     this.canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": figure.querySelector("svg").getAttribute("aria-label") });
     this.canvas.title = "drag: list what is inside; arrows: earlier, later, longer, shorter";
     this.canvas.addEventListener("pointerdown", (event) => this.press(event));
     onKeys("requests as dots, once they have the focus", {
-      ArrowLeft: () => this.move(-0.5), ArrowRight: () => this.move(0.5), ArrowUp: () => this.scale(2), ArrowDown: () => this.scale(0.5),
+      ArrowLeft: () => this.move(-0.5), ArrowRight: () => this.move(0.5), ArrowUp: () => this.stretch(2), ArrowDown: () => this.stretch(0.5),
     }, this.canvas);
     for (const change of ["theme", "zone"]) document.addEventListener(change, () => this.draw());
     const button = (text, title, onclick) => element("button", { type: "button", title, onclick }, text);
     document.getElementById("scatter-tools").replaceChildren(
       element("span", { class: "dim" }, "drag a rectangle: its requests"),
       button("←", "earlier", () => this.move(-0.5)), button("→", "later", () => this.move(0.5)),
-      button("↑", "longer durations", () => this.scale(2)), button("↓", "shorter durations", () => this.scale(0.5)));
+      button("↑", "longer durations", () => this.stretch(2)), button("↓", "shorter durations", () => this.stretch(0.5)));
   }
 
   async start() {
     this.shown = await this.fetch({});
+    this.scale = new Scale(this.shown);
     this.figure.querySelector("svg").replaceWith(this.canvas);
     this.figure.querySelector(".top-label").remove();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
@@ -70,7 +71,7 @@ export class Scatter {
   }
 
   draw() {
-    const { canvas, shown, top } = this, width = canvas.clientWidth, height = canvas.clientHeight, ratio = devicePixelRatio;
+    const { canvas, shown } = this, width = canvas.clientWidth, height = canvas.clientHeight, ratio = devicePixelRatio;
     if (!width || !shown) return;
     canvas.width = width * ratio;
     canvas.height = height * ratio;
@@ -80,14 +81,14 @@ export class Scatter {
     const length = shown.last - shown.first;
     if (shown.grid) this.density(context, width, height);
     else {
-      const crosses = [], palette = new Map([...new Set(shown.colour)].map((name) => [name, colourOf(name)]));
-      context.globalAlpha = shown.end.length > 5000 ? 0.4 : 0.7;
+      const crosses = [], size = shown.end.length > FEW ? 3 : 5, palette = new Map([...new Set(shown.colour)].map((name) => [name, colourOf(name)]));
+      context.globalAlpha = shown.end.length > 5000 ? 0.4 : 0.8;
       for (let number = 0; number < shown.end.length; number++) {
-        const x = shown.end[number] / length * width, y = this.y(shown.took[number], height);
+        const x = shown.end[number] / length * width, y = this.scale.y(shown.took[number], height);
         if (shown.isFailed.has(number)) crosses.push([x, y]);
         else {
           context.fillStyle = palette.get(shown.colour[number]);
-          context.fillRect(x - 1.5, y - 1.5, 3, 3);
+          context.fillRect(x - size / 2, y - size / 2, size, size);
         }
       }
       this.crosses(context, crosses);
@@ -104,21 +105,21 @@ export class Scatter {
   axes(context, width, height) {
     context.font = "12px system-ui, sans-serif";
     context.lineWidth = 1;
-    for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-      const y = Math.round(this.y(this.top * part, height)) + 0.5;
+    for (const mark of this.scale.marks()) {
+      const y = Math.round(this.scale.y(mark, height)) + 0.5;
       context.strokeStyle = colourOf("grid");
       context.beginPath();
       context.moveTo(0, y);
       context.lineTo(width, y);
       context.stroke();
       context.fillStyle = colourOf("text");
-      if (part) context.fillText(duration(Math.round(this.top * part)), 6, y + 13);
+      if (mark) context.fillText(duration(mark), 6, y + 13);
     }
-    const ticks = Math.min(Math.floor(width / 160), 8);
+    const { first, last } = this.shown;
     context.textAlign = "center";
-    for (let tick = 1; tick < ticks; tick++) {
-      const at = this.shown.first + (this.shown.last - this.shown.first) * tick / ticks;
-      context.fillText(clock(at / 1000).slice(0, 8), width * tick / ticks, height - 4);
+    for (const at of roundTimes(first, last, Math.min(Math.ceil(width / 110), 12), ahead(last / 1000) * 1000)) {
+      const x = (at - first) / (last - first) * width;
+      if (x > 40 && x < width - 40) context.fillText(clock(at / 1000).slice(0, 8), x, height - 4);
     }
     context.textAlign = "start";
   }
@@ -127,7 +128,7 @@ export class Scatter {
     const { grid, wide, high } = this.shown, most = Math.max(...grid.map(([, , count]) => count)), crosses = [];
     context.fillStyle = colourOf("accent");
     for (const [x, y, count, failed] of grid) {
-      const above = this.y((y + 1) / high * this.shown.top, height), below = this.y(y / high * this.shown.top, height);
+      const [above, below] = [y + 1, y].map((row) => height - BASE - row / high * (height - EDGE - BASE));
       context.globalAlpha = 0.15 + 0.85 * Math.log1p(count) / Math.log1p(most);
       context.fillRect(x / wide * width, above, width / wide, Math.max(below - above, 1));
       if (failed) crosses.push([(x + 0.5) / wide * width, (above + below) / 2]);
@@ -155,13 +156,9 @@ export class Scatter {
     context.lineWidth = 2;
     for (const [age] of this.shown.running ?? []) {
       context.beginPath();
-      context.arc(width - RING, this.y(age, height), RING - 2, 0, 2 * Math.PI);
+      context.arc(width - RING, this.scale.y(age, height), RING - 2, 0, 2 * Math.PI);
       context.stroke();
     }
-  }
-
-  y(took, height) {
-    return took > this.top ? EDGE / 2 : height - BASE - took / this.top * (height - EDGE - BASE);
   }
 
   // --- selecting -----------------------------------------------------------------------------------
@@ -182,14 +179,14 @@ export class Scatter {
 
   choose(one, other) {
     const isClick = Math.abs(one[0] - other[0]) < 4 && Math.abs(one[1] - other[1]) < 4, around = isClick ? NEAR : 0;
-    const { canvas, shown, top } = this, width = canvas.clientWidth, height = canvas.clientHeight;
+    const { canvas, shown } = this, width = canvas.clientWidth, height = canvas.clientHeight;
     const [left, right] = [Math.min(one[0], other[0]) - around, Math.max(one[0], other[0]) + around];
     const [above, below] = [Math.min(one[1], other[1]) - around, Math.max(one[1], other[1]) + around];
     const ring = isClick && one[0] > width - 2 * RING - NEAR
-      && shown.running?.find(([age]) => Math.abs(this.y(age, height) - one[1]) <= NEAR);
+      && shown.running?.find(([age]) => Math.abs(this.scale.y(age, height) - one[1]) <= NEAR);
     if (ring) return location.assign(`/traces/${ring[1]}`);
     const when = (x) => Math.max(shown.first + x / width * (shown.last - shown.first), 0) / 1000;
-    const took = (y) => (height - BASE - y) / (height - EDGE - BASE) * top;
+    const took = (y) => this.scale.took(y, height);
     const changed = { from: Math.floor(when(left)), to: Math.ceil(when(right)), last: null };
     changed.min = below < height - BASE ? `${Math.max(Math.floor(took(below)), 1)}us` : null;
     changed.max = above > EDGE ? `${Math.ceil(took(above))}us` : null;
@@ -201,9 +198,9 @@ export class Scatter {
     this.go({ from: Math.max(Math.round((first + shift) / 1000), 0), to: Math.round((last + shift) / 1000), last: null });
   }
 
-  async scale(by) {
-    this.top = Math.max(this.top * by, 10);
-    if (this.shown.grid) this.shown = await this.fetch({ top: `${this.top}us` });
+  async stretch(by) {
+    this.scale.top = Math.max(this.scale.top * by, this.scale.bottom * 10, 10);
+    if (this.shown.grid) this.shown = await this.fetch({ top: `${this.scale.top}us` });
     this.draw();
   }
 

@@ -5,6 +5,7 @@ import { lineRow } from "./line_row.js";
 
 const list = document.getElementById("lines");
 const button = document.getElementById("live");
+const colours = JSON.parse(list.dataset.colours);
 const MOST = 1000; // rows on the page
 let live = new URLSearchParams(location.search).get("follow") === "1";
 let last = Number(list.dataset.last);
@@ -21,7 +22,7 @@ function label() {
 
 function insert() {
   list.querySelector(".message")?.remove();
-  for (const line of waiting) if (!document.getElementById(`line-${line.id}`)) list.prepend(lineRow(line, "fresh"));
+  for (const line of waiting) if (!document.getElementById(`line-${line.id}`)) list.prepend(lineRow(line, colours, "fresh"));
   waiting = [];
   while (list.childElementCount > MOST) list.lastElementChild.remove();
 }

@@ -10,6 +10,11 @@ export function moment(milliseconds) {
   return made;
 }
 
+// How many milliseconds the shown clock is ahead of UTC.
+export function ahead(milliseconds) {
+  return zone === "utc" ? 0 : -new Date(milliseconds).getTimezoneOffset() * 60_000;
+}
+
 export function clock(milliseconds) {
   return parts(new Date(milliseconds), zone).time;
 }

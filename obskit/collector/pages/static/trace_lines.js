@@ -47,6 +47,6 @@ async function fill(shown, row) {
   const number = ++wanted, { lines } = await get("lines", row === undefined ? {} : { span: shown.trace.id[row] });
   if (number !== wanted) return;
   const nothing = element("div", { class: "message" }, "No line in this part of the trace.");
-  list.replaceChildren(...lines.map((line) => lineRow(line, "")), ...(lines.length ? [] : [nothing]));
+  list.replaceChildren(...lines.map((line) => lineRow(line, JSON.parse(list.dataset.colours))), ...(lines.length ? [] : [nothing]));
   scope.querySelector("output").textContent = `${lines.length.toLocaleString("en")} shown, oldest first.`;
 }
