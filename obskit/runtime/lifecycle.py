@@ -28,13 +28,20 @@ from obskit.instrumentation.trust import trust
 from obskit.integrations import MODULES, install, others
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
+from obskit.runtime.endings import (
+    keep_interrupted,
+    watch_celery,
+    watch_children,
+    watch_forking_servers,
+    watch_uvicorn,
+)
 from obskit.runtime.forked_thread import ForkedThread
 from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
 from obskit.runtime.inventory import inventory, summary
 from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
 from obskit.runtime.parts import attributes as resource_attributes
-from obskit.runtime.termination import Termination, keep_interrupted, watch_celery, watch_children, watch_uvicorn
+from obskit.runtime.termination import Termination
 from obskit.settings import Settings, changes, load, unknown_variables
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span, keep_to
@@ -143,6 +150,7 @@ class Runtime:
             self._imported = tuple(sys.modules)
             install(names, self._hooks, self._patches)
             self._hooks.when_imported("uvicorn.server", partial(watch_uvicorn, self._server_stops, self._patches))
+            self._hooks.when_imported("socketserver", partial(watch_forking_servers, self._exit, self._patches))
             self._termination.watch_setting(self._patches)
             tell_of_later_ones(self._patches)
             self._installed = names

@@ -190,6 +190,29 @@ threading.Thread(target=work).start()
     "files_closed_and_sigterm": CLOSED.format(
         files="[tempfile.TemporaryFile('w+') for _ in range(8)]", end="os.kill(os.getpid(), 15); print('never')"
     ),
+    "forking_server": """
+import socket, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        with span('a'): self.wfile.write(self.rfile.readline())
+        raise ValueError
+class Server(socketserver.ForkingTCPServer):
+    def handle_error(self, *_): pass
+with Server(('127.0.0.1', 0), Handler) as server:
+    for _ in range(2):
+        with socket.create_connection(server.server_address) as client, client.makefile() as answer:
+            client.sendall(b'x\\n')
+            server.handle_request()
+            print(answer.readline())
+""",
+    "other_threads_joined": """
+import threading
+with span('a'): pass
+if sys.argv[1]: assert obskit.flush(20)
+print(threading.active_count(), threading.enumerate() == [threading.current_thread()])
+for thread in threading.enumerate():
+    if thread is not threading.main_thread(): thread.join()
+""",
     "sigterm_handler_looked_up": """
 import signal
 with span('a'): print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
@@ -227,7 +250,7 @@ print('never')
 COUNTS = {"fork": 4, "double_fork": 3, "pool": 4, "executor": 4, "threads": 200, "files_closed_and_others_opened": 2}
 COUNTS |= {"finaliser_at_the_end": 2, "files_closed": 2}
 COUNTS |= {"fork_on_a_thread_twice": 3, "fork_on_a_thread_and_other_threads": 3}
-COUNTS |= {"fork_on_a_thread": 2, "fork_on_a_thread_of_c": 2, "fork_on_a_thread_that_raises": 2}
+COUNTS |= {"forking_server": 2, "fork_on_a_thread": 2, "fork_on_a_thread_of_c": 2, "fork_on_a_thread_that_raises": 2}
 
 
 def same(one, other) -> bool:
