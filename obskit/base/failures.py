@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from itertools import count
 
+from obskit.base.native_threads import named
+
 
 class Tally:
     """Counts events: ``add()`` is one C call, ``value`` the number of calls so far."""
@@ -62,6 +64,7 @@ def tell(level: int, message: str, *args: object, traceback: bool = False) -> No
     """
     logger.disabled = False  # logging.config.dictConfig disables loggers that it does not name
     try:
-        logger.log(level, message, *args, exc_info=traceback and sys.meta_path is not None)
+        with named():
+            logger.log(level, message, *args, exc_info=traceback and sys.meta_path is not None)
     except Exception:
         failures.add()

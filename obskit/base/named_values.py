@@ -80,6 +80,7 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
             is_secret(last, text[start - 1 : start])
             or (last != name and (is_word(name) or _is_cookie(name)))
             or (last in ("value", "Value") and _names_secret(text, start, is_secret))
+            or (text.startswith("(", at) and last[-4:].lower() == "auth")  # a pair of user and password
         ):
             end = _end_of_value(text, found, start, last)
             value = text[at:end]

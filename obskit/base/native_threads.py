@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from obskit.base.process import on_fork
+
 
 def original(module: str, name: str) -> Any:
     """Return the attribute ``name`` of a standard ``module`` as it was before gevent or eventlet patched it."""
@@ -34,20 +36,61 @@ def reentrant_lock() -> Any:
     return original("_thread", "RLock")()
 
 
-def start_thread(function: Callable[..., object], *arguments: Any) -> None:
+def start_thread(name: str, function: Callable[..., object], *arguments: Any) -> None:
     """Run ``function`` on a new native thread, which ends with the process. (``threading`` would take a lock.)
+
+    It is not among the threads of ``threading``: programs join all of them, or wait until there is none but their own.
 
     SIGTERM is left to the application's threads: caught by a thread that is just starting, it would wake none of them.
 
     Raises RuntimeError if no thread can be started, or the interpreter is shutting down.
     """
     if in_subinterpreter():  # its end waits for such threads, and aborts the process where there is another
-        thread = threading.Thread(target=function, args=arguments, daemon=False)
+        thread = threading.Thread(target=function, args=arguments, name=name, daemon=False)
         thread.start()
         _of_subinterpreter.append(thread)
         return
     with no_sigterm():
-        original("_thread", "start_new_thread")(function, arguments)
+        original("_thread", "start_new_thread")(_run, (name, function, arguments))
+
+
+_own: dict[int, str] = {}
+"""The names of obskit's threads, by the numbers that ``threading`` has for them."""
+on_fork(_own.clear)  # a thread of the application's may get such a number
+
+
+def _run(name: str, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    here = threading.get_ident()
+    _own[here] = name
+    try:
+        function(*arguments)
+    finally:
+        hide_own_thread()
+        _own.pop(here, None)
+
+
+def name_of_own_thread(ident: int) -> str | None:
+    """Return the name of a thread of obskit's; None for others."""
+    return _own.get(ident)
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Show this thread's name, if it is obskit's, to what is called in the block: lines of the log have it."""
+    name = _own.get(threading.get_ident())
+    if name is not None:
+        threading.current_thread().name = name
+    try:
+        yield
+    finally:
+        hide_own_thread()
+
+
+def hide_own_thread() -> None:
+    """Take this thread, if it is obskit's, from those of ``threading``: whatever asks for the current one adds it."""
+    here = threading.get_ident()
+    if here in _own:
+        threading._active.pop(here, None)  # type: ignore[attr-defined]
 
 
 _of_subinterpreter: list[threading.Thread] = []

@@ -55,6 +55,9 @@ _SCHEME = pattern(
 )
 _PRIVATE_KEY = pattern(r"(-----BEGIN [A-Z\d ]{0,32}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
 _WEB_TOKEN = pattern(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_ELEMENT = pattern(
+    r"(<(?:[\w.-]{1,64}:)?(?P<name>[\w.-]{1,64})\s[^<>]{1,512}(?<!/)>)[^<]{1,10000}(?=</)"
+)  # with attributes
 _SQL_PASSWORD = pattern(r"\b((?i:password|identified\s{1,8}by)\s{1,8})'[^'\s]*'")
 _SQL_PARAMETERS = pattern(r"(?<=\n\[parameters: )(?!\[masked\]).*")  # SQLAlchemy's errors
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
@@ -117,9 +120,9 @@ class Redactor:
 
     def hides(self, key: str, value: Any) -> bool:
         """Return whether ``value`` is masked under ``key``: a number only where the key ends with a secret's word."""
-        if not self.is_secret(key):
-            return False
         kind = type(value)  # not isinstance, which may run the application's code
+        if not self.is_secret(key):
+            return kind is tuple and key[-4:].lower() == "auth"
         return kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key))
 
     def text(self, text: str) -> str:
@@ -149,8 +152,13 @@ class Redactor:
         for hint in self._hints:
             if hint in lower:
                 text = _SQL_PASSWORD.sub(_masked_literal, _SQL_PARAMETERS.sub(f"{MASK}]", text))
+                if "</" in text:
+                    text = _ELEMENT.sub(self._element, text)
                 return mask_values(text, self._is_named, self._is_word)
         return text
+
+    def _element(self, match: re.Match[str]) -> str:
+        return _masked(match) if self.is_secret(match["name"]) else match[0]
 
     def _is_named(self, name: str, before: str) -> bool:
         """Return whether ``name`` names a secret where it stands in text; ``tokenizer`` does not."""
@@ -232,6 +240,7 @@ def _hints(keys: Sequence[str]) -> tuple[str, ...]:
     parts = [re.split(r"[-_. ]", key.lower()) for key in keys if key]
     found = {next((piece for piece in reversed(part) if len(piece) > 2), part[-1]) for part in parts}
     found |= {f"{name}=" for name in _SHORT_PARAMETERS}
+    found |= {"identified", "auth'", 'auth"'}  # SQL's, and pairs of user and password
     return tuple(hint for hint in found if not any(other in hint for other in found if other != hint))
 
 

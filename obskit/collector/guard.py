@@ -59,7 +59,9 @@ class Guard:
             # What a proxy in front took for the end of this message may not be ours: the next one may be smuggled in.
             reason = "Content-Length and Transfer-Encoding in one request\n"
             return PlainTextResponse(reason, 400, {"connection": "close"})
-        if not self._is_ingest(method, headers) and not self._hosts.allows(headers.get("host", "")):
+        # Without one (HTTP/1.0, as the health checks of some load balancers) it is no browser, whose names may deceive.
+        named = "host" in headers and not self._is_ingest(method, headers)
+        if named and not self._hosts.allows(headers["host"]):
             reason = "this Host is not allowed; use localhost, or start the collector with --allow-host NAME\n"
             return PlainTextResponse(reason, 403)
         if _is_cross_origin(method, headers):

@@ -51,7 +51,7 @@ def _start() -> None:
     """Start the query, once in each process: a forked child does not have this thread."""
     if _asking:
         try:
-            start_thread(_ask, _asking[0])
+            start_thread("obskit-project", _ask, _asking[0])
         except RuntimeError:  # no thread can be started any more
             failed("asking for the Google Cloud project")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
 from obskit.base.fork_lock import no_fork
-from obskit.base.native_threads import allocate_lock, forks_later, original, start_thread
+from obskit.base.native_threads import allocate_lock, forks_later, hide_own_thread, original, start_thread
 from obskit.profiling.heap import HeapTracing
 from obskit.profiling.outputs import Assignment, Output, Stop
 from obskit.profiling.threads import Identities, switching
@@ -45,7 +45,7 @@ class Profiler:
             return
         try:
             self._ended.acquire()
-            start_thread(self._run, self._stop, self._ended)
+            start_thread("obskit-profiler", self._run, self._stop, self._ended)
             self._state = "waiting"
         except RuntimeError:
             self._ended.release()
@@ -89,6 +89,7 @@ class Profiler:
             attach(suppressed())
             while not stop.asked:
                 self._guarded(stop)
+                hide_own_thread()
         except BaseException:  # the interpreter is shutting down
             return
         finally:

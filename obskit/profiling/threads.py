@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from time import clock_gettime_ns, thread_time_ns
 
-from obskit.base.native_threads import original
+from obskit.base.native_threads import name_of_own_thread, original
 
 _QUICK = 0.0005
 
@@ -76,7 +76,8 @@ class Identities:
         """Return a thread's name and the id of its CPU clock, or None for what is unknown."""
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
         native = self._noted.get(ident) or getattr(thread, "native_id", None)
-        name = "MainThread" if native == os.getpid() else getattr(thread, "name", f"Thread-{ident}")
+        known = name_of_own_thread(ident) or getattr(thread, "name", f"Thread-{ident}")
+        name = "MainThread" if native == os.getpid() else known
         return str(name), None if native is None or not HAS_CPU_CLOCKS else (~native << 3) | 6
 
 

@@ -46,7 +46,7 @@ class Alarm:
         import faulthandler  # no subinterpreter of its own may
 
         try:
-            start_thread(self._wait, ends[0])
+            start_thread("obskit-sigterm", self._wait, ends[0])
         except RuntimeError:  # no more threads
             _close(ends)
             return

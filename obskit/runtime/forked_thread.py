@@ -50,4 +50,4 @@ class _End:
         self._function = function
 
     def __del__(self) -> None:
-        guarded("seeing the end of a forked thread", start_thread, self._function)
+        guarded("seeing the end of a forked thread", start_thread, "obskit-end", self._function)

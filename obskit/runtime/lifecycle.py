@@ -28,20 +28,14 @@ from obskit.instrumentation.trust import trust
 from obskit.integrations import MODULES, install, others
 from obskit.logs.setup import LogSetup
 from obskit.propagation import baggage
+from obskit.runtime.endings import keep_interrupted, watch_celery, watch_children, watch_forked, watch_uvicorn
 from obskit.runtime.forked_thread import ForkedThread
 from obskit.runtime.global_api import become_global, tell_of_later_ones
 from obskit.runtime.interpreter import is_supported
 from obskit.runtime.inventory import inventory, summary
 from obskit.runtime.parts import Pipelines, log_options, profiler_options, sampling_options
 from obskit.runtime.parts import attributes as resource_attributes
-from obskit.runtime.termination import (
-    Termination,
-    keep_interrupted,
-    watch_celery,
-    watch_children,
-    watch_forked,
-    watch_uvicorn,
-)
+from obskit.runtime.termination import Termination
 from obskit.settings import Settings, changes, load, unknown_variables
 from obskit.tracing.sampling.head import SamplingOptions
 from obskit.tracing.span import Span, keep_to

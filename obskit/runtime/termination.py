@@ -5,10 +5,9 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from obskit.base.failures import failed
@@ -18,7 +17,6 @@ from obskit.runtime.alarm import Alarm, caught_natively, default_natively, rest
 
 _INIT = 1  # the system ignores signals that this process does not handle, so it would not end
 _PAUSES = (0.02, 0.05, 0.1, 0.3)  # seconds
-_STARTED = os.getpid()
 
 
 class _Default(int):
@@ -118,7 +116,7 @@ class Termination:
 
     def _end(self) -> None:
         """Deliver, then let the signal end the process; a second signal meanwhile ends it at once."""
-        guarded("limiting the delivery before SIGTERM", start_thread, self._end_late)
+        guarded("limiting the delivery before SIGTERM", start_thread, "obskit-sigterm-end", self._end_late)
         try:
             self._deliver()
         except BaseException:  # Ctrl-C meanwhile, too: the process ends by the first signal
@@ -178,80 +176,4 @@ def _is_default() -> bool:
 
 
 def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def watch_children(deliver: Callable[[], object], module: ModuleType) -> None:
-    """Call ``deliver`` when a child of multiprocessing ends: by ``os._exit``, after its finalizers, without atexit.
-
-    A forked child drops its parent's finalizers; the lowest priority runs last.
-    """
-
-    def register(_: object) -> None:  # keeps ``deliver`` alive, which multiprocessing knows by a weak reference
-        module.Finalize(None, deliver, exitpriority=-1000)
-
-    module.register_after_fork(deliver, register)
-    if module.process.parent_process() is not None:
-        register(None)
-
-
-def watch_forked(deliver: Callable[[], object], patches: Patches) -> None:
-    """Call ``deliver`` before ``os._exit`` in forked children, for which that is the usual end (RQ's jobs, Airflow's).
-
-    In the process that was started it is an emergency exit, which waits for nothing.
-    """
-
-    def end(leave: Any, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        try:
-            if os.getpid() != _STARTED and not _in_the_middle(sys._getframe(2)):
-                guarded("delivering before os._exit", deliver)
-        finally:
-            leave(*args, **kwargs)
-
-    guarded("watching os._exit", patches.wrap, os, "_exit", end)
-
-
-def _in_the_middle(frame: FrameType | None) -> bool:
-    """Return whether obskit is at work below ``frame``: a signal handler may have interrupted it with a lock held."""
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("obskit."):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def watch_celery(deliver: Callable[[], object], module: ModuleType) -> None:
-    """Call ``deliver`` when a process of Celery's pool ends: by ``os._exit``, without finalizers or atexit."""
-
-    def end(**_: object) -> None:
-        deliver()
-
-    module.worker_process_shutdown.connect(end, weak=False)
-
-
-def watch_uvicorn(deliver: Callable[[], object], patches: Patches, module: ModuleType) -> None:
-    """Call ``deliver`` when a server of uvicorn's has stopped by a signal.
-
-    It then raises the signal again for what handled it before. In its workers that is nothing, since they load the
-    application, and obskit with it, after the server has set its own handler.
-    """
-
-    async def stop(shutdown: Any, server: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        await shutdown(*args, **kwargs)
-        if getattr(server, "_captured_signals", None):
-            guarded("delivering before uvicorn ends", deliver)
-
-    guarded("watching uvicorn", patches.wrap, module.Server, "shutdown", stop)
-
-
-def keep_interrupted() -> None:
-    """Make sure that a program interrupted by Ctrl-C ends by SIGINT.
-
-    CPython does that unless source text was evaluated since the exception, which each namedtuple does in the modules
-    that the delivery may have imported.
-    """
-    if getattr(sys, "last_type", None) is KeyboardInterrupt:
-        try:
-            exec("raise KeyboardInterrupt")
-        except KeyboardInterrupt:
-            return
+    return threading.get_ident() == threading.main_thread().ident

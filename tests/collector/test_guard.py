@@ -168,3 +168,9 @@ assert obskit.flush(10), obskit.stats()
 def test_an_allowed_name_can_be_added():
     with CollectorServer(allowed_hosts=["zipkin"]) as server:
         assert client_of(server).get("/health", Host="zipkin:9411").status == 200
+
+
+def test_a_request_of_http_1_0_needs_no_host(shared):
+    with socket.create_connection(shared.address) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert answer.readline().split()[1] == b"200"

@@ -190,6 +190,29 @@ threading.Thread(target=work).start()
     "files_closed_and_sigterm": CLOSED.format(
         files="[tempfile.TemporaryFile('w+') for _ in range(8)]", end="os.kill(os.getpid(), 15); print('never')"
     ),
+    "forking_server": """
+import socket, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        with span('a'): self.wfile.write(self.rfile.readline())
+        raise ValueError
+class Server(socketserver.ForkingTCPServer):
+    def handle_error(self, *_): pass
+with Server(('127.0.0.1', 0), Handler) as server:
+    for _ in range(2):
+        with socket.create_connection(server.server_address) as client, client.makefile() as answer:
+            client.sendall(b'x\\n')
+            server.handle_request()
+            print(answer.readline())
+""",
+    "other_threads_joined": """
+import threading
+with span('a'): pass
+if sys.argv[1]: assert obskit.flush(20)
+print(threading.active_count(), threading.enumerate() == [threading.current_thread()])
+for thread in threading.enumerate():
+    if thread is not threading.main_thread(): thread.join()
+""",
     "sigterm_handler_looked_up": """
 import signal
 with span('a'): print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
@@ -227,7 +250,7 @@ print('never')
 COUNTS = {"fork": 4, "double_fork": 3, "pool": 4, "executor": 4, "threads": 200, "files_closed_and_others_opened": 2}
 COUNTS |= {"finaliser_at_the_end": 2, "files_closed": 2}
 COUNTS |= {"fork_on_a_thread_twice": 3, "fork_on_a_thread_and_other_threads": 3}
-COUNTS |= {"fork_on_a_thread": 2, "fork_on_a_thread_of_c": 2, "fork_on_a_thread_that_raises": 2}
+COUNTS |= {"forking_server": 2, "fork_on_a_thread": 2, "fork_on_a_thread_of_c": 2, "fork_on_a_thread_that_raises": 2}
 
 
 def same(one, other) -> bool:
@@ -542,6 +565,24 @@ os._exit(3)
         assert (traced.returncode, traced.stdout, traced.stderr) == (3, "5\n1\n", "")
         assert (plain.returncode, plain.stdout, plain.stderr) == (3, "5\n1\n", "")
         assert sorted(server.names) == ["child", "grandchild"]
+
+
+def test_a_forked_child_delivers_before_os_exit_whatever_obskit_had_called_when_it_was_forked():
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+@obskit.span('around')
+def fork(name):
+    if os.fork() == 0:
+        with span(name): pass
+        os._exit(0)
+    return os.wait()[1]
+with ThreadPoolExecutor() as pool:
+    print(fork('decorated'), pool.submit(fork, 'submitted').result())
+"""
+    with receiver() as server:
+        done = run(START + code, server.url)
+        assert (done.stdout, done.stderr) == ("0 0\n", "")
+        assert sorted(server.names) == ["around", "around", "decorated", "submitted"]
 
 
 def test_os_exit_of_a_forked_child_raises_what_it_raises_without_obskit_and_can_be_had_back():

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from obskit.base.failures import failed
-from obskit.base.native_threads import Wakeup, allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
+from obskit.base.native_threads import (
+    Wakeup,
+    allocate_lock,
+    forks_later,
+    hide_own_thread,
+    is_mere_master,
+    no_sigterm,
+    start_thread,
+)
 from obskit.base.process import Inheritance
 from obskit.export.delivery.exporter import Exporter
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
@@ -235,7 +242,7 @@ class Pipeline:
             Pipeline.starting()
             with no_sigterm():  # whose handler would wait for a worker that has yet to begin
                 self._running = True
-                start_thread(self._run)
+                start_thread("obskit-export", self._run)
         except Exception as error:
             self._running = False
             self._wake_at = 0
@@ -269,10 +276,10 @@ class Pipeline:
     def _run(self) -> None:
         attach(suppressed())
         try:
-            threading.current_thread().name = "obskit-export"
             while not self.closed or self._queue:
                 self._wait_for_spans()
                 self._send_waiting()
+                hide_own_thread()
             self._delivery.close()
         except BaseException:  # the threading module may be gone when the interpreter ends
             failed("the export thread")

@@ -99,7 +99,7 @@ class Client:
         last = [self._producer]  # a reference of this function's would make it wait after all
         del self._producer
         try:
-            start_thread(_end, last)  # also under gevent one of the system's: librdkafka blocks it
+            start_thread("obskit-kafka-end", _end, last)  # also under gevent one of the system's: librdkafka blocks it
         except RuntimeError:  # no more threads, or the interpreter ends: the process's end is the producer's
             pass
 
