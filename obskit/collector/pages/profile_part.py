@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from obskit.collector.pages.flame_picture import Shown, picture, tables
 from obskit.collector.pages.markup import Html, join, render
 from obskit.collector.pages.website import Site
-from obskit.collector.profiles.flame import Choice, added, fold
+from obskit.collector.profiles.flame import Choice, added, fold, without_outer_calls
 from obskit.collector.profiles.store import MOST_MERGED
 from obskit.collector.waterfall.view import View
 
@@ -18,6 +18,7 @@ _MOST_SERVICES = 3
 _PART = """<section aria-labelledby="profile-of-trace"><h2 id="profile-of-trace">Profile</h2>
 {parts}</section>
 """
+_OUTER = " {} outer calls of libraries, which all samples share, are left out."
 _ONE = """<p class="note">{badge}{said} <a href="/profiles?{query}">alone, and more of it</a></p>
 {picture}<div class="tables card">{tables}</div>
 """
@@ -53,7 +54,7 @@ def _one(site: Site, service: str, kind: str, choice: Choice, time: tuple[int, i
         if choice.trace
         else site.profiles.sums.within(service, kind, *time).sums
     )
-    flame = fold(sums, choice)
+    flame, outer = without_outer_calls(fold(sums, choice))
     unit = next((unit for name, unit in site.profiles.kinds().get(service, []) if name == kind), "")
     asked = {"service": service, "type": kind, "route": choice.route, "trace": choice.trace}
     if not choice.trace:
@@ -61,6 +62,7 @@ def _one(site: Site, service: str, kind: str, choice: Choice, time: tuple[int, i
     params = {name: value for name, value in asked.items() if value}
     shown = Shown(flame, unit, params)
     if shown.total:
+        said += _OUTER.format(outer) if outer else ""
         text = said.replace("{kind}", kind).replace("{amount}", shown.amount(shown.total))
         yield render(
             _ONE,

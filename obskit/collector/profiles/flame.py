@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from obskit.collector.profiles.stacks import Frame, Labels, Stacks, Sums
 from obskit.zipkin.ids import trace_key
 
 MOST_NODES = 8_192
+_FEW = 5  # outer calls that are drawn in any case
 _is_library = re.compile(r"[/\\](?:site-packages|dist-packages|lib[/\\]python[\d.]+)[/\\]|^obskit/|^<frozen |^$").search
 
 Place = tuple[str, str]
@@ -130,6 +131,24 @@ def fold(sums: Sums, choice: Choice) -> Flame:
     if len(values) > MOST_NODES:
         flame.cut = _cut(flame.root, values[MOST_NODES])
     return flame
+
+
+def without_outer_calls(flame: Flame) -> tuple[Flame, int]:
+    """Return it without the outermost calls as far as all samples share them and they are of libraries; and how many.
+
+    These are a server's and a framework's, above what the application does with a request.
+    """
+    node, outer = flame.root, list[Place]()
+    while len(node.children) == 1:
+        (child,) = node.children.values()
+        if child.value < node.value or not is_library(child.place[1]):
+            break
+        node = child
+        outer.append(node.place)
+    if len(outer) < _FEW or not node.children:
+        return flame, 0
+    total = Counter({place: value for place, value in flame.total.items() if place not in outer})
+    return replace(flame, root=replace(flame.root, children=node.children), total=total), len(outer)
 
 
 def tables_of(sums: Sums) -> Flame:

@@ -152,6 +152,38 @@ def test_a_trace_shows_its_profile_or_that_of_its_route(client):
     assert "300 ms." in client.get("/traces/b1").text
 
 
+OUTER = [Location(f"outer{number}", "/usr/lib/python3.13/site-packages/server.py", 1, number) for number in range(6)]
+
+
+def test_a_trace_leaves_out_what_servers_and_frameworks_call_around_the_application(client):
+    samples = [
+        sample([*OUTER, WORK, PARSE], 3_000_000, trace_id=TRACE),
+        sample([*OUTER, WORK], 1_000_000, trace_id=TRACE),
+    ]
+    ingest(client, pprof(samples))
+    page = client.get(f"/traces/{TRACE}")
+    assert [frame.split(" (")[0].split(":")[0] for frame in frames(page)] == ["all", "work", "parse"]
+    assert "6 outer calls of libraries" in page.text
+    assert "outer" not in page.text.partition("Functions: with")[2]
+    assert "outer0" in client.get(f"/profiles?service=shop&type=cpu&trace={TRACE}").text
+
+
+@pytest.mark.parametrize(
+    "stacks",
+    [
+        [[*OUTER[:4], WORK]],  # few
+        [OUTER],  # nothing of the application's
+        [[*OUTER, WORK], [MAIN, WORK]],  # not shared
+        [[MAIN, *OUTER, WORK]],  # within the application
+    ],
+)
+def test_otherwise_a_trace_leaves_out_no_call(client, stacks):
+    ingest(client, pprof([sample(stack, 1_000_000, trace_id=TRACE) for stack in stacks]))
+    page = client.get(f"/traces/{TRACE}")
+    assert len(frames(page)) == 1 + sum(map(len, stacks))
+    assert "outer calls" not in page.text
+
+
 def test_a_trace_without_spans_is_a_page_of_its_profile(client):
     ingest(client, pprof())
     page = client.get(f"/traces/{TRACE}")
