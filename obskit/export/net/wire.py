@@ -33,9 +33,7 @@ class Wire:
         self.deadline = deadline
         self._tls: Tls | None = None
         self._file: OwnFile | None = None
-        self._socket = _socket.socket()
         self._open(host, port)
-        self._file = OwnFile(self._socket.fileno())
         if tls is not None:
             self.start_tls(tls, host)
 
@@ -63,9 +61,9 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection, unless the application has."""
-        if self._file is None or self.is_open():
+        if self.is_open():
             self._socket.close()
-        else:
+        elif self._file is not None:
             self._socket.detach()
 
     def __del__(self) -> None:
@@ -88,12 +86,13 @@ class Wire:
         # As bytes: of text, even if plain ASCII, Python would first import its codec for international names.
         name = host.encode("ascii" if host.isascii() else "idna")
         for family, kind, protocol, _, address in _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM):
-            self._socket.close()
             self._socket = _socket.socket(family, kind, protocol)
+            self._file = OwnFile(self._socket.fileno())
             try:
                 self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
                 self._timed().connect(address)
             except OSError as error:
+                self.close()  # now: the error refers to this, and so keeps it for long
                 failure = error
             else:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -49,6 +50,16 @@ def test_of_a_long_body_the_start_is_read_and_the_next_exchange_is_sound(there):
 def test_a_redirect_is_an_answer(there):
     there.server.answers.append(reply(302, f"Location: http://127.0.0.1:{free_port()}/\r\n"))
     assert there.exchange("POST", "/", b"x", {}, soon()).status == 302
+
+
+def test_a_connection_that_was_refused_keeps_no_file_open():
+    before = os.listdir("/proc/self/fd")
+    errors = []
+    for _ in range(3):
+        with pytest.raises(Unreachable) as refused:
+            HttpClient(f"http://127.0.0.1:{free_port()}").exchange("POST", "/", b"", {}, soon())
+        errors.append(refused.value)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_no_answer_is_unreachable_and_says_why():
