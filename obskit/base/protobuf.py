@@ -15,7 +15,9 @@ _MOST_GROUPS = 10
 
 def varint(number: int) -> bytes:
     """Return a non-negative integer as a varint: groups of seven bits, lowest first."""
-    return _LAST[number] if number < 128 else _MORE[number & 127] + varint(number >> 7)
+    if number < 1 << 7:
+        return _LAST[number]
+    return _MORE[number & 127] + (_LAST[number >> 7] if number < 1 << 14 else varint(number >> 7))
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:

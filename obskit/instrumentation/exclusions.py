@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from time import time_ns
 
-from obskit.tracing.ids import new_trace_id
+from obskit.tracing.ids import new_trace
 from obskit.tracing.propagated import PropagatedSpan
 
 HEALTH_PROBES = ("/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/*", "kube-probe", "GoogleHC", "Prometheus/")
@@ -51,5 +52,4 @@ def unseen(parent: object) -> PropagatedSpan | None:
             return None
         if parent.trace_id is not None:
             return parent.denied()
-    trace_id = new_trace_id()
-    return PropagatedSpan(trace_id, trace_id[16:], sampled=False)
+    return PropagatedSpan(*new_trace(time_ns()), sampled=False)

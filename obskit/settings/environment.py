@@ -88,7 +88,7 @@ def default_response_flush(environ: Mapping[str, str]) -> float:
 
     A process cannot find out whether its CPU is set to be always allocated.
     """
-    stops = "AWS_LAMBDA_FUNCTION_NAME" in environ or "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ
+    stops = "AWS_LAMBDA_FUNCTION_NAME" in environ or ("K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ)
     return 0.3 if stops else 0.0
 
 

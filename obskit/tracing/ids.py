@@ -9,7 +9,6 @@ OpenTelemetry's SpanContext, built only when somebody asks for one (it costs as 
 from __future__ import annotations
 
 from os import urandom
-from time import time
 
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
@@ -30,37 +29,37 @@ def span_context(
     return SpanContext(int(trace_id, 16), int(span_id, 16), remote, flags, state)
 
 
+_SECOND = 10**9
 _ZERO = "0" * 16
 _AT_ONCE = 64  # to make each alone takes four times as long
-_span_ids: list[str] = []  # 16 characters each, which no span has yet
-_tails: list[str] = []  # 24 characters each: what follows the time in a trace id
+_span_ids: list[str] = []  # which no span has yet
 _take_span_id = _span_ids.pop  # one step, so that no two threads get the same
-_take_tail = _tails.pop
-_second, _next_second, _hex_second = 0.0, 0.0, ""  # floats, as the clock's: CPython compares two of a kind faster
-on_fork(_span_ids.clear)
-on_fork(_tails.clear)
+_second, _next_second, _high_half = 0, 0, ""
 
 
-def new_trace_id() -> str:
-    """Return a 128-bit trace id whose first 32 bits are the epoch seconds, as Brave makes them."""
+def new_trace(now: int) -> tuple[str, str]:
+    """Return the ids of a trace and of its first span, which starts ``now`` (epoch nanoseconds).
+
+    As Brave makes them, a 128-bit trace id begins with the epoch seconds, and ends with the span's id.
+    """
     try:
-        now = time()
         if not _second <= now < _next_second:
-            _begin_second(int(now))
-        return _hex_second + _take_tail()
+            _begin_second(now // _SECOND)
+        span_id = _take_span_id()
     except IndexError:
-        _make_more(_tails, 12)
-        return new_trace_id()
+        _make_more()
+        return new_trace(now)
+    return _high_half + span_id, span_id
 
 
 def _begin_second(second: int) -> None:
-    """Write the time once for all traces of this second.
+    """Make the first half of all trace ids of this second in this process: the time, and 32 random bits.
 
     The text goes first: another thread that sees the new second already must not find the text missing.
     """
-    global _second, _next_second, _hex_second  # noqa: PLW0603 - kept for all traces of this second
-    _hex_second = f"{second & 0xFFFFFFFF:08x}"
-    _second, _next_second = float(second), second + 1.0
+    global _second, _next_second, _high_half  # noqa: PLW0603 - kept for all traces of this second
+    _high_half = f"{second & 0xFFFFFFFF:08x}{urandom(4).hex()}"
+    _second, _next_second = second * _SECOND, (second + 1) * _SECOND
 
 
 def new_span_id() -> str:
@@ -68,12 +67,20 @@ def new_span_id() -> str:
     try:
         return _take_span_id()
     except IndexError:
-        _make_more(_span_ids, 8)
+        _make_more()
         return new_span_id()
 
 
-def _make_more(ids: list[str], size: int) -> None:
-    """Add random ``ids`` of ``size`` bytes; the last eight, which are or become a span's, are never all zero."""
-    text = urandom(size * _AT_ONCE).hex(" ", size)
+def _make_more() -> None:
+    text = urandom(8 * _AT_ONCE).hex(" ", 8)
     made = text.split()
-    ids += [one for one in made if not one.endswith(_ZERO)] if _ZERO in text else made
+    _span_ids.extend([one for one in made if one != _ZERO] if _ZERO in text else made)
+
+
+def _forget() -> None:
+    global _next_second  # noqa: PLW0603 - as above
+    _span_ids.clear()
+    _next_second = 0
+
+
+on_fork(_forget)

@@ -114,9 +114,12 @@ class SpanScope(Entry):
             span = self._start(outer)
         self.span = span
         self.outer = outer
-        shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
-        values = {**outer, SPAN_KEY: shown, ENTRY_KEY: self} if outer else {SPAN_KEY: shown, ENTRY_KEY: self}
-        self.context = context = Context(values)
+        if outer or span is NOOP_SPAN:
+            shown = span if span is not NOOP_SPAN else outer.get(SPAN_KEY)
+            context = Context({**outer, SPAN_KEY: shown, ENTRY_KEY: self})
+        else:
+            context = Context({SPAN_KEY: span, ENTRY_KEY: self})
+        self.context = context
         self.token = attach(context)
         return span
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,8 @@ class Span(OtelSpan):
     ``events`` its events and Zipkin's annotations.
     Nothing changes after ``end()``: from then on the span belongs to the exporters. ``sampled`` is False while it is
     ``held``: its trace is recorded for the case that it fails. Children take over what ``inherit`` says. ``mixed``
-    tells whether a tag is no short text, or there is more than tags; ``heavy``, once it has ended, how many characters
-    all that has, for whoever bounds a queue of spans. ``failed`` tells whether ``error()`` was called, ``status_set``
+    tells whether a tag is no short text, or there is more than tags; ``heavy``, once it has ended, how much all that
+    takes, for whoever bounds a queue of spans. ``failed`` tells whether ``error()`` was called, ``status_set``
     whether OpenTelemetry's status says anything. What there was no room for is counted as ``dropped_...``.
 
     No call raises, whatever it is given: what cannot be used is left out, and the log says so once.
@@ -106,7 +106,7 @@ class Span(OtelSpan):
     def inherit(self, parent: Span) -> None:
         """Take over what few traces have: only where ``parent.inherits``, so that the others do not look for it."""
         self.inherits = True
-        self.debug = parent.debug
+        self.debug = self.mixed = parent.debug
         self.random = parent.random
         self.trace_state = parent.trace_state
         self.sampled = parent.sampled
@@ -218,7 +218,7 @@ class Span(OtelSpan):
         if not final and code is not StatusCode.UNSET:
             said = text(description) if code is StatusCode.ERROR and description is not None else None
             self.status = Status(code, said)
-            self.status_set = True
+            self.status_set = self.mixed = True
 
     def record_exception(
         self,
@@ -293,7 +293,7 @@ class Span(OtelSpan):
         return f"Span({self.name!r}, trace_id={self.trace_id!r}, span_id={self.span_id!r})"
 
 
-_NAME_AND_IDS = 2 * SMALL
+_NAME_AND_IDS = 2
 
 
 def begin_span(
@@ -303,10 +303,11 @@ def begin_span(
     trace_id: str,
     span_id: str,
     parent_id: str | None,
-    clock: int | None,
+    start: int,
+    clock: int,
     tags: dict[str, AttributeValue],
 ) -> Span:
-    """Return a span that starts now. CPython calls a function more cheaply than an ``__init__``."""
+    """Return a span that began at ``start``. CPython calls a function more cheaply than an ``__init__``."""
     self = Span()
     self.tracer = tracer
     self.name = name
@@ -314,6 +315,8 @@ def begin_span(
     self.trace_id = trace_id
     self.span_id = span_id
     self.parent_id = parent_id
+    self.start_ns = start
+    self.clock = clock
     self.tags = tags
     self.unended = True
     self.remote_endpoint = None
@@ -321,23 +324,22 @@ def begin_span(
     self.end_ns = None
     self.heavy = _NAME_AND_IDS
     self.mixed = False
-    if clock is None:
-        self.start_ns = start = time_ns()
-        self.clock = start - perf_counter_ns()
-    else:
-        self.start_ns = perf_counter_ns() + clock
-        self.clock = clock
     return self
 
 
 def _weight(span: Span) -> int:
-    """Return how many characters the span holds besides small tags; its name and ids are counted already."""
+    """Return what the span holds besides small tags; its name and ids are counted already."""
     heavy = sum(map(weigh, span.tags.values())) + sum(len(each.name) for each in span.events)
+    if span.status_set:
+        heavy += len(span.status.description or "")
     for attributes in [each.attributes or {} for each in (*span.events, *span.links)]:  # type: ignore[attr-defined]
         heavy += SMALL + sum(SMALL + weigh(value) for value in attributes.values())
-    return heavy
+    return -(-heavy // SMALL)
 
 
 def span_weight(span: Span) -> int:
-    """Return an upper bound of a recorded span's characters: what is small counts as ``SMALL``, the rest exactly."""
-    return SMALL * len(span.tags) + span.heavy
+    """Return an upper bound of a recorded span's size in units of ``SMALL`` characters, which all that is small takes.
+
+    CPython keeps such small numbers ready: it neither makes nor multiplies any for most spans.
+    """
+    return len(span.tags) + span.heavy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import getpid
+from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace as otel
@@ -17,7 +18,7 @@ from obskit.base.values import text, truth
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context
 from obskit.tracing.details import moment
-from obskit.tracing.ids import new_span_id, new_trace_id
+from obskit.tracing.ids import new_span_id, new_trace
 from obskit.tracing.limits import limits
 from obskit.tracing.propagated import NOOP_SPAN, PropagatedSpan, propagated
 from obskit.tracing.sampling.rate import Verdict
@@ -81,7 +82,9 @@ class Tracer(otel.Tracer):
         """
         span: AnySpan
         if type(parent) is Span:
-            span = begin_span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, parent.clock, tags)
+            clock = parent.clock
+            now = perf_counter_ns() + clock
+            span = begin_span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, now, clock, tags)
             if parent.inherits:
                 span.inherit(parent)
         elif parent is None:
@@ -106,25 +109,26 @@ class Tracer(otel.Tracer):
         """Start a trace; as in Brave, its first span id is the low half of the trace id."""
         if getpid() != process.pid:  # a call saved: this is asked for each trace
             process.check_fork()
-        provider, trace_id = self.provider, new_trace_id()
+        provider, now = self.provider, time_ns()
+        trace_id, span_id = new_trace(now)
         if verdict is None:
             try:
                 verdict = provider.sampler(trace_id, name, kind, tags) or provider.sampled_out
             except Exception:
                 verdict = provider.undecided()
         if verdict is True:
-            span = begin_span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
+            span = begin_span(self, name, kind, trace_id, span_id, None, now, now - perf_counter_ns(), tags)
             if debug:
-                span.debug = span.inherits = True
+                span.debug = span.inherits = span.mixed = True
             return span
         tail = provider.tail
         if tail is not None:
-            span = begin_span(self, name, kind, trace_id, trace_id[16:], None, None, tags)
+            span = begin_span(self, name, kind, trace_id, span_id, None, now, now - perf_counter_ns(), tags)
             if tail.hold(span, verdict):
                 return span
         if verdict:
             verdict.add()
-        return PropagatedSpan(trace_id, trace_id[16:], sampled=False)
+        return PropagatedSpan(trace_id, span_id, sampled=False)
 
     def _continue(self, name: str, kind: SpanKind, tags: Tags, parent: PropagatedSpan) -> AnySpan:
         """Start the first span of a known trace here. A decision that came with it stands; else it is made here."""
@@ -144,9 +148,11 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True or (tail is not None and (verdict or parent.remote)):
-            span = begin_span(self, name, kind, trace_id, new_span_id(), parent.span_id, None, tags)
+            now = time_ns()
+            clock = now - perf_counter_ns()
+            span = begin_span(self, name, kind, trace_id, new_span_id(), parent.span_id, now, clock, tags)
             if parent.debug:
-                span.debug = span.inherits = True
+                span.debug = span.inherits = span.mixed = True
             span.remote_parent = parent.remote
             if parent.trace_state is not None or parent.random:
                 span.trace_state = parent.trace_state
@@ -223,8 +229,7 @@ class Tracer(otel.Tracer):
     ) -> otel.Span:
         """Start a span that is not made current; times are epoch nanoseconds."""
         given = None
-        both = record_exception is True and set_status_on_exception is True
-        if links is not None or start_time is not None or not both:
+        if not (links is None and start_time is None and record_exception is True and set_status_on_exception is True):
             given = Given(links, start_time, record_exception, set_status_on_exception)
         return self.start_with(name, kind, attributes, given, get_context() if context is None else context)
 
@@ -242,8 +247,14 @@ class Tracer(otel.Tracer):
     ) -> SpanScope:
         """Return a span that is current for a ``with`` block, or for each call of the function it decorates."""
         scope = SpanScope(self, name, kind, attributes)
-        usual = record_exception is True and set_status_on_exception is True and end_on_exit is True
-        if usual and context is None and links is None and start_time is None:
+        if (
+            context is None
+            and links is None
+            and start_time is None
+            and record_exception is True
+            and set_status_on_exception is True
+            and end_on_exit is True
+        ):
             return scope
         given = None if links is None and start_time is None else Given(links, start_time)
         ending = Ending(truth(record_exception), truth(set_status_on_exception), truth(end_on_exit))
@@ -263,7 +274,7 @@ class Given(NamedTuple):
 
     def complete(self, span: Span) -> None:
         """Set it, as far as it can be used. Never raises."""
-        span.mixed = self.mixed
+        span.mixed = self.mixed or span.mixed
         span.dropped_attributes = self.dropped
         try:
             span.records_exception, span.sets_status = truth(self.records_exception), truth(self.sets_status)

@@ -16,7 +16,7 @@ from obskit.zipkin.model import Annotation, Endpoint, Kind, Span
 _CHARACTER = tuple(map(chr, range(128)))
 _KINDS = {None: b"", "CLIENT": b" \x01", "SERVER": b" \x02", "PRODUCER": b" \x03", "CONSUMER": b" \x04"}
 _MAX_LONG = 2**63 - 1
-_TRACE_ID_LENGTHS = {32: "10", 16: "08"}
+_LENGTHS = {32: "10", 16: "08", 2: "01"}  # of ids, in bytes, by their characters
 
 
 def encode_span(span: Span) -> bytes:
@@ -53,7 +53,7 @@ def encode_list(spans: list[Span]) -> bytes:
 
 def _ids(span: Span) -> bytes:
     trace_id, parent = span.trace_id, f"1208{span.parent_id}" if span.parent_id else ""
-    return bytes.fromhex(f"0a{_TRACE_ID_LENGTHS[len(trace_id)]}{trace_id}{parent}1a{len(span.id) // 2:02x}{span.id}")
+    return bytes.fromhex(f"0a{_LENGTHS[len(trace_id)]}{trace_id}{parent}1a{_LENGTHS[len(span.id)]}{span.id}")
 
 
 @lru_cache(maxsize=1024)

@@ -74,11 +74,13 @@ class Pipeline:
         self._build = build
         self._items = items
         self._weigh = weigh
+        self._unit = SMALL if weigh is span_weight else 1  # bytes
+        self._most_taken = _MOST_TAKEN // self._unit
         self._open_backlog = open_backlog
         self.closed = False
         self._ends = float("inf")
         self._queue: deque[Any] = deque()
-        self._put = self._got = 0  # bytes, by what they weigh
+        self._put = self._got = 0  # units, by what they weigh
         self._inheritance: Inheritance | None = None
         self.set_limits(limits)
         self.after_fork()
@@ -86,7 +88,7 @@ class Pipeline:
     def set_limits(self, limits: Limits) -> None:
         """Keep to ``limits`` from now on."""
         self._capacity = limits.capacity
-        self._size = limits.size
+        self._size = limits.size // self._unit
         self._limits = limits
 
     def after_fork(self) -> None:
@@ -114,7 +116,7 @@ class Pipeline:
         waiting = len(queue)
         weigh = self._weigh
         # ``span_weight`` written out: the call would take a fourth of the time of all this.
-        weight = SMALL * len(item.tags) + item.heavy if weigh is span_weight else weigh(item)
+        weight = len(item.tags) + item.heavy if weigh is span_weight else weigh(item)
         self._put = put = self._put + weight  # no other thread comes between: CPython switches at calls and jumps only
         if waiting >= self._capacity or put > self._brim:
             self._put -= weight
@@ -196,9 +198,12 @@ class Pipeline:
     @property
     def fill(self) -> float:
         """How full the queue is beyond the one batch that waits for others to go out with: 0 or less, to 1."""
+        size = (self._put - self._got) / self._size - 0.25
+        beyond = len(self._queue) - self._limits.batch_size
+        if beyond <= 0:
+            return size
         room = self._capacity - self._limits.batch_size
-        count = (len(self._queue) - self._limits.batch_size) / room if room > 0 else 0.0
-        return max(count, (self._put - self._got) / self._size - 0.25)
+        return max(size, beyond / room if room > 0 else 0.0)
 
     @property
     def busy(self) -> bool:
@@ -332,7 +337,7 @@ class Pipeline:
             waiting = self._put - self._got
             items = [queue.popleft() for _ in range(min(len(queue), self._limits.batch_size))]
             # Where nothing is left, all that waited was taken: no need to weigh each again.
-            self._got += self._trim(items) if queue or waiting > _MOST_TAKEN else waiting
+            self._got += self._trim(items) if queue or waiting > self._most_taken else waiting
             self._brim = self._got + self._size
             self.ledger.taken += len(items)
         return items
@@ -340,7 +345,7 @@ class Pipeline:
     def _trim(self, items: list[Any]) -> int:
         """Put back what is too much for one batch; return what the others weigh."""
         weight = sum(map(self._weigh, items))
-        while weight > _MOST_TAKEN and len(items) > 1:
+        while weight > self._most_taken and len(items) > 1:
             weight -= self._weigh(items[-1])
             self._queue.appendleft(items.pop())
         return weight

@@ -117,18 +117,18 @@ def converter(
     returns what the first span of a trace in this process also says; it is called once, with the first of them.
     """
     local = local_endpoint(service)
-    place_tags: Mapping[str, str] | None = None
+    first_tags: Mapping[str, str] | None = None
 
     def convert(span: RecordedSpan) -> Span:
-        nonlocal place_tags
+        nonlocal first_tags
         made = to_zipkin(span, local)
-        if process_tags:
-            made.tags = {**process_tags, **made.tags}
+        more = process_tags
         if span.parent_id is None or span.remote_parent:
-            if place_tags is None:
-                place_tags = place()
-            if place_tags:
-                made.tags = {**place_tags, **made.tags}
+            if first_tags is None:
+                first_tags = {**place(), **process_tags}
+            more = first_tags
+        if more:
+            made.tags = {**more, **made.tags}
         return made
 
     return convert
@@ -150,9 +150,8 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
         duration=duration if duration > 0 else 1,
         local_endpoint=local,
         tags=tags,  # type: ignore[arg-type]
-        debug=span.debug,
     )
-    if span.mixed or span.__dict__ or not redactor.ordinary.issuperset(tags):
+    if span.mixed or not redactor.ordinary.issuperset(tags):
         _complete(made, span, redactor)
     if kind is not None:
         remote = span.remote_endpoint
@@ -165,6 +164,7 @@ def to_zipkin(span: RecordedSpan, local: Endpoint) -> Span:
 
 def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
     """Add what few spans have; to ask each span for each of these would take a third of the time of all this."""
+    made.debug = span.debug
     if span.events:
         made.annotations = _annotations(span, redactor)
     tags: Any = _text_tags(span.tags, redactor) if span.mixed else redactor.tags(span.tags)
@@ -177,9 +177,8 @@ def _complete(made: Span, span: RecordedSpan, redactor: Redactor) -> None:
 
 def _text_tags(tags: Mapping[str, Any], redactor: Redactor) -> Mapping[str, str]:
     """Return tags of any kind masked, and as text."""
-    shown = redactor.tags(tags)
-    others = {key: _masked_text(value, redactor) for key, value in shown.items() if type(value) is not str}
-    return {**shown, **others} if others else shown
+    shown = redactor.tags(tags).items()
+    return {key: value if type(value) is str else _masked_text(value, redactor) for key, value in shown}
 
 
 def _masked_text(value: Any, redactor: Redactor) -> str:
@@ -199,11 +198,8 @@ def _with_status(tags: dict[str, str], status: Status, redactor: Redactor) -> di
 def _annotations(span: RecordedSpan, redactor: Redactor) -> list[Annotation]:
     """Return the events, each with its attributes as JSON behind its name; the reference sorts and de-duplicates."""
     found = [
-        Annotation(
-            each.timestamp // 1000,
-            _event_text(redactor, each.name, each.attributes) if each.attributes else redactor.error_text(each.name),
-        )
-        for each in span.events
+        Annotation(moment // 1000, _event_text(redactor, name, attributes) if attributes else redactor.error_text(name))
+        for moment, name, attributes, _ in span.events
     ]
     if len(found) == 1:
         return found

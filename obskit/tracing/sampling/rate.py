@@ -54,7 +54,7 @@ TraceIdSampler = Callable[..., Verdict]
 
 _MAX = 2**63 - 1
 _ANY = SpanKind.INTERNAL
-_LOOK_EVERY = 16
+_LOOK_EVERY = 32
 
 
 def _nothing() -> None:
@@ -67,7 +67,7 @@ def rate_sampler(rate: float, look: Callable[[], object] = _nothing) -> TraceIdS
     The rule is that of Zipkin's collector (COLLECTOR_SAMPLE_RATE): the low 64 bits, read as a signed number,
     are at most ``rate`` of the largest one by absolute value. A lower rate keeps a part of what a higher one keeps.
 
-    ``look`` is called for about one trace in sixteen: threads may miscount, which matters less than a lock would.
+    ``look`` is called for about one trace in thirty: threads may miscount, which matters less than a lock would.
     """
     if rate <= 0:
         return _drop

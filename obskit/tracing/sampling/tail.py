@@ -13,6 +13,7 @@ from itertools import repeat
 from opentelemetry.trace import SpanKind, StatusCode
 
 from obskit.base.values import is_error
+from obskit.tracing.limits import SMALL
 from obskit.tracing.sampling.rate import Refusal, SamplingCounts
 from obskit.tracing.span import Span, span_weight
 
@@ -87,7 +88,7 @@ class Held:
         is_root = span.span_id == self._root_id
         if self._kept is not None:
             self._fate(keep, discard)(span)
-        elif not is_root and not self._fits(span_weight(span)):
+        elif not is_root and not self._fits(SMALL * span_weight(span)):
             self._tail.counts.spans_lost.add()
             discard(span)
         else:

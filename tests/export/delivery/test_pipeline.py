@@ -191,7 +191,7 @@ def test_a_recorded_span_weighs_what_its_tags_may_take_and_what_they_do_if_that_
     for span in spans:
         pipeline.offer(span)
     assert pipeline.stats()["dropped"] == {"queue_full": 1}
-    assert span_weight(spans[0]) == pytest.approx(256 * 102, rel=0.05)
+    assert span_weight(spans[0]) == pytest.approx(102, rel=0.05)
     assert pipeline.close(soon())
 
 
