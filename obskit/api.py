@@ -136,7 +136,7 @@ def init(
     - ``exit_timeout``: Seconds that the end of the program may wait for delivery. Default: ``2.0``; ``5.0`` for
       ``cloud`` logs, whose client takes up to 2 s to import.
     - ``response_flush``: Seconds that a response may wait for the delivery of its spans, on platforms that may stop the
-      CPU after it. Default: ``0.3`` on Cloud Run and Cloud Functions, else ``0``.
+      CPU after it. Default: ``0.3`` on Cloud Run, Cloud Functions and AWS Lambda, else ``0``.
     - ``spool``: The folder for spans that cannot be delivered now; without it they wait in memory only. Default: none.
     - ``spool_bytes``: The maximum size of a destination's spool in bytes; beyond it, the oldest spans are dropped and
       counted. Default: ``100000000``.

@@ -75,6 +75,7 @@ ECOSYSTEM = [
     ("service", {"OTEL_RESOURCE_ATTRIBUTES": " x=1 , service.name = b%20c ", "K_SERVICE": "c"}, "b c"),
     ("service", {"OTEL_RESOURCE_ATTRIBUTES": "x=1,broken", "K_SERVICE": "c", "GAE_SERVICE": "d"}, "c"),
     ("service", {"GAE_SERVICE": "d"}, "d"),
+    ("service", {"AWS_LAMBDA_FUNCTION_NAME": "e"}, "e"),
     ("version", {"OTEL_RESOURCE_ATTRIBUTES": "service.version=2"}, "2"),
     ("version", {"K_REVISION": "orders-0001"}, "orders-0001"),
     ("version", {"GAE_VERSION": "v3"}, "v3"),

@@ -47,7 +47,10 @@ def unseen(parent: object) -> PropagatedSpan | None:
 
     It is not recorded, nor is what the application does and calls meanwhile.
     """
-    if isinstance(parent, PropagatedSpan) and parent.trace_id is not None:
-        return None if parent.debug else parent.denied()
+    if isinstance(parent, PropagatedSpan):
+        if parent.debug:  # also without ids: a person asks, with `curl -H 'X-B3-Flags: 1'`
+            return None
+        if parent.trace_id is not None:
+            return parent.denied()
     trace_id = new_trace_id()
     return PropagatedSpan(trace_id, trace_id[16:], sampled=False)

@@ -95,6 +95,7 @@ OPTIONS = (
             (RESOURCE_ATTRIBUTES, resource_attribute("service.name")),
             ("K_SERVICE", str),
             ("GAE_SERVICE", str),
+            ("AWS_LAMBDA_FUNCTION_NAME", str),
         ],
         "the application's package, or the program's name",
     ),
@@ -294,7 +295,7 @@ OPTIONS = (
         number_from(0, 60),
         default_response_flush,
         "Seconds that a response may wait for the delivery of its spans, on platforms that may stop the CPU after it.",
-        default_said="`0.3` on Cloud Run and Cloud Functions, else `0`",
+        default_said="`0.3` on Cloud Run, Cloud Functions and AWS Lambda, else `0`",
     ),
     Option(
         "spool",

@@ -69,6 +69,14 @@ def test_other_requests_are_traced(recorder, path):
     assert [recorder.take().name, recorder.take(SpanKind.SERVER).name] == ["inner", "GET"]
 
 
+@pytest.mark.parametrize("headers", [{"b3": "d"}, {"X_B3_Flags": "1"}, {"X_B3_Flags": "1", "X_B3_Sampled": "0"}])
+def test_a_probe_with_the_debug_flag_alone_is_recorded_as_a_person_asks_with_curl(recorder, headers):
+    with wsgi_server(ObskitMiddleware(application)) as url:
+        get(url, "/healthz", **headers)
+    assert recorder.take().parent_id is not None  # the application's own, below
+    assert recorder.take().kind is SpanKind.SERVER
+
+
 def test_a_probe_that_a_mesh_samples_is_left_out_and_one_that_debugs_is_not(recorder):
     trace = {"X_B3_TraceId": "1" * 32, "X_B3_SpanId": "2" * 16}
     with wsgi_server(ObskitMiddleware(application)) as url:

@@ -312,6 +312,7 @@ os._exit(len(calls) != 2)
     [
         ({}, 0.0),
         ({"K_SERVICE": "orders"}, 0.3),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "orders"}, 0.3),
         ({"K_SERVICE": "orders", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 0.0),
         ({"K_SERVICE": "orders", "OBSKIT_RESPONSE_FLUSH": "0"}, 0.0),
         ({"CLOUD_RUN_JOB": "nightly"}, 0.0),
