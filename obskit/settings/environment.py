@@ -88,8 +88,8 @@ def default_response_flush(environ: Mapping[str, str]) -> float:
 
     A process cannot find out whether its CPU is set to be always allocated.
     """
-    stops = "AWS_LAMBDA_FUNCTION_NAME" in environ or ("K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ)
-    return 0.3 if stops else 0.0
+    on_cloud_run = "K_SERVICE" in environ and "KUBERNETES_SERVICE_HOST" not in environ
+    return 0.3 if on_cloud_run or "AWS_LAMBDA_FUNCTION_NAME" in environ else 0.0
 
 
 def default_sample_rate(environ: Mapping[str, str]) -> float:
