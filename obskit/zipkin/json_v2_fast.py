@@ -47,14 +47,15 @@ def _is_whole(body: bytes, lines: list[bytes]) -> bool:
 
 def _are_normal(spans: list[Span]) -> bool:
     """Return whether the reference would change nothing in the spans. Checks one field of all spans at a time."""
-    names = {span.name for span in spans}
+    places = {(span.name, span.local_endpoint, span.remote_endpoint) for span in spans}  # few
+    names = {name for name, _, _ in places}
     return (
         _ids_are_normal(spans)
         and all(not name or name == name.lower() for name in names)
         and "" not in names
         and _are_positive([moment for span in spans if (moment := span.timestamp) is not None])
         and _are_positive([took for span in spans if (took := span.duration) is not None])
-        and _endpoints_are_normal({span.local_endpoint for span in spans} | {span.remote_endpoint for span in spans})
+        and _endpoints_are_normal({endpoint for _, *endpoints in places for endpoint in endpoints})
         and "CLIENT" not in [span.kind for span in spans if span.shared]
         and all(map(_annotations_are_normal, [its for span in spans if (its := span.annotations)]))
     )

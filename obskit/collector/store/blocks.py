@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from obskit.collector.store.chunks import compress, inflate, stored
+from obskit.collector.store.chunks import SEPARATOR, compress, inflate, stored
 from obskit.collector.store.entries import Entries, entries_of, joined
 from obskit.collector.store.filters import Place, build, places_of, tokens_of
 from obskit.collector.store.packed import of_entries
@@ -21,7 +21,6 @@ from obskit.zipkin.model import Span, local_service
 
 MOST_SPANS = 500  # in a block: to read one span, its whole block is read
 MOST_BYTES = 1024 * 1024  # of their JSON; a single larger span is a block of its own
-_SEPARATOR = b",\n"  # between two spans; JSON has no newline within a text
 TRACE_SIZE = 8  # bytes of an id in ``Block.traces``
 _LEVEL = 1  # compression level: spans are so repetitive that a higher one gains little
 
@@ -135,8 +134,8 @@ def pack(part: Part, *, final: bool = False) -> Block:
 
     A small block will soon be merged with its neighbours, so it is neither compressed nor given a filter or columns.
     """
-    spans, data = part.spans, _joined(part.lines)
-    small = not final and is_small(len(spans), len(data))
+    spans = part.spans
+    small = not final and is_small(len(spans), sum(map(len, part.lines)))
     times = [moment for span in spans if (moment := span.timestamp)]
     return Block(
         spans=len(spans),
@@ -146,16 +145,9 @@ def pack(part: Part, *, final: bool = False) -> Block:
         filter=b"" if small else build(tokens_of(spans, part.places)),
         traces=array("q", sorted({*part.lows})).tobytes(),
         services=part.services,
-        data=stored(data) if small else _compressed(part),
+        data=stored(_joined(part.lines)) if small else compress(part.lines, part.lows, _LEVEL),
         requests=b"" if small else of_entries(part.entries),
     )
-
-
-def _compressed(part: Part) -> bytes:
-    texts = [line + _SEPARATOR for line in part.lines]
-    texts[0] = b"[" + texts[0]
-    texts[-1] = texts[-1].removesuffix(_SEPARATOR) + b"]"
-    return compress(texts, part.lows, _LEVEL)
 
 
 def unpack(data: bytes) -> list[Span]:
@@ -192,9 +184,9 @@ def _lines_with(text: bytes, mark: bytes) -> Iterator[bytes]:
     """Yield the JSON of each span of a block, or of some chunks of it, that holds a text."""
     end = 0
     while (place := text.find(mark, end)) >= 0:
-        separator = text.rfind(_SEPARATOR, end, place)
-        begin = end + text.startswith(b"[", end) if separator < 0 else separator + len(_SEPARATOR)
-        end = text.find(_SEPARATOR, place)
+        separator = text.rfind(SEPARATOR, end, place)
+        begin = end + text.startswith(b"[", end) if separator < 0 else separator + len(SEPARATOR)
+        end = text.find(SEPARATOR, place)
         end = len(text) - text.endswith(b"]") if end < 0 else end
         yield text[begin:end]
 
@@ -208,13 +200,13 @@ def decode_lines(lines: Iterable[bytes]) -> list[Span]:
 
 
 def _joined(lines: Iterable[bytes]) -> bytes:
-    return b"[" + _SEPARATOR.join(lines) + b"]"
+    return b"[" + SEPARATOR.join(lines) + b"]"
 
 
 def lines_of(data: bytes) -> list[bytes]:
     """Return the JSON of each span. Raises Damaged."""
     try:
-        return zlib.decompress(data)[1:-1].split(_SEPARATOR)
+        return zlib.decompress(data)[1:-1].split(SEPARATOR)
     except (zlib.error, TypeError) as error:
         raise Damaged(str(error)) from None
 

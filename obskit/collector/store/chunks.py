@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
+SEPARATOR = b",\n"  # between two spans; JSON has no newline within a text
 _FEWEST = 64  # spans of a chunk: of fewer, each costs more than it saves
 _MOST_CHUNKS = 8  # a bit each in a byte
 _HEADER = 2  # bytes of the stream before its first chunk
@@ -22,15 +23,15 @@ _MARK = b"\xffcut"
 _NUMBER = array("I").itemsize
 
 
-def compress(texts: Sequence[bytes], lows: Sequence[int], level: int) -> bytes:
-    """Return texts, each of a span of the trace in ``lows``, compressed one behind the other."""
-    step = max(_FEWEST, -(-len(texts) // _MOST_CHUNKS))
+def compress(lines: Sequence[bytes], lows: Sequence[int], level: int) -> bytes:
+    """Return a JSON list of lines, each of a span of the trace in ``lows``, compressed."""
+    step = max(_FEWEST, -(-len(lines) // _MOST_CHUNKS))
     stream, position = zlib.compressobj(level), 0
     parts: list[bytes] = []
     numbers = array("I")  # for each chunk, where it begins, and its checksum
     masks: dict[int, int] = {}
-    for number, begin in enumerate(range(0, len(texts), step)):
-        part = stream.compress(b"".join(texts[begin : begin + step])) + stream.flush(zlib.Z_FULL_FLUSH)
+    for number, begin in enumerate(range(0, len(lines), step)):
+        part = stream.compress(_text(lines, begin, begin + step)) + stream.flush(zlib.Z_FULL_FLUSH)
         parts.append(part)
         start = 0 if number else _HEADER
         numbers.extend((position + start, zlib.crc32(part[start:])))
@@ -40,6 +41,11 @@ def compress(texts: Sequence[bytes], lows: Sequence[int], level: int) -> bytes:
     numbers.append(position)
     places = bytes([masks[low] for low in sorted(masks)])
     return b"".join([*parts, stream.flush(), places, numbers.tobytes(), bytes([len(parts)]), _MARK])
+
+
+def _text(lines: Sequence[bytes], begin: int, end: int) -> bytes:
+    before = b"" if begin else b"["
+    return before + SEPARATOR.join(lines[begin:end]) + (SEPARATOR if end < len(lines) else b"]")
 
 
 def stored(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain, compress
+from operator import add
 from typing import Any, NamedTuple
 
 import msgspec
@@ -119,8 +120,8 @@ def of_entries(entries: Entries) -> bytes:
     """Return what is stored of requests; empty if there are none."""
     if not entries.times:
         return b""
-    ends = [begun + took for begun, took in zip(entries.times, entries.took, strict=True)]
-    services = [service or UNKNOWN for service in entries.services]
+    ends = list(map(add, entries.times, entries.took))
+    services = entries.services if all(entries.services) else [service or UNKNOWN for service in entries.services]
     rest = (entries.failed, entries.roots, services, entries.names, entries.ids, entries.buckets)
     return msgspec.msgpack.encode(_packed(ends, entries.took, *rest))
 
@@ -161,10 +162,10 @@ def _packed(
         buckets,
         bytes(failed),
         bytes(roots),
-        *(_array([places[text] for text in texts], len(places)) for texts in (services, names)),
+        *(_array(map(places.__getitem__, texts), len(places)) for texts in (services, names)),
     ]
     codes = "".join(_BYTES if isinstance(column, bytes) else column.typecode for column in columns)
-    content = [*columns, bytes.fromhex("".join([trace_id.zfill(2 * _ID) for trace_id in ids]))]
+    content = [*columns, _bytes_of(ids)]
     return Packed(
         len(ends),
         sum(failed),
@@ -176,6 +177,16 @@ def _packed(
         zlib.compress(b"".join(content), _LEVEL),
         _shares(services, steps, failed),
     )
+
+
+def _bytes_of(ids: Sequence[str]) -> bytes:
+    """Return ``_ID`` bytes for each, which may have as many digits."""
+    digits = "".join(ids)
+    if len(digits) != _ID * len(ids):
+        return bytes.fromhex("".join([trace_id.zfill(2 * _ID) for trace_id in ids]))
+    halves = array("Q", bytes(len(digits)))
+    halves[1::2] = array("Q", bytes.fromhex(digits))
+    return halves.tobytes()
 
 
 def _array(numbers: Iterable[int], largest: int) -> array[int]:
