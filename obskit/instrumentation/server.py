@@ -287,7 +287,8 @@ def streaming(exchange: ServerExchange) -> None:
 
 
 def abandon_streams() -> None:
-    """End the spans of all responses whose bodies are under way, as the process ends."""
+    """End the spans of all responses whose bodies are under way, as the process ends; no request runs any more."""
+    told_running.answered_by(list)
     for exchange in _streams.copy():
         exchange.abandon("the process ended amid the response")
 
