@@ -287,7 +287,8 @@ def streaming(exchange: ServerExchange) -> None:
 
 
 def abandon_streams() -> None:
-    """End the spans of all responses whose bodies are under way, as the process ends."""
+    """End the spans of all responses whose bodies are under way, as the process ends; no request runs any more."""
+    told_running.answered_by(list)
     for exchange in _streams.copy():
         exchange.abandon("the process ended amid the response")
 
@@ -416,7 +417,8 @@ def body_size(headers: Any) -> int | None:
 def _under_way() -> list[told_running.Request]:
     """Return the recorded requests that are being served by an application of WSGI's or ASGI's form."""
     now = time_ns()
-    spans = [exchange.span for exchange in list(_serving.values())]
+    exchanges = list(_serving.values())  # in one step: other threads add and remove some meanwhile
+    spans = [exchange.span for exchange in exchanges]
     ours = (span for span in spans if type(span) is Span and span.sampled and span.start_ns >= _began_here)
     return [told_running.Request(max(now - span.start_ns, 0) // 1_000_000, span.trace_id) for span in ours]
 

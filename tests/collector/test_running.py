@@ -72,8 +72,12 @@ print(json.dumps(found))
 """
 
 
-def run(**options):
-    code = PROGRAM.replace("import obskit\n", "import obskit, obskit.integrations.wsgi\n", 1)
+ENDS = 'with obskit.span("last"):\n    pass\nprint(json.dumps(read()))\n'
+
+
+def run(ends=False, **options):
+    program = PROGRAM.partition("found = [read()]")[0] + ENDS if ends else PROGRAM
+    code = program.replace("import obskit\n", "import obskit, obskit.integrations.wsgi\n", 1)
     command = [sys.executable, "-W", FORK, "-c", code, json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=clean_environ())
     assert done.returncode == 0, done.stderr
@@ -87,6 +91,13 @@ def test_a_request_is_listed_from_the_next_message_on_until_it_is_over_and_is_no
     assert during.count(LISTED.split("{}")[1]) == 1
     assert childs == 0
     assert "Running now" not in after
+
+
+def test_a_process_that_ends_takes_its_requests_back_with_its_last_message():
+    with CollectorServer() as server:
+        before = run(ends=True, exporter=f"{server.url}/api/v2/spans", logs="off", asked=f"{server.url}/")
+        assert "Running now" in before
+        assert "Running now" not in client_of(server).get("/").text
 
 
 def test_lines_tell_as_spans_do():
