@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FunctionType, MethodDescriptorType
 from typing import Any
 
+_METHODS = (FunctionType, MethodDescriptorType, classmethod, staticmethod)
 _COROUTINE = "async def stand_in({parameters}): return await {call}({arguments})"
 _PUNCTUATION = str.maketrans("", "", "*=")
 _GENERATOR = "def stand_in({parameters}): return (yield from {call}({arguments}))"
@@ -22,11 +23,21 @@ def stand_in(function: Any, call: Callable[..., Any]) -> Any:
     """
     form = _COROUTINE if inspect.iscoroutinefunction(function) else _GENERATOR
     if form is _GENERATOR and not inspect.isgeneratorfunction(function):
-        return functools.wraps(function)(call)
+        return _with_methods(function, functools.wraps(function)(call))
     like = function if inspect.isfunction(function) else call
     made = _compiled(form, like.__code__, call)
     made.__defaults__, made.__kwdefaults__ = like.__defaults__, like.__kwdefaults__
     return functools.wraps(function)(made)
+
+
+def _with_methods(function: Any, made: Any) -> Any:
+    """Return ``made`` with the methods of what it stands for, if that is an object: ``cache_clear`` of an lru_cache."""
+    if not inspect.isfunction(function):
+        for name in dir(type(function)):
+            method = inspect.getattr_static(type(function), name, None)  # asks no property, which would run
+            if not name.startswith("_") and isinstance(method, _METHODS):
+                setattr(made, name, getattr(function, name))
+    return made
 
 
 def _compiled(form: str, code: CodeType, call: Callable[..., Any]) -> Any:

@@ -6,6 +6,7 @@ goes on until its last thread has ended. obskit's would keep it for ever.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -50,4 +51,6 @@ class _End:
         self._function = function
 
     def __del__(self) -> None:
+        if sys.is_finalizing():  # it was the main thread after all, as below gevent, and its exit handlers have run
+            return
         guarded("seeing the end of a forked thread", start_thread, "obskit-end", self._function)

@@ -344,6 +344,28 @@ def test_a_decorated_function_is_of_the_kind_that_it_was(function: Callable[...,
     taken(recorder, 2)
 
 
+def test_a_decorated_object_keeps_its_methods(recorder: Recorder) -> None:
+    class Counter:
+        count = 0
+
+        def __call__(self) -> int:
+            self.count += 1
+            return self.count
+
+        def reset(self) -> None:
+            self.count = 0
+
+        @property
+        def odd(self) -> int:
+            raise RuntimeError
+
+    cached, counter = obskit.span("call")(functools.lru_cache(plain)), obskit.span("call")(Counter())
+    assert cached(1) == cached(1)
+    assert (cached.cache_info().hits, cached.cache_clear(), cached.cache_info().currsize) == (1, None, 0)
+    assert (counter(), counter(), counter.reset(), counter()) == (1, 2, None, 1)
+    taken(recorder, 5)
+
+
 @pytest.mark.parametrize("function", [plain, coroutine, generator, keyword_only])
 def test_wrong_arguments_raise_when_the_function_is_called(function: Callable[..., Any], recorder: Recorder) -> None:
     """uvicorn calls an application without any to see whether it is a factory."""
