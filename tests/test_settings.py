@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from obskit.export import destinations
 from obskit.settings import OPTIONS, ConfigurationError, Settings, load
 from obskit.tracing.limits import LimitSettings
 from obskit.tracing.sampling.rules import Rule
@@ -331,15 +332,39 @@ def test_an_unknown_option_is_an_error_that_names_those_there_are():
     ],
 )
 def test_a_missing_exporter_of_opentelemetrys_is_told_with_its_package(installed, name, message, tmp_path, monkeypatch):
-    """Distributions are found on the path: one of its own for each test."""
-    (folder := tmp_path / "exporters-1.dist-info").mkdir()
-    entries = "".join(f"{one} = module:Class\n" for one in installed)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: exporters\nVersion: 1\n")
-    (folder / "entry_points.txt").write_text(f"[opentelemetry_traces_exporter]\n{entries}")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with_exporters(installed, tmp_path, monkeypatch)
     with pytest.raises(ConfigurationError) as caught:
         load({"exporter": f"otel:{name}"}, {})
     assert str(caught.value).endswith(f"(of OpenTelemetry's exporters {message})")
+
+
+@pytest.mark.parametrize(
+    ("installed", "variable", "protocol", "taken"),
+    [
+        ("otlp_proto_http", None, None, "otlp_proto_http"),
+        ("otlp otlp_proto_grpc otlp_proto_http", None, None, "otlp"),
+        ("otlp otlp_proto_grpc otlp_proto_http", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "otlp_proto_http"),
+        ("otlp_proto_http otlp_proto_grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc", "otlp_proto_grpc"),
+    ],
+)
+def test_otlp_is_the_exporter_of_the_protocol_or_the_one_that_is_installed(
+    installed, variable, protocol, taken, tmp_path, monkeypatch
+):
+    with_exporters(installed.split(), tmp_path, monkeypatch)
+    if variable:
+        monkeypatch.setenv(variable, protocol)
+    (tmp_path / f"exporters_of_{tmp_path.name}.py").write_text(f"class {taken}: pass")
+    assert load({}, {"OTEL_TRACES_EXPORTER": "otlp"}).ignored == ()
+    assert destinations._named("otlp")().__class__.__name__ == taken
+
+
+def with_exporters(installed, tmp_path, monkeypatch):
+    """Distributions are found on the path: one of its own for each test."""
+    (folder := tmp_path / "exporters-1.dist-info").mkdir()
+    entries = "".join(f"{one} = exporters_of_{tmp_path.name}:{one}\n" for one in installed)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: exporters\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text(f"[opentelemetry_traces_exporter]\n{entries}")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
 
 
 def test_credentials_in_a_bad_url_are_not_repeated():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +25,7 @@ FORMS = (
 _ZIPKIN_PATH = "/api/v2/spans"
 _GROUP = "opentelemetry_traces_exporter"
 _PACKAGED = ("otlp", "otlp_proto_grpc", "otlp_proto_http", "zipkin", "zipkin_json")  # as opentelemetry-exporter-NAME
+_OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 Build = Callable[[], Exporter]
 
@@ -219,6 +220,7 @@ def _named(name: str) -> Callable[[], Any]:
     from importlib.metadata import entry_points
 
     found = entry_points(group=_GROUP)
+    name = _of_protocol(found.names) if name == "otlp" else name
     if name not in found.names:
         raise ValueError(f"of OpenTelemetry's exporters {_installed(sorted(found.names))}; {_remedy(name)}")
 
@@ -226,6 +228,14 @@ def _named(name: str) -> Callable[[], Any]:
         return found[name].load()()
 
     return make
+
+
+def _of_protocol(installed: Collection[str]) -> str:
+    """Return the exporter that ``otlp`` stands for, by the variables of OpenTelemetry's SDK, else one that is there."""
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol:
+        return _OTLP.get(protocol.strip().lower(), "otlp")
+    return next((name for name in ("otlp", *_OTLP.values()) if name in installed), "otlp")
 
 
 def _installed(names: list[str]) -> str:
