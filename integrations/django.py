@@ -9,13 +9,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any
 
-from obskit.base.failures import failed
 from obskit.instrumentation import asgi, wsgi, wsgi_body
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
 from obskit.instrumentation.server import ServerExchange, exchange_in
 
@@ -50,7 +49,7 @@ def install(module: ModuleType, patches: Patches) -> None:
     elif hasattr(module, "ASGIHandler"):
         patches.wrap(module.ASGIHandler, "__call__", asgi.wrapper(route=""))
     else:
-        patches.wrap(module.BaseHandler, "resolve_request", _resolve_request)
+        patches.replace(module.BaseHandler, "resolve_request", _resolving)
         patches.on_remove(_watch_exceptions("obskit.patches"))
 
 
@@ -125,13 +124,17 @@ def _responded(request: Any, exchange: ServerExchange | None, response: Any) -> 
     return response
 
 
-def _resolve_request(resolve: Any, _handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    match = resolve(*args, **kwargs)
-    try:
-        _tell_route(args[0] if args else kwargs["request"])
-    except Exception:
-        failed("reading a route")
-    return match
+def _resolving(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    def resolve_request(handler: Any, request: Any) -> Any:
+        match = wrapped(handler, request)
+        if patch.active:
+            guarded("reading a route", _tell_route, request)
+        return match
+
+    return resolve_request
 
 
 def _watch_exceptions(name: str) -> Callable[[], object]:

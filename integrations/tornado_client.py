@@ -8,7 +8,7 @@ curl follows redirects itself, and tells nothing of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -67,22 +67,22 @@ def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Calla
     sent.headers, view = _copied_headers(own.headers)
     exchange.inject(view)
     sent._obskit_hop = exchange
+    return type(request)(sent, request.defaults), partial(_done, exchange, sent, own, callback)
 
-    def done(response: Any) -> None:
-        try:
-            if response.request is sent:
-                response.request = own
-            error = response.error
-            if error is not None and not response._error_is_response_code:
-                exchange.finish(error)  # Tornado answers 599, which is no status
-            else:
-                exchange.status = exchange.status or response.code
-                exchange.finish()
-        except Exception:
-            failed("reading a response")
-        callback(response)
 
-    return type(request)(sent, request.defaults), done
+def _done(exchange: ClientExchange, sent: Any, own: Any, callback: Callable[[Any], object], response: Any) -> None:
+    try:
+        if response.request is sent:
+            response.request = own
+        error = response.error
+        if error is not None and not response._error_is_response_code:
+            exchange.finish(error)  # Tornado answers 599, which is no status
+        else:
+            exchange.status = exchange.status or response.code
+            exchange.finish()
+    except Exception:
+        failed("reading a response")
+    callback(response)
 
 
 def _begin(own: Any) -> ClientExchange | None:
@@ -137,7 +137,7 @@ def _receiving(found: Any, patch: Patch) -> Any:
     wrapped = unbound(found)
 
     @wraps(found)
-    async def headers_received(connection: Any, first_line: Any, headers: Any) -> None:
+    def headers_received(connection: Any, first_line: Any, headers: Any) -> Any:
         if patch.active:
             try:
                 exchange = connection.request.request.__dict__.get("_obskit_hop")
@@ -145,6 +145,6 @@ def _receiving(found: Any, patch: Patch) -> Any:
                     exchange.status = first_line.code
             except Exception:
                 failed("reading a response")
-        await wrapped(connection, first_line, headers)
+        return wrapped(connection, first_line, headers)
 
     return headers_received

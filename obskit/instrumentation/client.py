@@ -221,6 +221,7 @@ class UntoldExchange(ClientExchange):
             failed("taking out trace headers")
 
 
+_CLIENT = SpanKind.CLIENT  # a global is looked up in a fifth of the time of an enumeration's member
 _KINDS = (ClientExchange, UntoldExchange)
 _LARGE_HEAP = 3_000_000  # blocks: to look through them takes a tenth of a second
 _traced_any = False
@@ -241,7 +242,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
     if context.get(SUPPRESS_KEY):
         return None
     parent = context.get(SPAN_KEY)
-    span = tracer.start(method if method in METHODS else "HTTP", SpanKind.CLIENT, parent, {})
+    span = tracer.start(method if method in METHODS else "HTTP", _CLIENT, parent, {})
     if type(span) is Span:
         _describe(span, method, url)
     _traced_any = True
