@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 from obskit.base.failures import failed
+from obskit.base.records import NamedTuple
 
 _METADATA = (".dist-info", ".egg-info")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from obskit.base.records import NamedTuple
 from obskit.settings.environment import default_request_log, span_limits
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value, shown
 from obskit.settings.options import OPTIONS, Option

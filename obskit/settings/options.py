@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from obskit.base.records import NamedTuple
 from obskit.base.redaction import DEFAULT_KEYS
 from obskit.base.resource_attributes import RESOURCE_ATTRIBUTES
 from obskit.instrumentation.exclusions import HEALTH_PROBES

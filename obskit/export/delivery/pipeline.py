@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from obskit.base.failures import failed
 from obskit.base.native_threads import Wakeup, allocate_lock, forks_later, is_mere_master, no_sigterm, start_thread
 from obskit.base.process import Inheritance
+from obskit.base.records import NamedTuple
 from obskit.export.delivery.exporter import Exporter
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.delivery.sending import Delivery

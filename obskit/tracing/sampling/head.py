@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from obskit.base.failures import Tally
+from obskit.base.records import NamedTuple
 from obskit.tracing.sampling.limiter import Limiter, Pressure
 from obskit.tracing.sampling.rate import Sampler, SamplingCounts, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
 from obskit.tracing.sampling.rules import Condition, Rule, applies_to, condition, rules_sampler

@@ -8,11 +8,12 @@ A regular expression with several ``.*`` takes polynomial time, and a path may h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 
 from obskit.base.patterns import pattern
+from obskit.base.records import NamedTuple
 from obskit.tracing.sampling.rate import Sampler, Verdict
 
 Matches = Callable[[str], bool]
