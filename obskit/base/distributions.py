@@ -100,7 +100,7 @@ def _texts(places: tuple[_Place, ...]) -> tuple[str, ...]:
 def _read(folder: str) -> str:
     """Return the entry points of a distribution; most have none."""
     try:
-        with open(os.path.join(folder, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(os.path.join(folder, "entry_points.txt"), "rb", buffering=0) as file:
+            return file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -11,10 +11,10 @@ from obskit.settings.environment import default_request_log, span_limits
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value, shown
 from obskit.settings.options import OPTIONS, Option
 from obskit.tracing.limits import LimitSettings
-from obskit.tracing.sampling.rules import Rule
 
 if TYPE_CHECKING:
     from obskit.export.destinations import Destination
+    from obskit.tracing.sampling.rules import Rule
 
 _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
 
