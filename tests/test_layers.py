@@ -58,6 +58,8 @@ HEAVY = (
     "msgspec",
     "obskit.logs.console",
     "obskit.logs.inherit",
+    "obskit.tracing.sampling.rules",
+    "obskit.tracing.sampling.tail",
     "obskit.profiling",
     "opentelemetry.exporter",
     "asyncio",

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 from obskit.base.failures import failed
+from obskit.base.records import NamedTuple
 
 _METADATA = (".dist-info", ".egg-info")
 
@@ -99,7 +100,7 @@ def _texts(places: tuple[_Place, ...]) -> tuple[str, ...]:
 def _read(folder: str) -> str:
     """Return the entry points of a distribution; most have none."""
     try:
-        with open(os.path.join(folder, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(os.path.join(folder, "entry_points.txt"), "rb", buffering=0) as file:
+            return file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from obskit.base.named_values import MASK, mask_values
@@ -37,6 +38,7 @@ DEFAULT_KEYS = (
 """A field or a tag is masked if its key contains one of these words."""
 
 _SEPARATORS = str.maketrans("", "", "-_ .")
+_AS_SPACES = str.maketrans("-_.", "   ")
 _MAX_CACHED_KEYS = 10_000
 _MAX_CACHED_TEXTS, _SHORT = 1000, 60
 _USERINFO = pattern(
@@ -64,7 +66,7 @@ _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
 _SHOWN, _NUMBERS = (type(None), bool), (int, float)
-_is_more_than_words = re.compile(r"[=:?'\"(]").search
+_MORE_THAN_WORDS = pattern(r"[=:?'\"(]")
 _URL_TAGS = frozenset(
     [
         "http.url",
@@ -104,9 +106,7 @@ class Redactor:
         self._known: dict[str, bool] = {}
         self.ordinary: set[str] = set()
         self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
-        words = "|".join(map(_anywhere, self._words)) or "(?!)"
-        self._in_name = pattern(rf"(?i:{words})s?(?![a-z])")
-        self._hints = _hints(keys)
+        self._hints = _hints(tuple(keys))
 
     def is_secret(self, key: str) -> bool:
         """Return whether fields named ``key`` are masked."""
@@ -162,7 +162,7 @@ class Redactor:
 
     def _is_named(self, name: str, before: str) -> bool:
         """Return whether ``name`` names a secret where it stands in text; ``tokenizer`` does not."""
-        if self.is_secret(name) and self._in_name.search(name) is not None:
+        if self.is_secret(name) and _in_name(self._words).search(name) is not None:
             return True
         return name.lower() in _SHORT_PARAMETERS and before != "" and before in "?&;"
 
@@ -179,7 +179,7 @@ class Redactor:
         """
         if text in self._harmless:
             return text
-        shown = self.text(text if _is_more_than_words(text) is None else mask_literals(_without_query(text)))
+        shown = self.text(text if _MORE_THAN_WORDS.search(text) is None else mask_literals(_without_query(text)))
         if shown == text and len(text) <= _SHORT and len(self._harmless) < _MAX_CACHED_TEXTS:
             self._harmless.add(text)
         return shown
@@ -235,9 +235,17 @@ def _without_query(text: str) -> str:
     return _QUERY.sub(rf"?{MASK}", _USERINFO.sub(_masked, text))  # a password may hold either
 
 
-def _hints(keys: Sequence[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=8)
+def _in_name(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of what ends with a secret's word, which few programs need."""
+    anywhere = "|".join(map(_anywhere, words)) or "(?!)"
+    return re.compile(rf"(?i:{anywhere})s?(?![a-z])")
+
+
+@lru_cache(maxsize=8)
+def _hints(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return substrings, in lower case, one of which occurs in every secret name."""
-    parts = [re.split(r"[-_. ]", key.lower()) for key in keys if key]
+    parts = [key.lower().translate(_AS_SPACES).split(" ") for key in keys if key]
     found = {next((piece for piece in reversed(part) if len(piece) > 2), part[-1]) for part in parts}
     found |= {f"{name}=" for name in _SHORT_PARAMETERS}
     found |= {"identified", "auth'", 'auth"'}  # SQL's, and pairs of user and password

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from obskit.base.records import NamedTuple
 from obskit.export.delivery.exporter import Exporter
 from obskit.export.net.url import port_of
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from obskit.base.patterns import pattern
 from obskit.tracing.span import Span
 
 METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"])
@@ -18,9 +19,9 @@ _FIRST_ERROR = 400
 _FIRST_STATUS = 100
 _SUCCESSES = tuple(map(str, range(_FIRST_ERROR)))  # to write a number takes as long as to call a function, twice
 LONGEST_PATH = 2048
-_SESSION = re.compile(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
+_SESSION = pattern(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
-_PORT = re.compile(r":([0-9]{1,5})\Z")
+_PORT = pattern(r":([0-9]{1,5})\Z")
 
 
 def span_name(method: str) -> str:
@@ -136,3 +137,11 @@ def full_url(scheme: str, host: str, port: int | None, target: str) -> str:
     if port and port != _PORTS.get(scheme):
         netloc = f"{netloc}:{port}"
     return f"{scheme}://{netloc}{target if target.startswith('/') else ''}"
+
+
+def decoded(path: str) -> str:
+    """Return a path whose UTF-8 bytes PEP 3333 shows as Latin-1; one that is neither, as it is."""
+    try:
+        return path.encode("latin-1").decode()
+    except UnicodeError:
+        return path

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from time import perf_counter, time_ns
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base import told_running
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
+from obskit.base.records import NamedTuple
 from obskit.base.values import encodable, error_text
 from obskit.instrumentation import exclusions, trust
 from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, Remote, path_tag, route_name, tag_response

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
-from obskit.instrumentation.http_tags import Remote
+from obskit.instrumentation.http_tags import Remote, decoded
 from obskit.instrumentation.server import (
     EXCHANGE,
     SERVER_ERROR,
@@ -199,14 +199,6 @@ def _code(status: str) -> int:
     """Return the number that starts a status line, 0 where an application gave something else."""
     text = status[:3]
     return int(text) if text.isdecimal() and text.isascii() else 0
-
-
-def decoded(path: str) -> str:
-    """Return a path whose UTF-8 bytes PEP 3333 shows as Latin-1; one that is neither, as it is."""
-    try:
-        return path.encode("latin-1").decode()
-    except UnicodeError:
-        return path
 
 
 def _path(environ: Environ) -> str:

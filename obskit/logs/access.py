@@ -8,11 +8,11 @@ Cloud Logging shows an entry with that field as the line of its request.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
+from obskit.base.patterns import pattern
 from obskit.instrumentation.server import ServerExchange
 from obskit.logs.context import trace_of
 from obskit.logs.moment import TRACE
@@ -113,7 +113,7 @@ _READERS: dict[str, Callable[[Any], dict[str, Any] | None]] = {
     "granian.access": _granian,
 }
 
-_PAINT = re.compile(r"\x1b\[[0-9;:]*m")  # SGR sequences of ECMA-48: colours and other text attributes
+_PAINT = pattern(r"\x1b\[[0-9;:]*m")  # SGR sequences of ECMA-48: colours and other text attributes
 
 
 def without_paint(message: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.records import NamedTuple
 from obskit.tracing.current import FIELDS_KEY, SPAN_KEY, attach, detach, get_context
 from obskit.tracing.propagated import PropagatedSpan
 from obskit.tracing.span import Span

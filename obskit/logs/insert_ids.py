@@ -8,7 +8,7 @@ from os import urandom
 
 from obskit.base.process import on_fork
 
-THOUSAND = tuple(f"{number:03d}" for number in range(1000))
+THOUSAND = tuple(map("".join, product("0123456789", repeat=3)))
 """All numbers of three digits as text: a look-up is cheaper than formatting."""
 
 new: Callable[[], str]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from obskit.base.records import NamedTuple
 from obskit.base.redaction import Redactor
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.server import on_finish

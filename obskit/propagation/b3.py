@@ -5,13 +5,12 @@ Source: openzipkin/b3-propagation and Brave's ``B3Propagation``; where they diff
 
 from __future__ import annotations
 
-import re
-
+from obskit.base.patterns import pattern
 from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Fields, Get, HeaderNames
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan, received
 
-_SINGLE = re.compile(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
+_SINGLE = pattern(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9a-f]{16}))?")
 _SINGLE_MAX = 68
 _HEX = "0123456789abcdef"
 _ZERO = "0" * 16

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
+from obskit.base.patterns import pattern
 from obskit.propagation.headers import Fields, Get, HeaderNames, sendable
 from obskit.tracing.current import AnySpan
 from obskit.tracing.propagated import PropagatedSpan, trace_id_text
 
-_VERSION_0 = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_LATER = re.compile(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_VERSION_0 = pattern(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_LATER = pattern(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST_VERSION_0 = 55
 _LONGEST = 512
 _RANDOM = 2  # flag of level 2: the trace id is random, which stays true in each service that continues the trace

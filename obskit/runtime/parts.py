@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from obskit.base.records import NamedTuple
 from obskit.export.delivery.pipeline import Limits, Pipeline
 from obskit.export.destinations import Destination, Making, Plan, parse
 from obskit.export.gcp.surroundings import in_google_cloud

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from obskit.base.records import NamedTuple
 from obskit.settings.environment import default_request_log, span_limits
 from obskit.settings.errors import ConfigurationError, PartlyUsed, Read, read_value, shown
 from obskit.settings.options import OPTIONS, Option
 from obskit.tracing.limits import LimitSettings
-from obskit.tracing.sampling.rules import Rule
 
 if TYPE_CHECKING:
     from obskit.export.destinations import Destination
+    from obskit.tracing.sampling.rules import Rule
 
 _TOO_LONG = "profiler_duration=%s must not be more than profiler_interval=%s (OBSKIT_PROFILER_INTERVAL)"
 

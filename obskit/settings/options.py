@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from obskit.base.records import NamedTuple
 from obskit.base.redaction import DEFAULT_KEYS
 from obskit.base.resource_attributes import RESOURCE_ATTRIBUTES
 from obskit.instrumentation.exclusions import HEALTH_PROBES
@@ -38,11 +39,12 @@ from obskit.settings.values import (
     read_log_mode,
     read_names,
     read_request_log,
+    read_sample_rules,
     read_service,
     read_text,
     read_trust,
 )
-from obskit.tracing.sampling.rules import HIGHEST_LIMIT, read_rules
+from obskit.tracing.sampling.limiter import HIGHEST_LIMIT
 
 DEFAULT_EXIT_TIMEOUT = 2.0
 
@@ -145,7 +147,7 @@ OPTIONS = (
     ),
     Option(
         "sample_rules",
-        read_rules,
+        read_sample_rules,
         lambda _: (),
         "Other rates for some traces, by path, method and more: a list of mappings, or JSON. The first match decides.",
     ),

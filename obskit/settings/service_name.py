@@ -7,9 +7,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from obskit.base.patterns import pattern
+
 _SERVERS = frozenset(["daphne", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress", "waitress-serve"])
-_APPLICATION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*(\(.*\))?")  # orders.app:app, but not host:8000
-_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_APPLICATION = pattern(r"[^\W\d][\w.]*:[^\W\d][\w.]*(\(.*\))?")  # orders.app:app, but not host:8000
+_MODULE = pattern(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def default_service(environ: Mapping[str, str]) -> str:

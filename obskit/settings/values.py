@@ -191,3 +191,10 @@ def read_exporters(value: Any) -> tuple[Destination, ...]:
         return tuple(map(parse, targets))
     except ValueError as error:
         raise ValueError(f"must be {FORMS}, or a list of them ({error})") from None
+
+
+def read_sample_rules(value: Any) -> Any:
+    """Return rules of sampling, which most programs have none of: what reads and applies them is imported for some."""
+    from obskit.tracing.sampling.rules import read_rules
+
+    return read_rules(value)

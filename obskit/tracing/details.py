@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanContext
 
 from obskit.base.failures import misused
+from obskit.base.records import NamedTuple
 from obskit.base.values import text
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.limits import limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from obskit.base.records import NamedTuple
 
 SMALL = 256
 """A value of up to so many characters takes so much of a queue; a longer one its length."""

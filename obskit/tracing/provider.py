@@ -19,13 +19,14 @@ from obskit.tracing.details import moment
 from obskit.tracing.limits import UNLIMITED, limits
 from obskit.tracing.sampling.head import Head, SamplingOptions, inbound_limiter
 from obskit.tracing.sampling.rate import Sampler, SamplingCounts, Verdict
-from obskit.tracing.sampling.tail import Tail
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+    from obskit.tracing.sampling.tail import Tail
 
 Report = Callable[[Span], None]
 
@@ -96,9 +97,14 @@ class TracerProvider(otel.TracerProvider):
         self.head = Head(options, self.counts, fill, self._use_sampler)
         self.inbound = inbound_limiter(options.inbound_limit, self.counts)
         keeps = options.keep_errors or options.keep_slow is not None
-        self.tail = Tail(options.keep_errors, options.keep_slow, self.counts) if keeps else None
+        self.tail = self._new_tail(options) if keeps else None
         self._holds = self._holds or keeps  # for good: spans that are held now may end at any time
         self.report_to(*self._receivers)
+
+    def _new_tail(self, options: SamplingOptions) -> Tail:
+        from obskit.tracing.sampling.tail import Tail
+
+        return Tail(options.keep_errors, options.keep_slow, self.counts)
 
     def renew_sampling(self) -> None:
         """Count anew, with full limits and nothing held, as a forked child must."""

@@ -8,11 +8,12 @@ import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base.records import NamedTuple
 from obskit.base.stand_in import stand_in
 from obskit.tracing.current import (
     LIFE_KEY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import getpid
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
@@ -14,6 +14,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from obskit.base import process
 from obskit.base.failures import misused
+from obskit.base.records import NamedTuple
 from obskit.base.values import text, truth
 from obskit.tracing.attributes import clean_all
 from obskit.tracing.current import SPAN_KEY, SUPPRESS_KEY, AnySpan, get_context

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from obskit.base.records import NamedTuple
 
 
 class Outcome(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from obskit.base.failures import failed
 from obskit.base.native_threads import (
@@ -18,6 +18,7 @@ from obskit.base.native_threads import (
     start_thread,
 )
 from obskit.base.process import Inheritance
+from obskit.base.records import NamedTuple
 from obskit.export.delivery.exporter import Exporter
 from obskit.export.delivery.ledger import QUEUE_FULL, SHUTDOWN, Ledger
 from obskit.export.delivery.sending import Delivery

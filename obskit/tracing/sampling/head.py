@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from obskit.base.failures import Tally
+from obskit.base.records import NamedTuple
 from obskit.tracing.sampling.limiter import Limiter, Pressure
 from obskit.tracing.sampling.rate import Sampler, SamplingCounts, TraceIdSampler, Verdict, lowered_sampler, rate_sampler
-from obskit.tracing.sampling.rules import Condition, Rule, applies_to, condition, rules_sampler
+
+if TYPE_CHECKING:
+    from obskit.tracing.sampling.rules import Condition, Rule
 
 
 class SamplingOptions(NamedTuple):
@@ -40,7 +43,7 @@ class Head:
         self._rate = options.rate
         self._counts = counts
         self._install = install
-        self._rules = [_compiled(rule) for rule in options.rules if applies_to(rule, options.service)]
+        self._rules = _compiled(options) if options.rules else []
         self._limiter = None if options.limit is None else Limiter(options.limit)
         self._pressure = Pressure(fill, self._apply) if options.backpressure else None
         self._apply(1.0)
@@ -64,6 +67,8 @@ class Head:
     def _sampler(self, factor: float) -> Sampler:
         sampler: Sampler = self._at(self._rate, factor)
         if self._rules:
+            from obskit.tracing.sampling.rules import rules_sampler
+
             sampler = rules_sampler([self._ruled(*compiled, factor) for compiled in self._rules], sampler)
         return _limited(sampler, self._limiter, self._counts.limited["sample_limit"])
 
@@ -86,8 +91,14 @@ def inbound_limiter(limit: int | None, counts: SamplingCounts) -> Callable[[], V
     return lambda: limiter() or refused
 
 
-def _compiled(rule: Rule) -> tuple[Condition, float, Limiter | None]:
-    return condition(rule), rule.rate, None if rule.limit is None else Limiter(rule.limit)
+def _compiled(options: SamplingOptions) -> list[tuple[Condition, float, Limiter | None]]:
+    from obskit.tracing.sampling.rules import applies_to, condition  # most programs have no rules
+
+    return [
+        (condition(rule), rule.rate, None if rule.limit is None else Limiter(rule.limit))
+        for rule in options.rules
+        if applies_to(rule, options.service)
+    ]
 
 
 def _limited(sampler: Sampler, limiter: Limiter | None, refused: Tally) -> Sampler:

@@ -14,6 +14,9 @@ from time import monotonic_ns
 
 from obskit.base.failures import tell
 
+HIGHEST_LIMIT = 100_000
+"""Traces a second; far above what one process serves."""
+
 _BEGINS = 0.5
 _ENDS = 0.25
 _STEP = 1 / 16

@@ -8,11 +8,13 @@ A regular expression with several ``.*`` takes polynomial time, and a path may h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 
 from obskit.base.patterns import pattern
+from obskit.base.records import NamedTuple
+from obskit.tracing.sampling.limiter import HIGHEST_LIMIT
 from obskit.tracing.sampling.rate import Sampler, Verdict
 
 Matches = Callable[[str], bool]
@@ -73,9 +75,6 @@ def _segment(pattern: str) -> Matches:
     least = len(_PLACEHOLDER.sub("_", pattern.replace("*", "")))
     return lambda text: len(text) >= least and matches(text)
 
-
-HIGHEST_LIMIT = 100_000
-"""Traces a second; far above what one process serves."""
 
 _KINDS = {kind.name.lower(): kind for kind in SpanKind}
 
