@@ -12,6 +12,9 @@ from obskit.base.failures import failed
 from obskit.propagation.headers import BAGGAGE, sendable
 from obskit.tracing.others import BAGGAGE_KEY
 
+LONGEST = W3CBaggagePropagator._MAX_HEADER_LENGTH
+"""Characters of a header; of a longer one nothing is read."""
+
 _propagator = W3CBaggagePropagator()
 _on = True
 
@@ -36,7 +39,7 @@ def entries(text: str, context: Mapping[str, Any]) -> object:
 
 def _readable(text: str) -> str:
     """Return the well-formed entries: OpenTelemetry's API would log a warning with the text of each other one."""
-    if len(text) > W3CBaggagePropagator._MAX_HEADER_LENGTH:
+    if len(text) > LONGEST:
         return ""
     return ",".join(entry for entry in text.split(",") if "=" in entry and sendable(entry.strip()))
 

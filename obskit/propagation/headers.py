@@ -74,8 +74,8 @@ class HeaderNames:
         self.cloud_trace_context = spell("x-cloud-trace-context")
         self.baggage = spell(BAGGAGE)
         self.user_agent = spell("user-agent")
-        self.mesh = {spell(name): name for name in MESH}
-        self.mesh_names = frozenset([*self.mesh, self.baggage])
+        self.mesh = tuple((spell(name), name) for name in MESH)
+        self.mesh_names = frozenset([*(key for key, _ in self.mesh), self.baggage])
         b3 = (self.b3, self.trace_id, self.span_id, self.parent_id, self.sampled, self.flags)
         others = (self.span_name, self.traceparent, self.tracestate, self.cloud_trace_context)
         # Every request is searched for these; user-agent, which only request logs read, is not among them.

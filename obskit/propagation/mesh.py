@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.context import Context
 
-from obskit.propagation.baggage import entries, header
+from obskit.propagation.baggage import LONGEST, entries, header
 from obskit.propagation.headers import BAGGAGE, HeaderNames, sendable
 from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY, own_key
 
@@ -19,19 +19,20 @@ _LONGEST = 4096
 _LONGEST_TOGETHER = 8192  # servers bound the head of a request, by 16 KiB or so
 
 
-def extract(headers: Mapping[str, str], names: HeaderNames, present: Container[str]) -> dict[str, str] | None:
-    """Return the mesh headers among those ``present``, by name, or None where there are none.
+def extract(headers: Mapping[str, str], names: HeaderNames) -> dict[str, str] | None:
+    """Return the mesh headers among ``headers``, by name, or None where there are none.
 
     Values that are too long or that a client would refuse to send are left out: a caller must not make calls fail.
     """
     found: dict[str, str] = {}
     room = _LONGEST_TOGETHER
-    for key, name in names.mesh.items():
-        value = headers[key].strip(" \t") if key in present else ""
-        if value and len(value) <= min(_LONGEST, room) and sendable(value):
-            found[name] = value
-            room -= len(value)
-    if names.baggage in present:  # it has limits of its own
+    for key, name in names.mesh:
+        if key in headers:
+            value = headers[key].strip(" \t")
+            if value and len(value) <= min(_LONGEST, room) and sendable(value):
+                found[name] = value
+                room -= len(value)
+    if names.baggage in headers and len(headers[names.baggage]) <= LONGEST:
         found[BAGGAGE] = headers[names.baggage]
     return found or None
 

@@ -61,7 +61,7 @@ def read(headers: Mapping[str, str], names: HeaderNames) -> tuple[PropagatedSpan
     """
     if headers.keys().isdisjoint(names.mesh_names):  # Python iterates over the smaller of two sets
         return b3.extract(headers.get, names), None
-    return extract(headers.get, names), mesh.extract(headers, names, headers)
+    return extract(headers.get, names), mesh.extract(headers, names)
 
 
 class Propagator(TextMapPropagator):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from obskit.base.patterns import pattern
 from obskit.propagation.headers import Fields, Get, HeaderNames, sendable
 from obskit.tracing.current import AnySpan
-from obskit.tracing.propagated import PropagatedSpan, trace_id_text
+from obskit.tracing.propagated import PropagatedSpan, received
 
 _VERSION_0 = pattern(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _LATER = pattern(r"(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _LONGEST_VERSION_0 = 55
 _LONGEST = 512
+_ZERO = "0" * 16  # the high half of a 64-bit id
 _RANDOM = 2  # flag of level 2: the trace id is random, which stays true in each service that continues the trace
 
 
@@ -23,14 +24,13 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
     match = match or _LATER.fullmatch(text)
     if match is None:
         return None
-    trace_id, span_id, flags = int(match[1], 16), match[2], int(match[3], 16)
-    if not trace_id or not span_id.strip("0"):
+    trace_id, span_id, flags = match[1], match[2], int(match[3], 16)
+    if not trace_id.strip("0") or not span_id.strip("0"):
         return None
+    found = received(trace_id.removeprefix(_ZERO), span_id, None, bool(flags & 1), False)
     state = (get(names.tracestate) or "").strip(" \t")
-    state = state if len(state) <= _LONGEST and sendable(state) else ""
-    found = PropagatedSpan(
-        trace_id_text(trace_id), span_id, sampled=bool(flags & 1), remote=True, trace_state=state or None
-    )
+    if state and len(state) <= _LONGEST and sendable(state):
+        found.trace_state = state
     found.random = bool(flags & _RANDOM)
     return found
 

@@ -43,7 +43,7 @@ def encode_span(span: Span) -> bytes:
         data += b"`\x01"
     if span.shared:
         data += b"h\x01"
-    return _field(b"\n", data)
+    return b"\n" + varint(len(data)) + data  # ``_field`` written out: one call less for each span
 
 
 def encode_list(spans: list[Span]) -> bytes:
@@ -85,9 +85,10 @@ def _address(text: str | None) -> bytes:
 
 
 def _annotation(annotation: Annotation) -> bytes:
-    timestamp = annotation.timestamp
-    when = b"\t" + timestamp.to_bytes(8, "little", signed=True) if timestamp else b""
-    return _field(b"R", when + _text(b"\x12", annotation.value))
+    timestamp, data = annotation.timestamp, _text(b"\x12", annotation.value)
+    if timestamp:
+        data = b"\t" + timestamp.to_bytes(8, "little", signed=True) + data
+    return b"R" + varint(len(data)) + data
 
 
 def _tags(tags: dict[str, str]) -> bytes:
@@ -97,7 +98,7 @@ def _tags(tags: dict[str, str]) -> bytes:
         for key in sorted(tags):
             value = tags[key]
             n, m = len(key), len(value)
-            text += f"Z{size[n + m + 4]}\n{size[n]}{key}\x12{size[m]}{value}"
+            text = f"{text}Z{size[n + m + 4]}\n{size[n]}{key}\x12{size[m]}{value}"
         return text.encode("ascii")
     except (IndexError, UnicodeEncodeError):
         return b"".join([_field(b"Z", _text(b"\n", key) + _text(b"\x12", tags[key])) for key in sorted(tags)])
@@ -105,7 +106,8 @@ def _tags(tags: dict[str, str]) -> bytes:
 
 def _text(key: bytes, text: str) -> bytes:
     """Return a string field; a lone surrogate, which UTF-8 cannot encode, becomes ``?``."""
-    return _field(key, text.encode("utf-8", "replace"))
+    data = text.encode("utf-8", "replace")
+    return key + varint(len(data)) + data
 
 
 def _field(key: bytes, data: bytes) -> bytes:

@@ -108,8 +108,10 @@ def test_b3_wins_over_w3c_and_w3c_over_google():
 
 def test_mesh_headers_are_kept_as_they_are_without_giants():
     headers = {"x-request-id": "r", "x-ot-span-context": "o;1", "sw8": "s" * 5000, "cookie": "secret"}
-    assert mesh.extract(headers, LOWER, headers) == {"x-request-id": "r", "x-ot-span-context": "o;1"}
-    assert mesh.extract({"cookie": "secret"}, LOWER, ["cookie"]) is None
+    assert mesh.extract(headers, LOWER) == {"x-request-id": "r", "x-ot-span-context": "o;1"}
+    assert mesh.extract({"cookie": "secret"}, LOWER) is None
+    assert mesh.extract({"baggage": "a=" + 8190 * "b"}, LOWER) is not None
+    assert mesh.extract({"baggage": "a=" + 8191 * "b"}, LOWER) is None
 
 
 def test_as_opentelemetry_propagator_it_reads_and_writes_everything():
