@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import urlencode
+
+from obskit.base.records import NamedTuple
 
 HEADER = "obskit-running"
 MOST = 20
