@@ -225,6 +225,20 @@ os.waitpid(pid, 0)
     assert sorted(cloud.messages) == ["before", "child", "parent"]
 
 
+def test_a_forked_child_that_ends_by_os_exit_delivers_first(cloud: CloudLogging):
+    code = """
+import logging, os, obskit
+obskit.init(logs="cloud", project="p", exporter="none")
+if os.fork() == 0:
+    logging.warning("child")
+    os._exit(5)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = run(code, OBSKIT_CLOUDLOGGING_ENDPOINT=cloud.address, OBSKIT_EXIT_TIMEOUT="30")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
+    assert cloud.messages == ["child"]
+
+
 @pytest.mark.parametrize("end", ["", "obskit.shutdown(30)", "obskit.flush(30); os._exit(0)"])
 def test_dict_config_after_init_closes_all_handlers_and_loses_nothing(cloud: CloudLogging, end: str):
     code = """
