@@ -16,6 +16,7 @@ from typing import Any
 from opentelemetry.context import Context
 
 from obskit.base.failures import failed
+from obskit.base.interruptions import let_through
 from obskit.base.named_values import MASK
 from obskit.base.plain import Renderer
 from obskit.base.redaction import Redactor
@@ -114,6 +115,7 @@ class EntryBuilder:
             known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             return line if len(line) < _MOST_QUICK else ""
         except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
+            let_through()
             return ""
 
     def _append(self, line: str, known: dict[str, Any]) -> str:
@@ -178,6 +180,7 @@ class EntryBuilder:
             record.message = record.getMessage()
             return renderer.as_text(record.message)
         except Exception as error:  # wrong arguments, a __str__ that raises: show the parts
+            let_through()
             text = Renderer().as_text(record.msg)
             shown = renderer.as_text(text)
             arguments = renderer.as_text(record.args) if shown == text else MASK  # arguments may be what was masked
@@ -298,4 +301,5 @@ def _traceback_text(exc_info: Any) -> str:
     try:
         return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
     except Exception as error:  # the interpreter is ending: it finds no lines of source any more
+        let_through()
         return f"[traceback not formatted: {type(error).__name__}]\n{error_text(exc_info[1])}"
