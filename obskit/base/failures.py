@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from itertools import count
 
+from obskit.base.interruptions import let_through
 from obskit.base.native_threads import named
 
 
@@ -36,18 +37,24 @@ _logged: set[str] = set()
 
 
 def failed(what: str) -> None:
-    """Count the exception being handled, and log it the first time ``what`` fails. Never raises."""
+    """Count the exception being handled, and log it the first time ``what`` fails.
+
+    Raises nothing, but a signal handler's exception once more, as ``raised`` and ``misused`` do.
+    """
+    let_through()
     failures.add()
     _tell_once(f"{what} failed inside obskit")
 
 
 def raised(what: str) -> None:
-    """Log the exception being handled the first time that ``what``, which is not obskit's, raises. Never raises."""
+    """Log the exception being handled the first time that ``what``, which is not obskit's, raises."""
+    let_through()
     _tell_once(f"{what} raised")
 
 
 def misused(what: str) -> None:
-    """Log, the first time, that ``what`` of obskit's interface was given an unusable argument. Never raises."""
+    """Log, the first time, that ``what`` of obskit's interface was given an unusable argument."""
+    let_through()
     _tell_once(f"{what} was given an argument that it cannot use, which is ignored")
 
 

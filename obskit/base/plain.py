@@ -17,6 +17,7 @@ from itertools import islice
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from obskit.base.interruptions import let_through
 from obskit.base.named_values import MASK
 from obskit.base.redaction import Redactor
 
@@ -53,6 +54,7 @@ class Renderer:
         try:
             return _number(value) if kind is int or kind is float else self._walk(value, kind, depth)
         except Exception:
+            let_through()
             return _unprintable(kind)
 
     def under(self, key: str, value: Any, depth: int = 0) -> Any:
@@ -91,6 +93,7 @@ class Renderer:
         try:
             return [(key, item) for key, item in islice(value.items(), MAX_NODES)]
         except Exception:
+            let_through()
             return [("unprintable", type(value).__name__)]
 
     def _walk(self, value: Any, kind: type, depth: int) -> Any:
@@ -135,6 +138,7 @@ class Renderer:
             if issubclass(stands_for, list | tuple | set | frozenset):
                 return self._sequence(value, depth)
         except Exception:  # a mock claims another class, without its attributes
+            let_through()
             return self._printed(value, depth)
         names = _field_names(stands_for)
         return self._printed(value, depth) if names is None else self._fields(value, names, depth)
@@ -143,6 +147,7 @@ class Renderer:
         try:
             return self._pairs(value.items(), depth)
         except Exception:
+            let_through()
             if issubclass(type(value), Mapping):
                 return {"unprintable": type(value).__name__}
             raise
@@ -181,6 +186,7 @@ class Renderer:
         try:
             taken, more = self._take(value)
         except Exception:
+            let_through()
             return [_unprintable(type(value))]
         shown = [self.plain(item, depth + 1) for item in taken]
         if len(shown) == 2 and type(taken[0]) in (str, bytes):  # a header
@@ -316,6 +322,7 @@ def _attribute(value: Any, name: str) -> Any:
     try:
         return getattr(value, name)
     except Exception as error:
+        let_through()
         return f"<unprintable {type(error).__name__}>"
 
 
@@ -362,4 +369,5 @@ def _unprintable(kind: type) -> str:
     try:
         return f"<unprintable {kind.__name__}>"
     except Exception:
+        let_through()
         return "<unprintable>"

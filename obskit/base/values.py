@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from obskit.base.interruptions import let_through
 from obskit.base.plain import Renderer, holds_others, whole_words
 
 _ERROR_LENGTH = 1024
@@ -18,6 +19,7 @@ def text(value: object) -> str:
             return str.__str__(value)
         return _bounded_text(value) if holds_others(value) else str.__str__(str(value))
     except Exception:
+        let_through()
         return f"<unprintable {type(value).__name__}>"
 
 
@@ -65,4 +67,5 @@ def truth(value: object) -> bool:
     try:
         return bool(value)
     except Exception:
+        let_through()
         return True

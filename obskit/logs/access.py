@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
+from obskit.base.interruptions import let_through
 from obskit.base.patterns import pattern
 from obskit.instrumentation.server import ServerExchange
 from obskit.logs.context import trace_of
@@ -48,6 +49,7 @@ def of_record(record: logging.LogRecord) -> dict[str, Any] | None:
     try:
         return _READERS[record.name](record.args)
     except Exception:
+        let_through()
         return None
 
 

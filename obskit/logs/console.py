@@ -9,6 +9,7 @@ import sys
 from time import localtime, strftime
 from typing import Any
 
+from obskit.base.interruptions import let_through
 from obskit.base.plain import plain
 from obskit.instrumentation.server import keep_latest
 from obskit.logs.context import current_trace
@@ -43,6 +44,7 @@ class ConsoleFormatter(logging.Formatter):
         try:
             return self._line(record)
         except Exception:
+            let_through()
             return formatted_completed(record, self.format) or not_formatted(record)
 
     def _line(self, record: logging.LogRecord) -> str:

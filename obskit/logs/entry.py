@@ -14,6 +14,7 @@ from time import time
 from typing import Any
 
 from obskit.base.failures import failed
+from obskit.base.interruptions import let_through
 from obskit.base.named_values import MASK
 from obskit.base.patterns import pattern
 from obskit.base.plain import Renderer
@@ -119,6 +120,7 @@ class EntryBuilder:
             known["message"] = message  # as logging.Formatter.format does: later handlers may read it
             return line if len(line) < _MOST_QUICK else ""
         except Exception:  # wrong arguments, a __str__ that raises, an integer of more digits than Python writes
+            let_through()
             return ""
 
     def _is_harmless(self, template: str) -> bool:
@@ -191,6 +193,7 @@ class EntryBuilder:
             record.message = record.getMessage()
             return renderer.as_text(record.message)
         except Exception as error:  # wrong arguments, a __str__ that raises: show the parts
+            let_through()
             text = Renderer().as_text(record.msg)
             shown = renderer.as_text(text)
             arguments = renderer.as_text(record.args) if shown == text else MASK  # arguments may be what was masked
@@ -311,4 +314,5 @@ def _traceback_text(exc_info: Any) -> str:
     try:
         return "".join(traceback.format_exception(*exc_info)).rstrip("\n")
     except Exception as error:  # the interpreter is ending: it finds no lines of source any more
+        let_through()
         return f"[traceback not formatted: {type(error).__name__}]\n{error_text(exc_info[1])}"

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from obskit.base.failures import raised
+from obskit.base.interruptions import let_through
 from obskit.logs.frames import like_loggings
 
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "msg": 20, "notice": 25, "success": 25, "warn": 30, "warning": 30}
@@ -130,6 +131,7 @@ def _structured_text(exception: Any) -> str | None:
             texts.append(_CAUSE if stack["is_cause"] else _CONTEXT)
         return "".join(texts[:-1]) or None
     except Exception:  # another structure, from a processor of the program
+        let_through()
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
+from obskit.base.interruptions import let_through
 from obskit.instrumentation.server import keep_latest
 from obskit.logs import insert_ids
 from obskit.logs.context import TraceFields, trace_of
@@ -68,6 +69,7 @@ class CloudLoggingFormatter(logging.Formatter):
             digits = "%09d" % (since * 1e9)  # noqa: UP031 - takes a third less time than a format specifier
             return f'{place}{time}{digits}Z"{trace}{builder.origin}{fields}}}'
         except Exception:
+            let_through()
             return self._format_anyhow(record)
 
     def _format_anyhow(self, record: logging.LogRecord) -> str:

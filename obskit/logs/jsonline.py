@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from obskit.base.fork_lock import no_fork
+from obskit.base.interruptions import let_through
 from obskit.base.plain import TRUNCATED, plain
 
 MAX_BYTES = 250_000
@@ -25,6 +26,7 @@ def _encode(value: Any) -> bytes:
         with no_fork():
             from msgspec.json import encode
     except Exception:  # the interpreter is shutting down, or out of file descriptors: try again next time
+        let_through()
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     _encode = encode  # type: ignore[assignment]
     return encode(value)
@@ -35,6 +37,7 @@ def dumps(entry: dict[str, Any]) -> bytes:
     try:
         line = _encode(entry)
     except Exception:  # a lone surrogate, a huge integer
+        let_through()
         line = _encode(plain(entry))
     if len(line) > MAX_BYTES:
         line = _encode(_shrink(entry))

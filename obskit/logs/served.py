@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from logging import LogRecord
 from urllib.parse import unquote
 
+from obskit.base.interruptions import let_through
 from obskit.base.patterns import pattern
 from obskit.instrumentation.http_tags import decoded
 from obskit.instrumentation.server import ServerExchange, latest_exchange
@@ -48,6 +49,7 @@ def _is_line_of(record: LogRecord, exchange: ServerExchange) -> bool:
     try:
         method, target = _request(record)
     except Exception:  # a format or arguments of the application's own
+        let_through()
         return False
     return method == exchange.method and decoded(unquote(target.partition("?")[0])) == exchange.path
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from opentelemetry.propagators.textmap import Getter, Setter
 
 from obskit.base.failures import failed
+from obskit.base.interruptions import let_through
 from obskit.base.values import text
 from obskit.propagation.headers import TRACE_NAMES, Fields
 
@@ -214,6 +215,7 @@ def spellings(carrier: Any, getter: Getter[Any]) -> dict[str, str]:
     try:
         return {lower_case(name): name for name in getter.keys(carrier)}
     except Exception:
+        let_through()
         return {}
 
 
@@ -229,6 +231,7 @@ def get_text(carrier: Any, getter: Getter[Any], name: str) -> str | None:
             return bytes(values).decode("latin-1")
         return ",".join(_text(value) for value in values) if values else None
     except Exception:
+        let_through()
         return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from obskit.base.interruptions import let_through
 from obskit.base.values import text
 from obskit.tracing.limits import LONGEST_VALUE, SMALL
 
@@ -46,6 +47,7 @@ def clean(value: object, longest: int = LONGEST_VALUE) -> Any:
     try:
         return _clean(value, _Room(longest), 0)
     except Exception:
+        let_through()
         return text(value)[:longest]
 
 

@@ -10,6 +10,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.trace import Link, SpanContext
 
 from obskit.base.failures import misused
+from obskit.base.interruptions import let_through
 from obskit.base.records import NamedTuple
 from obskit.base.values import text
 from obskit.tracing.attributes import clean_all
@@ -63,6 +64,7 @@ def moment(given: object) -> int | None:
     try:
         found = int(given) if type(given) is float else int.__index__(given)  # type: ignore[arg-type]
     except Exception:
+        let_through()
         found = -1
     if 0 <= found <= _LATEST:
         return found
@@ -78,4 +80,5 @@ def _stack_trace(exception: Any) -> str:
     try:
         return "".join(traceback.format_exception(exception))
     except Exception:  # the exception's own text, or that of its causes, may raise anything
+        let_through()
         return ""
