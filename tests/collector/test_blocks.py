@@ -20,6 +20,7 @@ from obskit.collector.store import chunks
 from obskit.collector.store.blocks import trace_numbers
 from obskit.collector.store.database import StoreError, backup
 from obskit.collector.store.filters import build, may_hold, places_of, token, tokens_of
+from obskit.collector.store.recent import RecentSpans
 from obskit.collector.store.search import by_moment
 from obskit.collector.store.spans import SpanStore
 from obskit.zipkin.ids import trace_key
@@ -476,6 +477,40 @@ def test_every_trace_is_found_whenever_the_index_was_written(most, tmp_path, mon
         for trace in range(min(number + 9, 90)):
             ids = [span.id for span in store.trace(f"{trace + 1:016x}")]
             assert ids == [f"{one + 1:016x}" for one in range(number + 9) if one % 90 == trace], (number, trace)
+    store.close()
+
+
+def test_a_span_that_made_room_is_not_taken_for_stored_though_the_begin_of_its_trace_was_forgotten(monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.recent._MOST_HASHES", 2)
+    recent = RecentSpans()
+    recent.add([1], [10, 11, 12])
+    recent.begin([1], 1)
+    recent.age()
+    assert list(recent.add([1, 2], [12, 13, 20, 13])) == [1, 2]
+    recent.begin([1, 2], 2)
+    assert recent.begins([1, 2, 3]) == {1, 2}
+    recent.age()
+    assert recent.unknown([1, 2]) == {1}
+    recent.drop([3])
+    assert list(recent.add([1], [13])) == []
+    recent.drop([1])
+    assert list(recent.add([1], [13])) == [0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_sent_again_is_stored_once_whatever_made_room_and_whatever_is_remembered(seed, monkeypatch):
+    monkeypatch.setattr("obskit.collector.store.recent._MOST_HASHES", 25)
+    source, store = random.Random(seed), SpanStore(max_spans=40)
+    for _ in range(400):
+        trace = source.randint(1, 25)
+        spans = [
+            Span(trace_id=f"{trace:016x}", id=f"{source.randint(1, 12):016x}", local_endpoint=Endpoint("a"))
+            for _ in range(source.randint(1, 4))
+        ]
+        store.add(spans)
+        stored = [span.id for span in store.trace(spans[0].trace_id)]
+        assert len(stored) == len(set(stored))
+        assert {span.id for span in spans} <= set(stored)
     store.close()
 
 

@@ -24,14 +24,15 @@ class RecentSpans:
     def __init__(self) -> None:
         self._hashes: set[int] = set()
         self._begins: dict[int, int] = {}
-        self._older: tuple[set[int], dict[int, int]] = set(), {}
+        self._traces: set[int] = set()  # of the hashes; known is only one whose begin is
+        self._older: tuple[set[int], dict[int, int], set[int]] = set(), {}, set()
 
     def unknown(self, traces: Iterable[int]) -> set[int]:
         """Return the traces of which nothing is known."""
         return set(traces).difference(self._begins).difference(self._older[1])
 
-    def add(self, hashes: Sequence[int]) -> Sequence[int]:
-        """Note the hashes of spans; return the places of those that were not known."""
+    def add(self, traces: Iterable[int], hashes: Sequence[int]) -> Sequence[int]:
+        """Note the hashes of spans of some traces; return the places of those that were not known."""
         older, new = self._older[0], set(hashes)
         if len(new) == len(hashes) and new.isdisjoint(self._hashes) and new.isdisjoint(older):
             places: Sequence[int] = range(len(hashes))
@@ -39,6 +40,7 @@ class RecentSpans:
             first = {digest: place for place, digest in reversed(list(enumerate(hashes)))}
             places = sorted(first[digest] for digest in new - self._hashes - older)
         self._hashes |= new
+        self._traces.update(traces)
         return places
 
     def begin(self, traces: Iterable[int], number: int) -> None:
@@ -53,13 +55,13 @@ class RecentSpans:
     def age(self) -> None:
         """Forget the older ones, if there are enough. Not amid a message: a known trace has all of its hashes."""
         if len(self._hashes) > _MOST_HASHES:
-            self._older = self._hashes, self._begins
-            self._hashes, self._begins = set(), {}
+            self._older = self._hashes, self._begins, self._traces
+            self._hashes, self._begins, self._traces = set(), {}, set()
 
     def drop(self, traces: Collection[int]) -> None:
-        """Forget all if some of these traces are known: spans of theirs are no longer stored."""
-        if len(self.unknown(traces)) < len(traces):
-            self._hashes, self._begins, self._older = set(), {}, (set(), {})
+        """Forget all if there are hashes of some of these traces: spans of theirs are no longer stored."""
+        if not (self._traces.isdisjoint(traces) and self._older[2].isdisjoint(traces)):
+            self._hashes, self._begins, self._traces, self._older = set(), {}, set(), (set(), {}, set())
 
 
 class RecentBlocks:

@@ -144,7 +144,7 @@ class SpanStore:
         part = Part(spans, lines)
         traces = {*part.lows}
         self._recall(traces)
-        new = self._recent.add(list(map(hash, lines)))
+        new = self._recent.add(traces, list(map(hash, lines)))
         if len(new) < len(spans):
             part = Part([spans[number] for number in new], [lines[number] for number in new])
         if new:
@@ -167,7 +167,7 @@ class SpanStore:
         """Find out what is stored of traces: the first block, and the hashes of the latest spans."""
         self._recent.age()
         for trace, numbers in self._reader.numbers(list(self._recent.unknown(traces))).items():
-            self._recent.add(self._hashes(trace, numbers))
+            self._recent.add([trace], self._hashes(trace, numbers))
             self._recent.begin([trace], numbers[0])
 
     def _hashes(self, trace: int, numbers: list[int]) -> list[int]:
