@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from obskit.tracing.provider import TracerProvider
 
 Tags = dict[str, AttributeValue]
+_INTERNAL = SpanKind.INTERNAL
 
 OWN_SCOPE = "obskit"
 """The name of the tracer that the integrations and ``obskit.span`` use."""
@@ -89,7 +90,7 @@ class Tracer(otel.Tracer):
             if parent.inherits:
                 span.inherit(parent)
         elif parent is None:
-            span = self._root(name, kind, tags, None, False)
+            span = self._root(name, kind, tags, None)
         else:
             known = parent if type(parent) is PropagatedSpan else propagated(parent)
             span = self._continue(name, kind, tags, known)
@@ -106,7 +107,7 @@ class Tracer(otel.Tracer):
         """
         return parent.trace_id is not None and self.provider.tail is None
 
-    def _root(self, name: str, kind: SpanKind, tags: Tags, verdict: Verdict | None, debug: bool) -> AnySpan:
+    def _root(self, name: str, kind: SpanKind, tags: Tags, verdict: Verdict | None) -> AnySpan:
         """Start a trace; as in Brave, its first span id is the low half of the trace id."""
         if getpid() != process.pid:  # a call saved: this is asked for each trace
             process.check_fork()
@@ -118,10 +119,7 @@ class Tracer(otel.Tracer):
             except Exception:
                 verdict = provider.undecided()
         if verdict is True:
-            span = begin_span(self, name, kind, trace_id, span_id, None, now, now - perf_counter_ns(), tags)
-            if debug:
-                span.debug = span.inherits = span.mixed = True
-            return span
+            return begin_span(self, name, kind, trace_id, span_id, None, now, now - perf_counter_ns(), tags)
         tail = provider.tail
         if tail is not None:
             span = begin_span(self, name, kind, trace_id, span_id, None, now, now - perf_counter_ns(), tags)
@@ -142,7 +140,10 @@ class Tracer(otel.Tracer):
         if verdict and provider.inbound is not None and parent.remote:
             verdict = provider.inbound()
         if trace_id is None:
-            return self._root(name, kind, tags, verdict, parent.debug)
+            root = self._root(name, kind, tags, verdict)
+            if parent.debug and verdict is True and type(root) is Span:
+                root.debug = root.inherits = root.mixed = True
+            return root
         if verdict is None:
             try:
                 verdict = provider.sampler(trace_id, name, kind, tags) or provider.sampled_out
@@ -181,7 +182,7 @@ class Tracer(otel.Tracer):
                 if context.get(SUPPRESS_KEY):
                     return NOOP_SPAN
                 current = context.get(SPAN_KEY)
-            if type(name) is not str or type(kind) is not SpanKind:
+            if type(name) is not str or (kind is not _INTERNAL and type(kind) is not SpanKind):
                 name, kind = text(name), kind if type(kind) is SpanKind else SpanKind.INTERNAL
             if attributes:
                 short = limits.short
@@ -193,7 +194,7 @@ class Tracer(otel.Tracer):
                         return self.start(name, kind, current, {**attributes}, context, given)
                 return self._start_mixed(name, kind, context, attributes, given or Given())
             if current is None and given is None and not self.provider.processors:
-                return self._root(name, kind, {}, None, False)  # as ``start`` would
+                return self._root(name, kind, {}, None)  # as ``start`` would
             return self.start(name, kind, current, {}, context, given)
         except Exception:
             misused("a new span")
