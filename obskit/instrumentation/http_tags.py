@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from obskit.tracing.span import Span
 
@@ -136,3 +137,14 @@ def full_url(scheme: str, host: str, port: int | None, target: str) -> str:
     if port and port != _PORTS.get(scheme):
         netloc = f"{netloc}:{port}"
     return f"{scheme}://{netloc}{target if target.startswith('/') else ''}"
+
+
+def body_size(headers: Any) -> int | None:
+    """Return what Content-Length among pairs of text or bytes says; None where it is absent or makes no sense."""
+    try:
+        for name, value in headers:
+            if name.lower() in ("content-length", b"content-length"):
+                return int(value)
+    except Exception:
+        return None
+    return None

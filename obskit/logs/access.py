@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.logs.context import trace_of
 from obskit.logs.moment import TRACE
 

@@ -11,7 +11,8 @@ from logging import LogRecord
 from urllib.parse import unquote
 
 from obskit.base.patterns import pattern
-from obskit.instrumentation.server import ServerExchange, latest_exchange
+from obskit.instrumentation.server import latest_exchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.instrumentation.wsgi import decoded
 from obskit.logs.context import TraceFields, current_trace, trace_of
 

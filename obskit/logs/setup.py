@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obskit.base.redaction import Redactor
 from obskit.instrumentation.imports import ImportHooks
-from obskit.instrumentation.server import on_finish
+from obskit.instrumentation.server_exchange import on_finish
 from obskit.logs import uncaught
 from obskit.logs.access import log_request
 from obskit.logs.basic_config import run_within
