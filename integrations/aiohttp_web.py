@@ -14,9 +14,11 @@ from multidict import istr
 
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wanted_headers
+from obskit.instrumentation.current_exchange import current_exchange, exchange_behind
 from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
-from obskit.instrumentation.server import ServerExchange, begin, current_exchange, exchange_behind
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.propagation.headers import LOWER, HeaderNames
 from obskit.tracing.current import stored_context
 from obskit.tracing.span import Span

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from obskit.instrumentation.current_exchange import current_exchange
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import SERVER_ERROR, current_exchange
+from obskit.instrumentation.server_exchange import SERVER_ERROR
 from obskit.instrumentation.wsgi import wrapper
 from obskit.instrumentation.wsgi_body import Environ
 

@@ -9,8 +9,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from obskit.instrumentation.current_exchange import current_exchange
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import current_exchange
 from obskit.instrumentation.wsgi import no_route, wrapper
 
 

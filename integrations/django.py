@@ -16,7 +16,7 @@ from typing import Any
 from obskit.instrumentation import asgi, wsgi, wsgi_body
 from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.response_flush import deliver_async
-from obskit.instrumentation.server import ServerExchange, exchange_in
+from obskit.instrumentation.server_exchange import ServerExchange, exchange_in
 
 _GROUP = re.compile(r"(?<!\\)\((?:\?P<(\w+)>|(\?:)|(\?))?([^()]*)\)[?*+]?")
 _ANCHOR = re.compile(r"(?<!\\)[\^$]|\\[AZ]")

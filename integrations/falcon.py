@@ -12,7 +12,7 @@ from typing import Any
 
 from obskit.instrumentation import asgi, wsgi
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import SERVER_ERROR, ServerExchange, exchange_in
+from obskit.instrumentation.server_exchange import SERVER_ERROR, ServerExchange, exchange_in
 
 
 def install(module: ModuleType, patches: Patches) -> None:

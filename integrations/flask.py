@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import ServerExchange, exchange_in
+from obskit.instrumentation.server_exchange import ServerExchange, exchange_in
 from obskit.instrumentation.wsgi import serve, wrapper
 from obskit.instrumentation.wsgi_body import Environ, finish_with, finish_with_close
 

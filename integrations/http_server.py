@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from obskit.instrumentation.http_tags import safe_url
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import SERVER_ERROR, ServerExchange, begin
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import SERVER_ERROR, ServerExchange
 from obskit.propagation.headers import LOWER, joined
 from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span

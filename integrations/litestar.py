@@ -7,7 +7,7 @@ from typing import Any
 
 from obskit.instrumentation.asgi import Scope, wrapper
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import exchange_in
+from obskit.instrumentation.server_exchange import exchange_in
 
 
 def install(module: ModuleType, patches: Patches) -> None:

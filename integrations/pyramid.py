@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import exchange_in
+from obskit.instrumentation.server_exchange import exchange_in
 from obskit.instrumentation.wsgi import no_route, wrapper
 
 

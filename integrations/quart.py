@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from obskit.instrumentation.asgi import wrapper
+from obskit.instrumentation.current_exchange import current_exchange
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import current_exchange, exchange_in
+from obskit.instrumentation.server_exchange import exchange_in
 
 
 def install(module: ModuleType, patches: Patches) -> None:

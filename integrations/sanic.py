@@ -13,8 +13,11 @@ from urllib.parse import unquote
 
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import wrapper
+from obskit.instrumentation.current_exchange import current_exchange
+from obskit.instrumentation.http_tags import body_size
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import ServerExchange, begin, body_size, current_exchange
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.propagation.headers import LOWER, joined
 
 

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from obskit.base.failures import failed
 from obskit.instrumentation.asgi import Scope, wrapper
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import exchange_in
+from obskit.instrumentation.server_exchange import exchange_in
 from obskit.instrumentation.tracer import provider
 
 _PREFIX = "obskit.route_prefix"

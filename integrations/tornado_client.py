@@ -137,7 +137,7 @@ def _receiving(found: Any, patch: Patch) -> Any:
     wrapped = unbound(found)
 
     @wraps(found)
-    def headers_received(connection: Any, first_line: Any, headers: Any) -> Any:
+    async def headers_received(connection: Any, first_line: Any, headers: Any) -> None:
         if patch.active:
             try:
                 exchange = connection.request.request.__dict__.get("_obskit_hop")
@@ -145,6 +145,6 @@ def _receiving(found: Any, patch: Patch) -> Any:
                     exchange.status = first_line.code
             except Exception:
                 failed("reading a response")
-        return wrapped(connection, first_line, headers)
+        await wrapped(connection, first_line, headers)
 
     return headers_received

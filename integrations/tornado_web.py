@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from obskit.base.failures import failed
+from obskit.instrumentation.http_tags import body_size
+from obskit.instrumentation.open_responses import streaming
 from obskit.instrumentation.patching import Patches, guarded
-from obskit.instrumentation.server import ServerExchange, begin, body_size, streaming
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.propagation.headers import LOWER
 from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span

@@ -8,19 +8,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mutabl
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
+from obskit.instrumentation.current_exchange import exchange_around, is_within_another
+from obskit.instrumentation.http_tags import body_size
+from obskit.instrumentation.open_responses import streaming
 from obskit.instrumentation.response_flush import deliver_async, ends_at
-from obskit.instrumentation.server import (
-    EXCHANGE,
-    FORGOTTEN,
-    SERVER_ERROR,
-    ServerExchange,
-    begin,
-    body_size,
-    exchange_around,
-    exchange_in,
-    is_within_another,
-    streaming,
-)
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import EXCHANGE, FORGOTTEN, SERVER_ERROR, ServerExchange, exchange_in
 from obskit.propagation.headers import LOWER, HeaderNames
 from obskit.tracing.current import attach, detach, stored_context
 

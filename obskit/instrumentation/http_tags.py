@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from obskit.base.patterns import pattern
 from obskit.tracing.span import Span
@@ -145,3 +146,14 @@ def decoded(path: str) -> str:
         return path.encode("latin-1").decode()
     except UnicodeError:
         return path
+
+
+def body_size(headers: Any) -> int | None:
+    """Return what Content-Length among pairs of text or bytes says; None where it is absent or makes no sense."""
+    try:
+        for name, value in headers:
+            if name.lower() in ("content-length", b"content-length"):
+                return int(value)
+    except Exception:
+        return None
+    return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from obskit.base.failures import failed
 from obskit.base.process import on_fork
-from obskit.instrumentation.server import ServerExchange, hold_responses
+from obskit.instrumentation.server_exchange import ServerExchange, hold_responses
 from obskit.tracing.current import AnySpan
 from obskit.tracing.span import Span
 

@@ -7,17 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failed
-from obskit.instrumentation.http_tags import Remote, decoded
-from obskit.instrumentation.server import (
-    EXCHANGE,
-    SERVER_ERROR,
-    ServerExchange,
-    body_size,
-    exchange_around,
-    exchange_in,
-    is_within_another,
-)
+from obskit.instrumentation.current_exchange import exchange_around, is_within_another
+from obskit.instrumentation.http_tags import Remote, body_size, decoded
 from obskit.instrumentation.server import begin as begin_exchange
+from obskit.instrumentation.server_exchange import EXCHANGE, SERVER_ERROR, ServerExchange, exchange_in
 from obskit.instrumentation.wsgi_body import SWITCHING_PROTOCOLS, Environ, finish_with, upgraded
 from obskit.propagation.headers import WSGI
 from obskit.tracing.current import attach, reset, stored_context

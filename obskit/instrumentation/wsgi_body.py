@@ -9,8 +9,9 @@ from typing import Any
 from weakref import ref
 
 from obskit.base.failures import failed
+from obskit.instrumentation.open_responses import streaming
 from obskit.instrumentation.response_flush import ends_at
-from obskit.instrumentation.server import FORGOTTEN, ServerExchange, streaming
+from obskit.instrumentation.server_exchange import FORGOTTEN, ServerExchange
 from obskit.tracing.current import attach, reset, stored_context
 
 Environ = dict[str, Any]

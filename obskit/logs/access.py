@@ -14,7 +14,7 @@ from typing import Any
 
 from obskit.base.interruptions import let_through
 from obskit.base.patterns import pattern
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.logs.context import trace_of
 from obskit.logs.moment import TRACE
 

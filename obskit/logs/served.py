@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from obskit.base.interruptions import let_through
 from obskit.base.patterns import pattern
 from obskit.instrumentation.http_tags import decoded
-from obskit.instrumentation.server import ServerExchange, latest_exchange
+from obskit.instrumentation.server import latest_exchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.logs.context import TraceFields, current_trace, trace_of
 
 ACCESS_LOGGERS = frozenset(

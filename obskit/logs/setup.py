@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from obskit.base.records import NamedTuple
 from obskit.base.redaction import Redactor
 from obskit.instrumentation.imports import ImportHooks
-from obskit.instrumentation.server import on_finish
+from obskit.instrumentation.server_exchange import on_finish
 from obskit.logs import uncaught
 from obskit.logs.access import log_request
 from obskit.logs.basic_config import run_within

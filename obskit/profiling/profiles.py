@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from obskit.base.pprof import Location, Profile, Sample, ValueType, encode
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.profiling.heap import heap_profile
 from obskit.profiling.outputs import Assignment, Stop
 from obskit.profiling.request_finder import UNKNOWN, may_serve_unknown

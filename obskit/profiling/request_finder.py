@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from obskit.instrumentation.server import ServerExchange, exchange_behind
+from obskit.instrumentation.current_exchange import exchange_behind
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.tracing.current import living
 
 # (end of the file's path, function): (local variable, attribute of its value)

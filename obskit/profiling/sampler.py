@@ -16,7 +16,7 @@ from time import clock_gettime_ns, perf_counter_ns, time_ns
 from types import FrameType
 
 from obskit.base.native_threads import original
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.profiling.outputs import Stop
 from obskit.profiling.request_finder import read_exchange
 from obskit.profiling.stacks import Recording, SampledThread, Stack, StackSamples, StackTable

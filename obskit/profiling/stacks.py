@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from obskit.base.pprof import Location
-from obskit.instrumentation.server import ServerExchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.profiling.own_files import own_files
 from obskit.profiling.request_finder import Reader, readers
 

@@ -20,9 +20,9 @@ from obskit.export.delivery.pipeline import Pipeline
 from obskit.instrumentation.client import Hosts, abandon_calls, propagate_to
 from obskit.instrumentation.exclusions import exclude
 from obskit.instrumentation.imports import ImportHooks
+from obskit.instrumentation.open_responses import abandon_streams
 from obskit.instrumentation.patching import Patches
 from obskit.instrumentation.response_flush import flush_responses
-from obskit.instrumentation.server import abandon_streams
 from obskit.instrumentation.tracer import propagator, provider
 from obskit.instrumentation.trust import trust
 from obskit.integrations import MODULES, install, others

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from obskit.instrumentation import asgi, wsgi
-from obskit.instrumentation.server import ServerExchange, current_exchange
+from obskit.instrumentation.current_exchange import current_exchange
+from obskit.instrumentation.server_exchange import ServerExchange
 from obskit.testing import recording
 
 Look = Callable[[], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from obskit.instrumentation.server import on_finish
+from obskit.instrumentation.server_exchange import on_finish
 from obskit.testing import HttpServerContract
 from obskit.testing.http_server_contract import SERVER
 

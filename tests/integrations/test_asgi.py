@@ -18,8 +18,10 @@ import pytest
 from obskit.base.failures import failures
 from obskit.instrumentation import asgi
 from obskit.instrumentation.asgi import AsyncBody, wanted_headers, wrapper
+from obskit.instrumentation.current_exchange import current_exchange
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import FORGOTTEN, begin, current_exchange
+from obskit.instrumentation.server import begin
+from obskit.instrumentation.server_exchange import FORGOTTEN
 from obskit.integrations.asgi import ObskitMiddleware
 from obskit.propagation.headers import LOWER
 from obskit.testing import HttpServerContract, recording

@@ -23,7 +23,7 @@ from django.urls import include, path, re_path
 
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import FORGOTTEN
+from obskit.instrumentation.server_exchange import FORGOTTEN
 from obskit.integrations import install
 from obskit.integrations.django import readable
 from obskit.integrations.wsgi import ObskitMiddleware as WsgiMiddleware

@@ -35,9 +35,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import obskit
 from obskit.instrumentation.client import begin
+from obskit.instrumentation.current_exchange import exchange_of
 from obskit.instrumentation.imports import ImportHooks
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import exchange_of
 from obskit.instrumentation.tracer import propagator
 from obskit.integrations import install
 from obskit.integrations.asgi import ObskitMiddleware

@@ -26,9 +26,10 @@ from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
 from opentelemetry.trace import SpanKind
 
 import obskit
-from obskit.instrumentation import server
+from obskit.instrumentation import open_responses, server_exchange
+from obskit.instrumentation.open_responses import abandon_streams
 from obskit.instrumentation.patching import Patches
-from obskit.instrumentation.server import EXCHANGE, FORGOTTEN, abandon_streams, on_finish
+from obskit.instrumentation.server_exchange import EXCHANGE, FORGOTTEN, on_finish
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.instrumentation.wsgi import wrapper
 from obskit.integrations.wsgi import ObskitMiddleware
@@ -450,7 +451,7 @@ def test_an_error_page_that_is_forgotten_ends_its_span() -> None:
         del call
         gc.collect()
         assert annotations(recorder.take(error="ValueError: bad")) == [FORGOTTEN]
-        assert server._streams == set()
+        assert open_responses.under_way == set()
 
 
 def test_a_body_that_was_closed_is_not_forgotten() -> None:
@@ -504,8 +505,8 @@ def test_a_response_that_nobody_ends_is_given_up_after_an_hour(monkeypatch: pyte
     with recording() as recorder:
         old: Any = Call(ObskitMiddleware(chunks)).body
         for hours, ended in [(0.9, False), (1.1, True)]:
-            monkeypatch.setattr(server, "time_ns", lambda: time_ns() + int(hours * 3600 * 10**9))  # noqa: B023
-            monkeypatch.setattr(server, "_look_at", 0)
+            monkeypatch.setattr(open_responses, "time_ns", lambda: time_ns() + int(hours * 3600 * 10**9))  # noqa: B023
+            monkeypatch.setattr(open_responses, "_look_at", 0)
             recorder.assert_empty()
             body: Any = Call(ObskitMiddleware(chunks)).body
             if ended:
@@ -518,8 +519,8 @@ def test_a_response_that_nobody_ends_is_given_up_after_an_hour(monkeypatch: pyte
 
 def test_nobody_looks_for_old_responses_more_than_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    monkeypatch.setattr(server, "time_ns", lambda: looks.append(1) or time_ns())
-    monkeypatch.setattr(server, "_look_at", 0)
+    monkeypatch.setattr(open_responses, "time_ns", lambda: looks.append(1) or time_ns())
+    monkeypatch.setattr(open_responses, "_look_at", 0)
     with recording() as recorder:
         for _ in range(3):
             list(Call(ObskitMiddleware(chunks)).body)
@@ -531,7 +532,7 @@ def test_a_body_is_remembered_no_longer_than_it_lasts() -> None:
     with recording() as recorder, recording(sample_rate=0):
         Call(ObskitMiddleware(chunks)).body.close()  # type: ignore[attr-defined]
         kept = Call(ObskitMiddleware(chunks))  # not recorded: there is nothing to lose
-        assert server._streams == set()
+        assert open_responses.under_way == set()
         del kept
         recorder.assert_empty()
 
@@ -706,7 +707,7 @@ def test_a_copy_of_an_environ_is_of_the_same_request_while_that_is_served() -> N
         recorder.take()
         ObskitMiddleware(hello)(kept[0], lambda *_: None)
         recorder.take()
-    assert server._serving.keys().isdisjoint(environ[EXCHANGE] for environ in kept)
+    assert server_exchange._serving.keys().isdisjoint(environ[EXCHANGE] for environ in kept)
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c", None])
