@@ -11,7 +11,7 @@ import pytest
 
 import obskit
 from obskit.testing import recording
-from obskit.tracing import span
+from obskit.tracing import tracer
 
 
 class TooLate(Exception):
@@ -44,7 +44,7 @@ def interrupted(function: Callable[[], Any]) -> Any:
 
 @pytest.mark.usefixtures("handler")
 def test_it_goes_through_where_it_comes_as_a_span_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(span, "perf_counter_ns", partial(interrupted, span.perf_counter_ns))
+    monkeypatch.setattr(tracer, "perf_counter_ns", partial(interrupted, tracer.perf_counter_ns))
     with recording(), pytest.raises(TooLate), obskit.span("a"):
         pass
 
@@ -65,7 +65,7 @@ def test_exceptions_that_no_handler_raised_are_kept(monkeypatch: pytest.MonkeyPa
     def fail() -> int:
         raise TooLate
 
-    monkeypatch.setattr(span, "perf_counter_ns", fail)
+    monkeypatch.setattr(tracer, "perf_counter_ns", fail)
     with recording() as recorder:
         with obskit.span("a"):
             pass
