@@ -9,6 +9,7 @@ import pytest
 
 from obskit.collector.deadline import Deadline
 from obskit.collector.pages import scatter
+from obskit.collector.pages.duration_scale import Scale
 from obskit.collector.periods import Period
 from obskit.collector.store import packed
 from obskit.collector.store.requests import Wanted
@@ -125,9 +126,9 @@ def test_many_requests_are_counted_where_they_are(store, service, monkeypatch):
     """To 9 % and 10 s: no cell of the rough count is further than this from the exact one."""
     found = store.requests.find(Wanted(0, 2**62, service), forever())
     period = Period(NOW, NOW + 205_000_000)
-    exact = scatter._density(found, period, 3_000_000, 10, 3)
+    exact = scatter._density(found, period, Scale(0, 3_000_000), 10, 3)
     monkeypatch.setattr(scatter, "MOST_DOTS", 10)
-    rough = scatter._density(found, period, 3_000_000, 10, 3)
+    rough = scatter._density(found, period, Scale(0, 3_000_000), 10, 3)
     for cells in (exact, rough):
         assert sum(requests for requests, _ in cells.values()) == len(found)
         assert sum(failed for _, failed in cells.values()) == found.errors

@@ -147,7 +147,8 @@ def begin(**options):
     import obskit
     obskit.init(**options)
     deadline = time.monotonic() + 60
-    while obskit.stats()["profiler"]["state"] != "sampling" and time.monotonic() < deadline:
+    while (state := obskit.stats()["profiler"]["state"]) != "sampling":
+        assert time.monotonic() < deadline, state
         time.sleep(.001)
 
 def burn(seconds):

@@ -146,7 +146,7 @@ def test_signals_and_logging_stay_as_they_are(tmp_path: Path) -> None:
 import logging, obskit, signal
 obskit.init(profiler="off")
 before = [signal.getsignal(number) for number in signal.valid_signals()], signal.getitimer(signal.ITIMER_PROF)
-begin()
+begin(profiler="auto")
 burn(.1)
 after = [signal.getsignal(number) for number in signal.valid_signals()], signal.getitimer(signal.ITIMER_PROF)
 print(before == after, logging.getLogger().handlers)
