@@ -143,10 +143,9 @@ print(first is runtime._profiler, first.stats()["state"])
 
 def test_signals_and_logging_stay_as_they_are(tmp_path: Path) -> None:
     code = """
-import logging, obskit, signal
-obskit.init(profiler="off")
+import logging, signal
 before = [signal.getsignal(number) for number in signal.valid_signals()], signal.getitimer(signal.ITIMER_PROF)
-begin(profiler="auto")
+begin()
 burn(.1)
 after = [signal.getsignal(number) for number in signal.valid_signals()], signal.getitimer(signal.ITIMER_PROF)
 print(before == after, logging.getLogger().handlers)
