@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -259,6 +260,8 @@ def same(one, other) -> bool:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_is_the_same_with_obskit_and_all_its_spans_arrive(program):
+    if program == "fork_on_a_thread_and_other_threads" and sys.version_info >= (3, 14):
+        pytest.skip("from CPython 3.14 on, joining the thread that forked waits for ever in the child")
     code = START + PROGRAMS[program]
     with receiver() as server:
         traced = run(code, server.url)
