@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,12 +20,12 @@ from obskit.cli.collector_flags import (
     whole_number,
 )
 from obskit.cli.forward import Forwarder, forward_urls, is_cloud_trace
+from obskit.cli.stop_signals import StopSignals
 from obskit.export.net.url import is_loopback, masked
 from obskit.export.zipkin.kafka_url import parse_url
 
 if TYPE_CHECKING:
     import argparse
-    from types import FrameType
 
     from obskit.collector.server import CollectorServer, Intake
 
@@ -210,13 +208,7 @@ def _check_reach(args: argparse.Namespace) -> None:
 def _serve_until_signal(server: CollectorServer, forwarder: Forwarder, args: argparse.Namespace) -> int:
     from obskit.collector.store.opening import where as storage_of
 
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    stop = StopSignals()
     print(f"obskit collector keeps spans in {storage_of(args.storage)} and listens on {server.url}", flush=True)
     if where := _reach(server.host):
         who = "who knows the token" if args.token else "whoever reaches it"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+from obskit.cli.stop_signals import StopSignals
 
 if TYPE_CHECKING:
     import argparse
@@ -205,9 +205,7 @@ def _serve(args: argparse.Namespace, profiles: list[Profile]) -> int:
             if problem := post_profile(encode(profile), server.url, service):
                 raise _Failure(problem)
         query = urlencode({"service": service, "type": profiles[0].sample_types[-1].kind, "by": GROUPS[args.by]})
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+        stop = StopSignals()
         print(f"{server.url}/profiles?{query}\nCtrl-C ends", flush=True)
         stop.wait()
     return 0
