@@ -80,7 +80,7 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
             is_secret(last, text[start - 1 : start])
             or (last != name and (is_word(name) or _is_cookie(name)))
             or (last in ("value", "Value") and _names_secret(text, start, is_secret))
-            or (text.startswith("(", at) and last[-4:].lower() == "auth")  # a pair of user and password
+            or (text.startswith("(", at) and names_credentials(last))
         ):
             end = _end_of_value(text, found, start, last)
             value = text[at:end]
@@ -89,6 +89,11 @@ def mask_values(text: str, is_secret: IsSecret, is_word: Callable[[str], bool]) 
                 done = at = end
         found = _NAME.search(text, at)
     return "".join([*parts, text[done:]]) if parts else text
+
+
+def names_credentials(name: str) -> bool:
+    """Return whether a pair under ``name`` is a user and a password, as clients take them: ``auth``, ``proxy_auth``."""
+    return name[-4:].lower() == "auth"
 
 
 def _is_cookie(name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from obskit.base.named_values import MASK, mask_values
+from obskit.base.named_values import MASK, mask_values, names_credentials
 from obskit.base.patterns import pattern
 from obskit.base.sql_literals import mask_literals
 
@@ -122,7 +122,7 @@ class Redactor:
         """Return whether ``value`` is masked under ``key``: a number only where the key ends with a secret's word."""
         kind = type(value)  # not isinstance, which may run the application's code
         if not self.is_secret(key):
-            return kind is tuple and key[-4:].lower() == "auth"
+            return kind is tuple and names_credentials(key)
         return kind not in _SHOWN and (kind not in _NUMBERS or self._is_word(key))
 
     def text(self, text: str) -> str:

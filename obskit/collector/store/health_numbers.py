@@ -65,11 +65,11 @@ class Numbers:
 
 def bucket_of(duration: int) -> int:
     """Return the bucket of a duration in microseconds; 0 is in the first."""
-    return int(math.log2(duration) * _PER_OCTAVE) if duration > 0 else 0
+    return buckets_of([duration])[0]
 
 
 def buckets_of(durations: Iterable[int]) -> list[int]:
-    """Return ``bucket_of`` each."""
+    """Return ``bucket_of`` each, without a call for each."""
     log = math.log2
     return [int(log(duration) * _PER_OCTAVE) if duration > 0 else 0 for duration in durations]
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from obskit.collector.store.entries import Entries
-from obskit.collector.store.health_numbers import bucket_of
+from obskit.collector.store.health_numbers import buckets_of
 
 TICK = 10_000_000  # microseconds: resolution of the times in ``Packed.ticks``
 BUCKETS = 256  # a longer duration is in the last one
@@ -139,7 +139,7 @@ def packed(rows: Sequence[tuple[int, int, int, int, str, str, str]]) -> Packed:
     if not rows:
         return Packed()
     ends, took, failed, roots, services, names, ids = zip(*rows, strict=True)
-    return _packed(ends, took, failed, roots, services, names, ids, list(map(bucket_of, took)))
+    return _packed(ends, took, failed, roots, services, names, ids, buckets_of(took))
 
 
 def _packed(
