@@ -12,7 +12,7 @@ usable = $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 1
 PYTHON := $(or $(PYTHON),$(shell export PYENV_VERSION=$(PYENV_VERSION); \
   for p in python3.13 python3.14 python3.12 python3.11 python3.10 python3.15 python3; do $(call usable,$$p) && echo $$p && break; done))
 
-.PHONY: test test-storage battery battery-peers host-suites soak soak-collector fuzz demo screenshots bench bench-count bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
+.PHONY: test test-storage battery battery-peers host-suites soak soak-collector fuzz demo screenshots bench bench-count bench-bytecodes bench-collector soak-profiler coverage test-min lint types check wheel test-all clean
 
 test: .venv/ready
 	.venv/bin/python -m $(PYTEST) $(ARGS)
@@ -66,6 +66,10 @@ bench: .venv/ready
 # Instructions instead of time: what obskit adds to an operation, to a fraction of a percent. ARGS=--record keeps them.
 bench-count: .venv/ready
 	.venv/bin/python tests/benchmarks/count.py $(ARGS)
+
+# Bytecodes: the same in each run, and what each function takes. ARGS="--only Flask --functions" for some.
+bench-bytecodes: .venv/ready
+	.venv/bin/python tests/benchmarks/bytecodes.py $(ARGS)
 
 # The collector beside a Zipkin server (Java 17 and Maven): CPU, memory, queries. ARGS="--spans 1000000 --alone" without.
 bench-collector: .venv/ready

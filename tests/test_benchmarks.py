@@ -118,3 +118,31 @@ def test_the_tables_of_the_pages_are_made_from_the_record() -> None:
     for page in cost_tables.PAGES:
         assert cost_tables.table(cost_tables.record()) in page.read_text()
         assert cost_tables.with_tables(page) == page.read_text(), "make bench-count ARGS=--record"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")
+def test_bytecodes_are_those_of_the_work_alone() -> None:
+    program = f"""if True:
+        import sys, threading
+        sys.path.insert(0, {str(FOLDER)!r})
+        from bytecodes_worker import Counted
+
+        def half():
+            return 1
+
+        counted = Counted()
+        for times in (1, 10):
+            counted.clear()
+            counted.run(lambda: [half() for _ in range(times)])
+            half()
+            print(counted[half.__code__])
+        counted.clear()
+        other = threading.Thread(target=half)
+        other.start()
+        counted.run(other.join)
+        print(counted[half.__code__])
+    """
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    once, ten_times, elsewhere = map(int, done.stdout.split())
+    assert (ten_times, elsewhere) == (10 * once, 0)
+    assert once > 0

@@ -67,7 +67,7 @@ MEASUREMENTS = (
     Measurement("Tornado request, sampled", "tornado_request", flask_request.SAMPLED, _EIGHTH),
     Measurement("bare WSGI request, unsampled", "wsgi_request", flask_request.UNSAMPLED, (Bar(microseconds=2), Bar())),
     *(
-        Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, _FIFTH)
+        Measurement(f"OpenTelemetry span, {variant}", "api_span", variant, (Bar(PEER, 0.18),))
         for variant in (api_span.BARE_SPAN, api_span.CURRENT_SPAN)
     ),
     Measurement("Zipkin JSON of a span", "zipkin_json", bars=_FIFTH),
@@ -81,7 +81,7 @@ MEASUREMENTS = (
         )
         for variant in log_record.VARIANTS
     ),
-    Measurement("process start", "process_start", bars=(Bar(BARE, 15), Bar()), rounds=21),
+    Measurement("process start", "process_start", bars=(Bar(BARE, 5.5), Bar()), rounds=21),
     Measurement("span to the queue", "hand_over", bars=(Bar(), Bar(microseconds=0.5))),
     Measurement("span through the pipeline", "throughput", throughput.TO_HTTP, (Bar(PEER, 1 / 6),), rounds=40),
     Measurement("span made and encoded", "throughput", throughput.TO_NOTHING, (Bar(BARE, microseconds=20),), rounds=40),
