@@ -50,8 +50,15 @@ def start_thread(name: str, function: Callable[..., object], *arguments: Any) ->
         thread.start()
         _of_subinterpreter.append(thread)
         return
-    with no_sigterm():
-        original("_thread", "start_new_thread")(_run, (name, function, arguments))
+    count_own_threads()  # forgets those that have ended
+    started = _Started()
+    _started.add(started)
+    try:
+        with no_sigterm():
+            original("_thread", "start_new_thread")(_run, (started, name, function, arguments))
+    except BaseException:
+        _started.discard(started)
+        raise
 
 
 _own: dict[int, str] = {}
@@ -59,7 +66,28 @@ _own: dict[int, str] = {}
 on_fork(_own.clear)  # a thread of the application's may get such a number
 
 
-def _run(name: str, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+class _Started:
+    """A thread of obskit's: from before it runs until the system has none of its number."""
+
+    native_id = 0
+
+
+_started: set[_Started] = set()
+on_fork(_started.clear)
+TASKS = "/proc/self/task"
+"""Where Linux has a file for each thread of this process."""
+
+
+def count_own_threads() -> int:
+    """Return how many threads of obskit's there are for Linux: one that has ended for Python may not have yet."""
+    for thread in _started.copy():
+        if thread.native_id and not os.path.exists(f"{TASKS}/{thread.native_id}"):
+            _started.discard(thread)
+    return len(_started)
+
+
+def _run(started: _Started, name: str, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    started.native_id = original("_thread", "get_native_id")()
     here = threading.get_ident()
     _own[here] = name
     try:

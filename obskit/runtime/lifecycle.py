@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from obskit.base.failures import failures, logger, tell
+from obskit.base.fork_warning import warn_of_no_own_threads
 from obskit.base.native_threads import in_subinterpreter, join_threads
 from obskit.base.process import around_fork, check_fork, on_fork
 from obskit.base.redaction import Redactor
@@ -185,6 +186,7 @@ class Runtime:
             around_fork(self._termination.before_fork, self._termination.after_fork, self._child_begins)
         thread = self._forked_thread
         around_fork(thread.before_fork, thread.after_fork, thread.after_fork_in_child)
+        warn_of_no_own_threads()
         atexit.register(self._exit)
         if in_subinterpreter():  # its end waits for all threads, and only then runs what `atexit` has
             threading._register_atexit(self._exit)  # type: ignore[attr-defined]
