@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from obskit.export import destinations
-from obskit.settings import OPTIONS, ConfigurationError, Settings, load
+from obskit.settings import OPTIONS, ConfigurationError, Settings, changes, load
 from obskit.tracing.limits import LimitSettings
 from obskit.tracing.sampling.rules import Rule
 
@@ -460,3 +461,15 @@ def test_the_documentation_has_a_row_for_each_option_as_the_table_says():
         assert default == option.shown_default
         for other, _ in option.ecosystem:
             assert f"`{other}`" in DOCS.read_text()
+
+
+def test_changed_options_are_told_as_they_may_be_given_and_without_credentials():
+    rules = [{"path": "/health*", "rate": 0, "limit": 2}, {"service": ["a", "b"], "rate": 1}]
+    before = load({"exporter": "none"}, {})
+    after = load({"exporter": ["console", "http://me:secret@zipkin:9411"], "sample_rules": rules}, {})
+    told = changes(before, after)
+    assert told["exporter"] == "exporter: ['none'] -> ['console', 'http://***@zipkin:9411']"
+    old, new = told["sample_rules"].removeprefix("sample_rules: ").split(" -> ")
+    assert load({"sample_rules": ast.literal_eval(old)}, {}).sample_rules == before.sample_rules
+    assert load({"sample_rules": ast.literal_eval(new)}, {}).sample_rules == after.sample_rules
+    assert "None" not in new

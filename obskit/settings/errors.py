@@ -41,6 +41,7 @@ def read_value(source: str, read: Read, value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return ``value`` on one line, without credentials in a URL."""
-    text = masked(repr(value))
+    """Return ``value`` on one line, as it may be given, without credentials in a URL."""
+    several = isinstance(value, list | tuple) and not hasattr(value, "_fields")
+    text = f"[{', '.join(masked(repr(one)) for one in value)}]" if several else masked(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

@@ -94,6 +94,11 @@ class Rule(NamedTuple):
     rate: float = 1.0
     limit: int | None = None
 
+    def __repr__(self) -> str:
+        """Return the rule as it is given to ``init``."""
+        given = {name: value for name, value in zip(self._fields, self, strict=True) if value not in ((), None)}
+        return repr({name: list(value) if isinstance(value, tuple) else value for name, value in given.items()})
+
 
 _MATCHED = Rule._fields[:6]
 _OUTCOMES = Rule._fields[6:]
