@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from obskit.base.command_secrets import HINTS, mask_commands, mask_host, mask_redis
 from obskit.base.named_values import MASK, mask_values, names_credentials
 from obskit.base.patterns import pattern
 from obskit.base.sql_literals import mask_literals
@@ -60,7 +61,7 @@ _WEB_TOKEN = pattern(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _ELEMENT = pattern(
     r"(<(?:[\w.-]{1,64}:)?(?P<name>[\w.-]{1,64})\s[^<>]{1,512}(?<!/)>)[^<]{1,10000}(?=</)"
 )  # with attributes
-_SQL_PASSWORD = pattern(r"\b((?i:password|identified\s{1,8}by)\s{1,8})'[^'\s]*'")
+_SQL_PASSWORD = pattern(r"\b((?i:password\s{0,8}\(|password\s|identified\s{1,8}by\s)\s{0,8})'[^'\s]*'")
 _SQL_PARAMETERS = pattern(r"(?<=\n\[parameters: )(?!\[masked\]).*")  # SQLAlchemy's errors
 _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
@@ -134,8 +135,14 @@ class Redactor:
                 text = _USERINFO.sub(_masked, text)
             if "netloc=" in text:
                 text = _NETLOC.sub(_masked, text)
+            if "@" in text:
+                text = mask_host(text)
         if "earer" in text or "asic" in text or "EARER" in text:
             text = _SCHEME.sub(_masked_credentials, text)
+        if " -" in text or "'-" in text:
+            text = mask_commands(text)
+        if "AUTH" in text or "pass" in text or "erauth" in text:
+            text = mask_redis(text)
         if "eyJ" in text:
             text = _WEB_TOKEN.sub(MASK, text)
         if signs and "PRIVATE KEY-" in text:  # which has five dashes before it
@@ -145,7 +152,9 @@ class Redactor:
     def may_mask(self, text: str) -> bool:
         """Return whether there may be something to mask in ``text``, whatever numbers are inserted into it."""
         lower = text.lower()
-        return any(hint in lower for hint in (*self._hints, ":/", ":\\/", "earer", "asic", "eyj", "private key-"))
+        return any(
+            hint in lower for hint in (*self._hints, *HINTS, ":/", ":\\/", "earer", "asic", "eyj", "private key-")
+        )
 
     def _without_named(self, text: str) -> str:
         lower = text.lower()
@@ -163,6 +172,8 @@ class Redactor:
     def _is_named(self, name: str, before: str) -> bool:
         """Return whether ``name`` names a secret where it stands in text; ``tokenizer`` does not."""
         if self.is_secret(name) and _in_name(self._words).search(name) is not None:
+            return True
+        if name == "REDISCLI_AUTH":
             return True
         return name.lower() in _SHORT_PARAMETERS and before != "" and before in "?&;"
 

@@ -139,6 +139,12 @@ def test_tags_that_hold_urls_and_statements_are_searched():
         "x?" * 100_000,
         "invalid input syntax for a " * 8_000 + ":",
         "[parameters: near '" * 10_000,
+        "curl -u " * 25_000,
+        "mysql " * 30_000 + " -",
+        "docker login -" * 15_000,
+        ";a:@b" * 40_000,
+        "a:" * 100_000 + "@",
+        "\nAUTH a b" * 20_000,
     ],
     ids=lambda evil: evil[:12],
 )
@@ -147,9 +153,76 @@ def test_searching_an_error_takes_linear_time(evil):
     assert Redactor().error_text(evil)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"curl -u me:{SECRET} https://h/",
+        f"curl -sSfu 'me:the {SECRET}' h",
+        f"curl -ume:{SECRET} h",
+        f"curl h --user=me:{SECRET} | jq",
+        f"curl --proxy-user me:{SECRET} h",
+        f"Command '['curl', '-u', 'me:{SECRET}', 'https://h/']' returned non-zero exit status 22.",
+        f"mysqldump -u root -p{SECRET} shop > shop.sql",
+        f"Command '['mysql', '-uroot', '-p{SECRET}', 'shop']' returned non-zero exit status 1.",
+        f"mysql --password {SECRET} shop",
+        f"sshpass -p {SECRET} ssh h",
+        f"sshpass -p'the {SECRET}' ssh h",
+        f"docker login -u me -p {SECRET} registry",
+        f"ldapsearch -x -w {SECRET}",
+        f"redis-cli -h h -a {SECRET} ping",
+        f"REDISCLI_AUTH={SECRET} redis-cli",
+        f"PGPASSWORD={SECRET} psql",
+        f"AUTH {SECRET}",
+        f"AUTH me {SECRET}",
+        f'1700000000.1 [0 127.0.0.1:5000] "AUTH" "{SECRET}"',
+        f'1700000000.1 [0 127.0.0.1:5000] "AUTH" "me" "{SECRET}"',
+        f"HELLO 3 AUTH me {SECRET}",
+        f"CONFIG SET requirepass {SECRET}",
+        f"config set masterauth {SECRET}",
+        f"me:{SECRET}@tcp(db:3306)/shop?parseTime=true",
+        f"cannot reach me:{SECRET}@db.internal:5432/shop",
+        f"SET PASSWORD FOR me = PASSWORD('{SECRET}')",
+    ],
+)
+def test_commands_statements_and_names_of_sources_lose_their_passwords(text):
+    masked = Redactor().text(text)
+    assert SECRET not in masked
+    assert masked.count(MASK) == 1
+    assert Redactor().text(masked) == masked
+    assert Redactor().may_mask(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl: (7) Failed to connect to localhost port 1 - is it up? See -u",
+        "curl -sS -o out.txt -X POST -d a:b https://h/",
+        "mysql -u root -p shop",
+        "mysql - pid 5 -port 3306",
+        "Command '['mysql', '-u', 'root', '-p', 'shop']' returned non-zero exit status 1.",
+        "docker run -p 8080:80 nginx && ps -p 1234",
+        "docker login -u me --password-stdin",
+        "sshpass -e ssh -p 2222 h",
+        "redis-cli -h h -p 6379 ping",
+        "AUTH failed",
+        "AUTH Failed for bob.",
+        "SMTP AUTH extension not supported by server",
+        "AUTH OK",
+        "requirepass is not set",
+        "pulled nginx:1.25@sha256:abcdef1234",
+        "user:bob@example.com logged in, to:bob@example.com",
+        "sip:alice@example.com:5060 at 12:30@home",
+        "git@github.com:org/repo.git",
+    ],
+)
+def test_ordinary_commands_and_addresses_stay_as_they_are(text):
+    assert Redactor().text(text) == text
+
+
 PIECES = (
     "-----BEGIN PRIVATE KEY-----", "PRIVATE KEY-", "-----BEGIN ", "-----END", "--", "Bearer ", "basic ", "BEARER\n",
     "eyJhbGciOiJI.eyJzdWIiOiIx.", "password", "identified by ", "=", ":", "://", "@", ",", "<", " '", "'", SECRET,
+    "curl -u ", "mysql -p", "\nAUTH ", "CONFIG SET requirepass ", "config set masterauth ", "@tcp(", "@h:5432",
 )  # fmt: skip
 
 
@@ -161,6 +234,8 @@ def test_the_quick_checks_save_time_and_no_secret(text):
     redactor = Redactor()
     searched = redactor._without_named(text) if any(sign in text for sign in ("=", ":", ",", "--", "<", " '")) else text
     searched = redaction._USERINFO.sub(rf"\g<1>{MASK}", searched)
+    searched = redaction.mask_host(searched)
     searched = redaction._SCHEME.sub(rf"\g<1> {MASK}", searched)
+    searched = redaction.mask_redis(redaction.mask_commands(searched))
     searched = redaction._WEB_TOKEN.sub(MASK, searched)
     assert redactor.text(text) == redaction._PRIVATE_KEY.sub(rf"\g<1>{MASK}", searched)
