@@ -61,7 +61,7 @@ def test_other_options_apply_from_then_on_with_one_line_in_the_log(caplog):
         eventually(lambda: (first.names, second.names) == (["one"], ["two"]))
         (record,) = caplog.records
         assert record.levelname == "WARNING"
-        assert f"exporter: ('{first.url}',) -> ('{second.url}',)" in record.getMessage()
+        assert f"exporter: ['{first.url}'] -> ['{second.url}']" in record.getMessage()
 
 
 def test_options_that_a_later_init_leaves_out_stay_as_they_were_given(caplog):
