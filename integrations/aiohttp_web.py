@@ -13,6 +13,7 @@ from typing import Any
 from multidict import istr
 
 from obskit.base.failures import failed
+from obskit.instrumentation import server_exchange
 from obskit.instrumentation.asgi import wanted_headers
 from obskit.instrumentation.current_exchange import current_exchange, exchange_behind
 from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
@@ -117,10 +118,11 @@ def _ending(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     async def write_eof(response: Any, *args: Any, **kwargs: Any) -> None:
-        exchange = exchange_behind(stored_context()) if patch.active else None
-        if exchange is not None and exchange.prompt and not exchange.ended:
-            exchange.finish()
-            await deliver_async(exchange)
+        if server_exchange.held is not None and patch.active:
+            exchange = current_exchange()
+            if exchange is not None and exchange.prompt:
+                exchange.finish()
+                await deliver_async(exchange)
         await wrapped(response, *args, **kwargs)
 
     return write_eof

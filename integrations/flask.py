@@ -60,7 +60,11 @@ def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[by
     So a list of content, which most responses have, is over with the call, as a list is that is plain WSGI's.
     """
     try:
-        at_close = _at_close(body)
+        at_close = None
+        if type(body).__name__ == "ClosingIterator":  # Werkzeug's, which keeps the ``close`` of its response
+            response = body._callbacks[-1].__self__
+            if isinstance(response.response, (list, tuple)):  # as ``is_sequence`` says
+                at_close = response._on_close
     except Exception:  # a Werkzeug that keeps it elsewhere
         at_close = None
     if at_close is None:
@@ -72,14 +76,6 @@ def finish(body: Any, exchange: ServerExchange, environ: Environ) -> Iterable[by
     else:
         exchange.complete()
     return body  # type: ignore[no-any-return]
-
-
-def _at_close(body: Any) -> Any:
-    """Return what is called when ``body`` is closed if it iterates over a list alone; Werkzeug keeps its ``close``."""
-    if type(body).__name__ != "ClosingIterator":
-        return None
-    response = body._callbacks[-1].__self__
-    return response._on_close if isinstance(response.response, (list, tuple)) else None  # as ``is_sequence`` says
 
 
 def _current_request() -> Any:

@@ -20,6 +20,8 @@ from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span
 
 _KEY = "_obskit_exchange"
+_SPELLED = {name.title(): name for name in LOWER.all | {LOWER.user_agent}}
+"""The names of the headers that we read, as Tornado spells all names."""
 _GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()\\]|\\.|\((?:[^()\\]|\\.)*\))*\)")
 
 
@@ -57,7 +59,8 @@ def _begin(handler: Any) -> ServerExchange | None:
         request = handler.request
         path = unquote(request.path) if "%" in request.path else request.path
         headers = request.headers
-        return begin({name.lower(): headers[name] for name in headers}, LOWER, request.method, path, _remote(request))
+        wanted = {_SPELLED[name]: headers[name] for name in _SPELLED.keys() & headers.keys()}
+        return begin(wanted, LOWER, request.method, path, _remote(request))
     except Exception:
         failed("starting a server span")
         return None
@@ -97,13 +100,14 @@ def _describe(exchange: ServerExchange, handler: Any) -> None:
 
 def _routes(router: Any, handler: Any) -> Iterator[str]:
     """Yield the patterns that lead to a handler, the one that was taken first: Tornado does not keep it."""
-    for rule in router.rules:
-        inner = hasattr(rule.target, "rules")
-        if (inner or rule.target is type(handler)) and rule.matcher.match(handler.request) is not None:
-            if inner:
-                yield from _routes(rule.target, handler)
-            else:
+    kind = type(handler)
+    possible = [rule for rule in router.rules if rule.target is kind or hasattr(rule.target, "rules")]
+    for rule in possible:
+        if len(possible) == 1 or rule.matcher.match(handler.request) is not None:
+            if rule.target is kind:
                 yield readable(rule.matcher.regex.pattern)
+            else:
+                yield from _routes(rule.target, handler)
 
 
 @lru_cache(maxsize=1024)

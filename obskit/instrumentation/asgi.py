@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, cast
 
 from obskit.base.failures import failed
@@ -46,6 +47,7 @@ class _Wanted(dict[bytes, str | None]):
 
 
 _KNOWN = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
+_decode = methodcaller("decode", "latin-1")
 _LONGEST_NAME = 64
 _MOST_NAMES = 512
 _wanted = _Wanted()
@@ -66,9 +68,11 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
         send, measured = _delivering(send, exchange), True
 
     async def observe(message: Message) -> None:
-        _look(exchange, message, measured)
+        kind = message["type"]
+        if kind == "http.response.start":
+            _look(exchange, message, measured)
         await send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body"):
+        if kind == "http.response.body" and not message.get("more_body"):
             exchange.finish()
 
     token = attach(exchange.context)
@@ -157,6 +161,12 @@ def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple
 
 def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers we read, by lower-case name; repeated ones joined as HTTP does (RFC 9110, 5.2)."""
+    if type(headers) is list:
+        by_name = dict(headers)
+        if len(by_name) == len(headers) and b"".join(by_name).islower():  # as usual: no header is looked at in Python
+            present = by_name.keys() & _KNOWN.keys()
+            texts = map(_decode, map(by_name.get, present))
+            return dict(zip(map(_KNOWN.__getitem__, present), texts, strict=True))
     found: dict[str, str] = {}
     names = _wanted
     for name, value in headers:
@@ -217,8 +227,6 @@ def _is_last(message: Message) -> bool:
 
 def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
     """Note a response's status, and the exception whose handler sends it: frameworks re-raise it too late or never."""
-    if message["type"] != "http.response.start":
-        return
     exchange.sent = True  # servers may wait for the body, most do not
     if _note_status(exchange, message) and measured:
         exchange.size = body_size(message.get("headers"))

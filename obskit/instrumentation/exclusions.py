@@ -12,34 +12,31 @@ from obskit.tracing.propagated import PropagatedSpan
 HEALTH_PROBES = ("/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/*", "kube-probe", "GoogleHC", "Prometheus/")
 """Kubernetes' paths and gRPC's service by custom; the user agents of kubelet, Google's load balancers, Prometheus."""
 
-Excluded = Callable[[str, str | None], bool]
-"""Whether a request for a path, by a user agent, is left out."""
-
-
-def excluding(entries: Sequence[str]) -> Excluded:
-    """Return what leaves out ``entries``: paths, in which ``*`` stands for anything, and beginnings of user agents."""
-    paths = [entry for entry in entries if entry.startswith("/")]
-    agents = tuple(entry for entry in entries if not entry.startswith("/"))
-    beginnings = tuple(path.partition("*")[0] for path in paths)  # few other paths have one: that is all most are asked
-    patterns = [re.escape(path).replace(r"\*", ".*") for path in paths]
-    matches = re.compile("|".join(patterns), re.DOTALL).fullmatch
-
-    def excluded(path: str, agent: str | None) -> bool:
-        if path.startswith(beginnings) and matches(path) is not None:
-            return True
-        return agent is not None and agent.startswith(agents)
-
-    return excluded
-
-
-is_excluded: Excluded = excluding(HEALTH_PROBES)
-"""To be asked as ``exclusions.is_excluded``, since it is replaced when configuring."""
+paths: tuple[str, ...]
+"""How the paths begin that may be left out: few others do, so that this is all that is asked of most requests."""
+agents: tuple[str, ...]
+"""How the user agents begin whose requests are left out."""
+_matches: Callable[[str], object]
 
 
 def exclude(entries: Sequence[str]) -> None:
-    """Leave out ``entries`` from now on."""
-    global is_excluded  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    is_excluded = excluding(entries)
+    """Leave out ``entries`` from now on: paths, in which ``*`` stands for anything, and beginnings of user agents."""
+    global paths, agents, _matches  # noqa: PLW0603 - chosen when configuring, to be asked as ``exclusions.paths``
+    whole = [entry for entry in entries if entry.startswith("/")]
+    agents = tuple(entry for entry in entries if not entry.startswith("/"))
+    paths = tuple(path.partition("*")[0] for path in whole)
+    patterns = [re.escape(path).replace(r"\*", ".*") for path in whole]
+    _matches = re.compile("|".join(patterns), re.DOTALL).fullmatch
+
+
+exclude(HEALTH_PROBES)
+
+
+def is_excluded(path: str, agent: str | None) -> bool:
+    """Return whether a request for ``path``, by a user agent, is left out."""
+    if path.startswith(paths) and _matches(path):
+        return True
+    return agent is not None and agent.startswith(agents)
 
 
 def unseen(parent: object) -> PropagatedSpan | None:

@@ -18,7 +18,8 @@ _REDIRECTS = frozenset([301, 302, 303, 305, 306, 307, 308])
 _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100
-_SUCCESSES = tuple(map(str, range(_FIRST_ERROR)))  # to write a number takes as long as to call a function, twice
+SUCCESSES = {status: str(status) for status in range(_FIRST_STATUS, _FIRST_ERROR)}
+"""The tags of statuses that are no errors: to write a number takes as long as to call a function, twice."""
 LONGEST_PATH = 2048
 _SESSION = pattern(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -52,7 +53,7 @@ def path_tag(path: str) -> str:
 def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
     """Tag how a request ended: ``status`` is 0 where there was no response."""
     if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
-        span.tags["http.status_code"] = _SUCCESSES[status]
+        span.tags["http.status_code"] = SUCCESSES[status]
         return
     if status:
         span.tags["http.status_code"] = str(status)

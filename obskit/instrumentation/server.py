@@ -13,10 +13,11 @@ from opentelemetry.trace import SpanKind
 from obskit.base.values import encodable
 from obskit.instrumentation import exclusions, server_exchange, trust
 from obskit.instrumentation.current_exchange import EXCHANGE_KEY, is_of_same_request
-from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, Remote, path_tag
+from obskit.instrumentation.http_tags import LONGEST_PATH, METHODS, Remote, path_tag, span_name
 from obskit.instrumentation.server_exchange import Seen, ServerExchange
 from obskit.instrumentation.tracer import tracer
 from obskit.propagation import mesh
+from obskit.propagation.b3 import extract_multi
 from obskit.propagation.headers import HeaderNames
 from obskit.propagation.propagator import read
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, living, stored_context
@@ -70,14 +71,16 @@ def begin(
     context = stored_context()
     if context and (context := living(context)).get(SUPPRESS_KEY):
         return None
-    known = trust.everybody
-    if not known:
-        known = trust.trusted(remote if find_remote is None else find_remote(headers))
-    remote_parent, meshed = read(headers, names) if known else (None, None)
+    rare, remote_parent, meshed = False, None, None
+    if trust.everybody or trust.trusted(remote if find_remote is None else find_remote(headers)):
+        rare = not headers.keys().isdisjoint(names.rare)  # as ``read`` begins, which most requests do not need
+        remote_parent, meshed = read(headers, names) if rare else (extract_multi(headers.get, names), None)
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
         parent, context = _begun_in(context, remote_parent)
-    unseen = exclusions.unseen(parent) if exclusions.is_excluded(path, headers.get(names.user_agent)) else None
+    agent, unseen = headers.get(names.user_agent), None
+    if path.startswith(exclusions.paths) or (agent is not None and agent.startswith(exclusions.agents)):
+        unseen = exclusions.unseen(parent) if exclusions.is_excluded(path, agent) else None
     span: AnySpan
     name = ""
     watched = _watch_all
@@ -86,10 +89,9 @@ def begin(
     elif type(parent) is PropagatedSpan and parent.sampled is False and tracer.passes_on(parent):
         span = parent
     else:
-        given = headers.get(names.span_name) if known else None
-        name = encodable(given[:_LONGEST_NAME]) if given else method if method in METHODS else "HTTP"
-        plain = type(path) is str and path and ";" not in path and len(path) <= LONGEST_PATH
-        tags: Tags = {"http.method": str(method), "http.path": path if plain else path_tag(path)}
+        name = _given_name(headers, names, method) if rare else method if method in METHODS else "HTTP"
+        odd = ";" in path or not path or len(path) > LONGEST_PATH or type(path) is not str
+        tags: Tags = {"http.method": str(method), "http.path": path_tag(path) if odd else path}
         span = tracer.start(name, _SERVER, parent, tags)
         if type(span) is Span:
             span.remote_endpoint = remote = remote if find_remote is None else find_remote(headers)
@@ -98,12 +100,9 @@ def begin(
     exchange = ServerExchange(span, method, path, name, context, watched)
     if _keeps_latest:
         _set_latest(exchange)
-    if server_exchange.finished is not None and unseen is None:
+    if server_exchange.finished is not None or server_exchange.held is not None:
         remote = remote if find_remote is None else find_remote(headers)
-        exchange.seen = Seen(remote[0] if remote else None, headers.get(names.user_agent), perf_counter())
-        exchange.watched = True
-    if server_exchange.held is not None and server_exchange.held(span):
-        exchange.prompt = exchange.watched = True
+        _watch(exchange, None if unseen is not None else Seen(remote[0] if remote else None, agent, perf_counter()))
     values: dict[str, Any] = {SPAN_KEY: span, EXCHANGE_KEY: exchange, LIFE_KEY: exchange}
     if context:
         values = {**context, **values}
@@ -111,6 +110,21 @@ def begin(
         mesh.bring(values, meshed)
     exchange.context = Context(values)
     return exchange
+
+
+def _given_name(headers: Mapping[str, str], names: HeaderNames, method: str) -> str:
+    """Return the name that the caller gives the span, as Sleuth's first versions did, or the usual one."""
+    given = headers.get(names.span_name)
+    return encodable(given[:_LONGEST_NAME]) if given else span_name(method)
+
+
+def _watch(exchange: ServerExchange, seen: Seen | None) -> None:
+    """Have the request log know of the request what it has ``seen``, and the response wait where one does."""
+    if server_exchange.finished is not None and seen is not None:
+        exchange.seen = seen
+        exchange.watched = exchange.measured = True
+    if server_exchange.held is not None and server_exchange.held(exchange.span):
+        exchange.prompt = exchange.watched = exchange.measured = True
 
 
 def _begun_in(context: Context, remote_parent: PropagatedSpan | None) -> tuple[object, Context]:

@@ -15,7 +15,7 @@ from obskit.base.failures import failed
 from obskit.base.process import on_fork
 from obskit.base.records import NamedTuple
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import route_name, tag_response
+from obskit.instrumentation.http_tags import SUCCESSES, route_name, tag_response
 from obskit.instrumentation.open_responses import under_way
 from obskit.tracing.current import AnySpan, attach, detach
 from obskit.tracing.ids import new_span_id
@@ -73,7 +73,7 @@ class ServerExchange:
     Frameworks set ``status`` and ``route`` (the pattern; empty where none matched) as they learn them, and call
     ``blame``, which sets ``error``. ``failure`` is the ``id`` of the exception that left the application.
     ``sent`` says whether the client has got the status already, ``prompt`` whether the response waits until its span
-    has left, ``watched`` whether anybody asks for its status and route.
+    has left, ``watched`` whether anybody asks for its status and route, ``measured`` whether for its size, too.
     ``mounted`` is the path below which another application serves the request, whose layer may know more of its route.
     """
 
@@ -82,6 +82,7 @@ class ServerExchange:
     failure = 0
     sent = False
     prompt = False
+    measured = False
     size: int | None = None
 
     def __init__(self, span: AnySpan, method: str, path: str, name: str, outside: Context, watched: bool) -> None:
@@ -167,7 +168,7 @@ class ServerExchange:
             self.status = SERVER_ERROR
         self.finish(error)
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | str | None = None) -> None:
         """End the span, once. Never raises."""
         if self.over:
             return
@@ -180,17 +181,25 @@ class ServerExchange:
             if under_way:
                 under_way.discard(self)
             try:
-                try:
-                    self._describe(span, self.error if error is None else error)
-                finally:
-                    span.end()
+                error = self.error if error is None else error
+                if error is None and self.status in SUCCESSES:  # as in ``tag_response``
+                    span.tags["http.status_code"] = SUCCESSES[self.status]
+                else:
+                    tag_response(span, self.status, _only(error))
+                route = self.route
+                if route is not None:
+                    if route:
+                        span.tags["http.route"] = str(route)
+                    if span.name is self.name:
+                        span.name = route_name(self.method, route, self.status)
+            except Exception:
+                failed("describing a response")
+            try:
+                span.end()
             except Exception:
                 failed("ending a server span")
-        if self.seen is not None and finished is not None:
-            try:
-                finished(self)
-            except Exception:
-                failed("logging a request")
+        if self.seen is not None:
+            _log(self)
 
     def complete(self) -> None:
         """End the span of a response that nobody has to follow, take back what the request brought, and deliver."""
@@ -217,14 +226,13 @@ class ServerExchange:
         self.finish()
         self.leave()
 
-    def _describe(self, span: Span, error: BaseException | str | None) -> None:
-        tag_response(span, self.status, None if error is None else _only(error))
-        route = self.route
-        if route is not None:
-            if route:
-                span.tags["http.route"] = str(route)
-            if span.name is self.name:
-                span.name = route_name(self.method, route, self.status)
+
+def _log(exchange: ServerExchange) -> None:
+    try:
+        if finished is not None:
+            finished(exchange)
+    except Exception:
+        failed("logging a request")
 
 
 def exchange_in(request: Mapping[str, Any]) -> ServerExchange | None:

@@ -44,13 +44,10 @@ def serve(
 
     Where an outer layer has a span for this request already, only the route is told to it.
     """
-    outer = None
-    if EXCHANGE in environ:
-        outer = exchange_in(environ)
-    elif stored_context():  # most requests begin in an empty one
-        outer = _around(environ)
-    if outer is not None:
-        return _serve_inner(application, environ, start_response, route, outer)
+    if EXCHANGE in environ or stored_context():  # most requests have no outer layer, and begin in an empty context
+        outer = exchange_in(environ) if EXCHANGE in environ else _around(environ)
+        if outer is not None:
+            return _serve_inner(application, environ, start_response, route, outer)
     exchange = begin(environ)
     if exchange is None:
         return application(environ, start_response)
@@ -80,8 +77,15 @@ class _Observed:
 
     def start(self, status: str, *rest: Any, **named: Any) -> Any:
         exchange = self._exchange
-        if not exchange.route:
+        if exchange.mounted is not None:
             _set_route(exchange, self._environ, self._route)
+        elif not exchange.route:
+            try:
+                found = self._route(self._environ)
+                if found is not None:
+                    exchange.route = found
+            except Exception:
+                failed("reading a route")
         if len(rest) == 1 and not named:  # as usual: a plain call takes half as long
             self._write = self._start_response(status, rest[0])
         else:
@@ -89,7 +93,7 @@ class _Observed:
         exchange.status = code = _code(str(status))
         if code >= SERVER_ERROR:
             _set_error(exchange, *rest, **named)
-        if rest and (exchange.prompt or exchange.seen is not None):
+        if exchange.measured and rest:
             exchange.size = body_size(rest[0])
         return self.write
 
@@ -203,7 +207,7 @@ def _remote(environ: Environ) -> Remote | None:
     address = environ.get("REMOTE_ADDR")
     if not address:
         return None
-    port = environ.get("REMOTE_PORT")
-    if type(port) is not str:
-        port = str(port)
-    return address, int(port) if port.isdecimal() else None
+    try:
+        return address, int(environ["REMOTE_PORT"])
+    except (KeyError, TypeError, ValueError):  # the server does not say, or something else
+        return address, None

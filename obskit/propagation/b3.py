@@ -5,6 +5,8 @@ Source: openzipkin/b3-propagation and Brave's ``B3Propagation``; where they diff
 
 from __future__ import annotations
 
+from typing import Any
+
 from obskit.base.patterns import pattern
 from obskit.propagation.headers import B3, FLAGS, PARENT_ID, SAMPLED, SPAN_ID, TRACE_ID, Fields, Get, HeaderNames
 from obskit.tracing.current import AnySpan
@@ -14,8 +16,9 @@ _SINGLE = pattern(r"((?:[0-9a-f]{16}){1,2})-([0-9a-f]{16})(?:-([01d]))?(?:-([0-9
 _SINGLE_MAX = 68
 _HEX = "0123456789abcdef"
 _ZERO = "0" * 16
-_SAMPLED = {"1": True, "0": False, "true": True, "false": False}
-_LONGEST_DECISION = 5
+_SAMPLED = {None: None, "1": True, "0": False, "true": True, "false": False}
+_LONGEST_DECISION = len("false")
+_UNKNOWN: Any = object()
 _DEBUG = ((FLAGS, "1"),)
 _DECISIONS: dict[bool | None, tuple[tuple[str, str], ...]] = {
     True: ((SAMPLED, "1"),),
@@ -35,16 +38,19 @@ def extract(get: Get, names: HeaderNames) -> PropagatedSpan | None:
         found = _parse_single(single)
         if found is not None:
             return found
+    return extract_multi(get, names, get(names.flags) == "1")
+
+
+def extract_multi(get: Get, names: HeaderNames, debug: bool = False) -> PropagatedSpan | None:
+    """Return the context in the ``X-B3-*`` headers but Flags, of which the caller knows what it says."""
     trace_id, sampled_text = get(names.trace_id), get(names.sampled)
-    sampled = None
-    if sampled_text is not None:
-        sampled = _SAMPLED.get(sampled_text)
-        if sampled is None and len(sampled_text) <= _LONGEST_DECISION:
-            sampled = _SAMPLED.get(sampled_text.lower())
-        if sampled is None:
+    sampled = _SAMPLED.get(sampled_text, _UNKNOWN)
+    if sampled is _UNKNOWN:
+        sampled = _SAMPLED.get(sampled_text[: _LONGEST_DECISION + 1].lower(), _UNKNOWN)  # type: ignore[index]
+        if sampled is _UNKNOWN:
             return None
-    debug = get(names.flags) == "1"
-    sampled = debug or sampled
+    if debug:
+        sampled = True
     if trace_id is None:
         return None if sampled is None else received(None, None, None, sampled, debug)
     span_id, parent_id = get(names.span_id), get(names.parent_id)

@@ -78,6 +78,8 @@ class HeaderNames:
         self.mesh_names = frozenset([*(key for key, _ in self.mesh), self.baggage])
         b3 = (self.b3, self.trace_id, self.span_id, self.parent_id, self.sampled, self.flags)
         others = (self.span_name, self.traceparent, self.tracestate, self.cloud_trace_context)
+        # Most requests have none of these, so that one look saves looking for each.
+        self.rare = self.mesh_names.union((self.b3, self.flags, self.span_name))
         # Every request is searched for these; user-agent, which only request logs read, is not among them.
         self.all = self.mesh_names.union(b3, others)
 

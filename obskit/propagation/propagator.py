@@ -59,8 +59,8 @@ def read(headers: Mapping[str, str], names: HeaderNames) -> tuple[PropagatedSpan
 
     Most have no mesh header. Then they have none of W3C's or Google's either, which are mesh headers, too.
     """
-    if headers.keys().isdisjoint(names.mesh_names):  # Python iterates over the smaller of two sets
-        return b3.extract(headers.get, names), None
+    if headers.keys().isdisjoint(names.rare):  # Python iterates over the smaller of two sets
+        return b3.extract_multi(headers.get, names), None
     return extract(headers.get, names), mesh.extract(headers, names)
 
 

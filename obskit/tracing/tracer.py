@@ -83,7 +83,9 @@ class Tracer(otel.Tracer):
         all it was ``given``, and the ``context`` that it was started in.
         """
         span: AnySpan
-        if type(parent) is Span:
+        if type(parent) is PropagatedSpan:
+            span = self._continue(name, kind, tags, parent)
+        elif type(parent) is Span:
             clock = parent.clock
             now = perf_counter_ns() + clock
             span = begin_span(self, name, kind, parent.trace_id, new_span_id(), parent.span_id, now, clock, tags)
@@ -92,8 +94,7 @@ class Tracer(otel.Tracer):
         elif parent is None:
             span = self._root(name, kind, tags, None)
         else:
-            known = parent if type(parent) is PropagatedSpan else propagated(parent)
-            span = self._continue(name, kind, tags, known)
+            span = self._continue(name, kind, tags, propagated(parent))
         if given is not None and type(span) is Span:
             given.complete(span)
         if self.provider.processors:
