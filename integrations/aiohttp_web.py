@@ -66,7 +66,7 @@ def _begin(request: Any) -> ServerExchange | None:
         if request.method == "UNKNOWN" and not request.raw_headers:  # what aiohttp makes of bytes that are no request
             return None
         peer = getattr(request, "_transport_peername", None)  # known since the connection was made
-        remote = (peer[0], peer[1]) if type(peer) is tuple else None
+        remote = peer[:2] if type(peer) is tuple else None
         headers, names = request.headers, _NAMES
         if len({*headers}) < len(headers):  # of those with one name it gives the first, and they count as one value
             headers, names = wanted_headers(request.raw_headers), LOWER
@@ -108,7 +108,7 @@ def _starting(exchange: ServerExchange, response: Any, request: Any) -> None:
     _describe(exchange, request, response)
     if exchange.seen is not None:
         exchange.size = response.content_length
-    if response.status == _SWITCHING_PROTOCOLS:
+    if exchange.status == _SWITCHING_PROTOCOLS:
         exchange.finish()
 
 
@@ -119,8 +119,8 @@ def _ending(found: Any, patch: Patch) -> Any:
     @wraps(found)
     async def write_eof(response: Any, *args: Any, **kwargs: Any) -> None:
         if server_exchange.held is not None and patch.active:
-            exchange = current_exchange()
-            if exchange is not None and exchange.prompt:
+            exchange = exchange_behind(stored_context())
+            if exchange is not None and exchange.prompt and not exchange.ended:
                 exchange.finish()
                 await deliver_async(exchange)
         await wrapped(response, *args, **kwargs)

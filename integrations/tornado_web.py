@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
@@ -12,55 +12,61 @@ from urllib.parse import unquote
 from obskit.base.failures import failed
 from obskit.instrumentation.http_tags import body_size
 from obskit.instrumentation.open_responses import streaming
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.server import begin
 from obskit.instrumentation.server_exchange import ServerExchange
-from obskit.propagation.headers import LOWER
+from obskit.propagation.headers import HeaderNames
 from obskit.tracing.current import attach, detach
 from obskit.tracing.span import Span
 
 _KEY = "_obskit_exchange"
-_SPELLED = {name.title(): name for name in LOWER.all | {LOWER.user_agent}}
-"""The names of the headers that we read, as Tornado spells all names."""
+_NAMES = HeaderNames(lambda name: "-".join(map(str.capitalize, name.split("-"))))  # as Tornado spells all of them
 _GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()\\]|\\.|\((?:[^()\\]|\\.)*\))*\)")
 
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every request that a ``RequestHandler`` serves. ``module`` is ``tornado.web``."""
-    patches.wrap(module.RequestHandler, "_execute", _execute)
-    patches.wrap(module.RequestHandler, "finish", _finish)
+    patches.replace(module.RequestHandler, "_execute", _executing)
+    patches.replace(module.RequestHandler, "finish", _finishing)
     patches.wrap(module.RequestHandler, "_handle_request_exception", _handle_exception)
 
 
-async def _execute(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    exchange = _begin(handler)
-    if exchange is None:
-        await wrapped(*args, **kwargs)
-        return
-    vars(handler)[_KEY] = exchange
-    token = attach(exchange.context)
-    try:
-        await wrapped(*args, **kwargs)
-    except BaseException as error:
-        guarded("reading a response", _describe, exchange, handler)
-        exchange.fail(error)
-        raise
-    finally:
-        detach(token)
-        exchange.leave()
-        if getattr(handler, "_auto_finish", True):
-            _end(exchange, handler)
-        else:  # it calls ``finish`` whenever it likes
-            streaming(exchange)
+def _executing(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def _execute(handler: Any, /, *args: Any, **kwargs: Any) -> None:
+        exchange = _begin(handler.request) if patch.active else None
+        if exchange is None:
+            await wrapped(handler, *args, **kwargs)
+            return
+        vars(handler)[_KEY] = exchange
+        token = attach(exchange.context)
+        try:
+            await wrapped(handler, *args, **kwargs)
+        except BaseException as error:
+            guarded("reading a response", _describe, exchange, handler)
+            exchange.fail(error)
+            raise
+        finally:
+            detach(token)
+            exchange.leave()
+            if not exchange.over:
+                if getattr(handler, "_auto_finish", True):
+                    _end(exchange, handler)
+                else:  # it calls ``finish`` whenever it likes
+                    streaming(exchange)
+
+    return _execute
 
 
-def _begin(handler: Any) -> ServerExchange | None:
+def _begin(request: Any) -> ServerExchange | None:
     try:
-        request = handler.request
         path = unquote(request.path) if "%" in request.path else request.path
-        headers = request.headers
-        wanted = {_SPELLED[name]: headers[name] for name in _SPELLED.keys() & headers.keys()}
-        return begin(wanted, LOWER, request.method, path, _remote(request))
+        # All at once: to look for one name in Tornado's headers takes as long as all of this.
+        lines = request.headers._as_list
+        headers = dict(zip(lines, map(",".join, lines.values()), strict=True))
+        return begin(headers, _NAMES, request.method, path, _remote(request))
     except Exception:
         failed("starting a server span")
         return None
@@ -74,18 +80,26 @@ def _remote(request: Any) -> tuple[str, int | None] | None:
     return request.remote_ip, address[1] if type(address) is tuple and address[0] == request.remote_ip else None
 
 
-def _finish(wrapped: Any, handler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    result = wrapped(*args, **kwargs)
-    exchange = vars(handler).get(_KEY)
-    if exchange is not None:
-        _end(exchange, handler)
-    return result
+def _finishing(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    def finish(handler: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = wrapped(handler, *args, **kwargs)
+        exchange = vars(handler).get(_KEY) if patch.active else None
+        if exchange is not None and not exchange.over:
+            _end(exchange, handler)
+        return result
+
+    return finish
 
 
 def _end(exchange: ServerExchange, handler: Any) -> None:
-    if not exchange.over:
-        guarded("reading a response", _describe, exchange, handler)
-        exchange.finish()
+    try:
+        _describe(exchange, handler)
+    except Exception:
+        failed("reading a response")
+    exchange.finish()
 
 
 def _describe(exchange: ServerExchange, handler: Any) -> None:
@@ -93,29 +107,28 @@ def _describe(exchange: ServerExchange, handler: Any) -> None:
         exchange.sent = handler._headers_written
         if exchange.sent:
             exchange.status = handler.get_status()
-        exchange.route = next(_routes(handler.application.default_router, handler), "")
+        exchange.route = _route(handler.application.default_router.rules, type(handler), handler.request)
     if exchange.seen is not None:
         exchange.size = body_size(handler._headers.get_all())
 
 
-def _routes(router: Any, handler: Any) -> Iterator[str]:
-    """Yield the patterns that lead to a handler, the one that was taken first: Tornado does not keep it."""
-    kind = type(handler)
-    possible = [rule for rule in router.rules if rule.target is kind or hasattr(rule.target, "rules")]
-    for rule in possible:
-        if len(possible) == 1 or rule.matcher.match(handler.request) is not None:
-            if rule.target is kind:
-                yield readable(rule.matcher.regex.pattern)
-            else:
-                yield from _routes(rule.target, handler)
+def _route(rules: Iterable[Any], kind: type, request: Any) -> str:
+    """Return the pattern that leads to a handler, the one that was taken: Tornado does not keep it."""
+    for rule in rules:
+        if rule.target is kind:
+            regex = getattr(rule.matcher, "regex", None)
+            if regex is not None and regex.match(request.path):  # as ``match`` of the matcher, but decodes no groups
+                return readable(regex.pattern)
+        elif hasattr(rule.target, "rules") and rule.matcher.match(request) is not None:
+            route = _route(rule.target.rules, kind, request)
+            if route:
+                return route
+    return ""
 
 
 @lru_cache(maxsize=1024)
 def readable(pattern: str) -> str:
-    r"""Return a rule's pattern without what is of no use to people.
-
-    ``/orders/(?P<id>\d+)$`` is ``/orders/<id>``; groups without a name stay.
-    """
+    r"""Return a rule's pattern as people read it: ``/orders/(?P<id>\d+)$`` is ``/orders/<id>``; unnamed groups stay."""
     return _GROUP.sub(r"<\1>", pattern.removeprefix("^").removesuffix("$"))
 
 

@@ -70,7 +70,8 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     async def observe(message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            _look(exchange, message, measured)
+            exchange.sent = True  # servers may wait for the body, most do not
+            _note_start(exchange, message, measured)
         await send(message)
         if kind == "http.response.body" and not message.get("more_body"):
             exchange.finish()
@@ -85,7 +86,8 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
         raise
     finally:
         detach(token)
-        exchange.finish()
+        if not exchange.over:
+            exchange.finish()
         exchange.leave()
 
 
@@ -130,7 +132,7 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
     try:
         if scope["type"] not in _TRACED:
             return None
-        outer = exchange_in(scope) if EXCHANGE in scope else _around(scope)
+        outer = exchange_in(scope) if EXCHANGE in scope else _around(scope) if stored_context() else None
         if outer is not None:
             outer.route = route if outer.route is None else outer.route
             scope[EXCHANGE] = outer.mark  # where an adapter made the scope anew, too
@@ -147,10 +149,7 @@ def _begin(scope: Scope, route: str | None) -> ServerExchange | None:
 
 def _around(scope: Scope) -> ServerExchange | None:
     """Return the exchange of a WSGI layer, where an adapter has made this scope of its environ."""
-    context = stored_context()
-    if not context or not is_within_another(context):  # most begin in an empty one
-        return None
-    return exchange_around(*_request(scope))
+    return exchange_around(*_request(scope)) if is_within_another(stored_context()) else None
 
 
 def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple[str, int | None] | None]:
@@ -214,7 +213,7 @@ def _look_at_handshake(exchange: ServerExchange, message: Message) -> None:
     """Note the answer: taken, refused by closing at once (403), or refused by a response ("Denial Response")."""
     kind = message["type"]
     if kind == "websocket.http.response.start":
-        _note_status(exchange, message)
+        _note_start(exchange, message, measured=False)
     elif kind in _ANSWERS:
         exchange.status = exchange.status or _ANSWERS[kind]
         exchange.sent = True
@@ -225,21 +224,16 @@ def _is_last(message: Message) -> bool:
     return kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body"))
 
 
-def _look(exchange: ServerExchange, message: Message, measured: bool) -> None:
+def _note_start(exchange: ServerExchange, message: Message, measured: bool) -> None:
     """Note a response's status, and the exception whose handler sends it: frameworks re-raise it too late or never."""
-    exchange.sent = True  # servers may wait for the body, most do not
-    if _note_status(exchange, message) and measured:
-        exchange.size = body_size(message.get("headers"))
-
-
-def _note_status(exchange: ServerExchange, message: Message) -> bool:
     try:
-        exchange.status = int(message["status"])
+        exchange.status = status = int(message["status"])
     except Exception:  # the server will tell the application
-        return False
-    if exchange.status >= SERVER_ERROR and exchange.error is None:
+        return
+    if status >= SERVER_ERROR and exchange.error is None:
         exchange.blame(sys.exc_info()[1])
-    return True
+    if measured:
+        exchange.size = body_size(message.get("headers"))
 
 
 class AsyncBody:

@@ -26,16 +26,15 @@ def current_exchange() -> ServerExchange | None:
     return exchange_of(get_context())
 
 
-def exchange_of(context: Mapping[str, object]) -> ServerExchange | None:
+def exchange_of(context: Mapping[str, Any]) -> ServerExchange | None:
     """Return the exchange that is being served where ``context`` is the current one."""
     found = exchange_behind(context)
     return found if found is not None and not found.ended else None
 
 
-def exchange_behind(context: Mapping[str, object]) -> ServerExchange | None:
+def exchange_behind(context: Mapping[str, Any]) -> ServerExchange | None:
     """Return the exchange that ``context`` came from, be it over or not."""
-    found = context.get(EXCHANGE_KEY)
-    return found if isinstance(found, ServerExchange) else None
+    return context.get(EXCHANGE_KEY)
 
 
 def is_within_another(context: Mapping[str, object]) -> bool:
