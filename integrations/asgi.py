@@ -13,4 +13,4 @@ class ObskitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await serve(self.app, scope, receive, send)
+        return await serve(self.app, scope, receive, send)

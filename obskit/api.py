@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -20,8 +20,9 @@ from obskit.propagation.propagator import span_of
 from obskit.runtime import runtime
 from obskit.tracing.current import LIFE_KEY, SPAN_KEY, Life, attach, current_span, detach, get_context
 from obskit.tracing.others import BAGGAGE_KEY, BROUGHT_KEY
-from obskit.tracing.scope import ChildScope, SpanScope
+from obskit.tracing.scope import ChildScope, SpanScope, name_of
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Carrier = TypeVar("Carrier", MutableMapping[str, str], MutableMapping[Any, Any], list[tuple[Any, Any]])
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 
@@ -162,6 +163,7 @@ def init(
 _OPTIONS = frozenset(init.__kwdefaults__ or ())
 
 
+_INTERNAL = SpanKind.INTERNAL
 _KINDS: dict[str, SpanKind] = {
     "server": SpanKind.SERVER,
     "client": SpanKind.CLIENT,
@@ -170,19 +172,28 @@ _KINDS: dict[str, SpanKind] = {
 }
 
 
-def span(name: str, *, kind: Kind | None = None, remote: str | None = None, **tags: Any) -> SpanScope:
+@overload
+def span(name: str, *, kind: Kind | None = None, remote: str | None = None, **tags: Any) -> SpanScope: ...
+@overload
+def span(name: Decorated) -> Decorated: ...
+def span(name: Any, *, kind: Kind | None = None, remote: str | None = None, **tags: Any) -> Any:
     """Return a child span of the current one, as a context manager and a decorator.
 
     ``with obskit.span("charge", amount=7) as s: ...`` or ``@obskit.span("charge")`` above a function, a coroutine
-    function or a generator. An exception that leaves the block becomes the span's ``error`` tag.
+    function or a generator; ``@obskit.span`` has its name. An exception that leaves the block becomes the span's
+    ``error`` tag.
 
     ``kind`` is the side of a call that the span is, ``remote`` the name of the service on the other side (the tag
     ``peer.service``), so that a call without an integration links the two services, too. A ``kind`` other than the
     four is a tag.
     """
-    known = _KINDS.get(kind, SpanKind.INTERNAL) if type(kind) is str else SpanKind.INTERNAL
-    if kind is not None and known is SpanKind.INTERNAL:
-        tags["kind"] = kind
+    if type(name) is not str and (callable(name) or hasattr(name, "__get__")):
+        return ChildScope(tracer, name_of(name), _INTERNAL, tags)(name)
+    known = _INTERNAL
+    if kind is not None:
+        known = _KINDS.get(kind, _INTERNAL) if type(kind) is str else _INTERNAL
+        if known is _INTERNAL:
+            tags["kind"] = kind
     if remote is not None:
         tags["peer.service"] = remote
     return ChildScope(tracer, name, known, tags)

@@ -372,3 +372,49 @@ def test_a_kind_that_is_none_of_the_four_is_a_tag(recorder):
         with obskit.span("a", kind=kind) as span:
             pass
         assert (recorder.take().kind, span.tags["kind"]) == (SpanKind.INTERNAL, kind)
+
+
+class Orders:
+    @obskit.span
+    def charge(self, amount: int) -> int:
+        """Charge."""
+        return amount
+
+    @obskit.span
+    @classmethod
+    def made(cls) -> str:
+        return cls.__name__
+
+    @obskit.span
+    @property
+    def total(self) -> int:
+        return 3
+
+
+@obskit.span
+async def ship() -> int:
+    return 4
+
+
+def test_a_decorator_without_a_name_takes_the_functions(recorder):
+    @obskit.span
+    def lines():
+        yield 5
+
+    orders = Orders()
+    assert (orders.charge(1), Orders.made(), orders.total, asyncio.run(ship()), list(lines())) == (
+        1, "Orders", 3, 4, [5],
+    )  # fmt: skip
+    names = [recorder.take().name for _ in range(5)]
+    assert names == ["Orders.charge", "Orders.made", "Orders.total", "ship", "lines"]
+    assert (Orders.charge.__doc__, inspect.iscoroutinefunction(ship)) == ("Charge.", True)
+
+
+@pytest.mark.parametrize("decorate", [obskit.span, obskit.span("order")])
+def test_a_decorated_class_stays_the_class_it_is_which_is_told(decorate, caplog, recorder):
+    class Order:
+        pass
+
+    assert decorate(Order) is Order
+    assert isinstance(Order(), Order)
+    assert "decorate its methods instead" in caplog.text

@@ -18,12 +18,11 @@ from obskit.base.process import on_fork
 
 def original(module: str, name: str) -> Any:
     """Return the attribute ``name`` of a standard ``module`` as it was before gevent or eventlet patched it."""
-    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
-    if gevent is not None:
-        return gevent.get_original(module, name)
-    if eventlet is not None:
-        return getattr(eventlet.original(module), name)
-    return getattr(__import__(module), name)
+    of = getattr(sys.modules.get("gevent.monkey"), "get_original", None)  # not there yet amid its import
+    if of is not None:
+        return of(module, name)
+    of = getattr(sys.modules.get("eventlet.patcher"), "original", None)
+    return getattr(__import__(module) if of is None else of(module), name)
 
 
 def allocate_lock() -> Any:

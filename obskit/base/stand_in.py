@@ -31,11 +31,12 @@ def stand_in(function: Any, call: Callable[..., Any]) -> Any:
 
 
 def _with_methods(function: Any, made: Any) -> Any:
-    """Return ``made`` with the methods of what it stands for, if that is an object: ``cache_clear`` of an lru_cache."""
+    """Return ``made`` with what an object has that it stands for: ``cache_clear`` of an lru_cache, constants."""
     if not inspect.isfunction(function):
         for name in dir(type(function)):
-            method = inspect.getattr_static(type(function), name, None)  # asks no property, which would run
-            if not name.startswith("_") and isinstance(method, _METHODS):
+            method = inspect.getattr_static(type(function), name, None)  # asks no property
+            constant = not hasattr(type(method), "__get__")
+            if not name.startswith("_") and (constant or isinstance(method, _METHODS)):
                 setattr(made, name, getattr(function, name))
     return made
 

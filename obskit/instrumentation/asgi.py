@@ -78,7 +78,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
 
     token = attach(exchange.context)
     try:
-        await application(scope, receive, observe if scope["type"] == "http" else _handshaking(send, exchange))
+        return await application(scope, receive, observe if scope["type"] == "http" else _handshaking(send, exchange))
     except BaseException as error:
         exchange.fail(error)
         if issubclass(type(error), Exception):  # what ends a coroutine lets it wait for nothing more

@@ -92,7 +92,7 @@ class _Observed:
             self._write = self._start_response(status, *rest, **named)
         exchange.status = code = _code(str(status))
         if code >= SERVER_ERROR:
-            _set_error(exchange, *rest, **named)
+            _set_error(exchange, rest, named)
         if exchange.measured and rest:
             exchange.size = body_size(rest[0])
         return self.write
@@ -168,14 +168,15 @@ def _serve_inner(
     def observe(status: str, *rest: Any, **named: Any) -> Any:
         if not exchange.route or exchange.mounted is not None:
             _set_route(exchange, environ, route)
-        _set_error(exchange, *rest, **named)
+        _set_error(exchange, rest, named)
         return start_response(status, *rest, **named)
 
     return application(environ, observe)
 
 
-def _set_error(exchange: ServerExchange, _headers: Any = None, exc_info: Any = None) -> None:
+def _set_error(exchange: ServerExchange, rest: tuple[Any, ...], named: dict[str, Any]) -> None:
     """Take the exception that an error page is sent for: PEP 3333 has applications hand it to ``start_response``."""
+    exc_info = rest[1] if len(rest) > 1 else named.get("exc_info")
     if exchange.error is None and type(exc_info) is tuple:
         exchange.blame(exc_info[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import types
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from obskit.base.failures import tell
 from obskit.base.records import NamedTuple
 from obskit.base.stand_in import stand_in
 from obskit.tracing.current import (
@@ -170,6 +172,9 @@ class SpanScope(Entry):
         if isinstance(function, functools.cached_property | functools.partialmethod):
             function.func = self(function.func)
             return function
+        if isinstance(function, type):  # a class stays one: a function in its place is no type to anybody
+            tell(logging.WARNING, "No span is made of class %s: decorate its methods instead", function.__qualname__)
+            return function
         call: Callable[..., Any]
         if _is(inspect.iscoroutinefunction, function):
 
@@ -194,6 +199,13 @@ class SpanScope(Entry):
                     return function(*args, **kwargs)
 
         return stand_in(function, call)  # type: ignore[no-any-return]
+
+
+def name_of(function: Any) -> str:
+    """Return the name that a span of a function has which was given none, or of what is made of a function."""
+    function = getattr(function, "fget", None) or getattr(function, "func", None) or function
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return str(name).rpartition("<locals>.")[2]
 
 
 def _is(kind: Callable[[object], bool], function: object) -> bool:

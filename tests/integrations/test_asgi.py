@@ -385,3 +385,19 @@ def test_headers_are_known_however_they_are_spelled() -> None:
     for number in range(3000):
         assert wanted_headers([(f"X-{number}".encode(), b"a"), (b"X" * 100_000, b"b")]) == {}
     assert len(asgi._wanted) <= 512
+
+
+def test_what_an_application_returns_reaches_whoever_called_it() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> int:
+        await hello(scope, receive, send)
+        return 5
+
+    async def use() -> Any:
+        async def send(_message: Message) -> None:
+            return
+
+        return await ObskitMiddleware(app)({"type": "http", "headers": [], "path": "/"}, None, send)  # type: ignore[arg-type]
+
+    with recording() as recorder:
+        assert asyncio.run(use()) == 5
+        recorder.take()

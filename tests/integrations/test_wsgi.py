@@ -773,3 +773,26 @@ def test_a_span_in_the_generator_of_a_body_is_current_in_all_of_its_steps(ended:
         names = {recorder.take().name, recorder.take().name}
     assert names == {"rows", "GET"}
     assert all(seen)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+def test_the_arguments_of_start_response_have_the_names_that_the_server_gives_them(layers: int, status: str) -> None:
+    def app(_environ: Environ, start_response: Any) -> list[bytes]:
+        start_response(status=status, headers=[("X-Own", "1")])
+        return [b"named"]
+
+    traced: Any = app
+    for _ in range(layers):
+        traced = ObskitMiddleware(traced)
+    started: list[Any] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        started.append((status, headers, exc_info))
+
+    with recording() as recorder:
+        body = traced(Call(hello).environ, start_response)
+        assert b"".join(body) == b"named"
+        getattr(body, "close", lambda: None)()
+        recorder.take(error=None if status == "200 OK" else "500")
+    assert started == [(status, [("X-Own", "1")], None)]

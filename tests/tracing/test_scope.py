@@ -347,6 +347,7 @@ def test_a_decorated_function_is_of_the_kind_that_it_was(function: Callable[...,
 def test_a_decorated_object_keeps_its_methods(recorder: Recorder) -> None:
     class Counter:
         count = 0
+        step = 1
 
         def __call__(self) -> int:
             self.count += 1
@@ -363,6 +364,7 @@ def test_a_decorated_object_keeps_its_methods(recorder: Recorder) -> None:
     assert cached(1) == cached(1)
     assert (cached.cache_info().hits, cached.cache_clear(), cached.cache_info().currsize) == (1, None, 0)
     assert (counter(), counter(), counter.reset(), counter()) == (1, 2, None, 1)
+    assert counter.step == 1
     taken(recorder, 5)
 
 
