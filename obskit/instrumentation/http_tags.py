@@ -18,7 +18,8 @@ _REDIRECTS = frozenset([301, 302, 303, 305, 306, 307, 308])
 _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _FIRST_STATUS = 100
-_SUCCESSES = tuple(map(str, range(_FIRST_ERROR)))  # to write a number takes as long as to call a function, twice
+SUCCESSES = {status: str(status) for status in range(_FIRST_STATUS, _FIRST_ERROR)}
+"""The texts of statuses that are no errors: to write a number takes as long as to call a function, twice."""
 LONGEST_PATH = 2048
 _SESSION = pattern(r";(?:jsession|phpsess|session|s)id=[^;/]*", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -51,8 +52,8 @@ def path_tag(path: str) -> str:
 
 def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
     """Tag how a request ended: ``status`` is 0 where there was no response."""
-    if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
-        span.tags["http.status_code"] = _SUCCESSES[status]
+    if error is None and status in SUCCESSES:
+        span.tags["http.status_code"] = SUCCESSES[status]
         return
     if status:
         span.tags["http.status_code"] = str(status)
@@ -81,41 +82,52 @@ def safe_url(url: str) -> tuple[str, str, str]:
 Remote = tuple[str, int | None]
 """The other side of a call: its name or address, and its port."""
 
+Parts = tuple[str, str, int | None, str]
+"""A URL as clients keep it: scheme, host, port and what comes after them. Its whole text is rarely needed."""
+
 _LONGEST_ORIGIN = 300
 _MOST_ORIGINS = 1024
 _SHORTEST_ORIGIN = len("https://")
-_origins: dict[str, tuple[str, Remote | None]] = {}
+Origin = tuple[str, str, Remote | None]
+_origins: dict[object, Origin] = {}  # by Parts without the last, or by their text
 
 
-def tag_url(span: Span, url: str) -> None:
-    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to.
+def tag_request(span: Span, method: str, url: object) -> None:
+    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to: its Parts, or anything whose text it is.
 
     What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
     """
-    end = url.find("/", _SHORTEST_ORIGIN)
-    known = _origins.get(url[:end]) if end > 0 else None
-    if known is None:
-        whole, host, path = safe_url(url)
-        known = host, remote_of(whole.partition(":")[0], host)
-        _keep_origin(url[:end], known)
+    if type(url) is tuple:
+        path: str = url[3]
+        known = _origins.get(url[:3])
     else:
-        whole, path = url, url[end:]
-        if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
-            path = path_tag(path.partition("#")[0].partition("?")[0])
-            whole = url[:end] + path
+        url = url if type(url) is str else str(url)
+        end = url.find("/", _SHORTEST_ORIGIN)
+        path = url[end:]
+        known = _origins.get(url[:end])
+    if known is None or path[:1] != "/":
+        known, path = _looked_at(url, path)
+    elif "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
+        path = path_tag(path.partition("#")[0].partition("?")[0])
     tags = span.tags
-    tags["http.url"] = whole
-    tags["http.host"], span.remote_endpoint = known
+    tags["http.method"] = method if type(method) is str else str(method)  # http.HTTPMethod is a str of another type
+    origin, tags["http.host"], span.remote_endpoint = known
+    tags["http.url"] = origin + path
     tags["http.path"] = path
 
 
-def _keep_origin(origin: str, known: tuple[str, Remote | None]) -> None:
-    """Remember what is known of ``origin`` if that is a scheme and a host, and nothing that may be secret."""
-    host = known[0]
-    if host and len(origin) <= _LONGEST_ORIGIN and safe_url(origin) == (f"{origin}/", host, "/"):
+def _looked_at(url: Any, target: str) -> tuple[Origin, str]:
+    """Return what is known of a URL's origin, and its path. ``target`` is what seems to come after the origin."""
+    text = full_url(*url) if type(url) is tuple else url
+    whole, host, path = safe_url(text)
+    scheme = whole.partition(":")[0]
+    known = (f"{scheme}://{host}", host, remote_of(scheme, host)) if host else ("", "", None)
+    origin = text.removesuffix(target)
+    if host and target[:1] == "/" and len(origin) <= _LONGEST_ORIGIN and known[0] == origin:  # nothing that is secret
         if len(_origins) >= _MOST_ORIGINS:
             _origins.clear()
-        _origins[origin] = known
+        _origins[url[:3] if type(url) is tuple else origin] = known
+    return known, path
 
 
 @lru_cache(maxsize=1024)
