@@ -38,7 +38,7 @@ def _parts(url: Any) -> Any:
         scheme, _, host, port, path, _, _ = url._uri_reference
     except Exception:
         return url
-    return scheme, host, port, path
+    return (scheme, host, port), path
 
 
 def _copied_headers(headers: Any) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 
 def _before(pool: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
-    exchange = begin(args[1], (pool.scheme, pool.host, pool.port, args[2]), None)
+    exchange = begin(args[1], ((pool.scheme, pool.host, pool.port), args[2]), None)
     if exchange is not None:
         headers = kwargs["headers"] = _copy(kwargs.get("headers"))
         exchange.inject(OwnHeaders(headers))
@@ -56,7 +56,7 @@ def _prepare_proxy(wrapped: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[
 
 
 def _refused(pool: Any, error: BaseException, started: int) -> None:
-    exchange = begin("CONNECT", (pool.scheme, pool.host, pool.port, "/"), None)
+    exchange = begin("CONNECT", ((pool.scheme, pool.host, pool.port), "/"), None)
     if exchange is None:
         return
     if type(exchange.span) is Span:

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.patterns import pattern
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import METHODS, SUCCESSES, full_url, safe_url, tag_request, tag_response
+from obskit.instrumentation.http_tags import METHODS, SUCCESSES, safe_url, tag_response, tag_url, url_text
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
 from obskit.propagation.carriers import Entries, Headers, lower_case, take_out
@@ -237,6 +237,7 @@ class UntoldExchange(ClientExchange):
             failed("taking out trace headers")
 
 
+_NAMES = {method: method for method in METHODS}  # http.HTTPMethod is a str of another type
 _CLIENT = SpanKind.CLIENT  # a global is looked up in a fifth of the time of an enumeration's member
 _KINDS = (ClientExchange, UntoldExchange)
 _LARGE_HEAP = 3_000_000  # blocks: to look through them takes a tenth of a second
@@ -260,10 +261,14 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
         if context.get(SUPPRESS_KEY):
             return None
         parent = context.get(SPAN_KEY)
-    span = tracer.start(method if method in METHODS else "HTTP", _CLIENT, parent, {})
+    name = _NAMES.get(method)
+    if name is None:
+        span = tracer.start("HTTP", _CLIENT, parent, {"http.method": str(method)})
+    else:
+        span = tracer.start(name, _CLIENT, parent, {"http.method": name})
     if type(span) is Span:
         try:
-            tag_request(span, method, url)
+            tag_url(span, url)
         except Exception:
             failed("reading a URL")
     _traced_any = True
@@ -299,7 +304,7 @@ def _is_within_a_call(context: Context) -> bool:
 def may_know(url: object) -> bool:
     """Return whether the host that ``url`` leads to is to know of our trace."""
     try:
-        return _hosts is None or _hosts.include(full_url(*url) if type(url) is tuple else str(url))
+        return _hosts is None or _hosts.include(url_text(url))
     except Exception:
         failed("reading a URL")
         return False

@@ -52,7 +52,7 @@ def path_tag(path: str) -> str:
 
 def tag_response(span: Span, status: int, error: BaseException | str | None) -> None:
     """Tag how a request ended: ``status`` is 0 where there was no response."""
-    if error is None and status in SUCCESSES:
+    if error is None and _FIRST_STATUS <= status < _FIRST_ERROR:
         span.tags["http.status_code"] = SUCCESSES[status]
         return
     if status:
@@ -82,43 +82,42 @@ def safe_url(url: str) -> tuple[str, str, str]:
 Remote = tuple[str, int | None]
 """The other side of a call: its name or address, and its port."""
 
-Parts = tuple[str, str, int | None, str]
-"""A URL as clients keep it: scheme, host, port and what comes after them. Its whole text is rarely needed."""
+Parts = tuple[tuple[str, str, int | None], str]
+"""A URL as clients keep it: scheme, host and port, and what comes after them. Its whole text is rarely needed."""
 
 _LONGEST_ORIGIN = 300
 _MOST_ORIGINS = 1024
 _SHORTEST_ORIGIN = len("https://")
 Origin = tuple[str, str, Remote | None]
-_origins: dict[object, Origin] = {}  # by Parts without the last, or by their text
+_origins: dict[object, Origin] = {}  # by scheme, host and port, or by their text
+_is_plain = pattern(rf"/[^?#;]{{0,{LONGEST_PATH - 1}}}").fullmatch
 
 
-def tag_request(span: Span, method: str, url: object) -> None:
+def tag_url(span: Span, url: object) -> None:
     """Tag what ``safe_url`` returns, and set the side that ``url`` leads to: its Parts, or anything whose text it is.
 
     What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
     """
     if type(url) is tuple:
-        path: str = url[3]
-        known = _origins.get(url[:3])
+        origin, path = url
     else:
         url = url if type(url) is str else str(url)
         end = url.find("/", _SHORTEST_ORIGIN)
-        path = url[end:]
-        known = _origins.get(url[:end])
-    if known is None or path[:1] != "/":
-        known, path = _looked_at(url, path)
-    elif "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
-        path = path_tag(path.partition("#")[0].partition("?")[0])
+        origin, path = url[:end], url[end:]
+    known = _origins.get(origin)
+    if known is None or _is_plain(path) is None:
+        known, path = _looked_at(url, path, known)
     tags = span.tags
-    tags["http.method"] = method if type(method) is str else str(method)  # http.HTTPMethod is a str of another type
-    origin, tags["http.host"], span.remote_endpoint = known
-    tags["http.url"] = origin + path
+    text, tags["http.host"], span.remote_endpoint = known
+    tags["http.url"] = text + path
     tags["http.path"] = path
 
 
-def _looked_at(url: Any, target: str) -> tuple[Origin, str]:
+def _looked_at(url: Any, target: str, known: Origin | None) -> tuple[Origin, str]:
     """Return what is known of a URL's origin, and its path. ``target`` is what seems to come after the origin."""
-    text = full_url(*url) if type(url) is tuple else url
+    if known is not None and target[:1] == "/":
+        return known, path_tag(target.partition("#")[0].partition("?")[0])
+    text = url_text(url)
     whole, host, path = safe_url(text)
     scheme = whole.partition(":")[0]
     known = (f"{scheme}://{host}", host, remote_of(scheme, host)) if host else ("", "", None)
@@ -126,7 +125,7 @@ def _looked_at(url: Any, target: str) -> tuple[Origin, str]:
     if host and target[:1] == "/" and len(origin) <= _LONGEST_ORIGIN and known[0] == origin:  # nothing that is secret
         if len(_origins) >= _MOST_ORIGINS:
             _origins.clear()
-        _origins[url[:3] if type(url) is tuple else origin] = known
+        _origins[url[0] if type(url) is tuple else origin] = known
     return known, path
 
 
@@ -136,6 +135,14 @@ def remote_of(scheme: str, host: str) -> Remote | None:
     port = _PORT.search(host)
     name = (host[: port.start()] if port else host.rstrip(":")).strip("[]")
     return (name, int(port[1]) if port else _PORTS.get(scheme.lower())) if name else None
+
+
+def url_text(url: Any) -> str:
+    """Return the text of a URL, which is its Parts, or anything else that has that text."""
+    if type(url) is not tuple:
+        return str(url)
+    (scheme, host, port), target = url
+    return full_url(scheme, host, port, target)
 
 
 def full_url(scheme: str, host: str, port: int | None, target: str) -> str:
