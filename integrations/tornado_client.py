@@ -61,7 +61,8 @@ def _traced(request: Any, callback: Callable[[Any], object]) -> Callable[[Any], 
     for the headers some ten times, and it has them by itself then.
     """
     own = request.request
-    exchange = _begin(own)
+    before = own.__dict__.get("_obskit_hop")
+    exchange = begin(own.method, own.url, None) if before is None else _redirected(before, own)
     if exchange is None:
         return callback
     headers, view = _copied_headers(own.headers)
@@ -88,11 +89,8 @@ def _done(exchange: ClientExchange, sent: Any, own: Any, callback: Callable[[Any
     callback(response)
 
 
-def _begin(own: Any) -> ClientExchange | None:
-    """Begin in the context of the call; where that is a redirect, end the span of the hop before."""
-    before: ClientExchange | None = own.__dict__.get("_obskit_hop")
-    if before is None:
-        return begin(own.method, own.url, None)
+def _redirected(before: ClientExchange, own: Any) -> ClientExchange | None:
+    """End the span of the hop before, and begin in the context of the call."""
     before.finish()
     token = attach(before.context)
     try:
@@ -112,25 +110,21 @@ def _copied_headers(headers: Any) -> tuple[Any, Any]:
     return copy, copy
 
 
-_as_spelled = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}.__getitem__
-
-
-@lru_cache(maxsize=16)
-def _all_as_spelled(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(_as_spelled, names))
+_spelled = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}.__getitem__
+_all_spelled = lru_cache(maxsize=16)(lambda names: frozenset(map(_spelled, names)))
 
 
 class _Headers(Entries):
     """Tornado keeps the values in a dict, by the name as it spells all."""
 
     def have_any(self, names: frozenset[str]) -> bool:
-        return not _all_as_spelled(names).isdisjoint(self.headers._as_list)
+        return not _all_spelled(names).isdisjoint(self.headers._as_list)
 
     def add(self, fields: Fields) -> None:
         if fields:
             names, values = zip(*fields, strict=True)
             lists = map(list, zip(values, strict=True))
-            self.headers._as_list.update(zip(map(_as_spelled, names), lists, strict=True))
+            self.headers._as_list.update(zip(map(_spelled, names), lists, strict=True))
 
     def __delitem__(self, name: Any) -> None:
         del self.headers._as_list[name]
