@@ -81,13 +81,14 @@ def _pattern(target: str) -> str:
     return re.escape(host.rstrip(".")).replace(r"\*", ".*") + (port[0] if port else r":\d*")
 
 
-_hosts: Hosts | None = None
+hosts: Hosts | None = None
+"""Those that are told of our traces; None: all. To be asked as ``client.hosts``, since configuring replaces it."""
 
 
-def propagate_to(hosts: Hosts | None) -> None:
-    """Send trace headers only to ``hosts``; None: to all."""
-    global _hosts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    _hosts = hosts
+def propagate_to(chosen: Hosts | None) -> None:
+    """Send trace headers only to those that are ``chosen``; None: to all."""
+    global hosts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    hosts = chosen
 
 
 class Call(Life):
@@ -272,7 +273,7 @@ def begin(method: str, url: object, headers: Headers | None) -> ClientExchange |
         except Exception:
             failed("reading a URL")
     _traced_any = True
-    exchange = ClientExchange() if _hosts is None or may_know(url) else UntoldExchange()
+    exchange = ClientExchange() if hosts is None or may_know(url) else UntoldExchange()
     exchange.span = span
     exchange.context = context
     exchange.status = 0
@@ -304,7 +305,7 @@ def _is_within_a_call(context: Context) -> bool:
 def may_know(url: object) -> bool:
     """Return whether the host that ``url`` leads to is to know of our trace."""
     try:
-        return _hosts is None or _hosts.include(url_text(url))
+        return hosts is None or hosts.include(url_text(url))
     except Exception:
         failed("reading a URL")
         return False
