@@ -158,16 +158,16 @@ class ClientExchange:
         except Exception:
             failed("writing trace headers")
 
-    def send_copy(self, args: list[Any], kwargs: dict[str, Any], headers: Any, view: Headers | None = None) -> None:
+    def send_copy(self, args: list[Any], kwargs: dict[str, Any], headers: Any, view: Headers) -> None:
         """Replace the request object among a call's arguments by a copy that has ``headers`` and the trace's.
 
         The program's own stays as it is: it may be kept, and sent again while another request is being served.
-        ``view`` shows ``headers`` as what takes ours, where the library's own way to set one is slow.
+        ``view`` shows ``headers`` as what takes ours.
         """
         request = args[0] if args else kwargs["request"]
         copy = copied(request)
         copy.headers = headers
-        self.inject(headers if view is None else view)
+        self.inject(view)
         self._sent = copy, request
         if args:
             args[0] = copy
