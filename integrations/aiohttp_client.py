@@ -15,7 +15,6 @@ from typing import Any
 from obskit.base.failures import failed
 from obskit.instrumentation.body import is_error_of
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.own_headers import OwnHeaders
 from obskit.instrumentation.patching import Patch, Patches, unbound
 
 _SWITCHING_PROTOCOLS = 101
@@ -40,9 +39,8 @@ def _connecting(found: Any, patch: Patch) -> Any:
         try:  # the headers are those that aiohttp makes anew for each hop, not the caller's
             request = args[0] if args else kwargs["req"]
             url = request.url
-            exchange = begin(
-                request.method, ((url.scheme, url.raw_host, url.port), url.raw_path), OwnHeaders(request.headers)
-            )
+            parts = (url.scheme, url.raw_host, url.port), url.raw_path
+            exchange = begin(request.method, parts, request.headers)
         except Exception:
             failed("starting a client span")
             exchange = None

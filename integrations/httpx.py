@@ -57,8 +57,7 @@ def _as_bytes(names: frozenset[str]) -> frozenset[bytes]:
 
 
 _lower = itemgetter(1)
-_spelled = {name: name.encode() for name in LOWER_CASE}.__getitem__
-_in_lower_case = {name: lower.encode() for name, lower in LOWER_CASE.items()}.__getitem__
+_SPELLED = {name: (name.encode(), lower.encode()) for name, lower in LOWER_CASE.items()}
 
 
 class _Headers(Entries):
@@ -68,10 +67,10 @@ class _Headers(Entries):
         return not _as_bytes(names).isdisjoint(map(_lower, self.headers._list))
 
     def add(self, fields: Fields) -> None:
-        if fields:
-            names, values = zip(*fields, strict=True)
-            texts = map(str.encode, values)
-            self.headers._list += zip(map(_spelled, names), map(_in_lower_case, names), texts, strict=True)
+        entries = self.headers._list
+        for name, value in fields:
+            spelled, lower = _SPELLED[name]
+            entries.append((spelled, lower, value.encode("ascii")))
 
 
 def _after(stream: Callable[[Any, ClientExchange], Any], exchange: ClientExchange, response: Any) -> None:

@@ -110,8 +110,8 @@ def _copied_headers(headers: Any) -> tuple[Any, Any]:
     return copy, copy
 
 
-_spelled = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}.__getitem__
-_all_spelled = lru_cache(maxsize=16)(lambda names: frozenset(map(_spelled, names)))
+_SPELLED = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}
+_all_spelled = lru_cache(maxsize=16)(lambda names: frozenset(map(_SPELLED.__getitem__, names)))
 
 
 class _Headers(Entries):
@@ -121,10 +121,9 @@ class _Headers(Entries):
         return not _all_spelled(names).isdisjoint(self.headers._as_list)
 
     def add(self, fields: Fields) -> None:
-        if fields:
-            names, values = zip(*fields, strict=True)
-            lists = map(list, zip(values, strict=True))
-            self.headers._as_list.update(zip(map(_spelled, names), lists, strict=True))
+        lines = self.headers._as_list
+        for name, value in fields:
+            lines[_SPELLED[name]] = [value]
 
     def __delitem__(self, name: Any) -> None:
         del self.headers._as_list[name]

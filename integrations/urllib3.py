@@ -12,7 +12,6 @@ from typing import Any
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.own_headers import OwnHeaders
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.tracing.span import Span
 
@@ -27,7 +26,7 @@ def _before(pool: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchang
     exchange = begin(args[1], ((pool.scheme, pool.host, pool.port), args[2]), None)
     if exchange is not None:
         headers = kwargs["headers"] = _copy(kwargs.get("headers"))
-        exchange.inject(OwnHeaders(headers))
+        exchange.inject(headers)
     return exchange
 
 

@@ -90,7 +90,6 @@ _MOST_ORIGINS = 1024
 _SHORTEST_ORIGIN = len("https://")
 Origin = tuple[str, str, Remote | None]
 _origins: dict[object, Origin] = {}  # by scheme, host and port, or by their text
-_is_plain = pattern(rf"/[^?#;]{{0,{LONGEST_PATH - 1}}}").fullmatch
 
 
 def tag_url(span: Span, url: object) -> None:
@@ -105,7 +104,7 @@ def tag_url(span: Span, url: object) -> None:
         end = url.find("/", _SHORTEST_ORIGIN)
         origin, path = url[:end], url[end:]
     known = _origins.get(origin)
-    if known is None or _is_plain(path) is None:
+    if known is None or path[:1] != "/" or "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
         known, path = _looked_at(url, path, known)
     tags = span.tags
     text, tags["http.host"], span.remote_endpoint = known

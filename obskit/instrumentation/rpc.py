@@ -40,7 +40,6 @@ _CODES = (
 )  # fmt: skip
 _CLIENT, _SERVER = SpanKind.CLIENT, SpanKind.SERVER  # a global is looked up faster than an enumeration's member
 _BINARY = "grpc-trace-bin"  # of the names that are read, the only one whose value is bytes
-_in_lower_case = LOWER_CASE.__getitem__
 _LONGEST = 256
 _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
 _NOBODY = ("an unknown address", None)
@@ -93,9 +92,8 @@ def _metadata(span: AnySpan, context: Context, given: Any) -> list[Any] | None:
     try:
         if pairs or (context and (mesh.MESH_KEY in context or BAGGAGE_KEY in context)):
             propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
-        elif fields := propagator.fields_of(span):
-            names, values = zip(*fields, strict=True)
-            pairs += zip(map(_in_lower_case, names), values, strict=True)
+        else:
+            pairs += [(LOWER_CASE[name], value) for name, value in propagator.fields_of(span)]
     except Exception:
         failed("writing trace headers")
         return None
