@@ -1,7 +1,7 @@
 """What clients connect to in place of a socket: it answers each request at once, in this process.
 
-A socket and a server take several times as long as all tracing, now longer and now less long. The clients' own code
-runs whole, down to the bytes that they send and read.
+What a socket and a server take varies by more than what tracing adds. The clients' own code runs whole, down to the
+bytes that they send and read.
 """
 
 from __future__ import annotations
