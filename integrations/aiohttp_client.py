@@ -38,7 +38,9 @@ def _connecting(found: Any, patch: Patch) -> Any:
             return await wrapped(connector, *args, **kwargs)
         try:  # the headers are those that aiohttp makes anew for each hop, not the caller's
             request = args[0] if args else kwargs["req"]
-            exchange = begin(request.method, request.url, request.headers)
+            url = request.url
+            parts = (url.scheme, url.raw_host, url.port), url.raw_path
+            exchange = begin(request.method, parts, request.headers)
         except Exception:
             failed("starting a client span")
             exchange = None
@@ -50,7 +52,7 @@ def _connecting(found: Any, patch: Patch) -> Any:
             exchange.finish(error)
             raise
         try:
-            hop = connection._obskit_hop = _Hop()
+            connection._obskit_hop = hop = _Hop()
             hop.exchange = exchange
             hop.content = None
             connection.add_callback(hop)
@@ -66,10 +68,10 @@ def _starting(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     async def start(response: Any, connection: Any) -> Any:
-        hop = getattr(connection, "_obskit_hop", None) if patch.active else None
-        exchange = hop.exchange if type(hop) is _Hop else None
-        if hop is None or exchange is None:
+        hop = getattr(connection, "_obskit_hop", None)
+        if type(hop) is not _Hop or hop.exchange is None or not patch.active:
             return await wrapped(response, connection)
+        exchange = hop.exchange
         hop.exchange = None  # a response without a body lets go of its connection before it has its status
         try:
             started = await wrapped(response, connection)
@@ -77,8 +79,8 @@ def _starting(found: Any, patch: Patch) -> Any:
             exchange.finish(error)
             raise
         try:
-            exchange.status = response.status
-            if response.connection is None or response.status == _SWITCHING_PROTOCOLS:
+            exchange.status = status = response.status
+            if response.connection is None or status == _SWITCHING_PROTOCOLS:
                 exchange.finish()  # one without a body has let go already; a WebSocket's handshake is over
             else:
                 hop.content = response.content

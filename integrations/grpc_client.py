@@ -6,10 +6,11 @@ Channels and stubs that were made before are traced as well, and no interceptor 
 from __future__ import annotations
 
 import weakref
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.rpc import CANCELLED, begin_call, fail, finish, said
 from obskit.tracing.current import AnySpan
 from obskit.tracing.span import Span
@@ -22,25 +23,33 @@ def install(module: ModuleType, patches: Patches) -> None:
     """Trace every call. ``module`` is ``grpc._channel``."""
     for name in _BLOCKING:
         kind = getattr(module, name)
-        patches.wrap(kind, "__call__", _call)
-        patches.wrap(kind, "with_call", _call)
+        patches.replace(kind, "__call__", _calling)
+        patches.replace(kind, "with_call", _calling)
         patches.wrap(kind, "future", _start)
     for name in _STREAMING:
         patches.wrap(getattr(module, name), "__call__", _start)
 
 
-def _call(call: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _calling(found: Any, patch: Patch) -> Any:
     """Make a call and wait for its response."""
-    span, args, kwargs = begin_call(method._method, method._target, args, kwargs)
-    if span is None:
-        return call(*args, **kwargs)
-    try:
-        response = call(*args, **kwargs)
-    except BaseException as error:
-        guarded("ending a gRPC call's span", _fail, span, error)
-        raise
-    finish(span)
-    return response
+    wrapped = unbound(found)
+
+    @wraps(found)
+    def call(method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return wrapped(method, *args, **kwargs)
+        span, args, kwargs = begin_call(method._method, method._target, args, kwargs)
+        if span is None:
+            return wrapped(method, *args, **kwargs)
+        try:
+            response = wrapped(method, *args, **kwargs)
+        except BaseException as error:
+            guarded("ending a gRPC call's span", _fail, span, error)
+            raise
+        finish(span)
+        return response
+
+    return call
 
 
 def _fail(span: AnySpan, error: BaseException) -> None:

@@ -34,29 +34,22 @@ def _finding(find: Any, patch: Patch) -> Any:
     """Begin to serve a call: interceptors and handler run in the context of its state."""
 
     @wraps(find)
-    def find_handler(*args: Any, **kwargs: Any) -> Any:
+    def find_handler(event: Any, state: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             if patch.active:
-                _serve(*args[:3])
+                state.context.run(_serve, event, state, method.name() or event.call_details.method.decode())
         except Exception:
             failed("starting a gRPC server's span")
-        return find(*args, **kwargs)
+        return find(event, state, method, *args, **kwargs)
 
     return find_handler
 
 
-def _serve(event: Any, state: Any, method: Any) -> None:
-    name = method.name() or event.call_details.method.decode()
-    call = state.context.run(_begin, name, event.invocation_metadata, event.call.peer)
-    if call is not None:
-        state._obskit_call = call
-
-
-def _begin(name: str, metadata: Any, peer: Any) -> ServedCall | None:
-    call = serve_call(name, metadata, peer)
+def _serve(event: Any, state: Any, method: str) -> None:
+    call = serve_call(method, event.invocation_metadata, event.call.peer)
     if call is not None:
         attach(call.context)
-    return call
+        state._obskit_call = call
 
 
 def _reject(reject: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,7 +15,6 @@ from typing import Any
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.http_tags import full_url
 from obskit.instrumentation.patching import Patches, guarded
 
 
@@ -71,7 +70,7 @@ def _start(connection: Any, method: str, url: str, *_skips: object, **_more_skip
     host = connection._tunnel_host if tunnelled else connection.host
     port = connection._tunnel_port if tunnelled else connection.port
     scheme = "https" if connection.default_port == _HTTPS else "http"
-    vars(connection)[_KEY] = begin(method, full_url(scheme, host, port, url or "/"), None)
+    vars(connection)[_KEY] = begin(method, ((scheme, host, port), url or "/"), None)
 
 
 def _endheaders(wrapped: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache, partial
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation.client import ClientExchange, begin
+from obskit.instrumentation.client import ClientExchange, begin, copied
 from obskit.instrumentation.patching import Patches
 from obskit.propagation.carriers import Entries
 from obskit.propagation.headers import LOWER_CASE, Fields
@@ -25,15 +26,29 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 def _before(_client: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
     request = args[0] if args else kwargs["request"]
-    exchange = begin(request.method, request.url, None)
+    exchange = begin(request.method, _parts(request.url), None)
     if exchange is not None:
-        headers = request.headers.copy()
-        exchange.send_copy(args, kwargs, headers, _view(headers))
+        exchange.send_copy(args, kwargs, *_copied_headers(request.headers))
     return exchange
 
 
-def _view(headers: Any) -> Any:
-    return _Headers(headers) if hasattr(headers, "_list") else headers
+def _parts(url: Any) -> Any:
+    """Return a URL as httpx keeps it, where its text is not there yet; else the URL itself."""
+    try:
+        scheme, _, host, port, path, _, _ = url._uri_reference
+    except Exception:
+        return url
+    return (scheme, host, port), path
+
+
+def _copied_headers(headers: Any) -> tuple[Any, Any]:
+    """Return what ``headers.copy()`` returns, but not read anew, and what writes to it."""
+    if not hasattr(headers, "_list"):
+        copy = headers.copy()
+        return copy, copy
+    copy = copied(headers)
+    copy._list = headers._list.copy()
+    return copy, _Headers(copy)
 
 
 @lru_cache(maxsize=16)
@@ -41,6 +56,7 @@ def _as_bytes(names: frozenset[str]) -> frozenset[bytes]:
     return frozenset(name.encode() for name in names)
 
 
+_lower = itemgetter(1)
 _SPELLED = {name: (name.encode(), lower.encode()) for name, lower in LOWER_CASE.items()}
 
 
@@ -48,7 +64,7 @@ class _Headers(Entries):
     """httpx keeps them in a list: each name as it is spelled, in lower case, and the value."""
 
     def have_any(self, names: frozenset[str]) -> bool:
-        return not _as_bytes(names).isdisjoint([lower for _, lower, _ in self.headers._list])
+        return not _as_bytes(names).isdisjoint(map(_lower, self.headers._list))
 
     def add(self, fields: Fields) -> None:
         entries = self.headers._list
@@ -59,8 +75,8 @@ class _Headers(Entries):
 
 def _after(stream: Callable[[Any, ClientExchange], Any], exchange: ClientExchange, response: Any) -> None:
     exchange.give_back(response)
-    exchange.status = response.status_code
-    if response.is_closed or exchange.status == _SWITCHED:
+    exchange.status = status = response.status_code
+    if response.is_closed or status == _SWITCHED:
         exchange.finish()
     else:
         response.stream = stream(response.stream, exchange)

@@ -38,12 +38,12 @@ def _fetching(found: Any, patch: Patch) -> Any:
 
     @wraps(found)
     def fetch_impl(client: Any, request: Any, callback: Callable[[Any], object]) -> Any:
-        try:
-            traced = _traced(request, callback) if patch.active else None
-        except Exception:
-            failed("starting a client span")
-            traced = None
-        return wrapped(client, request, callback) if traced is None else wrapped(client, *traced)
+        if patch.active:
+            try:
+                callback = _traced(request, callback)
+            except Exception:
+                failed("starting a client span")
+        return wrapped(client, request, callback)
 
     return fetch_impl
 
@@ -54,20 +54,24 @@ def _curl_create(wrapped: Any, _client: Any, args: tuple[Any, ...], kwargs: dict
     return curl
 
 
-def _traced(request: Any, callback: Callable[[Any], object]) -> tuple[Any, Callable[[Any], object]] | None:
-    """Return a copy of the request that has the trace's headers, and a callback that ends the span before the other.
+def _traced(request: Any, callback: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Give a hop a copy of the program's request that has the trace's headers; return what ends the span first.
 
-    ``request`` is Tornado's proxy, which adds the client's defaults to the program's own.
+    ``request`` is this hop's own: a proxy, which adds the client's defaults to the program's request. Tornado asks it
+    for the headers some ten times, and it has them by itself then.
     """
     own = request.request
-    exchange = _begin(own)
+    before = own.__dict__.get("_obskit_hop")
+    exchange = begin(own.method, own.url, None) if before is None else _redirected(before, own)
     if exchange is None:
-        return None
-    sent = copied(own)
-    sent.headers, view = _copied_headers(own.headers)
+        return callback
+    headers, view = _copied_headers(own.headers)
     exchange.inject(view)
+    sent = copied(own)
+    sent.headers = headers
     sent._obskit_hop = exchange
-    return type(request)(sent, request.defaults), partial(_done, exchange, sent, own, callback)
+    request.request, request.headers = sent, headers
+    return partial(_done, exchange, sent, own, callback)
 
 
 def _done(exchange: ClientExchange, sent: Any, own: Any, callback: Callable[[Any], object], response: Any) -> None:
@@ -75,21 +79,18 @@ def _done(exchange: ClientExchange, sent: Any, own: Any, callback: Callable[[Any
         if response.request is sent:
             response.request = own
         error = response.error
-        if error is not None and not response._error_is_response_code:
-            exchange.finish(error)  # Tornado answers 599, which is no status
-        else:
+        if error is None or response._error_is_response_code:
             exchange.status = exchange.status or response.code
             exchange.finish()
+        else:
+            exchange.finish(error)  # Tornado answers 599, which is no status
     except Exception:
         failed("reading a response")
     callback(response)
 
 
-def _begin(own: Any) -> ClientExchange | None:
-    """Begin in the context of the call; where that is a redirect, end the span of the hop before."""
-    before: ClientExchange | None = own.__dict__.get("_obskit_hop")
-    if before is None:
-        return begin(own.method, own.url, None)
+def _redirected(before: ClientExchange, own: Any) -> ClientExchange | None:
+    """End the span of the hop before, and begin in the context of the call."""
     before.finish()
     token = attach(before.context)
     try:
@@ -101,7 +102,7 @@ def _begin(own: Any) -> ClientExchange | None:
 def _copied_headers(headers: Any) -> tuple[Any, Any]:
     """Return what ``headers.copy()`` returns, but unchecked, as Tornado checks them again, and what writes to it."""
     copy = copied(headers)
-    copy._as_list = {name: [*values] for name, values in headers._as_list.items()}
+    copy._as_list = headers._as_list.copy()  # nobody adds to one header's values
     if hasattr(headers, "_combined_cache"):
         copy._combined_cache = {}
         return copy, _Headers(copy)
@@ -109,24 +110,20 @@ def _copied_headers(headers: Any) -> tuple[Any, Any]:
     return copy, copy
 
 
-_NORMAL = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}
-
-
-@lru_cache(maxsize=16)
-def _normal(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(_NORMAL.__getitem__, names))
+_SPELLED = {name: next(iter(HTTPHeaders({name: ""}))) for name in (*LOWER_CASE, *LOWER_CASE.values())}
+_all_spelled = lru_cache(maxsize=16)(lambda names: frozenset(map(_SPELLED.__getitem__, names)))
 
 
 class _Headers(Entries):
     """Tornado keeps the values in a dict, by the name as it spells all."""
 
     def have_any(self, names: frozenset[str]) -> bool:
-        return not _normal(names).isdisjoint(self.headers._as_list)
+        return not _all_spelled(names).isdisjoint(self.headers._as_list)
 
     def add(self, fields: Fields) -> None:
         lines = self.headers._as_list
         for name, value in fields:
-            lines[_NORMAL[name]] = [value]
+            lines[_SPELLED[name]] = [value]
 
     def __delitem__(self, name: Any) -> None:
         del self.headers._as_list[name]

@@ -12,7 +12,6 @@ from typing import Any
 
 from obskit.instrumentation.body import finish_with_body
 from obskit.instrumentation.client import ClientExchange, begin
-from obskit.instrumentation.http_tags import full_url
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.tracing.span import Span
 
@@ -24,12 +23,10 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 
 def _before(pool: Any, args: list[Any], kwargs: dict[str, Any]) -> ClientExchange | None:
-    method, target = args[1:3]
-    exchange = begin(method, full_url(pool.scheme, pool.host, pool.port, target), None)
+    exchange = begin(args[1], ((pool.scheme, pool.host, pool.port), args[2]), None)
     if exchange is not None:
-        headers = _copy(kwargs.get("headers"))
+        headers = kwargs["headers"] = _copy(kwargs.get("headers"))
         exchange.inject(headers)
-        kwargs["headers"] = headers
     return exchange
 
 
@@ -58,7 +55,7 @@ def _prepare_proxy(wrapped: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[
 
 
 def _refused(pool: Any, error: BaseException, started: int) -> None:
-    exchange = begin("CONNECT", full_url(pool.scheme, pool.host, pool.port, "/"), None)
+    exchange = begin("CONNECT", ((pool.scheme, pool.host, pool.port), "/"), None)
     if exchange is None:
         return
     if type(exchange.span) is Span:

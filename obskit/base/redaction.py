@@ -67,6 +67,7 @@ _SHORT_PARAMETERS = frozenset(["sig", "key", "code", "auth"])
 """Words too common to mask everywhere, but not as the name of a URL's parameter."""
 
 _SHOWN, _NUMBERS = (type(None), bool), (int, float)
+_PLAIN_URL = pattern(r"(https?://[\w.-]+(?::\d{1,5})?)(?:/[\w./~-]*)?")
 _MORE_THAN_WORDS = pattern(r"[=:?'\"(]")
 _URL_TAGS = frozenset(
     [
@@ -107,6 +108,7 @@ class Redactor:
         self._known: dict[str, bool] = {}
         self.ordinary: set[str] = set()
         self._harmless: set[str] = set()  # short texts that come again and again: names of events, "503"
+        self._origins: set[str] = set()  # those of URLs that are shown: most programs call few servers
         self._hints = _hints(tuple(keys))
 
     def is_secret(self, key: str) -> bool:
@@ -230,7 +232,18 @@ class Redactor:
         return value
 
     def _url(self, url: str) -> str:
-        return self.text(_without_query(url))
+        """Return a URL as ``text`` would. In a plain one a token, or the name of its server, is all that may go."""
+        plain = _PLAIN_URL.fullmatch(url)
+        if plain is None or "eyJ" in url:
+            return self.text(_without_query(url))
+        origin = plain[1]
+        if origin in self._origins:
+            return url
+        if self.text(f"{origin}/") != f"{origin}/":
+            return self.text(url)
+        if len(self._origins) < _MAX_CACHED_TEXTS:
+            self._origins.add(origin)
+        return url
 
 
 def _each_text(value: Any, show: Callable[[str], str]) -> Any:

@@ -18,10 +18,10 @@ from opentelemetry.trace import SpanKind
 from obskit.base.failures import failed
 from obskit.base.patterns import pattern
 from obskit.base.values import error_text
-from obskit.instrumentation.http_tags import METHODS, safe_url, tag_response, tag_url
+from obskit.instrumentation.http_tags import METHODS, SUCCESSES, safe_url, tag_response, tag_url, url_text
 from obskit.instrumentation.tracer import propagator, tracer
 from obskit.propagation import mesh
-from obskit.propagation.carriers import Headers, lower_case, take_out
+from obskit.propagation.carriers import Entries, Headers, lower_case, take_out
 from obskit.propagation.headers import TRACE_NAMES
 from obskit.tracing.current import (
     LIFE_KEY,
@@ -30,10 +30,11 @@ from obskit.tracing.current import (
     AnySpan,
     Life,
     attach,
-    detach,
     living,
+    reset,
     stored_context,
 )
+from obskit.tracing.others import BAGGAGE_KEY
 from obskit.tracing.span import Span
 
 _PORTS = {"http": "80", "https": "443"}
@@ -80,13 +81,14 @@ def _pattern(target: str) -> str:
     return re.escape(host.rstrip(".")).replace(r"\*", ".*") + (port[0] if port else r":\d*")
 
 
-_hosts: Hosts | None = None
+hosts: Hosts | None = None
+"""Those that are told of our traces; None: all. To be asked as ``client.hosts``, since configuring replaces it."""
 
 
-def propagate_to(hosts: Hosts | None) -> None:
-    """Send trace headers only to ``hosts``; None: to all."""
-    global _hosts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
-    _hosts = hosts
+def propagate_to(chosen: Hosts | None) -> None:
+    """Send trace headers only to those that are ``chosen``; None: to all."""
+    global hosts  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
+    hosts = chosen
 
 
 class Call(Life):
@@ -95,13 +97,7 @@ class Call(Life):
     __slots__ = ()
 
 
-def _call(span: AnySpan, outside: Context) -> Call:
-    """Return a call that begins. CPython calls a function more cheaply than an ``__init__``."""
-    call = Call.__new__(Call)
-    call.span = span
-    call.outside = outside
-    call.ended = False
-    return call
+_new_call = Call.__new__  # CPython calls no ``__init__`` as cheaply
 
 
 class ClientExchange:
@@ -133,31 +129,45 @@ class ClientExchange:
         Meanwhile libraries below (urllib3 under requests) see that their call has a span already.
         """
         span, context = self.span, self.context
-        self._call = call = _call(span, context)
+        self._call = call = _new_call(Call)
+        call.span = span
+        call.outside = context
+        call.ended = False
         return attach(Context({**context, SPAN_KEY: span, LIFE_KEY: call}))
 
     def leave(self, token: Token[Context]) -> None:
         """Undo ``enter``, also for the tasks and threads that the library started meanwhile and that live on."""
-        detach(token)
         self._call.ended = True
+        try:
+            reset(token)
+        except ValueError:  # in another execution context there is nothing to undo
+            return
 
     def inject(self, headers: Headers) -> None:
         """Write the trace's headers over older ones, and the mesh's that the caller did not set. Never raises."""
         try:
-            propagator.write(self.span, mesh.of(self.context), headers)
+            context = self.context
+            if (
+                isinstance(headers, Entries)
+                and not (context and (mesh.MESH_KEY in context or BAGGAGE_KEY in context))
+                and not headers.have_any(TRACE_NAMES)
+            ):
+                headers.add(propagator.fields_of(self.span))
+            else:
+                propagator.write(self.span, mesh.of(context), headers)
         except Exception:
             failed("writing trace headers")
 
-    def send_copy(self, args: list[Any], kwargs: dict[str, Any], headers: Any, view: Headers | None = None) -> None:
+    def send_copy(self, args: list[Any], kwargs: dict[str, Any], headers: Any, view: Headers) -> None:
         """Replace the request object among a call's arguments by a copy that has ``headers`` and the trace's.
 
         The program's own stays as it is: it may be kept, and sent again while another request is being served.
-        ``view`` shows ``headers`` as what takes ours, where the library's own way to set one is slow.
+        ``view`` shows ``headers`` as what takes ours.
         """
         request = args[0] if args else kwargs["request"]
         copy = copied(request)
         copy.headers = headers
-        self.inject(headers if view is None else view)
+        self.inject(view)
         self._sent = copy, request
         if args:
             args[0] = copy
@@ -185,7 +195,11 @@ class ClientExchange:
         if type(span) is Span:
             status = self.status
             try:
-                tag_response(span, status, error if status or error is not None else getattr(self, "_suspicion", None))
+                if error is None and status in SUCCESSES:
+                    span.tags["http.status_code"] = SUCCESSES[status]
+                else:
+                    suspicion = None if status else getattr(self, "_suspicion", None)
+                    tag_response(span, status, suspicion if error is None else error)
             except Exception:
                 failed("describing a response")
             span.end()
@@ -202,9 +216,12 @@ class ClientExchange:
 
 
 def copied(request: Any) -> Any:
-    """Return a copy of a library's request object: ``copy.copy`` asks it first how it wants to be copied."""
+    """Return a copy of a library's object: ``copy.copy`` asks it first how it wants to be copied.
+
+    The copy is filled, as one with another ``__dict__`` has slower attributes for the rest of its life.
+    """
     copy = object.__new__(type(request))
-    copy.__dict__ = request.__dict__.copy()
+    copy.__dict__.update(request.__dict__)
     return copy
 
 
@@ -221,6 +238,7 @@ class UntoldExchange(ClientExchange):
             failed("taking out trace headers")
 
 
+_NAMES = {method: method for method in METHODS}  # http.HTTPMethod is a str of another type
 _CLIENT = SpanKind.CLIENT  # a global is looked up in a fifth of the time of an enumeration's member
 _KINDS = (ClientExchange, UntoldExchange)
 _LARGE_HEAP = 3_000_000  # blocks: to look through them takes a tenth of a second
@@ -230,23 +248,32 @@ _traced_any = False
 def begin(method: str, url: object, headers: Headers | None) -> ClientExchange | None:
     """Start an outbound request, without making its span current, and write its trace headers to ``headers``.
 
-    ``url`` is anything whose text is the URL; it is rendered only if the request is recorded. Returns None where
-    tracing is suppressed and where an outer layer of the same call (requests above urllib3) has a span already.
+    ``url`` is its Parts, or anything whose text it is, which is rendered only if the request is recorded. Returns None
+    where tracing is suppressed and where an outer layer of the same call (requests above urllib3) has a span already.
     """
     global _traced_any  # noqa: PLW0603 - so that the end of a program which calls nobody looks for nothing
     context = stored_context()
-    if LIFE_KEY in context:
-        context = living(context)
-        if _is_within_a_call(context):
+    parent = None
+    if context:
+        if LIFE_KEY in context:
+            context = living(context)
+            if _is_within_a_call(context):
+                return None
+        if context.get(SUPPRESS_KEY):
             return None
-    if context.get(SUPPRESS_KEY):
-        return None
-    parent = context.get(SPAN_KEY)
-    span = tracer.start(method if method in METHODS else "HTTP", _CLIENT, parent, {})
+        parent = context.get(SPAN_KEY)
+    name = _NAMES.get(method)
+    if name is None:
+        span = tracer.start("HTTP", _CLIENT, parent, {"http.method": str(method)})
+    else:
+        span = tracer.start(name, _CLIENT, parent, {"http.method": name})
     if type(span) is Span:
-        _describe(span, method, url)
+        try:
+            tag_url(span, url)
+        except Exception:
+            failed("reading a URL")
     _traced_any = True
-    exchange = ClientExchange() if _hosts is None or may_know(url) else UntoldExchange()
+    exchange = ClientExchange() if hosts is None or may_know(url) else UntoldExchange()
     exchange.span = span
     exchange.context = context
     exchange.status = 0
@@ -278,7 +305,7 @@ def _is_within_a_call(context: Context) -> bool:
 def may_know(url: object) -> bool:
     """Return whether the host that ``url`` leads to is to know of our trace."""
     try:
-        return _hosts is None or _hosts.include(str(url))
+        return hosts is None or hosts.include(url_text(url))
     except Exception:
         failed("reading a URL")
         return False
@@ -294,12 +321,3 @@ def _withdraw(headers: Headers, context: Context) -> None:
 
 def _is_copied(headers: Headers, name: object, copied: dict[str, str]) -> bool:
     return headers[name] == copied.get(lower_case(name))
-
-
-def _describe(span: Span, method: str, url: object) -> None:
-    try:
-        # http.HTTPMethod is a str of another type
-        span.tags["http.method"] = method if type(method) is str else str(method)
-        tag_url(span, url if type(url) is str else str(url))
-    except Exception:
-        failed("reading a URL")

@@ -82,41 +82,50 @@ def safe_url(url: str) -> tuple[str, str, str]:
 Remote = tuple[str, int | None]
 """The other side of a call: its name or address, and its port."""
 
+Parts = tuple[tuple[str, str, int | None], str]
+"""A URL as clients keep it: scheme, host and port, and what comes after them. Its whole text is rarely needed."""
+
 _LONGEST_ORIGIN = 300
 _MOST_ORIGINS = 1024
 _SHORTEST_ORIGIN = len("https://")
-_origins: dict[str, tuple[str, Remote | None]] = {}
+Origin = tuple[str, str, Remote | None]
+_origins: dict[object, Origin] = {}  # by scheme, host and port, or by their text
 
 
-def tag_url(span: Span, url: str) -> None:
-    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to.
+def tag_url(span: Span, url: object) -> None:
+    """Tag what ``safe_url`` returns, and set the side that ``url`` leads to: its Parts, or anything whose text it is.
 
     What comes before the path is taken apart once, as a program calls few servers; most paths need nothing done.
     """
-    end = url.find("/", _SHORTEST_ORIGIN)
-    known = _origins.get(url[:end]) if end > 0 else None
-    if known is None:
-        whole, host, path = safe_url(url)
-        known = host, remote_of(whole.partition(":")[0], host)
-        _keep_origin(url[:end], known)
+    if type(url) is tuple:
+        origin, path = url
     else:
-        whole, path = url, url[end:]
-        if "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
-            path = path_tag(path.partition("#")[0].partition("?")[0])
-            whole = url[:end] + path
+        url = url if type(url) is str else str(url)
+        end = url.find("/", _SHORTEST_ORIGIN)
+        origin, path = url[:end], url[end:]
+    known = _origins.get(origin)
+    if known is None or path[:1] != "/" or "?" in path or ";" in path or "#" in path or len(path) > LONGEST_PATH:
+        known, path = _looked_at(url, path, known)
     tags = span.tags
-    tags["http.url"] = whole
-    tags["http.host"], span.remote_endpoint = known
+    text, tags["http.host"], span.remote_endpoint = known
+    tags["http.url"] = text + path
     tags["http.path"] = path
 
 
-def _keep_origin(origin: str, known: tuple[str, Remote | None]) -> None:
-    """Remember what is known of ``origin`` if that is a scheme and a host, and nothing that may be secret."""
-    host = known[0]
-    if host and len(origin) <= _LONGEST_ORIGIN and safe_url(origin) == (f"{origin}/", host, "/"):
+def _looked_at(url: Any, target: str, known: Origin | None) -> tuple[Origin, str]:
+    """Return what is known of a URL's origin, and its path. ``target`` is what seems to come after the origin."""
+    if known is not None and target[:1] == "/":
+        return known, path_tag(target.partition("#")[0].partition("?")[0])
+    text = url_text(url)
+    whole, host, path = safe_url(text)
+    scheme = whole.partition(":")[0]
+    known = (f"{scheme}://{host}", host, remote_of(scheme, host)) if host else ("", "", None)
+    origin = text.removesuffix(target)
+    if host and target[:1] == "/" and len(origin) <= _LONGEST_ORIGIN and known[0] == origin:  # nothing that is secret
         if len(_origins) >= _MOST_ORIGINS:
             _origins.clear()
-        _origins[origin] = known
+        _origins[url[0] if type(url) is tuple else origin] = known
+    return known, path
 
 
 @lru_cache(maxsize=1024)
@@ -125,6 +134,14 @@ def remote_of(scheme: str, host: str) -> Remote | None:
     port = _PORT.search(host)
     name = (host[: port.start()] if port else host.rstrip(":")).strip("[]")
     return (name, int(port[1]) if port else _PORTS.get(scheme.lower())) if name else None
+
+
+def url_text(url: Any) -> str:
+    """Return the text of a URL, which is its Parts, or anything else that has that text."""
+    if type(url) is not tuple:
+        return str(url)
+    (scheme, host, port), target = url
+    return full_url(scheme, host, port, target)
 
 
 def full_url(scheme: str, host: str, port: int | None, target: str) -> str:

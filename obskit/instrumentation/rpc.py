@@ -16,8 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from obskit.base.failures import failed
 from obskit.base.values import error_text
-from obskit.instrumentation import exclusions, trust
-from obskit.instrumentation.client import may_know
+from obskit.instrumentation import client, exclusions, trust
 from obskit.instrumentation.http_tags import Remote
 from obskit.instrumentation.server import outside
 from obskit.instrumentation.tracer import propagator, tracer
@@ -25,7 +24,7 @@ from obskit.propagation import mesh
 from obskit.propagation.carriers import Pairs
 from obskit.propagation.headers import LOWER, LOWER_CASE
 from obskit.propagation.propagator import read
-from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, get_context
+from obskit.tracing.current import LIFE_KEY, SPAN_KEY, SUPPRESS_KEY, AnySpan, Life, living, stored_context
 from obskit.tracing.others import BAGGAGE_KEY
 from obskit.tracing.span import Span
 from obskit.tracing.tracer import Tags
@@ -39,6 +38,8 @@ _CODES = (
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
+_CLIENT, _SERVER = SpanKind.CLIENT, SpanKind.SERVER  # a global is looked up faster than an enumeration's member
+_BINARY = "grpc-trace-bin"  # of the names that are read, the only one whose value is bytes
 _LONGEST = 256
 _SCHEMES = frozenset(["dns", "ipv4", "ipv6", "xds", "google-c2p", "https", "http"])
 _NOBODY = ("an unknown address", None)
@@ -61,36 +62,42 @@ def begin_call(
     tracing is suppressed, or fails. Never raises.
     """
     try:
-        context = get_context()
-        if context and context.get(SUPPRESS_KEY):
-            return None, args, kwargs
-        given = args[2] if len(args) > 2 else kwargs.get("metadata")
-        pairs = [*given] if given is not None and len(given) else []  # what has no length is refused by gRPC, too
+        context, parent = stored_context(), None
+        if context:
+            context = living(context)
+            if context.get(SUPPRESS_KEY):
+                return None, args, kwargs
+            parent = context.get(SPAN_KEY)
         name, tags, remote, url = _called(method, target)
-        span = tracer.start(name, SpanKind.CLIENT, context.get(SPAN_KEY), tags.copy())
+        span = tracer.start(name, _CLIENT, parent, tags.copy())
         if type(span) is Span:
             span.remote_endpoint = remote
-        if not may_know(url) or not _write(span, context, pairs):
-            return span, args, kwargs
-        if len(args) > 2:
-            return span, (*args[:2], pairs, *args[3:]), kwargs
-        return span, args, {**kwargs, "metadata": pairs}
+        if client.hosts is None or client.may_know(url):
+            pairs = _metadata(span, context, args[2] if len(args) > 2 else kwargs.get("metadata"))
+            if pairs is None:
+                pass
+            elif len(args) > 2:
+                args = (*args[:2], pairs, *args[3:])
+            else:
+                kwargs["metadata"] = pairs
+        return span, args, kwargs
     except Exception:
         failed("starting a call's span")
         return None, args, kwargs
 
 
-def _write(span: AnySpan, context: Context, pairs: list[Any]) -> bool:
-    """Write the trace's headers to ``pairs``; most calls have no others, and nothing that came from a mesh."""
+def _metadata(span: AnySpan, context: Context, given: Any) -> list[Any] | None:
+    """Return metadata with the trace's headers; most calls have no others, and nothing that came from a mesh."""
+    pairs = [*given] if given is not None and len(given) else []  # what has no length is refused by gRPC, too
     try:
-        if pairs or mesh.MESH_KEY in context or BAGGAGE_KEY in context:
+        if pairs or (context and (mesh.MESH_KEY in context or BAGGAGE_KEY in context)):
             propagator.write(span, mesh.for_any_transport(context), _Metadata(pairs))
         else:
             pairs += [(LOWER_CASE[name], value) for name, value in propagator.fields_of(span)]
     except Exception:
         failed("writing trace headers")
-        return False
-    return True
+        return None
+    return pairs
 
 
 def finish(span: AnySpan, code: str = OK, error: str | None = None) -> None:
@@ -184,25 +191,29 @@ def serve_call(
 
     ``peer`` gives gRPC's name of the caller's address; a caller without one is trusted where everybody is.
     """
-    context = get_context()
-    if context.get(SUPPRESS_KEY):
-        return None
-    headers = _text_by_name(metadata)
-    known = trust.everybody or trust.trusted(_NOBODY if peer is None else _address(text_of(peer())))
-    parent, meshed = read(headers, LOWER) if known else (None, None)
+    context = stored_context()
     if context:  # most calls begin in an empty one
+        context = living(context)
+        if context.get(SUPPRESS_KEY):
+            return None
         context = outside(context)
+    headers = _text_by_name(metadata)
+    if trust.everybody or trust.trusted(_NOBODY if peer is None else _address(text_of(peer()))):
+        parent, meshed = read(headers, LOWER)
+    else:
+        parent = meshed = None
     name, tags = _described(method)
-    unseen = None
     if exclusions.is_excluded(method, headers.get(LOWER.user_agent)):
-        unseen = exclusions.unseen(parent)
-    span = unseen or tracer.start(name, SpanKind.SERVER, parent, tags.copy())
+        span = exclusions.unseen(parent) or tracer.start(name, _SERVER, parent, tags.copy())
+    else:
+        span = tracer.start(name, _SERVER, parent, tags.copy())
     if peer is not None and type(span) is Span:
         span.remote_endpoint = _address(peer())
     call = ServedCall(span, context)
-    values: dict[str, Any] = {SPAN_KEY: span, LIFE_KEY: call}
-    if context:
-        values = {**context, **values}
+    if not context and meshed is None:
+        call.context = Context({SPAN_KEY: span, LIFE_KEY: call})
+        return call
+    values: dict[str, Any] = {**context, SPAN_KEY: span, LIFE_KEY: call}
     if meshed is not None:
         mesh.bring(values, meshed)
     call.context = Context(values)
@@ -211,8 +222,12 @@ def serve_call(
 
 def _text_by_name(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     """Return metadata as headers; what is repeated is joined as HTTP does it, what is binary is left out."""
-    found: dict[str, str] = {}
-    for name, value in metadata:
+    pairs = tuple(metadata)
+    found: dict[str, Any] = dict(pairs)
+    if len(found) == len(pairs) and _BINARY not in found:
+        return found
+    found = {}
+    for name, value in pairs:
         if type(value) is str:
             found[name] = f"{found[name]},{value}" if name in found else value
     return found

@@ -239,3 +239,17 @@ def test_the_quick_checks_save_time_and_no_secret(text):
     searched = redaction.mask_redis(redaction.mask_commands(searched))
     searched = redaction._WEB_TOKEN.sub(MASK, searched)
     assert redactor.text(text) == redaction._PRIVATE_KEY.sub(rf"\g<1>{MASK}", searched)
+
+
+PIECES = ["token", "api-key", "eyJabcdefghi.abcdefghij.abc", "orders", "bob", "Basic", "session_id", SECRET, "8080"]
+PIECES += [".", "-", "--", "/", "//", ":", "%3A", "%3D", "=", "?", "#", "@", " ", "'", '"', "\n", "<a b>", "netloc="]
+
+
+@given(st.sampled_from(["http://", "https://", "HTTP://", "http:/"]), st.lists(st.sampled_from(PIECES), max_size=7))
+@example("http://", ["token", ":", "8080", "/", "orders"])
+@example("http://", ["orders", "/", "eyJabcdefghi.abcdefghij.abc"])
+def test_a_plain_url_is_searched_in_few_steps_with_the_same_result(start: str, pieces: list[str]) -> None:
+    url = start + "".join(pieces)
+    redactor = Redactor()
+    for _ in range(2):
+        assert redactor.tags({"http.url": url})["http.url"] == redactor.text(redaction._without_query(url))

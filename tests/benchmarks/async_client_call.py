@@ -9,6 +9,7 @@ from typing import Any
 
 import client_call
 from clocks import Block
+from in_memory import TEXT, TornadoNetwork, aiohttp_connector, httpx_async_transport, new_url
 
 AIOHTTP, HTTPX, TORNADO = "aiohttp", "httpx, asynchronous", "Tornado"
 
@@ -23,7 +24,7 @@ def prepare(variant: str, receiver: str) -> dict[str, Block]:
 
     async def call_all(get: Get) -> None:
         for _ in range(client_call.CALLS):
-            assert await get(f"{receiver}/orders/7") == client_call.TEXT
+            assert await get(new_url()) == TEXT
 
     async def make(peer: Any) -> tuple[Get, Get, Get]:
         return sides(peer)
@@ -42,17 +43,26 @@ def _aiohttp(peer: Any) -> tuple[Get, Get, Get]:
     from obskit.instrumentation.patching import Patches
     from obskit.integrations.aiohttp_client import install
 
-    class Connector(aiohttp.TCPConnector): ...
-
     class Request(aiohttp.ClientRequest): ...
 
     class Response(aiohttp.ClientResponse): ...
 
+    connectors = [aiohttp_connector() for _ in range(3)]
     patches = Patches()
-    install(SimpleNamespace(__name__="aiohttp.connector", BaseConnector=Connector), patches)
+    install(SimpleNamespace(__name__="aiohttp.connector", BaseConnector=connectors[1]), patches)
     install(SimpleNamespace(__name__="aiohttp.client_reqrep", ClientRequest=Request, ClientResponse=Response), patches)
-    ours = aiohttp.ClientSession(connector=Connector(), request_class=Request, response_class=Response)
-    theirs = aiohttp.ClientSession(trace_configs=[create_trace_config(tracer_provider=peer)])
+    bare, ours, theirs = (
+        aiohttp.ClientSession(connector=connector(), **options)
+        for connector, options in zip(
+            connectors,
+            (
+                {"headers": client_call.B3},
+                {"request_class": Request, "response_class": Response},
+                {"trace_configs": [create_trace_config(tracer_provider=peer)]},
+            ),
+            strict=True,
+        )
+    )
 
     def reading(session: Any) -> Get:
         async def get(url: str) -> str:
@@ -61,7 +71,7 @@ def _aiohttp(peer: Any) -> tuple[Get, Get, Get]:
 
         return get
 
-    return reading(aiohttp.ClientSession(headers=client_call.B3)), reading(ours), reading(theirs)
+    return reading(bare), reading(ours), reading(theirs)
 
 
 def _httpx(peer: Any) -> tuple[Get, Get, Get]:
@@ -78,8 +88,9 @@ def _httpx(peer: Any) -> tuple[Get, Get, Get]:
 
     module = SimpleNamespace(**{**vars(httpx), "Client": Client, "AsyncClient": AsyncClient})
     install(module, Patches())
-    bare = httpx.AsyncClient(trust_env=False, headers=client_call.B3)
-    ours, theirs = AsyncClient(trust_env=False), httpx.AsyncClient(trust_env=False)
+    bare = httpx.AsyncClient(transport=httpx_async_transport(), headers=client_call.B3)
+    ours = AsyncClient(transport=httpx_async_transport())
+    theirs = httpx.AsyncClient(transport=httpx_async_transport())
     HTTPXClientInstrumentor.instrument_client(theirs, tracer_provider=peer)
 
     def reading(client: Any) -> Get:
@@ -114,11 +125,13 @@ def _tornado(peer: Any) -> tuple[Get, Get, Get]:
     install(module, Patches())
     TornadoInstrumentor().instrument(tracer_provider=peer)
 
-    def reading(client: Any, **options: Any) -> Get:
+    def reading(kind: Any, **options: Any) -> Get:
+        client = kind(force_instance=True)
+        client.tcp_client = TornadoNetwork()
+
         async def get(url: str) -> str:
             return (await client.fetch(url, **options)).body.decode()  # type: ignore[no-any-return]
 
         return get
 
-    bare = reading(Untouched(force_instance=True), headers=client_call.B3)
-    return bare, reading(Ours(force_instance=True)), reading(SimpleAsyncHTTPClient(force_instance=True))
+    return reading(Untouched, headers=client_call.B3), reading(Ours), reading(SimpleAsyncHTTPClient)

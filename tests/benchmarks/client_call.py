@@ -1,4 +1,4 @@
-"""What tracing adds to one call of an HTTP client, over a kept-alive connection to a server in another process."""
+"""What tracing adds to one call of an HTTP client, which gets its answer in this process: no sockets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from clocks import Block, Figures, timed
+from in_memory import TEXT, httpx_transport, new_url, urllib3_pools
 from sides import BARE, OBSKIT, PEER, Delivery, start_obskit, start_peer
 
-CALLS = 50
+CALLS = 100
 REQUESTS, HTTPX = "requests", "httpx"
-TEXT = "an order"
 B3 = {"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124", "X-B3-SpanId": "a2fb4a1d1a96d312", "X-B3-Sampled": "1"}
 """What the untraced side sends by itself: what a library takes to send a trace's headers is no side's."""
 
@@ -25,7 +25,7 @@ def prepare(variant: str, receiver: str) -> dict[str, Block]:
 
     def work(get: Get) -> None:
         for _ in range(CALLS):
-            assert get(f"{receiver}/orders/7") == TEXT
+            assert get(new_url()) == TEXT
 
     return calling(sides, work, receiver)
 
@@ -57,12 +57,11 @@ def _block(work: Callable[[], None], flush: Callable[[], object], delivery: Deli
 def _requests(peer: Any) -> tuple[Get, Get, Get]:
     """Return three sessions.
 
-    The peer patches ``Session.send``, so the other two have the original of their own; ours has connection pools of
-    its own, as that is what ours patches.
+    The peer patches ``Session.send``, so the other two have the original of their own. Each has connection pools of its
+    own, which is what ours patches.
     """
     import requests
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
-    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
     from obskit.instrumentation.patching import Patches
     from obskit.integrations.urllib3 import install
@@ -70,17 +69,15 @@ def _requests(peer: Any) -> tuple[Get, Get, Get]:
     class Untouched(requests.Session):
         send = requests.Session.send
 
-    class Pool(HTTPConnectionPool): ...
-
-    class TlsPool(HTTPSConnectionPool): ...
-
-    install(SimpleNamespace(HTTPConnectionPool=Pool, HTTPSConnectionPool=TlsPool), Patches())
     RequestsInstrumentor().instrument(tracer_provider=peer)
     bare, ours, theirs = Untouched(), Untouched(), requests.Session()
-    ours.get_adapter("http://").poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
     bare.headers.update(B3)
     for session in (bare, ours, theirs):
         session.trust_env = False
+        pool, tls_pool = urllib3_pools()
+        session.get_adapter("http://").poolmanager.pool_classes_by_scheme = {"http": pool, "https": tls_pool}
+        if session is ours:
+            install(SimpleNamespace(HTTPConnectionPool=pool, HTTPSConnectionPool=tls_pool), Patches())
     return _texts(bare), _texts(ours), _texts(theirs)
 
 
@@ -98,8 +95,8 @@ def _httpx(peer: Any) -> tuple[Get, Get, Get]:
 
     module = SimpleNamespace(**{**vars(httpx), "Client": Client, "AsyncClient": AsyncClient})
     install(module, Patches())
-    bare = httpx.Client(trust_env=False, headers=B3)
-    ours, theirs = Client(trust_env=False), httpx.Client(trust_env=False)
+    bare = httpx.Client(transport=httpx_transport(), headers=B3)
+    ours, theirs = Client(transport=httpx_transport()), httpx.Client(transport=httpx_transport())
     HTTPXClientInstrumentor.instrument_client(theirs, tracer_provider=peer)
     return _texts(bare), _texts(ours), _texts(theirs)
 

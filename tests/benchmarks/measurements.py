@@ -52,8 +52,8 @@ _LOGS = (Bar(log_record.PLAIN, 1), Bar(log_record.GOOGLE, 0.45), Bar(log_record.
 _LOGS_BELOW = (Bar(log_record.PLAIN, 1.05),)  # nothing but noise: up to there all of it is the library's own code
 
 
-def _instrumented(library: str, instrumentation: str) -> tuple[str, ...]:
-    return library, f"opentelemetry-instrumentation-{instrumentation}"
+def _instrumented(library: str, instrumentation: str, *more: str) -> tuple[str, ...]:
+    return library, f"opentelemetry-instrumentation-{instrumentation}", *more
 
 
 MEASUREMENTS = (
@@ -94,7 +94,7 @@ MEASUREMENTS = (
         Measurement(f"call with {variant}", module, variant, _EIGHTH, needs=_instrumented(*libraries))
         for module, variant, *libraries in (
             ("client_call", client_call.HTTPX, "httpx", "httpx"),
-            ("async_client_call", async_client_call.HTTPX, "httpx", "httpx"),
+            ("async_client_call", async_client_call.HTTPX, "httpx", "httpx", "sniffio"),
             ("async_client_call", async_client_call.AIOHTTP, "aiohttp", "aiohttp-client"),
             ("async_client_call", async_client_call.TORNADO, "tornado", "tornado"),
         )

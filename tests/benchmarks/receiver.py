@@ -1,7 +1,7 @@
-"""A process that takes what the exporters post, and answers the requests of the client benchmark.
+"""A process that takes what the exporters post.
 
-POST counts the spans of the body for its path's last part (a side); GET /count/SIDE says how many came; any other GET
-is a small page. Prints its port on the first line of standard output; ends when standard input closes.
+POST counts the spans of the body for its path's last part (a side); GET /count/SIDE says how many came. Prints its
+port on the first line of standard output; ends when standard input closes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(202, b"")
 
     def do_GET(self) -> None:
-        counted = self.path.startswith("/count/")
-        self._answer(200, str(_received[self.path.rpartition("/")[2]]).encode() if counted else b"an order")
+        self._answer(200, str(_received[self.path.rpartition("/")[2]]).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -84,3 +84,28 @@ def test_origins_that_are_remembered_stay_few(monkeypatch):
         assert type(span) is Span
         tag_url(span, f"http://h{number}/a")
     assert len(http_tags._origins) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "port", "target"),
+    [
+        ("http", "h", None, "/a"),
+        ("http", "h", 80, "/a?token=hunter2"),
+        ("https", "h", 8443, "/a;jsessionid=hunter2"),
+        ("http", "::1", 8080, "/a"),
+        ("http", "bob:hunter2@h", 1, "/a"),
+        ("http", "h", 3128, "http://bob:hunter2@other/a"),  # to a proxy
+        ("http", "h", 3128, "/" + "a" * 3000),
+        ("http", "h", None, "*"),
+        ("http", "h", None, ""),
+    ],
+)
+def test_parts_of_a_url_are_tagged_as_its_text(scheme: str, host: str, port: int | None, target: str) -> None:
+    for path in ("/first", target, target, "/last"):  # what is known of the server changes nothing
+        by_text, by_parts = (tracer.start("GET", SpanKind.CLIENT, None, {}) for _ in range(2))
+        assert type(by_text) is type(by_parts) is Span
+        tag_url(by_text, full_url(scheme, host, port, path))
+        tag_url(by_parts, ((scheme, host, port), path))
+        assert by_parts.tags == by_text.tags
+        assert by_parts.remote_endpoint == by_text.remote_endpoint
+        assert "hunter2" not in str(by_parts.tags)
