@@ -72,6 +72,10 @@ class H11Connection(_Deadline, H11Protocol):
         super().on_response_complete()  # which may find that the next one is there
 
 
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
+
+
 Connection: type[asyncio.Protocol] = H11Connection
 
 if HttpToolsProtocol is not None:
@@ -91,7 +95,7 @@ if HttpToolsProtocol is not None:
                 if b"\n" not in data and self._others <= _MOST_HEAD:
                     self._line = data
                     return
-                self._line = None
+                self._line = b""
                 if not data.startswith(_USUAL) and (last is None or last.response_complete):
                     self._hand_over(data)
                     return
@@ -112,9 +116,14 @@ if HttpToolsProtocol is not None:
             self.transport.set_protocol(other)
             other.data_received(data)
 
+        def on_message_begin(self) -> None:
+            """Handle the first bytes of a request."""
+            self._line = None
+            super().on_message_begin()
+
         def on_headers_complete(self) -> None:
             """Begin to answer. Headers that are too long and came at once are refused by the error."""
-            if self._others > _MOST_HEAD and sum(map(len, sum(self.headers, (self.url,)))) > _MOST_HEAD:
+            if self._others > _MOST_HEAD and len(self.url) + _size(self.headers) > _MOST_HEAD:
                 raise ValueError("headers are too long")
             super().on_headers_complete()
             self.headers = []  # trailers go here, not to the request, which is being answered
