@@ -19,7 +19,7 @@ except ImportError:
     HttpToolsProtocol = None  # type: ignore[assignment, misc]
 
 HEAD_TIMEOUT = 10.0  # seconds, from the opening or the last answer to the end of the next request's headers
-ANSWER_TIMEOUT = 60.0  # the same when the client did not read the whole answer at once
+ANSWER_TIMEOUT = 60.0  # the same where the client has not read the whole answer by then
 _USUAL = (b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT ", b"DELETE ", b"PATCH ", b"\r\n", b"\n")
 _MOST_HEAD = 64 * 1024  # bytes of a request that are not of its body
 
@@ -35,20 +35,24 @@ class _Deadline(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Opened: the first request is due."""
         super().connection_made(transport)
-        self._expect_request(HEAD_TIMEOUT)
+        self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone: nothing is due."""
         self._expect_nothing()
         super().connection_lost(exc)
 
-    def _expect_next(self) -> None:
-        """Answered: the next request is due. What is left of this one's body does not put it off."""
-        self._expect_request(ANSWER_TIMEOUT if self.transport.get_write_buffer_size() else HEAD_TIMEOUT)
-
-    def _expect_request(self, timeout: float) -> None:
+    def _expect_request(self) -> None:
+        """The next request is due. What is left of the last one's body does not put it off."""
         self._expect_nothing()
-        self._deadline = self.loop.call_later(timeout, self.transport.abort)  # close() would wait for the reader
+        self._deadline = self.loop.call_later(HEAD_TIMEOUT, self._end, ANSWER_TIMEOUT - HEAD_TIMEOUT)
+
+    def _end(self, longer: float) -> None:
+        """Close the connection, where the last answer is not read yet some time later."""
+        if longer > 0 and self.transport.get_write_buffer_size():
+            self._deadline = self.loop.call_later(longer, self._end, 0.0)
+        else:
+            self.transport.abort()  # close() would wait for the reader
 
     def _expect_nothing(self) -> None:
         if self._deadline is not None:
@@ -68,7 +72,7 @@ class H11Connection(_Deadline, H11Protocol):
 
     def on_response_complete(self) -> None:
         """Answered."""
-        self._expect_next()
+        self._expect_request()
         super().on_response_complete()  # which may find that the next one is there
 
 
@@ -141,7 +145,7 @@ if HttpToolsProtocol is not None:
         def on_response_complete(self) -> None:
             """Answered."""
             if not self.pipeline:
-                self._expect_next()
+                self._expect_request()
             super().on_response_complete()
 
     Connection = HttpToolsConnection
