@@ -63,9 +63,10 @@ def create_app(
         told.losses,
         search_enabled=options.search_enabled,
     )
+    posts = IngestApi(store, workers, intake, http, options.keep)
     app = Starlette(
         routes=[
-            *IngestApi(store, workers, intake, http, options.keep).routes(),
+            *posts.routes(),
             *ReadApi(store, options).routes(workers),
             *operations.routes(),
             *LinesApi(lines, workers, intake).routes(),
@@ -76,7 +77,7 @@ def create_app(
         exception_handlers=ERRORS,
     )
     app.router.redirect_slashes = False
-    return Guard(_OneSlash(times.around(app)), hosts, options.token)
+    return Guard(_OneSlash(times.around(posts.before(app))), hosts, options.token)
 
 
 class _OneSlash:

@@ -30,6 +30,7 @@ _SECURITY_HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
 }
 
+_HEADERS = "obskit.headers"
 _TAKES = (TAKES.encode(), TAKES_ALL.encode())
 
 
@@ -51,7 +52,8 @@ class Guard:
                     message["headers"].append(_TAKES)
             await send(message)
 
-        app = self._refusal(scope["method"], scope["path"], _first_values(scope)) or self._app
+        headers = scope[_HEADERS] = _first_values(scope)
+        app = self._refusal(scope["method"], scope["path"], headers) or self._app
         await app(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> PlainTextResponse | None:
@@ -74,6 +76,12 @@ class Guard:
     @staticmethod
     def _is_ingest(method: str, headers: Mapping[str, str]) -> bool:
         return method == "POST" and "origin" not in headers and "sec-fetch-site" not in headers
+
+
+def headers_of(scope: Scope) -> Mapping[str, str]:
+    """Return the headers of a request that was let in; of a repeated one, the first counts."""
+    headers: Mapping[str, str] = scope[_HEADERS]
+    return headers
 
 
 def _first_values(scope: Scope) -> dict[str, str]:

@@ -81,7 +81,10 @@ class RequestTimes:
         return either
 
     def _add(self, labels: str, seconds: float) -> None:
-        self._times.setdefault(labels, _Times()).add(seconds)
+        times = self._times.get(labels)
+        if times is None:
+            times = self._times[labels] = _Times()
+        times.add(seconds)
 
     def prometheus(self) -> str:
         """Return the text format of Prometheus, version 0.0.4; nothing before the first request."""

@@ -12,7 +12,7 @@ from obskit.collector.store.database import StoreError
 from obskit.collector.store.spans import SpanStore
 
 _IDLE = 1.0  # seconds without a message
-_LITTLE = 0.25  # of one processor: as long as the process uses less, it counts while spans come
+_LITTLE = 0.15  # of one processor: as long as the process uses less, it counts while spans come
 
 
 class SpareTime:

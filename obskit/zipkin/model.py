@@ -15,7 +15,7 @@ import msgspec
 Kind = Literal["CLIENT", "SERVER", "PRODUCER", "CONSUMER"]
 
 
-class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True, gc=False):
+class Endpoint(msgspec.Struct, omit_defaults=True, rename="camel", frozen=True, gc=False, cache_hash=True):
     """One side of a call: a service name and, if known, its addresses and port."""
 
     service_name: str | None = None

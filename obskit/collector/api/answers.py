@@ -43,3 +43,8 @@ def _stopped(_request: Request, error: Exception) -> Response:
 
 
 ERRORS = {Rejected: _rejected, QueryError: _bad_query, StoreError: _store_failed, Stopped: _stopped}
+
+
+def answer_to(error: Exception, request: Request) -> Response:
+    """Return what one of these errors is answered with."""
+    return next(answer(request, error) for kind, answer in ERRORS.items() if isinstance(error, kind))

@@ -8,25 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from obskit.collector.guard import headers_of
 from obskit.collector.intake.zipkin import MAX_BODY, Message, Rejected, too_large
 from obskit.collector.told import Told
 
+_T = TypeVar("_T")
 BODY_TIMEOUT = 30.0  # seconds for the whole body
 MOST_BYTES = 16 * MAX_BODY  # of bodies which are received or wait to be stored
 
 
-class _Held:
-    """A body that is held: how many bytes of it, and the task that receives it."""
+class _Held(Generic[_T]):
+    """A body that is held within a block: how many bytes of it, and the task that receives it.
 
-    def __init__(self) -> None:
+    The block is given what ``made`` returns of the whole body. Entering it raises Rejected or ClientDisconnect.
+    """
+
+    def __init__(self, intake: Intake, request: Request, made: Callable[[bytes], _T]) -> None:
         self.size = 0
         self.refusal: Rejected | None = None
+        self._intake = intake
+        self._request = request
+        self._made = made
         self._task = asyncio.current_task()
+
+    async def __aenter__(self) -> _T:
+        try:
+            return self._made(await self._intake.receive(self._request, self))
+        except BaseException:
+            self._intake.release(self)
+            raise
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._intake.release(self)
 
     def refuse(self, refusal: Rejected) -> None:
         """End the receiving with this error, at once where the task waits for more."""
@@ -47,26 +65,21 @@ class Intake:
     def __init__(self, told: Told) -> None:
         self._told = told
         self._total = 0
-        self._coming: dict[_Held, None] = {}  # oldest first
+        self._coming: dict[_Held[Any], None] = {}  # oldest first
 
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Return the whole body, counted as held until the end of the block. Raises Rejected or ClientDisconnect."""
-        held = _Held()
-        try:
-            yield await self._receive(request, held)
-        finally:
-            self._release(held)
+    def body(self, request: Request) -> _Held[bytes]:
+        """Return the whole body, counted as held until the end of the block."""
+        return _Held(self, request, bytes)
 
-    @asynccontextmanager
-    async def message(self, request: Request, version: int = 2) -> AsyncIterator[Message]:
+    def message(self, request: Request, version: int = 2) -> _Held[Message]:
         """Return the whole body with what its headers say of it, held as ``body`` does."""
-        self._told.note(request.headers)
-        kind, encoding = (request.headers.get(name, "") for name in ("content-type", "content-encoding"))
-        async with self.body(request) as body:
-            yield Message(version, body, kind, encoding)
+        headers = headers_of(request.scope)
+        self._told.note(headers)
+        kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+        return _Held(self, request, lambda body: Message(version, body, kind, encoding))
 
-    async def _receive(self, request: Request, held: _Held) -> bytes:
+    async def receive(self, request: Request, held: _Held[_T]) -> bytes:
+        """Return the whole body, counted as ``held``. Raises Rejected or ClientDisconnect."""
         late = Rejected(408, f"the body took longer than {BODY_TIMEOUT:g} s")
         timer = asyncio.get_running_loop().call_later(BODY_TIMEOUT, held.refuse, late)
         self._coming[held] = None
@@ -80,7 +93,7 @@ class Intake:
             timer.cancel()
             self._coming.pop(held, None)
 
-    async def _collect(self, request: Request, held: _Held) -> bytes:
+    async def _collect(self, request: Request, held: _Held[_T]) -> bytes:
         body = bytearray()
         more = True
         while more:
@@ -89,23 +102,25 @@ class Intake:
                 raise ClientDisconnect
             chunk = message.get("body", b"")
             more = message.get("more_body", False)
-            body += chunk
+            if more or body:
+                body += chunk
             held.size += len(chunk)
             self._total += len(chunk)
-            if len(body) > MAX_BODY:  # the server reads and drops the rest, so the client sees the answer
+            if held.size > MAX_BODY:  # the server reads and drops the rest, so the client sees the answer
                 raise too_large()
             while self._total > MOST_BYTES and self._coming:
                 self._turn_away_oldest()
             if held.refusal:
                 raise held.refusal
-        return bytes(body)
+        return bytes(body) or chunk  # most come as one piece
 
     def _turn_away_oldest(self) -> None:
         oldest = next(iter(self._coming))
         del self._coming[oldest]
-        self._release(oldest)
+        self.release(oldest)
         oldest.refuse(Rejected(503, "too many uploads at once; try again"))
 
-    def _release(self, held: _Held) -> None:
+    def release(self, held: _Held[_T]) -> None:
+        """Count a body no longer."""
         self._total -= held.size
         held.size = 0

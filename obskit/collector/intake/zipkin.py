@@ -18,13 +18,14 @@ from obskit.collector.store.database import StoreError
 from obskit.collector.store.eviction import TooMany
 from obskit.collector.told import Told
 from obskit.zipkin import json_v1, json_v2_fast, proto3_fast, thrift_decode
-from obskit.zipkin.decoding import DecodeError, TooLarge, check_parts
+from obskit.zipkin.decoding import MOST_PARTS, DecodeError, TooLarge, check_parts
 from obskit.zipkin.model import Span
 
 MAX_BODY = 10 * 1024 * 1024  # bytes, on the wire and after inflation
 _GZIP = 31  # zlib's number for a gzip header and the largest window
 _PIECE = 4096  # bytes given to zlib at once: what a member leaves of them is copied, and there may be many members
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAY_BE_MANY = 5 * MOST_PARTS  # bytes of a span's JSON that has too many tags, at least
 _STALE = 2.0  # seconds: a message that waited for longer, and whose client has left, comes again or is given up
 _PROTO3 = "application/x-protobuf"
 _THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
@@ -99,7 +100,8 @@ def read_spans(read: Read, body: bytes) -> Decoded:
     """Return the spans of a message, and the JSON of each where it is known. Raises Rejected."""
     try:
         spans, lines = read(body)
-        check_parts(spans)
+        if lines is None or max(map(len, lines), default=0) >= _MAY_BE_MANY:
+            check_parts(spans)
     except DecodeError as error:
         raise refusal(error) from None
     return spans, lines

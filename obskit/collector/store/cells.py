@@ -17,7 +17,7 @@ from hashlib import blake2b
 import msgspec
 
 from obskit.collector.store.database import Database
-from obskit.collector.store.entries import Entries, entries_of
+from obskit.collector.store.entries import Entries, entries_of, joined
 from obskit.collector.store.health_numbers import Minute, Numbers, decode_buckets
 from obskit.collector.store.hours import FIVE, HOUR, Hours
 from obskit.collector.store.outbox import Outbox, Waiting
@@ -28,6 +28,7 @@ _MOST_CELLS = 500_000
 _PRUNE_EVERY = 10_000  # cells written between two looks at the table's size
 _AT_ONCE = 32  # blocks counted in one transaction
 _PLACE = "health numbers"  # the row of the positions table that says how far they are counted
+_MOST_NOTED = 4_000  # requests in memory that are not counted yet
 _UNTIMED = -1  # the bucket of what has no duration
 _Key = tuple[int, str, str, str, str]  # minute, service, name, workload, pod
 _WRITE = """
@@ -45,6 +46,8 @@ class Cells:
         self._reader = reader
         self._outbox = Outbox(database, reader, _PLACE)
         self._pending: dict[_Key, Numbers] | None = None  # what came after the place; None: the storage knows
+        self._noted: list[Entries] = []  # what is not counted there yet: many are alike, and counted together
+        self._in_noted = 0
         self._updating = threading.Lock()
         self.hours = Hours(database)
         self._recent: OrderedDict[int, dict[str, Numbers]] = OrderedDict()  # minutes by service
@@ -67,14 +70,24 @@ class Cells:
     def note(self, entries: Entries) -> None:
         """Count requests within the transaction that stores their spans, so that these need not be read again."""
         if self._pending is not None:
-            _count(self._pending, entries)
+            self._noted.append(entries)
+            self._in_noted += len(entries.times)
+            if self._in_noted > _MOST_NOTED:
+                self._count_noted(self._pending)
 
     def forget(self) -> None:
         """Count from the store again: the noted spans may not have been stored."""
         self._pending = None
+        self._noted, self._in_noted = [], 0
+
+    def _count_noted(self, pending: dict[_Key, Numbers]) -> None:
+        _count(pending, joined(self._noted))
+        self._noted, self._in_noted = [], 0
 
     def _write_pending(self, connection: sqlite3.Connection) -> None:
         """Write what was noted. No span may be stored meanwhile."""
+        if self._noted and self._pending is not None:
+            self._count_noted(self._pending)
         if self._pending:
             self._write(connection, self._pending)
         if self._pending is not None:

@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain, compress
+from itertools import chain, compress, groupby
 from operator import add
 from typing import Any, NamedTuple
 
@@ -195,13 +195,17 @@ def _array(numbers: Iterable[int], largest: int) -> array[int]:
 
 
 def _shares(services: Sequence[str], steps: Sequence[int], failed: Sequence[int]) -> list[Share]:
-    places: dict[str, list[int]] = {}
-    for place, service in enumerate(services):
-        places.setdefault(service, []).append(place)
-    if len(places) == 1:
+    parts: dict[str, tuple[list[int], list[int]]] = {}
+    begin = 0
+    for service, run in groupby(services):  # those of a message are together
+        end = begin + len(list(run))
+        its = parts.setdefault(service, ([], []))
+        its[0].extend(steps[begin:end])
+        its[1].extend(failed[begin:end])
+        begin = end
+    if len(parts) == 1:
         return [Share(len(steps), sum(failed), b"")]
-    parts = [([steps[place] for place in its], [failed[place] for place in its]) for its in places.values()]
-    return [Share(len(its), sum(errors), msgspec.msgpack.encode(_ticks(its, errors))) for its, errors in parts]
+    return [Share(len(its), sum(errors), msgspec.msgpack.encode(_ticks(its, errors))) for its, errors in parts.values()]
 
 
 def _ticks(steps: Sequence[int], failed: Sequence[int]) -> Ticks:

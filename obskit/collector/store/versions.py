@@ -45,8 +45,8 @@ class Versions:
 
     def note(self, connection: sqlite3.Connection, spans: Iterable[Span]) -> None:
         """Record the versions of spans within the transaction that stores them."""
-        for span in spans:
-            version = span.tags.get(_TAG)
+        for span in [span for span in spans if _TAG in span.tags]:  # few, as a rule
+            version = span.tags[_TAG]
             if version and span.timestamp and span.local_endpoint and span.local_endpoint.service_name:
                 self._note(connection, span.local_endpoint.service_name, version[:_LONGEST], span.timestamp)
 
