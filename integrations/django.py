@@ -47,7 +47,7 @@ def install(module: ModuleType, patches: Patches) -> None:
     if hasattr(module, "WSGIHandler"):
         patches.wrap(module.WSGIHandler, "__call__", wsgi.wrapper(lambda _environ: "", wsgi_body.finish_with_response))
     elif hasattr(module, "ASGIHandler"):
-        patches.wrap(module.ASGIHandler, "__call__", asgi.wrapper(route=""))
+        patches.replace(module.ASGIHandler, "__call__", asgi.serving)
     else:
         patches.replace(module.BaseHandler, "resolve_request", _resolving)
         patches.on_remove(_watch_exceptions("obskit.patches"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation.asgi import Scope, wrapper
+from obskit.instrumentation.asgi import Scope, serving
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server_exchange import exchange_in
 
@@ -13,7 +13,7 @@ from obskit.instrumentation.server_exchange import exchange_in
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every Litestar application. ``module`` is one of MODULES."""
     if module.__name__ == "litestar.app":
-        patches.wrap(module.Litestar, "__call__", wrapper(route=""))
+        patches.replace(module.Litestar, "__call__", serving)
     elif module.__name__ == "litestar.routes.http":
         patches.wrap(module.HTTPRoute, "handle", _handle)
     else:

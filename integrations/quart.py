@@ -6,7 +6,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from obskit.instrumentation.asgi import wrapper
+from obskit.instrumentation.asgi import serving
 from obskit.instrumentation.current_exchange import current_exchange
 from obskit.instrumentation.patching import Patches, guarded
 from obskit.instrumentation.server_exchange import exchange_in
@@ -14,7 +14,7 @@ from obskit.instrumentation.server_exchange import exchange_in
 
 def install(module: ModuleType, patches: Patches) -> None:
     """Trace every Quart application of this process. ``module`` is ``quart.app``."""
-    patches.wrap(module.Quart, "__call__", wrapper(route=""))
+    patches.replace(module.Quart, "__call__", serving)
     for kind in ("request", "websocket"):
         patches.wrap(module.Quart, f"full_dispatch_{kind}", partial(_dispatch, kind))
     for kind in ("exception", "websocket_exception"):

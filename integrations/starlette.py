@@ -6,14 +6,15 @@ routes, so its own ``APIRoute.handle`` is patched as well.
 
 from __future__ import annotations
 
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
 from opentelemetry import trace
 
 from obskit.base.failures import failed
-from obskit.instrumentation.asgi import Scope, wrapper
-from obskit.instrumentation.patching import Patches, guarded
+from obskit.instrumentation.asgi import Scope, serving, wrapper
+from obskit.instrumentation.patching import Patch, Patches, guarded, unbound
 from obskit.instrumentation.server_exchange import exchange_in
 from obskit.instrumentation.tracer import provider
 
@@ -26,19 +27,19 @@ def install(module: ModuleType, patches: Patches) -> None:
 
 
 def _starlette_applications(module: ModuleType, patches: Patches) -> None:
-    patches.wrap(module.Starlette, "__call__", wrapper(route=""))
+    patches.replace(module.Starlette, "__call__", serving)
 
 
 def _starlette_routing(module: ModuleType, patches: Patches) -> None:
-    patches.wrap(module.Route, "handle", _handle)
-    patches.wrap(module.WebSocketRoute, "handle", _handle)
+    patches.replace(module.Route, "handle", _handling)
+    patches.replace(module.WebSocketRoute, "handle", _handling)
     patches.wrap(module.Mount, "handle", _handle_mount)
 
 
 def _fastapi_routing(module: ModuleType, patches: Patches) -> None:
     for route in (module.APIRoute, module.APIWebSocketRoute):
         if "handle" in vars(route):
-            patches.wrap(route, "handle", _handle)
+            patches.replace(route, "handle", _handling)
 
 
 def _fastapi_applications(module: ModuleType, patches: Patches) -> None:
@@ -81,18 +82,24 @@ _INSTALL = {
 }
 
 
-def _handle(handle: Any, route: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    guarded("reading a route", _matched, route, *args)
-    return handle(*args, **kwargs)
+def _handling(found: Any, patch: Patch) -> Any:
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def handle(route: Any, /, scope: Scope, receive: Any, send: Any) -> None:
+        if patch.active:
+            try:
+                _note(scope, route)
+            except Exception:
+                failed("reading a route")
+        await wrapped(route, scope, receive, send)
+
+    return handle
 
 
 def _handle_mount(handle: Any, mount: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     guarded("reading a route", _mounted, mount, *args)
     return handle(*args, **kwargs)
-
-
-def _matched(route: Any, scope: Scope, *_: Any) -> None:
-    _note(scope, _path(scope, route))
 
 
 def _mounted(mount: Any, scope: Scope, *_: Any) -> None:
@@ -103,13 +110,10 @@ def _mounted(mount: Any, scope: Scope, *_: Any) -> None:
     scope[_PREFIX] = prefix
 
 
-def _path(scope: Scope, route: Any) -> str:
-    """Return the path of ``route``, with the prefixes of the routers that include it."""
-    included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
-    return str(included.path if included is not None and included.original_route is route else route.path)
-
-
-def _note(scope: Scope, path: str) -> None:
+def _note(scope: Scope, route: Any) -> None:
+    """Note the path of ``route``, with the prefixes of the mounts and of the routers that include it."""
     exchange = exchange_in(scope)
     if exchange is not None:
+        included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+        path = included.path if included is not None and included.original_route is route else route.path
         exchange.route = scope.get(_PREFIX, "") + path

@@ -5,21 +5,20 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
+from functools import partial, wraps
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from obskit.base.failures import failed
 from obskit.instrumentation.current_exchange import exchange_around, is_within_another
 from obskit.instrumentation.http_tags import body_size
 from obskit.instrumentation.open_responses import streaming
+from obskit.instrumentation.patching import Patch, Wrapper, unbound
 from obskit.instrumentation.response_flush import deliver_async, ends_at
 from obskit.instrumentation.server import begin
 from obskit.instrumentation.server_exchange import EXCHANGE, FORGOTTEN, SERVER_ERROR, ServerExchange, exchange_in
 from obskit.propagation.headers import LOWER, HeaderNames
 from obskit.tracing.current import attach, detach, stored_context
-
-if TYPE_CHECKING:
-    from obskit.instrumentation.patching import Wrapper
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -89,6 +88,19 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
         if not exchange.over:
             exchange.finish()
         exchange.leave()
+
+
+def serving(found: Any, patch: Patch) -> Any:
+    """Make of the ``__call__`` of a framework's applications, which have routes, one that serves."""
+    wrapped = unbound(found)
+
+    @wraps(found)
+    async def call(app: Any, /, scope: Scope, receive: Receive, send: Send) -> Any:
+        if patch.active:
+            return await serve(partial(wrapped, app), scope, receive, send, "")
+        return await wrapped(app, scope, receive, send)
+
+    return call
 
 
 def wrapper(route: str) -> Wrapper:
