@@ -89,7 +89,7 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
 
 
 def serving(found: Any, patch: Patch) -> Any:
-    """Make of the ``__call__`` of a framework's applications, which have routes, one that serves; see ``Patches.replace``."""
+    """Make of the ``__call__`` of a framework's applications, which have routes, one that serves them."""
     wrapped = unbound(found)
 
     @wraps(found)
