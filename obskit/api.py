@@ -5,7 +5,9 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from os import PathLike
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from opentelemetry.context import Context
@@ -187,7 +189,7 @@ def span(name: Any, *, kind: Kind | None = None, remote: str | None = None, **ta
     ``peer.service``), so that a call without an integration links the two services, too. A ``kind`` other than the
     four is a tag.
     """
-    if type(name) is not str and (callable(name) or hasattr(name, "__get__")):
+    if type(name) is not str and _is_decorated(name):
         return ChildScope(tracer, name_of(name), _INTERNAL, tags)(name)
     known = _INTERNAL
     if kind is not None:
@@ -197,6 +199,14 @@ def span(name: Any, *, kind: Kind | None = None, remote: str | None = None, **ta
     if remote is not None:
         tags["peer.service"] = remote
     return ChildScope(tracer, name, known, tags)
+
+
+_DECORATED = (FunctionType, MethodType, classmethod, staticmethod, property, cached_property, type(lru_cache(name_of)))
+
+
+def _is_decorated(name: Any) -> bool:
+    """Return whether ``name`` is a function below ``@obskit.span``; a class, a lambda or an object is taken as text."""
+    return issubclass(type(name), _DECORATED) and getattr(name, "__name__", None) != "<lambda>"
 
 
 def _made_again(name: str, kind: SpanKind, tags: dict[str, Any]) -> ChildScope:
