@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
-from obskit.api import continue_trace, current_span, flush, init, inject, log_context, shutdown, span, stats
-from obskit.settings import ConfigurationError
+from obskit.base.uncollected import uncollected
+
+with uncollected():
+    from obskit.api import continue_trace, current_span, flush, init, inject, log_context, shutdown, span, stats
+    from obskit.settings import ConfigurationError
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, MutableMapping
 from functools import partial, wraps
-from operator import methodcaller
 from typing import Any, cast
 
 from obskit.base.failures import failed
@@ -46,7 +45,6 @@ class _Wanted(dict[bytes, str | None]):
 
 
 _KNOWN = {name.encode(): name for name in LOWER.all | {LOWER.user_agent}}
-_decode = methodcaller("decode", "latin-1")
 _LONGEST_NAME = 64
 _MOST_NAMES = 512
 _wanted = _Wanted()
@@ -172,12 +170,6 @@ def _request(scope: Scope) -> tuple[dict[str, str], HeaderNames, str, str, tuple
 
 def wanted_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers we read, by lower-case name; repeated ones joined as HTTP does (RFC 9110, 5.2)."""
-    if type(headers) is list:
-        by_name = dict(headers)
-        if len(by_name) == len(headers) and b"".join(by_name).islower():  # as usual: no header is looked at in Python
-            present = by_name.keys() & _KNOWN.keys()
-            texts = map(_decode, map(by_name.get, present))
-            return dict(zip(map(_KNOWN.__getitem__, present), texts, strict=True))
     found: dict[str, str] = {}
     names = _wanted
     for name, value in headers:

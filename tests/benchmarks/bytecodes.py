@@ -1,6 +1,6 @@
 """Counts the bytecodes that obskit adds to an operation, beside what OpenTelemetry adds; docs/benchmarks.md.
 
-Where code runs once a request, its time follows the bytecodes more than the instructions, and they do not vary.
+They do not vary, and tell which function has grown; they are no measure of time.
 """
 
 from __future__ import annotations
