@@ -177,6 +177,8 @@ def test_reconfiguring_amid_traffic_loses_nothing_and_counts_everything():
     with receiver() as server:
         init = partial(obskit.init, integrations=[], flush_interval=0, queue_size=1_000_000, exit_timeout=30)
         init(exporter=server.url)
+        make("first")  # what delivers is imported by now: amid a thread that never waits that takes seconds
+        eventually(lambda: server.names == ["first"])
         over = threading.Event()
 
         def work() -> None:
