@@ -185,6 +185,8 @@ def test_reconfiguring_amid_traffic_loses_nothing_and_counts_everything():
             while not over.is_set():
                 make(f"span {len(made)}")
                 made.append(1)
+                if len(made) % 100 == 0:
+                    over.wait(0.001)  # a thread that never waits leaves the interpreter to no other for long
 
         thread = threading.Thread(target=work)
         thread.start()
