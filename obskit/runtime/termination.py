@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import _thread
 import os
 import signal
 import threading
@@ -82,12 +83,18 @@ class Termination:
         Servers restore so what they found, before they raise the signal that they have caught once more.
         """
         guarded("watching for handlers", patches.wrap, signal, "signal", self._set)
+        guarded("watching for interrupts", patches.wrap, _thread, "interrupt_main", self._interrupt)
 
     def _set(self, wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before = wrapped(*args, **kwargs)
         if self._watched and not self._watching() and _is_default():
             guarded("watching for SIGTERM again", self.watch)
         return before
+
+    def _interrupt(self, wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args == (signal.SIGTERM,) and self._watching():  # it calls handlers of Python, of which there is none
+            return None
+        return wrapped(*args, **kwargs)
 
     def leave(self) -> None:
         """Restore the system's default for SIGTERM, unless the handler was replaced."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 
@@ -601,3 +602,21 @@ if sys.argv[1]:
 """
     with receiver() as server:
         assert run(START + code, server.url).stdout == "6\nTrue False\n"
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_interrupt_main_calls_a_handler_of_the_applications_alone(handled):
+    """``_thread.interrupt_main`` does nothing where the default is set, as which obskit's handler shows."""
+    program = f"""if True:
+        import _thread, signal
+        import obskit
+        obskit.init(service="s", exporter="http://127.0.0.1:9", integrations=[], logs="off")
+        if {handled}:
+            signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+        _thread.interrupt_main(signal.SIGTERM)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _thread.interrupt_main()
+        print("alive")
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "handled\nalive\n" if handled else "alive\n", "")
