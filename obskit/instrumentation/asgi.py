@@ -60,15 +60,14 @@ async def serve(application: Application, scope: Scope, receive: Receive, send: 
     exchange = _begin(scope, route)
     if exchange is None:
         return await application(scope, receive, send)
-    measured = exchange.seen is not None
     if exchange.prompt:
-        send, measured = _delivering(send, exchange), True
+        send = _delivering(send, exchange)
 
     async def observe(message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
             exchange.sent = True  # servers may wait for the body, most do not
-            _note_start(exchange, message, measured)
+            _note_start(exchange, message, exchange.measured)
         await send(message)
         if kind == "http.response.body" and not message.get("more_body"):
             exchange.finish()

@@ -12,19 +12,19 @@ from obskit.tracing.propagated import PropagatedSpan
 HEALTH_PROBES = ("/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/*", "kube-probe", "GoogleHC", "Prometheus/")
 """Kubernetes' paths and gRPC's service by custom; the user agents of kubelet, Google's load balancers, Prometheus."""
 
-paths: tuple[str, ...]
+_paths: tuple[str, ...]
 """How the paths begin that may be left out: few others do, so that this is all that is asked of most requests."""
-agents: tuple[str, ...]
+_agents: tuple[str, ...]
 """How the user agents begin whose requests are left out."""
 _matches: Callable[[str], object]
 
 
 def exclude(entries: Sequence[str]) -> None:
     """Leave out ``entries`` from now on: paths, in which ``*`` stands for anything, and beginnings of user agents."""
-    global paths, agents, _matches  # noqa: PLW0603 - chosen when configuring, to be asked as ``exclusions.paths``
+    global _paths, _agents, _matches  # noqa: PLW0603 - chosen when configuring, so that no request looks it up anywhere
     whole = [entry for entry in entries if entry.startswith("/")]
-    agents = tuple(entry for entry in entries if not entry.startswith("/"))
-    paths = tuple(path.partition("*")[0] for path in whole)
+    _agents = tuple(entry for entry in entries if not entry.startswith("/"))
+    _paths = tuple(path.partition("*")[0] for path in whole)
     patterns = [re.escape(path).replace(r"\*", ".*") for path in whole]
     _matches = re.compile("|".join(patterns), re.DOTALL).fullmatch
 
@@ -34,9 +34,9 @@ exclude(HEALTH_PROBES)
 
 def is_excluded(path: str, agent: str | None) -> bool:
     """Return whether a request for ``path``, by a user agent, is left out."""
-    if path.startswith(paths) and _matches(path):
+    if path.startswith(_paths) and _matches(path):
         return True
-    return agent is not None and agent.startswith(agents)
+    return agent is not None and agent.startswith(_agents)
 
 
 def unseen(parent: object) -> PropagatedSpan | None:

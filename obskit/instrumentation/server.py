@@ -78,9 +78,8 @@ def begin(
     parent: object = remote_parent
     if context:  # most requests begin in an empty one
         parent, context = _begun_in(context, remote_parent)
-    agent, unseen = headers.get(names.user_agent), None
-    if path.startswith(exclusions.paths) or (agent is not None and agent.startswith(exclusions.agents)):
-        unseen = exclusions.unseen(parent) if exclusions.is_excluded(path, agent) else None
+    agent = headers.get(names.user_agent)
+    unseen = exclusions.unseen(parent) if exclusions.is_excluded(path, agent) else None
     span: AnySpan
     name = ""
     watched = _watch_all
